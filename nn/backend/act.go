@@ -1,0 +1,31 @@
+package backend
+
+// Act is an activation function. All are monotone and have derivatives that follow from their outputs.
+type Act uint8
+
+const (
+	Linear Act = iota
+	ReLU
+	Sigmoid
+	Tanh
+)
+
+var actNames = [...]string{"linear", "relu", "sigmoid", "tanh"}
+
+func (a Act) String() string { return actNames[a] }
+
+// ActNames lists the activations, in order.
+func ActNames() []string { return actNames[:] }
+
+// ParseAct returns the activation of that name ("" is linear).
+func ParseAct(name string) (Act, bool) {
+	if name == "" {
+		return Linear, true
+	}
+	for i, n := range actNames {
+		if n == name {
+			return Act(i), true
+		}
+	}
+	return Linear, false
+}

@@ -1,0 +1,211 @@
+// Package backend is the contract between models and devices: tensors, the geometry of each family of ops, and the
+// Backend interface that the CPU and the GPU implement. Of this module it imports only the random number generator's
+// specification.
+//
+// Rules of every op:
+//   - the destination comes first and is overwritten, border included; the gradients of parameters and the loss are
+//     the exception: they are added to, so that micro-batches accumulate;
+//   - geometry is a small struct, validated once by its constructor when a model is compiled;
+//   - calls are asynchronous and in order; Sync, Download and DownloadBytes wait;
+//   - a caller's mistake (a wrong shape, kind or buffer) panics with a constant string; a device's failure is kept,
+//     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
+//   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
+package backend
+
+import "convae/nn/rng"
+
+// Device is a machine that runs ops: the CPU, one GPU, a simulator.
+type Device interface {
+	// Name is what nn.Open takes: "cpu", "cuda:0", "sim".
+	Name() string
+	// Lanes are the device's independent executors. They share all buffers; each has its own workspace. A lane is
+	// used by one goroutine at a time. The results of a model do not depend on how many there are.
+	Lanes() []Backend
+	// Policy tells how a batch is best cut.
+	Policy() Policy
+	// Free returns the bytes that can still be allocated.
+	Free() (int, error)
+	// Close releases the device. Buffers die with it.
+	Close() error
+}
+
+// Policy tells how a batch is cut into micro-batches. It depends on the kind of device, never on the number of lanes,
+// because it decides the order of summation.
+type Policy struct {
+	// CacheBytes is the wanted size of a micro-batch's activations (at least one image is taken); 0 means the whole
+	// batch at once.
+	CacheBytes int
+	// Slots is the largest number of gradient slots of a batch, SlotBytes the largest size of them together (one
+	// slot is always granted).
+	Slots, SlotBytes int
+}
+
+// Backend is one lane of a Device: memory and every op.
+type Backend interface {
+	Memory
+	Vector
+	Conv
+	ConvTranspose
+	Dense
+	Pool
+	Upsample
+	Activate
+	Loss
+	Optim
+	Random
+}
+
+// Memory is a backend's memory and its order of execution.
+type Memory interface {
+	// Name is the device's name.
+	Name() string
+	// Alloc returns n bytes of zeroed memory, Free gives them back.
+	Alloc(n int) (Buffer, error)
+	Free(b Buffer)
+	// Bytes returns the bytes that a tensor occupies in a buffer.
+	Bytes(k Kind, s Shape) int
+	// SetWorkspace gives the lane its scratch memory, at least the largest Needs.Workspace of the ops that it runs.
+	SetWorkspace(b Buffer)
+	// Upload and Download copy an Activation, Param or Flat tensor from and to contiguous float32 values in the order
+	// of its shape. Upload has read src when it returns.
+	Upload(dst Tensor, src []float32)
+	Download(dst []float32, src Tensor) error
+	// UploadBytes and DownloadBytes are the same for Byte tensors, UploadIndex for Index tensors.
+	UploadBytes(dst Tensor, src []byte)
+	DownloadBytes(dst []byte, src Tensor) error
+	UploadIndex(dst Tensor, src []int32)
+	// SetClock sets a Clock for the ops that follow.
+	SetClock(dst Tensor, c Clock)
+	// Sync waits for all calls and returns the first failure of the device.
+	Sync() error
+}
+
+// Clock holds what changes from step to step. It lives in device memory, so that a recorded step can be replayed
+// without new arguments.
+type Clock struct {
+	Step         uint32  // optimiser step, from 1; dropout draws by it
+	Draw         uint32  // noise draw: 0 when noise is drawn once, else the epoch
+	Offset       uint32  // place in the order (Index tensor) of the batch's first sample
+	LearningRate float32 // of this step
+	// 1 - beta^Step for Adam's two betas, taken in float64.
+	BiasCorrection1, BiasCorrection2 float32
+}
+
+// Vector ops work on tensors of one kind and shape.
+type Vector interface {
+	Zero(dst Tensor)
+	Copy(dst, src Tensor)
+	// Axpy: dst += alpha*src, Flat or Param.
+	Axpy(dst Tensor, alpha float32, src Tensor)
+	// Sum: dst = src[0] + src[1] + ... in this order, Flat. dst may be src[0].
+	Sum(dst Tensor, src []Tensor)
+	// Reshape copies activations to another shape with the same N and the same number of elements an image, in
+	// NHWC order.
+	Reshape(dst, src Tensor)
+}
+
+// Conv is the two-dimensional convolution with all that can be fused into it; see ConvShape.
+type Conv interface {
+	ConvNeeds(s ConvShape) Needs
+	// ConvPack makes dst from the weights w; it is due whenever w has changed. Not called when Needs.Packed is 0.
+	ConvPack(s ConvShape, dst, w Tensor)
+	// Conv: out = pool(act(conv(upsample(x), w) + bias)). argmax (Byte, shape of out, s.Pool > 1 only) receives the
+	// place of the maximum in its window, row*Pool+column; the first maximum wins. argmax may be zero: only a
+	// backward pass needs it.
+	Conv(s ConvShape, out, argmax, x Tensor, p Params)
+	// ConvBackInput: gradX from gradOut, the gradient with respect to the values before the activation, at the
+	// pooled resolution. gradX is multiplied by the derivative of s.InAct, whose output is x (x is not read when
+	// InAct is Linear).
+	ConvBackInput(s ConvShape, gradX, gradOut, argmax Tensor, p Params, x Tensor)
+	// ConvBackWeights adds to grad.W and grad.Bias.
+	ConvBackWeights(s ConvShape, grad Params, gradOut, argmax, x Tensor)
+}
+
+// ConvTranspose is the transposed convolution; see ConvTransposeShape. Its ops are those of Conv.
+type ConvTranspose interface {
+	ConvTransposeNeeds(s ConvTransposeShape) Needs
+	ConvTransposePack(s ConvTransposeShape, dst, w Tensor)
+	ConvTranspose(s ConvTransposeShape, out, x Tensor, p Params)
+	ConvTransposeBackInput(s ConvTransposeShape, gradX, gradOut Tensor, p Params, x Tensor)
+	ConvTransposeBackWeights(s ConvTransposeShape, grad Params, gradOut, x Tensor)
+}
+
+// Dense is the fully connected layer, a matrix product: out (N,1,1,Out), x (N,1,1,In), w (Out,1,1,In).
+type Dense interface {
+	DenseNeeds(s DenseShape) Needs
+	DensePack(s DenseShape, dst, w Tensor)
+	// Dense: out = act(x wᵀ + bias).
+	Dense(s DenseShape, out, x Tensor, p Params)
+	// DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
+	DenseBackInput(s DenseShape, gradX, gradOut Tensor, p Params, x Tensor)
+	// DenseBackWeights: grad.W += gradOutᵀ x, grad.Bias += the column sums of gradOut.
+	DenseBackWeights(s DenseShape, grad Params, gradOut, x Tensor)
+}
+
+// Pool is max-pooling.
+type Pool interface {
+	// MaxPool: the first maximum of each window, and its place row*Size+column in argmax (Byte, shape of out), which
+	// may be zero.
+	MaxPool(s PoolShape, out, argmax, x Tensor)
+	// MaxPoolBack: each input gets the sum of the gradients of the windows in which it was the maximum.
+	MaxPoolBack(s PoolShape, gradX, gradOut, argmax Tensor)
+}
+
+// Upsample is nearest-neighbour upsampling.
+type Upsample interface {
+	Upsample(s UpsampleShape, out, x Tensor)
+	UpsampleBack(s UpsampleShape, gradX, gradOut Tensor)
+}
+
+// Activate is an activation on its own.
+type Activate interface {
+	// Activate: out = act(x); out may be x.
+	Activate(a Act, out, x Tensor)
+	// ActivateBack: gradX = gradOut times the derivative of act, which is known from its output; gradX may be
+	// gradOut.
+	ActivateBack(a Act, gradX, gradOut, out Tensor)
+}
+
+// Loss ops add scale times the sum over all elements to loss (Flat, one element) and, unless grad is zero,
+// overwrite grad with the gradient.
+type Loss interface {
+	// SigmoidBCE: max(z,0) - z t + ln(1 + exp(-|z|)), the binary cross-entropy of sigmoid(z) and target t in [0,1].
+	SigmoidBCE(scale float32, loss, grad, logits, target Tensor)
+	// MSE: (p - t)².
+	MSE(scale float32, loss, grad, pred, target Tensor)
+}
+
+// Optim ops update Flat tensors of equal length in place; the learning rate comes from the clock.
+type Optim interface {
+	// SGD: v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is zero when Momentum
+	// is 0.
+	SGD(o SGD, param, velocity, grad, clock Tensor)
+	// Adam: m += (1-b1)(g-m); v += (1-b2)(g²-v); p -= lr/c1 m / (sqrt(v/c2) + eps), with the clock's bias
+	// corrections c1 and c2. WeightDecay makes it AdamW: p is first multiplied by 1 - lr decay.
+	Adam(o Adam, param, m, v, grad, clock Tensor)
+	// Adadelta: a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d.
+	Adadelta(o Adadelta, param, accGrad, accDelta, grad, clock Tensor)
+}
+
+// Random ops draw as package rng specifies, bit for bit the same on every backend. src names seed and stream.
+type Random interface {
+	// Normal: standard normal numbers; row first+n of draw clock.Step fills image n.
+	Normal(src rng.Source, dst, clock Tensor, first int)
+	// Dropout: out = x/(1-rate) where the uniform draw is at least rate, else 0; rows and draw as in Normal. Applied
+	// to a gradient it is its own derivative. out may be x.
+	Dropout(rate float32, src rng.Source, out, x, clock Tensor, first int)
+	// Gather: clean[n] = pixels[i]/255 with i = order[clock.Offset+first+n], and, unless noisy is zero,
+	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw clock.Draw. pixels is a Byte tensor of the whole
+	// data set, order an Index tensor.
+	Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock Tensor, first int)
+}
+
+// SGD, Adam and Adadelta are the constants of the optimisers.
+type (
+	SGD struct {
+		Momentum float32
+		Nesterov bool
+	}
+	Adam     struct{ Beta1, Beta2, Eps, WeightDecay float32 }
+	Adadelta struct{ Rho, Eps float32 }
+)

@@ -1,0 +1,201 @@
+package backend
+
+import "fmt"
+
+// Padding is the border rule of Keras.
+type Padding uint8
+
+const (
+	// Same: the output has ceil(input/stride) places; an odd number of padding pixels puts the extra one at the
+	// bottom and right. A transposed convolution gives input*stride.
+	Same Padding = iota
+	// Valid: no padding.
+	Valid
+)
+
+func (p Padding) String() string { return [...]string{"same", "valid"}[p] }
+
+// MaxKernel is the largest side of a kernel, MaxStride the largest stride, MaxPool the largest side of a pool window.
+const (
+	MaxKernel = 7
+	MaxStride = 2
+	MaxPool   = 15
+)
+
+// maxElements bounds a tensor, so that no size or offset overflows 32 bits in a kernel.
+const maxElements = 1<<31 - 1
+
+// ConvSpec is what defines a convolution. Zero Stride, Up and Pool mean 1.
+type ConvSpec struct {
+	X       Shape // input as stored
+	Filters int
+	KernelH int
+	KernelW int
+	Stride  int
+	Padding Padding
+	Up      int // the input is read upsampled by this factor (nearest neighbour)
+	Act     Act // applied to the output
+	Pool    int // the output is max-pooled with this window and stride, which must divide it
+	InAct   Act // ConvBackInput multiplies by its derivative
+}
+
+// ConvShape is a validated ConvSpec with what follows from it. Make it with NewConv.
+type ConvShape struct {
+	ConvSpec
+	In              Shape // input as the convolution sees it, upsampled
+	Conv            Shape // output before the pool
+	Out             Shape // output
+	PadTop, PadLeft int
+}
+
+// NewConv validates a convolution and derives its geometry.
+func NewConv(c ConvSpec) (ConvShape, error) {
+	c.Stride, c.Up, c.Pool = max(c.Stride, 1), max(c.Up, 1), max(c.Pool, 1)
+	s := ConvShape{ConvSpec: c}
+	if err := checkImages(c.X); err != nil {
+		return s, err
+	}
+	if c.Filters < 1 {
+		return s, fmt.Errorf("filters is %d, want at least 1", c.Filters)
+	}
+	if err := checkKernel(c.KernelH, c.KernelW, c.Stride); err != nil {
+		return s, err
+	}
+	if c.Pool > MaxPool {
+		return s, fmt.Errorf("pool is %d, want at most %d", c.Pool, MaxPool)
+	}
+	if c.Up > MaxUp {
+		return s, fmt.Errorf("the upsampling factor is %d, want at most %d", c.Up, MaxUp)
+	}
+	s.In = Shape{c.X.N, c.X.H * c.Up, c.X.W * c.Up, c.X.C}
+	var oh, ow int
+	oh, s.PadTop = convExtent(s.In.H, c.KernelH, c.Stride, c.Padding)
+	ow, s.PadLeft = convExtent(s.In.W, c.KernelW, c.Stride, c.Padding)
+	if oh < 1 || ow < 1 {
+		return s, fmt.Errorf("a %dx%d kernel with padding valid does not fit the input %v", c.KernelH, c.KernelW, s.In)
+	}
+	s.Conv = Shape{c.X.N, oh, ow, c.Filters}
+	if oh%c.Pool != 0 || ow%c.Pool != 0 {
+		return s, fmt.Errorf("a fused pool of %d does not divide the output %v", c.Pool, s.Conv)
+	}
+	s.Out = Shape{c.X.N, oh / c.Pool, ow / c.Pool, c.Filters}
+	return s, checkSizes(c.X, s.In, s.Conv, s.Weights())
+}
+
+// Weights returns the shape of the weights, (Filters, KernelH, KernelW, channels in).
+func (s ConvShape) Weights() Shape { return Shape{s.Filters, s.KernelH, s.KernelW, s.X.C} }
+
+// WithN returns the same convolution for another number of images.
+func (s ConvShape) WithN(n int) ConvShape {
+	s.X.N, s.In.N, s.Conv.N, s.Out.N = n, n, n, n
+	return s
+}
+
+// MACs returns the multiply-adds of the forward pass.
+func (s ConvShape) MACs() int { return s.Conv.Len() * s.KernelH * s.KernelW * s.X.C }
+
+// ConvTransposeSpec is what defines a transposed convolution. Zero Stride means 1.
+type ConvTransposeSpec struct {
+	X       Shape
+	Filters int
+	KernelH int
+	KernelW int
+	Stride  int
+	Padding Padding
+	Act     Act // applied to the output
+	InAct   Act // ConvTransposeBackInput multiplies by its derivative
+}
+
+// ConvTransposeShape is a validated ConvTransposeSpec. Make it with NewConvTranspose. Dual is the convolution of which
+// this is the gradient: its input is this output, its weights (channels in, KernelH, KernelW, Filters) are these
+// weights.
+type ConvTransposeShape struct {
+	ConvTransposeSpec
+	Out  Shape
+	Dual ConvShape
+}
+
+// NewConvTranspose validates a transposed convolution and derives its geometry.
+func NewConvTranspose(c ConvTransposeSpec) (ConvTransposeShape, error) {
+	c.Stride = max(c.Stride, 1)
+	s := ConvTransposeShape{ConvTransposeSpec: c}
+	if err := checkImages(c.X); err != nil {
+		return s, err
+	}
+	if c.Filters < 1 {
+		return s, fmt.Errorf("filters is %d, want at least 1", c.Filters)
+	}
+	if err := checkKernel(c.KernelH, c.KernelW, c.Stride); err != nil {
+		return s, err
+	}
+	s.Out = Shape{c.X.N, transposeExtent(c.X.H, c.KernelH, c.Stride, c.Padding),
+		transposeExtent(c.X.W, c.KernelW, c.Stride, c.Padding), c.Filters}
+	if err := checkSizes(c.X, s.Out, s.Weights()); err != nil {
+		return s, err
+	}
+	var err error
+	s.Dual, err = NewConv(ConvSpec{X: s.Out, Filters: c.X.C, KernelH: c.KernelH, KernelW: c.KernelW, Stride: c.Stride, Padding: c.Padding})
+	return s, err
+}
+
+// Weights returns the shape of the weights, (channels in, KernelH, KernelW, Filters).
+func (s ConvTransposeShape) Weights() Shape { return Shape{s.X.C, s.KernelH, s.KernelW, s.Filters} }
+
+// WithN returns the same transposed convolution for another number of images.
+func (s ConvTransposeShape) WithN(n int) ConvTransposeShape {
+	s.X.N, s.Out.N, s.Dual = n, n, s.Dual.WithN(n)
+	return s
+}
+
+// MACs returns the multiply-adds of the forward pass.
+func (s ConvTransposeShape) MACs() int { return s.Dual.MACs() }
+
+// convExtent returns the output extent of a convolution or pool and the padding before the input.
+func convExtent(in, kernel, stride int, p Padding) (out, pad int) {
+	if p == Valid {
+		if in < kernel {
+			return 0, 0
+		}
+		return (in-kernel)/stride + 1, 0
+	}
+	out = (in + stride - 1) / stride
+	return out, max((out-1)*stride+kernel-in, 0) / 2
+}
+
+func transposeExtent(in, kernel, stride int, p Padding) int {
+	if p == Valid {
+		return in*stride + max(kernel-stride, 0)
+	}
+	return in * stride
+}
+
+func checkImages(x Shape) error {
+	if x.N < 1 || x.H < 1 || x.W < 1 || x.C < 1 {
+		return fmt.Errorf("the input shape %v has an extent below 1", x)
+	}
+	return nil
+}
+
+func checkKernel(kh, kw, stride int) error {
+	if kh < 1 || kh > MaxKernel || kw < 1 || kw > MaxKernel {
+		return fmt.Errorf("the kernel is %dx%d, want sides from 1 to %d", kh, kw, MaxKernel)
+	}
+	if stride > MaxStride {
+		return fmt.Errorf("the stride is %d, want 1 to %d", stride, MaxStride)
+	}
+	return nil
+}
+
+// checkSizes reports tensors that are too large to index.
+func checkSizes(shapes ...Shape) error {
+	for _, s := range shapes {
+		n := 1
+		for _, d := range [...]int{s.N, s.H, s.W, s.C} {
+			if d > maxElements || n > maxElements/d {
+				return fmt.Errorf("the shape %v has more than %d elements", s, maxElements)
+			}
+			n *= d
+		}
+	}
+	return nil
+}

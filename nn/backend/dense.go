@@ -1,0 +1,33 @@
+package backend
+
+import "fmt"
+
+// DenseSpec is what defines a fully connected layer of N rows.
+type DenseSpec struct {
+	N, In, Out int
+	Act        Act // applied to the output
+	InAct      Act // DenseBackInput multiplies by its derivative
+}
+
+// DenseShape is a validated DenseSpec. Make it with NewDense.
+type DenseShape struct{ DenseSpec }
+
+// NewDense validates a fully connected layer.
+func NewDense(c DenseSpec) (DenseShape, error) {
+	s := DenseShape{c}
+	if c.N < 1 || c.In < 1 || c.Out < 1 {
+		return s, fmt.Errorf("a dense layer of %d rows, %d inputs and %d units, want at least 1 of each", c.N, c.In, c.Out)
+	}
+	return s, checkSizes(s.XShape(), s.OutShape(), s.Weights())
+}
+
+// XShape is the shape of the input, OutShape of the output, Weights of the weights.
+func (s DenseShape) XShape() Shape   { return Shape{s.N, 1, 1, s.In} }
+func (s DenseShape) OutShape() Shape { return Shape{s.N, 1, 1, s.DenseSpec.Out} }
+func (s DenseShape) Weights() Shape  { return Shape{s.DenseSpec.Out, 1, 1, s.In} }
+
+// WithN returns the same layer for another number of rows.
+func (s DenseShape) WithN(n int) DenseShape { s.N = n; return s }
+
+// MACs returns the multiply-adds of the forward pass.
+func (s DenseShape) MACs() int { return s.N * s.In * s.DenseSpec.Out }

@@ -1,0 +1,80 @@
+package backend
+
+import "fmt"
+
+// Shape is the extent of a tensor: images, rows, columns, channels. Weights use it as (out, rows, columns, in), a
+// flat vector as (1, 1, 1, n).
+type Shape struct{ N, H, W, C int }
+
+// Vec returns the shape of a flat vector of n elements.
+func Vec(n int) Shape { return Shape{1, 1, 1, n} }
+
+// Len returns the number of elements.
+func (s Shape) Len() int { return s.N * s.H * s.W * s.C }
+
+// Image returns the number of elements of one image.
+func (s Shape) Image() int { return s.H * s.W * s.C }
+
+// WithN returns the shape for another number of images.
+func (s Shape) WithN(n int) Shape { s.N = n; return s }
+
+func (s Shape) String() string { return fmt.Sprintf("(%d, %d, %d, %d)", s.N, s.H, s.W, s.C) }
+
+// Kind says what a tensor is for; a backend lays each kind out as suits it.
+type Kind uint8
+
+const (
+	Activation Kind = iota // float32 images; may keep a zero border round each image and unused channels
+	Param                  // float32 weights (out, rows, columns, in) or a bias; may keep unused channels, which stay zero
+	Flat                   // float32, nothing between the elements: Bytes is 4*Len
+	Byte                   // uint8: pixels of a data set, arg-max of a pool
+	Index                  // int32: the order of a data set
+	Packed                 // a backend's own form of weights, made by a Pack op; Bytes is Len
+	ClockKind              // a Clock
+)
+
+func (k Kind) String() string {
+	return [...]string{"activation", "param", "flat", "byte", "index", "packed", "clock"}[k]
+}
+
+// Buffer is memory of a device. Only the backend that made it knows what is in it.
+type Buffer interface {
+	Size() int // bytes
+}
+
+// Tensor is a shape placed in a buffer. It is a value: views cost nothing and nothing is allocated by passing one.
+// The zero Tensor stands for an argument that an op does not need.
+type Tensor struct {
+	Shape  Shape
+	Kind   Kind
+	Buffer Buffer
+	Offset int // bytes from the start of the buffer, a multiple of Align
+}
+
+// Align is the alignment of tensors in a buffer, in bytes.
+const Align = 256
+
+// IsZero reports whether t is the zero Tensor.
+func (t Tensor) IsZero() bool { return t.Buffer == nil }
+
+// Range returns elements lo to hi of a Flat tensor as a Flat tensor.
+func (t Tensor) Range(lo, hi int) Tensor {
+	if t.Kind != Flat || lo < 0 || hi < lo || hi > t.Shape.Len() {
+		panic("backend: Range needs a Flat tensor and bounds within it")
+	}
+	t.Offset += 4 * lo
+	t.Shape = Vec(hi - lo)
+	return t
+}
+
+// AlignUp rounds n bytes up to a multiple of Align.
+func AlignUp(n int) int { return (n + Align - 1) / Align * Align }
+
+// Params are the tensors of a layer: weights, bias (zero when the layer has none) and the backend's packed form of
+// the weights (zero when it needs none, and in gradients).
+type Params struct{ W, Bias, Packed Tensor }
+
+// Needs is the memory that a family's ops want besides their arguments, in bytes: Packed for the packed form of the
+// weights, Workspace for scratch (see Memory.SetWorkspace). Packed does not depend on the number of images, and
+// neither grows when there are fewer.
+type Needs struct{ Packed, Workspace int }

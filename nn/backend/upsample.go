@@ -1,0 +1,28 @@
+package backend
+
+import "fmt"
+
+// MaxUp is the largest upsampling factor.
+const MaxUp = 16
+
+// UpsampleShape is a nearest-neighbour upsampling by a whole factor. Make it with NewUpsample.
+type UpsampleShape struct {
+	X, Out Shape
+	Factor int
+}
+
+// NewUpsample validates an upsampling and derives its output.
+func NewUpsample(x Shape, factor int) (UpsampleShape, error) {
+	s := UpsampleShape{X: x, Factor: factor}
+	if err := checkImages(x); err != nil {
+		return s, err
+	}
+	if factor < 1 || factor > MaxUp {
+		return s, fmt.Errorf("the upsampling factor is %d, want 1 to %d", factor, MaxUp)
+	}
+	s.Out = Shape{x.N, x.H * factor, x.W * factor, x.C}
+	return s, checkSizes(x, s.Out)
+}
+
+// WithN returns the same upsampling for another number of images.
+func (s UpsampleShape) WithN(n int) UpsampleShape { s.X.N, s.Out.N = n, n; return s }
