@@ -115,9 +115,9 @@ func TestDigitsLookLikeMNIST(t *testing.T) {
 
 func abs(x float64) float64 { return max(x, -x) }
 
-// A classifier that takes the nearest mean image of a class gets about 82
-// percent of MNIST's test images right. It must do well here, as the classes
-// would else be no classes, but not too well, as there would be no variety.
+// A classifier that takes the nearest mean image of a class must do well here,
+// as the classes would else be no classes, but not too well, as there would be
+// no variety.
 func TestDigitsSeparable(t *testing.T) {
 	all := Digits(3000, 4)
 	train, test := all.Slice(0, 2000), all.Slice(2000, 3000)
