@@ -1,0 +1,187 @@
+// Package safetensors reads and writes the safetensors file format: named
+// tensors and a few strings, without any code to run.
+//
+// A file is eight bytes with the little endian length of the header, the
+// header, and the data. The header is a JSON object of one entry per tensor,
+// giving its dtype, shape and byte offsets in the data, and of the optional
+// entry "__metadata__", an object of strings.
+//
+// The reader is strict: what it accepts is well formed to the last byte, and
+// no input makes it panic or allocate out of proportion to the input's size.
+package safetensors
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// maxHeader is the format's bound on the header, in bytes.
+const maxHeader = 100_000_000
+
+// metadataKey is the header entry that is not a tensor.
+const metadataKey = "__metadata__"
+
+// A DType is the type of a tensor's elements, spelled as in the header.
+type DType string
+
+// The dtypes of the format.
+const (
+	BOOL    DType = "BOOL"
+	U8      DType = "U8"
+	I8      DType = "I8"
+	F8_E5M2 DType = "F8_E5M2"
+	F8_E4M3 DType = "F8_E4M3"
+	I16     DType = "I16"
+	U16     DType = "U16"
+	F16     DType = "F16"
+	BF16    DType = "BF16"
+	I32     DType = "I32"
+	U32     DType = "U32"
+	F32     DType = "F32"
+	F64     DType = "F64"
+	I64     DType = "I64"
+	U64     DType = "U64"
+)
+
+// Size returns the size of one element in bytes, or 0 if d is not a dtype of
+// the format.
+func (d DType) Size() int {
+	switch d {
+	case BOOL, U8, I8, F8_E5M2, F8_E4M3:
+		return 1
+	case I16, U16, F16, BF16:
+		return 2
+	case I32, U32, F32:
+		return 4
+	case F64, I64, U64:
+		return 8
+	}
+	return 0
+}
+
+// A Tensor is a named array. Its elements lie in Data in row-major order,
+// little endian. A scalar has an empty Shape; a tensor with a zero dimension
+// has no data.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int
+	Data  []byte
+}
+
+// FromFloat32s returns an F32 tensor with a copy of v. That shape and v agree
+// is checked by [File.Write].
+func FromFloat32s(name string, shape []int, v []float32) Tensor {
+	data := make([]byte, 0, 4*len(v))
+	for _, x := range v {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
+	}
+	return Tensor{Name: name, DType: F32, Shape: slices.Clone(shape), Data: data}
+}
+
+// FromUint64s is [FromFloat32s] for a U64 tensor.
+func FromUint64s(name string, shape []int, v []uint64) Tensor {
+	data := make([]byte, 0, 8*len(v))
+	for _, x := range v {
+		data = binary.LittleEndian.AppendUint64(data, x)
+	}
+	return Tensor{Name: name, DType: U64, Shape: slices.Clone(shape), Data: data}
+}
+
+// FromUint8s is [FromFloat32s] for a U8 tensor.
+func FromUint8s(name string, shape []int, v []uint8) Tensor {
+	return Tensor{Name: name, DType: U8, Shape: slices.Clone(shape), Data: slices.Clone(v)}
+}
+
+// Float32s returns a copy of the elements of an F32 tensor. It is an error if
+// t has another dtype, or if its shape and data disagree.
+func (t *Tensor) Float32s() ([]float32, error) {
+	if err := t.expect(F32); err != nil {
+		return nil, err
+	}
+	v := make([]float32, len(t.Data)/4)
+	for i := range v {
+		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
+	}
+	return v, nil
+}
+
+// Uint64s is [Tensor.Float32s] for a U64 tensor.
+func (t *Tensor) Uint64s() ([]uint64, error) {
+	if err := t.expect(U64); err != nil {
+		return nil, err
+	}
+	v := make([]uint64, len(t.Data)/8)
+	for i := range v {
+		v[i] = binary.LittleEndian.Uint64(t.Data[8*i:])
+	}
+	return v, nil
+}
+
+// Uint8s is [Tensor.Float32s] for a U8 tensor.
+func (t *Tensor) Uint8s() ([]uint8, error) {
+	if err := t.expect(U8); err != nil {
+		return nil, err
+	}
+	return slices.Clone(t.Data), nil
+}
+
+// expect reports whether t is a valid tensor of dtype d.
+func (t *Tensor) expect(d DType) error {
+	if t.DType != d {
+		return fmt.Errorf("safetensors: tensor %q: dtype is %s, want %s", t.Name, t.DType, d)
+	}
+	if err := t.check(); err != nil {
+		return fmt.Errorf("safetensors: %w", err)
+	}
+	return nil
+}
+
+// check reports whether the dtype, shape and data of t agree.
+func (t *Tensor) check() error {
+	n, err := byteSize(t.DType, t.Shape)
+	if err != nil {
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	if n != len(t.Data) {
+		return fmt.Errorf("tensor %q: %s %v takes %d bytes, the data has %d", t.Name, t.DType, t.Shape, n, len(t.Data))
+	}
+	return nil
+}
+
+// byteSize returns the size in bytes of a tensor.
+func byteSize(d DType, shape []int) (int, error) {
+	size := d.Size()
+	if size == 0 {
+		return 0, fmt.Errorf("unknown dtype %q", d)
+	}
+	n := 1
+	for _, dim := range append(slices.Clone(shape), size) {
+		if dim < 0 {
+			return 0, fmt.Errorf("shape %v has a negative dimension", shape)
+		}
+		if dim > 0 && n > math.MaxInt/dim {
+			return 0, fmt.Errorf("the size of %s %v overflows", d, shape)
+		}
+		n *= dim
+	}
+	return n, nil
+}
+
+// A File is the content of a safetensors file.
+type File struct {
+	Metadata map[string]string // nil if there is none
+	Tensors  []Tensor          // in the order of their data
+}
+
+// Tensor returns the tensor of the given name, and whether there is one. It
+// points into f.Tensors.
+func (f *File) Tensor(name string) (*Tensor, bool) {
+	i := slices.IndexFunc(f.Tensors, func(t Tensor) bool { return t.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return &f.Tensors[i], true
+}
