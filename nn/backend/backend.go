@@ -64,7 +64,8 @@ type Memory interface {
 	Free(b Buffer)
 	// Bytes returns the bytes that a tensor occupies in a buffer.
 	Bytes(k Kind, s Shape) int
-	// SetWorkspace gives the lane its scratch memory, at least the largest Needs.Workspace of the ops that it runs.
+	// SetWorkspace gives the lane its scratch memory, at least the largest Needs.Workspace of the ops that it runs; nil
+	// takes it away.
 	SetWorkspace(b Buffer)
 	// Upload and Download copy an Activation, Param or Flat tensor from and to contiguous float32 values in the order
 	// of its shape. Upload has read src when it returns.
@@ -93,6 +94,7 @@ type Clock struct {
 
 // Vector ops work on tensors of one kind and shape.
 type Vector interface {
+	// Zero and Copy: Activation, Param or Flat.
 	Zero(dst Tensor)
 	Copy(dst, src Tensor)
 	// Axpy: dst += alpha*src, Flat or Param.
@@ -110,8 +112,8 @@ type Conv interface {
 	// ConvPack makes dst from the weights w; it is due whenever w has changed. Not called when Needs.Packed is 0.
 	ConvPack(s ConvShape, dst, w Tensor)
 	// Conv: out = pool(act(conv(upsample(x), w) + bias)). argmax (Byte, shape of out, s.Pool > 1 only) receives the
-	// place of the maximum in its window, row*Pool+column; the first maximum wins. argmax may be zero: only a
-	// backward pass needs it.
+	// place of the maximum after the activation in its window, row*Pool+column; the first maximum wins, and NaN is
+	// above all numbers. argmax may be zero: only a backward pass needs it.
 	Conv(s ConvShape, out, argmax, x Tensor, p Params)
 	// ConvBackInput: gradX from gradOut, the gradient with respect to the values before the activation, at the
 	// pooled resolution. gradX is multiplied by the derivative of s.InAct, whose output is x (x is not read when
@@ -144,7 +146,7 @@ type Dense interface {
 
 // Pool is max-pooling.
 type Pool interface {
-	// MaxPool: the first maximum of each window, and its place row*Size+column in argmax (Byte, shape of out), which
+	// MaxPool: the first maximum of each window (NaN is above all numbers), and its place row*Size+column in argmax (Byte, shape of out), which
 	// may be zero.
 	MaxPool(s PoolShape, out, argmax, x Tensor)
 	// MaxPoolBack: each input gets the sum of the gradients of the windows in which it was the maximum.

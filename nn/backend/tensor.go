@@ -25,8 +25,8 @@ type Kind uint8
 
 const (
 	Activation Kind = iota // float32 images; may keep a zero border round each image and unused channels
-	Param                  // float32 weights (out, rows, columns, in) or a bias; may keep unused channels, which stay zero
-	Flat                   // float32, nothing between the elements: Bytes is 4*Len
+	Param                  // float32 weights (out, rows, columns, in) or a bias (1, 1, 1, n), in memory that starts as zeros; may keep unused channels, which stay zero
+	Flat                   // float32, nothing between the elements: Bytes is 4*Len; aligned to 4 bytes only
 	Byte                   // uint8: pixels of a data set, arg-max of a pool
 	Index                  // int32: the order of a data set
 	Packed                 // a backend's own form of weights, made by a Pack op; Bytes is Len
@@ -48,7 +48,7 @@ type Tensor struct {
 	Shape  Shape
 	Kind   Kind
 	Buffer Buffer
-	Offset int // bytes from the start of the buffer, a multiple of Align
+	Offset int // bytes from the start of the buffer, a multiple of Align (of 4 for a Flat)
 }
 
 // Align is the alignment of tensors in a buffer, in bytes.

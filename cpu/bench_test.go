@@ -1,0 +1,77 @@
+package cpu
+
+import (
+	"fmt"
+	"testing"
+
+	"convae/nn/backend"
+)
+
+// denoiser is the convolutional MNIST denoiser, layer by layer.
+func denoiser(n int) []backend.ConvSpec {
+	x := func(side, c int) backend.Shape { return backend.Shape{N: n, H: side, W: side, C: c} }
+	return []backend.ConvSpec{
+		{X: x(28, 1), Filters: 32, KernelH: 3, KernelW: 3, Pool: 2, Act: backend.ReLU},
+		{X: x(14, 32), Filters: 32, KernelH: 3, KernelW: 3, Pool: 2, Act: backend.ReLU, InAct: backend.ReLU},
+		{X: x(7, 32), Filters: 32, KernelH: 3, KernelW: 3, Act: backend.ReLU, InAct: backend.ReLU},
+		{X: x(7, 32), Filters: 32, KernelH: 3, KernelW: 3, Up: 2, Act: backend.ReLU, InAct: backend.ReLU},
+		{X: x(14, 32), Filters: 1, KernelH: 3, KernelW: 3, Up: 2, InAct: backend.ReLU},
+	}
+}
+
+// BenchmarkDenoiser measures the denoiser's convolutions and its loss, of micro-batches as Policy cuts them.
+func BenchmarkDenoiser(b *testing.B) {
+	const n = 4
+	l := open(b, false)
+	measure := func(name string, macs int, op func()) {
+		b.Run(name, func(b *testing.B) {
+			op()
+			b.ResetTimer()
+			for range b.N {
+				op()
+			}
+			each := b.Elapsed().Seconds() / float64(b.N)
+			b.ReportMetric(2*float64(macs)/each/1e9, "GFLOP/s")
+			b.ReportMetric(each*1e6/n, "µs/image")
+		})
+	}
+	var steps []func()
+	for i, spec := range denoiser(n) {
+		c := newConvCase(b, l, spec, int64(i))
+		name := fmt.Sprintf("%dx%dx%d-%d-up%d-pool%d/", spec.X.H, spec.X.W, spec.X.C, spec.Filters, max(spec.Up, 1), max(spec.Pool, 1))
+		ops := []struct {
+			name string
+			run  func()
+		}{{"pack", c.pack}, {"forward", c.forward}, {"backInput", c.backInput}, {"backWeights", c.backWeights}}
+		for _, o := range ops {
+			if i == 0 && o.name == "backInput" {
+				continue // nobody wants the gradient of the image
+			}
+			macs := c.s.MACs()
+			if o.name == "pack" {
+				macs = 0
+			} else {
+				steps = append(steps, func() { l.SetWorkspace(c.ws); o.run() })
+			}
+			measure(name+o.name, macs, func() { l.SetWorkspace(c.ws); o.run() })
+		}
+	}
+	s := backend.Shape{N: n, H: 28, W: 28, C: 1}
+	z, t, g, sum := tensor(b, l, backend.Activation, s, 1), tensor(b, l, backend.Activation, s, 2), tensor(b, l, backend.Activation, s, 3), tensor(b, l, backend.Flat, backend.Vec(1), 4)
+	bce := func() { l.SigmoidBCE(1, sum, g, z, t) }
+	measure("bce", 0, bce)
+	macs := 0
+	for i, spec := range denoiser(n) {
+		m := newConvCase(b, l, spec, int64(i)).s.MACs()
+		macs += 3 * m
+		if i == 0 {
+			macs -= m
+		}
+	}
+	measure("all", macs, func() {
+		for _, s := range steps {
+			s()
+		}
+		bce()
+	})
+}

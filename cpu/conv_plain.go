@@ -1,0 +1,221 @@
+package cpu
+
+import "convae/nn/backend"
+
+// plainLane does the ops that have a working path by the plain loops that specify it. It needs no scratch and no packed
+// weights.
+type plainLane struct{ *lane }
+
+// ConvNeeds is zero: the plain loops need nothing.
+func (l plainLane) ConvNeeds(backend.ConvShape) backend.Needs { return backend.Needs{} }
+
+// ConvPack is never due.
+func (l plainLane) ConvPack(backend.ConvShape, backend.Tensor, backend.Tensor) {}
+
+// Conv: out = pool(act(conv(upsample(x), w) + bias)). The places of the maxima are dropped when argmax is zero.
+func (l plainLane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
+	whole(s) // panics when s is not valid
+	o, arg, in := l.activation(out, s.Out), l.places(&s, argmax), l.activation(x, s.X)
+	w, bias := l.param(p.W, s.Weights()), l.bias(p.Bias, s.Filters)
+	var v [1]float32
+	var unused [1]byte
+	for n := range s.Out.N {
+		for y := range s.Out.H {
+			for x := range s.Out.W {
+				for f := range s.Filters {
+					at := index(s.Out, n, y, x, f)
+					for k := range s.Pool * s.Pool {
+						v[0] = plainDot(&s, in, w, n, y*s.Pool+k/s.Pool, x*s.Pool+k%s.Pool, f)
+						if bias != nil {
+							v[0] += bias[f]
+						}
+						activate(s.Act, v[:])
+						place := unused[:]
+						if arg != nil {
+							place = arg[at:][:1]
+						}
+						if k == 0 {
+							o[at], place[0] = v[0], 0
+						} else {
+							poolMax(o[at:][:1], place, v[:], byte(k))
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
+func (l plainLane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend.Tensor, p backend.Params, x backend.Tensor) {
+	whole(s)
+	gx, g, arg := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.argmax(&s, argmax)
+	w := l.param(p.W, s.Weights())
+	clear(gx)
+	for n := range s.Conv.N {
+		for y := range s.Conv.H {
+			for x := range s.Conv.W {
+				for f := range s.Filters {
+					d := plainGrad(&s, g, arg, n, y, x, f)
+					for i := range s.KernelH {
+						for j := range s.KernelW {
+							at, inside := under(&s, n, y, x, i, j)
+							if !inside {
+								continue
+							}
+							for c := range s.X.C {
+								gx[at+c] += d * w[index(s.Weights(), f, i, j, c)]
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if s.InAct != backend.Linear {
+		derive(s.InAct, gx, l.activation(x, s.X))
+	}
+}
+
+// ConvBackWeights adds to grad.W and grad.Bias.
+func (l plainLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
+	whole(s)
+	g, arg, in := l.activation(gradOut, s.Out), l.argmax(&s, argmax), l.activation(x, s.X)
+	gw, gb := l.param(grad.W, s.Weights()), l.bias(grad.Bias, s.Filters)
+	for n := range s.Conv.N {
+		for y := range s.Conv.H {
+			for x := range s.Conv.W {
+				for f := range s.Filters {
+					d := plainGrad(&s, g, arg, n, y, x, f)
+					if gb != nil {
+						gb[f] += d
+					}
+					for i := range s.KernelH {
+						for j := range s.KernelW {
+							at, inside := under(&s, n, y, x, i, j)
+							if !inside {
+								continue
+							}
+							for c := range s.X.C {
+								gw[index(s.Weights(), f, i, j, c)] += d * in[at+c]
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// plainDot is filter f at a place of the output before the pool.
+func plainDot(s *backend.ConvShape, in, w []float32, n, y, x, f int) float32 {
+	var sum float32
+	for i := range s.KernelH {
+		for j := range s.KernelW {
+			at, inside := under(s, n, y, x, i, j)
+			if !inside {
+				continue
+			}
+			for c := range s.X.C {
+				sum += in[at+c] * w[index(s.Weights(), f, i, j, c)]
+			}
+		}
+	}
+	return sum
+}
+
+// under returns where the pixel under tap (i, j) of the kernel is stored, unless that is padding.
+func under(s *backend.ConvShape, n, y, x, i, j int) (at int, inside bool) {
+	y, x = y*s.Stride-s.PadTop+i, x*s.Stride-s.PadLeft+j
+	if y < 0 || y >= s.In.H || x < 0 || x >= s.In.W {
+		return 0, false
+	}
+	return index(s.X, n, y/s.Up, x/s.Up, 0), true
+}
+
+// plainGrad is the gradient at a place of the output before the pool.
+func plainGrad(s *backend.ConvShape, g []float32, argmax []byte, n, y, x, f int) float32 {
+	at := index(s.Out, n, y/s.Pool, x/s.Pool, f)
+	if s.Pool > 1 && int(argmax[at]) != y%s.Pool*s.Pool+x%s.Pool {
+		return 0
+	}
+	return g[at]
+}
+
+// index returns the place of an element.
+func index(s backend.Shape, n, y, x, c int) int { return ((n*s.H+y)*s.W+x)*s.C + c }
+
+// ConvTransposeNeeds is zero: the plain loops need nothing.
+func (l plainLane) ConvTransposeNeeds(backend.ConvTransposeShape) backend.Needs {
+	return backend.Needs{}
+}
+
+// ConvTransposePack is never due.
+func (l plainLane) ConvTransposePack(backend.ConvTransposeShape, backend.Tensor, backend.Tensor) {}
+
+// ConvTranspose: every input pixel adds its multiple of the kernel to the output, whose place (y, x) is under tap
+// (y+top-stride*iy, x+left-stride*ix) of pixel (iy, ix); then bias and activation.
+func (l plainLane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Tensor, p backend.Params) {
+	whole(s.Dual)
+	o, in := l.activation(out, s.Out), l.activation(x, s.X)
+	w, bias := l.param(p.W, s.Weights()), l.bias(p.Bias, s.Filters)
+	clear(o)
+	plainTranspose(&s, func(at, out, w0 int) {
+		for f := range s.Filters {
+			o[out+f] += in[at] * w[w0+f]
+		}
+	})
+	e := epilogue{bias: bias, act: s.Act}
+	e.finish(o, s.Filters, 0)
+}
+
+// ConvTransposeBackInput: gradX from gradOut, times the derivative of s.InAct at x.
+func (l plainLane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
+	whole(s.Dual)
+	gx, g, w := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.param(p.W, s.Weights())
+	clear(gx)
+	plainTranspose(&s, func(at, out, w0 int) {
+		for f := range s.Filters {
+			gx[at] += g[out+f] * w[w0+f]
+		}
+	})
+	if s.InAct != backend.Linear {
+		derive(s.InAct, gx, l.activation(x, s.X))
+	}
+}
+
+// ConvTransposeBackWeights adds to grad.W and grad.Bias.
+func (l plainLane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad backend.Params, gradOut, x backend.Tensor) {
+	whole(s.Dual)
+	g, in, gw := l.activation(gradOut, s.Out), l.activation(x, s.X), l.param(grad.W, s.Weights())
+	plainTranspose(&s, func(at, out, w0 int) {
+		for f := range s.Filters {
+			gw[w0+f] += in[at] * g[out+f]
+		}
+	})
+	if b := l.bias(grad.Bias, s.Filters); b != nil {
+		columnSums(b, g, s.Out.N*s.Out.H*s.Out.W)
+	}
+}
+
+// plainTranspose calls f with the place of every input element, and that of the filters of every output pixel and of
+// the weights that it meets.
+func plainTranspose(s *backend.ConvTransposeShape, f func(x, out, w int)) {
+	for n := range s.X.N {
+		for y := range s.X.H {
+			for x := range s.X.W {
+				for c := range s.X.C {
+					for i := range s.KernelH {
+						for j := range s.KernelW {
+							oy, ox := y*s.Stride-s.Dual.PadTop+i, x*s.Stride-s.Dual.PadLeft+j
+							if oy < 0 || oy >= s.Out.H || ox < 0 || ox >= s.Out.W {
+								continue
+							}
+							f(index(s.X, n, y, x, c), index(s.Out, n, oy, ox, 0), index(s.Weights(), c, i, j, 0))
+						}
+					}
+				}
+			}
+		}
+	}
+}

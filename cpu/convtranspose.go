@@ -1,0 +1,45 @@
+package cpu
+
+import "convae/nn/backend"
+
+// A transposed convolution is its dual convolution with the roles of input and output swapped.
+
+// ConvTransposeNeeds returns the memory of the packed weights and of the scratch.
+func (l *lane) ConvTransposeNeeds(s backend.ConvTransposeShape) backend.Needs {
+	return needs(whole(s.Dual))
+}
+
+// ConvTransposePack makes the packed weights.
+func (l *lane) ConvTransposePack(s backend.ConvTransposeShape, dst, w backend.Tensor) {
+	l.ConvPack(s.Dual, dst, w)
+}
+
+// ConvTranspose: out = act(convTranspose(x, w) + bias).
+func (l *lane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Tensor, p backend.Params) {
+	o, in := l.activation(out, s.Out), l.activation(x, s.X)
+	d := whole(s.Dual)
+	l.param(p.W, s.Weights())
+	e := epilogue{bias: l.bias(p.Bias, s.Filters), act: s.Act}
+	l.backInput(&d, o, in, nil, l.packed(p.Packed, packedLen(&d)), e)
+}
+
+// ConvTransposeBackInput: gradX from gradOut, times the derivative of s.InAct at x.
+func (l *lane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
+	gx, g := l.activation(gradX, s.X), l.activation(gradOut, s.Out)
+	e := epilogue{inAct: s.InAct}
+	if s.InAct != backend.Linear {
+		e.x = l.activation(x, s.X)
+	}
+	d := whole(s.Dual)
+	l.correlate(&d, gx, nil, g, l.param(p.W, s.Weights()), l.packed(p.Packed, packedLen(&d)), e)
+}
+
+// ConvTransposeBackWeights adds to grad.W and grad.Bias.
+func (l *lane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad backend.Params, gradOut, x backend.Tensor) {
+	g, in := l.activation(gradOut, s.Out), l.activation(x, s.X)
+	d := whole(s.Dual)
+	l.backWeights(&d, l.param(grad.W, s.Weights()), in, nil, g)
+	if b := l.bias(grad.Bias, s.Filters); b != nil {
+		columnSums(b, g, s.Out.N*s.Out.H*s.Out.W)
+	}
+}

@@ -1,0 +1,49 @@
+package cpu
+
+import "convae/nn/backend"
+
+// A dense layer is a convolution of single pixels; its rows are the rows of one image.
+func pixels(s backend.DenseShape) backend.ConvShape {
+	if s.N < 1 || s.In < 1 || s.DenseSpec.Out < 1 {
+		panic(errGeometry)
+	}
+	x := backend.Shape{N: 1, H: s.N, W: 1, C: s.In}
+	out := backend.Shape{N: 1, H: s.N, W: 1, C: s.DenseSpec.Out}
+	return backend.ConvShape{
+		ConvSpec: backend.ConvSpec{X: x, Filters: out.C, KernelH: 1, KernelW: 1, Stride: 1, Up: 1, Pool: 1},
+		In:       x, Conv: out, Out: out,
+	}
+}
+
+// DenseNeeds returns the memory of the packed weights and of the scratch.
+func (l *lane) DenseNeeds(s backend.DenseShape) backend.Needs { return needs(pixels(s)) }
+
+// DensePack makes the packed weights.
+func (l *lane) DensePack(s backend.DenseShape, dst, w backend.Tensor) { l.ConvPack(pixels(s), dst, w) }
+
+// Dense: out = act(x wᵀ + bias).
+func (l *lane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Params) {
+	o, in, c := l.activation(out, s.OutShape()), l.activation(x, s.XShape()), pixels(s)
+	e := epilogue{bias: l.bias(p.Bias, c.Filters), act: s.Act}
+	l.correlate(&c, o, nil, in, l.param(p.W, s.Weights()), l.packed(p.Packed, packedLen(&c)), e)
+}
+
+// DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
+func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
+	gx, g, c := l.activation(gradX, s.XShape()), l.activation(gradOut, s.OutShape()), pixels(s)
+	l.param(p.W, s.Weights())
+	e := epilogue{inAct: s.InAct}
+	if s.InAct != backend.Linear {
+		e.x = l.activation(x, s.XShape())
+	}
+	l.backInput(&c, gx, g, nil, l.packed(p.Packed, packedLen(&c)), e)
+}
+
+// DenseBackWeights adds to grad.W and grad.Bias.
+func (l *lane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradOut, x backend.Tensor) {
+	g, in, c := l.activation(gradOut, s.OutShape()), l.activation(x, s.XShape()), pixels(s)
+	l.backWeights(&c, l.param(grad.W, s.Weights()), g, nil, in)
+	if b := l.bias(grad.Bias, c.Filters); b != nil {
+		columnSums(b, g, s.N)
+	}
+}

@@ -1,0 +1,96 @@
+package cpu
+
+import "convae/nn/backend"
+
+// MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all
+// numbers.
+func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
+	if s.Stride < 1 {
+		panic(errGeometry)
+	}
+	o, in := l.activation(out, s.Out), l.activation(x, s.X)
+	var arg []byte
+	if !argmax.IsZero() {
+		arg = l.bytes(argmax, s.Out)
+	}
+	c, i := s.X.C, 0
+	for n := range s.X.N {
+		image := in[n*s.X.Image():][:s.X.Image()]
+		for oy := range s.Out.H {
+			y0 := oy*s.Stride - s.PadTop
+			for ox := range s.Out.W {
+				x0 := ox*s.Stride - s.PadLeft
+				best := o[i:][:c]
+				var at []byte
+				if arg != nil {
+					at = arg[i:][:c]
+				}
+				i += c
+				first := true
+				for y := max(y0, 0); y < min(y0+s.Size, s.X.H); y++ {
+					for x := max(x0, 0); x < min(x0+s.Size, s.X.W); x++ {
+						pixel, place := image[(y*s.X.W+x)*c:][:c], byte((y-y0)*s.Size+x-x0)
+						if first {
+							copy(best, pixel)
+							fill(at, place)
+							first = false
+							continue
+						}
+						poolMax(best, at, pixel, place)
+					}
+				}
+			}
+		}
+	}
+}
+
+// poolMax takes the pixel at a place of the window into the maxima so far; at is nil when places are not wanted.
+func poolMax(best []float32, at []byte, pixel []float32, place byte) {
+	pixel = pixel[:len(best)]
+	if at == nil {
+		for c, v := range pixel {
+			if b := best[c]; v > b || v != v && b == b {
+				best[c] = v
+			}
+		}
+		return
+	}
+	at = at[:len(best)]
+	for c, v := range pixel {
+		if b := best[c]; v > b || v != v && b == b {
+			best[c], at[c] = v, place
+		}
+	}
+}
+
+func fill(b []byte, v byte) {
+	for i := range b {
+		b[i] = v
+	}
+}
+
+// MaxPoolBack adds each gradient to the input that was the maximum.
+func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.Tensor) {
+	if s.Stride < 1 {
+		panic(errGeometry)
+	}
+	gx, g, arg := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.bytes(argmax, s.Out)
+	var places [256]int
+	for k := range s.Size * s.Size {
+		places[k] = (k/s.Size*s.X.W + k%s.Size) * s.X.C
+	}
+	clear(gx)
+	i := 0
+	for n := range s.X.N {
+		image := gx[n*s.X.Image():][:s.X.Image()]
+		for oy := range s.Out.H {
+			for ox := range s.Out.W {
+				window := ((oy*s.Stride-s.PadTop)*s.X.W + ox*s.Stride - s.PadLeft) * s.X.C
+				for c := range s.X.C {
+					image[window+places[arg[i]]+c] += g[i]
+					i++
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package cpu
+
+import "convae/nn/backend"
+
+// span returns the memory of a tensor of any kind.
+func (l *lane) span(t backend.Tensor) []byte {
+	n := l.Bytes(t.Kind, t.Shape)
+	b, at := l.raw(t, n)
+	return b.bytes[at : at+n : at+n]
+}
+
+// same panics unless a and b have one kind and shape.
+func same(a, b backend.Tensor) {
+	if a.Kind != b.Kind {
+		panic(errKind)
+	}
+	if a.Shape != b.Shape {
+		panic(errShape)
+	}
+}
+
+// Zero clears dst.
+func (l *lane) Zero(dst backend.Tensor) { clear(l.span(dst)) }
+
+// Copy copies src to dst.
+func (l *lane) Copy(dst, src backend.Tensor) {
+	same(dst, src)
+	copy(l.span(dst), l.span(src))
+}
+
+// Axpy adds alpha*src to dst.
+func (l *lane) Axpy(dst backend.Tensor, alpha float32, src backend.Tensor) {
+	same(dst, src)
+	if dst.Kind == backend.Activation {
+		panic(errKind)
+	}
+	d, s := l.values(dst), l.values(src)
+	for i, v := range s[:len(d)] {
+		d[i] += alpha * v
+	}
+}
+
+// Sum sets dst to src[0] + src[1] + ... in this order.
+func (l *lane) Sum(dst backend.Tensor, src []backend.Tensor) {
+	if len(src) == 0 {
+		panic("cpu: a sum of nothing")
+	}
+	d := l.flat(dst)
+	for i, t := range src {
+		same(dst, t)
+		s := l.flat(t)[:len(d)]
+		if i == 0 {
+			copy(d, s)
+			continue
+		}
+		for j, v := range s {
+			d[j] += v
+		}
+	}
+}
+
+// Reshape copies activations to another shape of as many elements an image.
+func (l *lane) Reshape(dst, src backend.Tensor) {
+	if dst.Shape.N != src.Shape.N || dst.Shape.Image() != src.Shape.Image() {
+		panic(errShape)
+	}
+	copy(l.activation(dst, dst.Shape), l.activation(src, src.Shape))
+}

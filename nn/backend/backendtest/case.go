@@ -1,0 +1,319 @@
+// Package backendtest is the one table of op cases that every backend runs. A case has the tensors of a few calls, the
+// calls, and a reference in float64. The same table tests a backend against the references, measures its speed, and
+// is what the check command runs on a user's device; so it needs nothing of package testing and returns its results as
+// values.
+//
+// A result may differ from its reference by Rel times the sum of the magnitudes of the terms that it is made of, with
+// Rel growing with the square root of the number of terms (see sumBound), plus Abs where an exponential is involved
+// (actAbs). What only copies, compares or draws random numbers must be exact.
+package backendtest
+
+import (
+	"hash/fnv"
+	"math"
+	"slices"
+
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// Seed is the seed of all inputs; each tensor of a case is a row of the stream rng.StreamTest, found by its name.
+const Seed = 20260731
+
+// Case is one entry of the table.
+type Case struct {
+	Name  string   // family/what, unique
+	Ops   []string // the methods of backend.Backend that it covers
+	MACs  int      // multiply-adds of one run, 0 where they do not say much
+	Bench bool     // a realistic size, worth measuring
+
+	args      []arg
+	workspace func(backend.Backend) int // nil: none
+	setup     func(backend.Backend, tensors)
+	run       func(backend.Backend, tensors)
+	reference func(data) values
+	golden    map[string][]float32 // results known from elsewhere, in place of the reference's
+	equal     [][2]string          // pairs of outputs that must be equal to each other, within the bound of the first
+}
+
+// Cases returns the table.
+func Cases() []Case {
+	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(),
+		poolCases(), upsampleCases(), actCases(), lossCases(), optimCases(), randomCases())
+}
+
+type (
+	shape = backend.Shape
+	// tensors are a case's tensors by name; one that is not there is the zero Tensor.
+	tensors map[string]backend.Tensor
+	// data are the values of the tensors before the run.
+	data map[string][]float64
+	// values are what the outputs should be after it.
+	values map[string]value
+)
+
+// value is what an output should be.
+type value struct {
+	v   []float64
+	mag []float64 // what the bound's Rel is taken of; nil: v
+	// near reports whether another value is as good: the place of a maximum that is one only by rounding.
+	near func(at int, got float32) bool
+}
+
+// role tells what a run does with a tensor.
+type role uint8
+
+const (
+	in      role = iota // read only: it must not change
+	out                 // overwritten: it starts as garbage, border and all
+	inout               // updated: it starts with values
+	scratch             // written, but of no interest
+)
+
+// arg is a tensor of a case.
+type arg struct {
+	name   string
+	kind   backend.Kind
+	shape  shape
+	role   role
+	fill   fill
+	clock  backend.Clock             // of a ClockKind
+	packed func(backend.Backend) int // bytes of a Packed
+	images int                       // images allocated, when more than shape.N: the tensor is a view of the first
+	shift  int                       // elements by which a Flat tensor starts late in its memory
+	bound  backend.Bound
+}
+
+func activation(name string, s shape, f fill) arg {
+	return arg{name: name, kind: backend.Activation, shape: s, fill: f}
+}
+
+func param(name string, s shape, f fill) arg {
+	return arg{name: name, kind: backend.Param, shape: s, fill: f}
+}
+
+func flat(name string, n int, f fill) arg {
+	return arg{name: name, kind: backend.Flat, shape: backend.Vec(n), fill: f}
+}
+
+func bytesArg(name string, s shape, f fill) arg {
+	return arg{name: name, kind: backend.Byte, shape: s, fill: f}
+}
+
+func clockArg(c backend.Clock) arg {
+	return arg{name: "clock", kind: backend.ClockKind, shape: backend.Vec(1), clock: c}
+}
+
+// out, inout and scratch return the tensor in another role.
+func (a arg) out(b backend.Bound) arg   { a.role, a.bound = out, b; return a }
+func (a arg) inout(b backend.Bound) arg { a.role, a.bound = inout, b; return a }
+func (a arg) scratch() arg              { a.role = scratch; return a }
+
+// exact is the bound of ops that do not round, or round in a prescribed way.
+var exact = backend.Bound{}
+
+// eps is the distance of float32 from 1 to the next number.
+const eps = 1.0 / (1 << 23)
+
+// sumBound is the bound of a sum of k products, of the sum of their magnitudes: rounding errors of k additions in any
+// order grow as a random walk, and a few roundings come on top (the products, a factor, a bias).
+func sumBound(k int) backend.Bound {
+	return backend.Bound{Rel: eps * (4 + math.Sqrt(float64(k)))}
+}
+
+// with returns the case with other values of its inputs. It panics when one has another length.
+func (c Case) with(v map[string][]float32) Case {
+	c.args = slices.Clone(c.args)
+	for i, a := range c.args {
+		if x, ok := v[a.name]; ok {
+			if len(x) != a.shape.Len() {
+				panic("backendtest: values of another length than " + a.name)
+			}
+			c.args[i].fill = given(x...)
+		}
+	}
+	return c
+}
+
+// inputs returns the values of the tensors before the run.
+func (c Case) inputs() map[string][]float32 {
+	m := make(map[string][]float32)
+	for _, a := range c.args {
+		if a.fill == nil {
+			continue
+		}
+		h := fnv.New32a()
+		h.Write([]byte(c.Name + "/" + a.name))
+		v := make([]float32, a.shape.Len())
+		a.fill(draw{rng.Source{Seed: Seed, Stream: rng.StreamTest}, h.Sum32()}, v)
+		m[a.name] = v
+	}
+	return m
+}
+
+// expect returns what the case should give for its inputs.
+func (c Case) expect(inputs map[string][]float32) values {
+	d := make(data)
+	for name, v := range inputs {
+		d[name] = floats(v)
+	}
+	r := c.reference(d)
+	for name, v := range c.golden {
+		r[name] = goldenValue(v, r[name].magnitude())
+	}
+	return r
+}
+
+func floats(v []float32) []float64 {
+	w := make([]float64, len(v))
+	for i, x := range v {
+		w[i] = float64(x)
+	}
+	return w
+}
+
+// fill makes the values of a tensor.
+type fill func(d draw, v []float32)
+
+// draw is where a tensor's random numbers come from.
+type draw struct {
+	src rng.Source
+	row uint32
+}
+
+func (d draw) normals(v []float32) {
+	for i := 0; i < len(v); i += 4 {
+		z := d.src.Normals(uint32(i/4), d.row, 0)
+		copy(v[i:], z[:])
+	}
+}
+
+func (d draw) uniforms(v []float32) {
+	for i := 0; i < len(v); i += 4 {
+		z := d.src.Uniforms(uint32(i/4), d.row, 0)
+		copy(v[i:], z[:])
+	}
+}
+
+// normal draws normal numbers of that standard deviation.
+func normal(std float64) fill {
+	return func(d draw, v []float32) {
+		d.normals(v)
+		for i := range v {
+			v[i] *= float32(std)
+		}
+	}
+}
+
+// uniform draws from [lo, hi).
+func uniform(lo, hi float32) fill {
+	return func(d draw, v []float32) {
+		d.uniforms(v)
+		for i := range v {
+			v[i] = lo + v[i]*(hi-lo)
+		}
+	}
+}
+
+// grid draws multiples of step from lo to hi times it: with steps that are powers of two, sums of products are exact in
+// any order, and there are many ties.
+func grid(lo, hi int, step float32) fill {
+	return func(d draw, v []float32) {
+		d.uniforms(v)
+		for i := range v {
+			v[i] = float32(lo+int(v[i]*float32(hi-lo+1))) * step
+		}
+	}
+}
+
+// outputs draws what may have come out of an activation.
+func outputs(a backend.Act) fill {
+	switch a {
+	case backend.ReLU:
+		return func(d draw, v []float32) {
+			d.normals(v)
+			for i := range v {
+				v[i] = max(v[i], 0)
+			}
+		}
+	case backend.Sigmoid:
+		return uniform(0, 1)
+	case backend.Tanh:
+		return uniform(-1, 1)
+	}
+	return normal(1)
+}
+
+// given repeats values.
+func given(x ...float32) fill {
+	return func(_ draw, v []float32) {
+		for i := range v {
+			v[i] = x[i%len(x)]
+		}
+	}
+}
+
+// mixed draws by f and puts the special values among them, at every third place.
+func mixed(f fill, special ...float32) fill {
+	return func(d draw, v []float32) {
+		f(d, v)
+		for i := 0; i < len(v); i += 3 {
+			v[i] = special[i/3%len(special)]
+		}
+	}
+}
+
+// bordered returns the case followed by a convolution that reads all that may be round an image: an op has to overwrite
+// the border of its output, and the runner has put NaN there. what is an Activation output.
+func bordered(c Case, what string) Case {
+	a := c.args[slices.IndexFunc(c.args, func(a arg) bool { return a.name == what })]
+	s := must(backend.NewConv(backend.ConvSpec{X: a.shape, Filters: 1, KernelH: backend.MaxKernel, KernelW: backend.MaxKernel}))
+	terms := s.KernelH * s.KernelW * s.X.C
+	bound := backend.Bound{Abs: a.bound.Abs * float64(terms), Rel: a.bound.Rel + sumBound(terms).Rel}
+	first := c
+	c.Name += "/border-of-" + what
+	c.Ops = append(slices.Clone(c.Ops), "Conv")
+	c.Bench = false
+	c.args = append(slices.Clone(c.args), param("ones", s.Weights(), given(1)), convPacked("onesPacked", s),
+		activation("border", s.Out, nil).out(bound))
+	c.workspace = func(b backend.Backend) int {
+		n := b.ConvNeeds(s).Workspace
+		if first.workspace != nil {
+			n = max(n, first.workspace(b))
+		}
+		return n
+	}
+	p := func(t tensors) backend.Params { return backend.Params{W: t["ones"], Packed: t["onesPacked"]} }
+	c.setup = func(b backend.Backend, t tensors) {
+		if first.setup != nil {
+			first.setup(b, t)
+		}
+		convPack(b, s, p(t))
+	}
+	c.run = func(b backend.Backend, t tensors) {
+		first.run(b, t)
+		b.Conv(s, t["border"], backend.Tensor{}, t[what], p(t))
+	}
+	c.reference = func(d data) values {
+		r := first.reference(d)
+		v, _ := refConv(s, r[what].v, d["ones"], nil)
+		_, mag := refConv(s, r[what].magnitude(), d["ones"], nil)
+		r["border"] = value{v: v, mag: mag}
+		return r
+	}
+	return c
+}
+
+func (v value) magnitude() []float64 {
+	if v.mag != nil {
+		return v.mag
+	}
+	return v.v
+}
+
+func must[T any](s T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return s
+}

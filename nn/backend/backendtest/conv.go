@@ -1,0 +1,549 @@
+package backendtest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"convae/nn/backend"
+)
+
+// convCase is a convolution of which the table has the forward pass and both backward passes.
+type convCase struct {
+	backend.ConvSpec
+	noBias bool
+	exact  bool // small multiples of a power of two: no sum rounds, and maxima are shared
+	images int  // images allocated
+	bench  bool
+}
+
+const (
+	same  = backend.Same
+	valid = backend.Valid
+)
+
+func convTable() []convCase {
+	acts := []backend.Act{backend.Linear, backend.ReLU, backend.Sigmoid, backend.Tanh}
+	var table []convCase
+	add := func(c convCase) {
+		i := len(table)
+		if c.KernelH == 0 {
+			c.KernelH, c.KernelW = 3, 3
+		}
+		// Every activation on either side and both biases come up in turn, unless the entry says them.
+		if c.Act == backend.Linear && !c.exact {
+			c.Act = acts[i%4]
+		}
+		if c.InAct == backend.Linear && !c.exact {
+			c.InAct = acts[i/4%4]
+		}
+		c.noBias = c.noBias || i%5 == 3
+		table = append(table, c)
+	}
+	spec := func(n, h, w, c, filters int) convCase {
+		return convCase{ConvSpec: backend.ConvSpec{X: shape{N: n, H: h, W: w, C: c}, Filters: filters}}
+	}
+	kernel := func(c convCase, kh, kw, stride int, p backend.Padding) convCase {
+		c.KernelH, c.KernelW, c.Stride, c.Padding = kh, kw, stride, p
+		return c
+	}
+
+	// Kernels, strides and paddings.
+	batches, channels := []int{1, 2, 3, 7}, []int{1, 2, 3, 5, 8, 16}
+	for k := 1; k <= backend.MaxKernel; k++ {
+		for stride := 1; stride <= backend.MaxStride; stride++ {
+			for _, p := range []backend.Padding{same, valid} {
+				i := len(table)
+				add(kernel(spec(batches[i%4], 8+i%4, 7+i%3, channels[i%6], channels[(i/2+3)%6]), k, k, stride, p))
+			}
+		}
+	}
+	for _, k := range [][2]int{{1, 3}, {3, 1}, {5, 3}, {2, 7}, {7, 2}, {4, 6}} {
+		add(kernel(spec(2, 9, 8, 3, 5), k[0], k[1], 1, same))
+		add(kernel(spec(1, 8, 9, 8, 3), k[0], k[1], 2, same))
+		add(kernel(spec(2, 10, 11, 2, 4), k[0], k[1], 1, valid))
+		add(kernel(spec(3, 11, 10, 5, 8), k[0], k[1], 2, valid))
+	}
+	// Sizes, down to images that the kernel sticks out of on all sides.
+	for _, s := range [][2]int{{1, 1}, {1, 31}, {31, 1}, {33, 31}, {257, 3}, {2, 257}, {1, 5}} {
+		add(spec(2, s[0], s[1], 3, 4))
+		add(kernel(spec(1, s[0], s[1], 2, 8), 5, 5, 2, same))
+	}
+	add(kernel(spec(3, 7, 7, 3, 9), 7, 7, 1, valid))
+	add(kernel(spec(2, 1, 1, 33, 31), 1, 1, 1, valid))
+	// Channels round the widths of vectors and tiles.
+	for _, c := range [][2]int{{1, 64}, {64, 1}, {2, 31}, {31, 33}, {33, 32}, {32, 5}, {5, 16}, {16, 8}, {8, 3}, {64, 64}, {3, 3}, {1, 1}} {
+		add(spec(2, 5, 6, c[0], c[1]))
+	}
+	// What can be fused: input upsampled, output pooled, activations.
+	for up := 1; up <= 3; up++ {
+		for pool := 1; pool <= 3; pool++ {
+			c := spec(2, 6, 12, 3, 5)
+			c.Up, c.Pool = up, pool
+			add(c)
+			c = spec(1, 6, 6, 8, 16)
+			c.Up, c.Pool, c.noBias = up, pool, true
+			add(c)
+		}
+	}
+	for _, a := range acts[1:] {
+		c := spec(3, 6, 10, 4, 32)
+		c.Pool, c.Act = 2, a
+		add(c)
+		c = spec(3, 5, 7, 32, 4)
+		c.Up, c.InAct = 2, a
+		add(c)
+	}
+	odd := kernel(spec(2, 7, 5, 3, 6), 3, 3, 2, same)
+	odd.Up = 2
+	add(odd)
+	odd = kernel(spec(2, 5, 4, 3, 6), 4, 5, 1, valid)
+	odd.Up, odd.Pool = 3, 2 // 12x8 places
+	add(odd)
+	odd = kernel(spec(1, 11, 7, 2, 3), 3, 3, 2, same)
+	odd.Pool = 2
+	add(odd)
+	odd = spec(1, 3, 2, 2, 3)
+	odd.Up, odd.Pool = 5, 5
+	add(odd)
+	// Part of a micro-batch.
+	for _, pool := range []int{1, 2} {
+		c := spec(3, 6, 8, 8, 5)
+		c.Pool, c.images = pool, 4
+		add(c)
+		c = spec(1, 6, 8, 3, 32)
+		c.Pool, c.images, c.Up = pool, 4, 2
+		add(c)
+	}
+	// No rounding: the arg-max must be the first maximum, after the activation.
+	for _, a := range acts[:2] {
+		for _, up := range []int{1, 2} {
+			c := spec(2, 6, 6, 3, 9)
+			c.Pool, c.Up, c.Act, c.exact = 2, up, a, true
+			add(c)
+			c.X.C, c.Filters, c.Pool = 32, 32, 3
+			add(c)
+		}
+	}
+	return table
+}
+
+// denoiser is the layers of the convolutional denoiser for n images.
+func denoiser(n int) []convCase {
+	layer := func(size, channels, filters, up, pool int, inAct, act backend.Act) convCase {
+		return convCase{ConvSpec: backend.ConvSpec{X: shape{N: n, H: size, W: size, C: channels}, Filters: filters,
+			KernelH: 3, KernelW: 3, Up: up, Pool: pool, InAct: inAct, Act: act}}
+	}
+	return []convCase{
+		layer(28, 1, 32, 1, 2, backend.Linear, backend.ReLU),
+		layer(14, 32, 32, 1, 2, backend.ReLU, backend.ReLU),
+		layer(7, 32, 32, 1, 1, backend.ReLU, backend.ReLU),
+		layer(7, 32, 32, 2, 1, backend.ReLU, backend.ReLU),
+		layer(14, 32, 1, 2, 1, backend.ReLU, backend.Linear),
+	}
+}
+
+func convCases() []Case {
+	table := convTable()
+	for _, n := range []int{1, 3} {
+		table = append(table, denoiser(n)...)
+	}
+	for _, c := range denoiser(4) {
+		c.bench = true
+		table = append(table, c)
+	}
+	big := convCase{ConvSpec: backend.ConvSpec{X: shape{N: 1, H: 14, W: 14, C: 64}, Filters: 64, KernelH: 3, KernelW: 3,
+		InAct: backend.ReLU, Act: backend.ReLU}, bench: true}
+	table = append(table, big)
+	var cases []Case
+	for _, c := range table {
+		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
+	}
+	edge := convCase{ConvSpec: backend.ConvSpec{X: shape{N: 2, H: 6, W: 4, C: 3}, Filters: 5, KernelH: 3, KernelW: 3}}
+	cases = append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"))
+	edge.Up, edge.Pool, edge.X.C, edge.Filters, edge.InAct = 2, 2, 32, 8, backend.ReLU
+	return append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"), withoutArgmax(edge.forward()))
+}
+
+func (c convCase) shape() backend.ConvShape { return must(backend.NewConv(c.ConvSpec)) }
+
+func (c convCase) name() string {
+	x := c.X
+	s := fmt.Sprintf("%dx%dx%dx%d-%d/%dx%d-s%d-%v", x.N, x.H, x.W, x.C, c.Filters, c.KernelH, c.KernelW, max(c.Stride, 1), c.Padding)
+	if c.Up > 1 {
+		s += fmt.Sprintf("-up%d", c.Up)
+	}
+	if c.Pool > 1 {
+		s += fmt.Sprintf("-pool%d", c.Pool)
+	}
+	s += "-" + c.Act.String() + "-after-" + c.InAct.String()
+	if c.noBias {
+		s += "-nobias"
+	}
+	if c.images > 0 {
+		s += fmt.Sprintf("-of%d", c.images)
+	}
+	if c.exact {
+		s += "-exact"
+	}
+	return s
+}
+
+// convPacked is the packed form of a convolution's weights.
+func convPacked(name string, s backend.ConvShape) arg {
+	return arg{name: name, kind: backend.Packed, role: scratch, packed: func(b backend.Backend) int { return b.ConvNeeds(s).Packed }}
+}
+
+func convPack(b backend.Backend, s backend.ConvShape, p backend.Params) {
+	if !p.Packed.IsZero() {
+		b.ConvPack(s, p.Packed, p.W)
+	}
+}
+
+func params(t tensors) backend.Params {
+	return backend.Params{W: t["w"], Bias: t["bias"], Packed: t["packed"]}
+}
+
+// base is what the three cases of a convolution share.
+func (c convCase) base(what string, s backend.ConvShape, op string) Case {
+	return Case{
+		Name: "conv/" + what + "/" + c.name(), Ops: []string{"ConvNeeds", op}, MACs: s.MACs(), Bench: c.bench,
+		workspace: func(b backend.Backend) int { return b.ConvNeeds(s).Workspace },
+	}
+}
+
+// fills are those of input, weights and upstream gradient.
+func (c convCase) fills(s backend.ConvShape) (x, w, g fill) {
+	if !c.exact {
+		return outputs(c.InAct), normal(1 / math.Sqrt(float64(s.Weights().Image()))), normal(1)
+	}
+	lo := -2
+	if c.InAct == backend.ReLU {
+		lo = 0
+	}
+	return grid(lo, 2, 1), grid(-2, 2, 0.125), grid(-3, 3, 1)
+}
+
+func (c convCase) forward() Case {
+	s := c.shape()
+	k := c.base("forward", s, "Conv")
+	k.Ops = append(k.Ops, "ConvPack")
+	fx, fw, _ := c.fills(s)
+	bound := c.bound(s.Weights().Image()+1, c.Act)
+	x, y := activation("x", s.X, fx), activation("out", s.Out, nil).out(bound)
+	argmax := bytesArg("argmax", s.Out, nil).out(exact)
+	x.images, y.images, argmax.images = c.images, c.images, c.images
+	k.args = []arg{x, param("w", s.Weights(), fw), convPacked("packed", s), y}
+	if !c.noBias {
+		k.args = append(k.args, param("bias", backend.Vec(s.Filters), grid(-3, 3, 0.125)))
+	}
+	if s.Pool > 1 {
+		k.args = append(k.args, argmax)
+	}
+	k.setup = func(b backend.Backend, t tensors) { convPack(b, s, params(t)) }
+	k.run = func(b backend.Backend, t tensors) { b.Conv(s, t["out"], t["argmax"], t["x"], params(t)) }
+	k.reference = func(d data) values {
+		v, mag := refConv(s, d["x"], d["w"], d["bias"])
+		v, mag = refAct(s.Act, v, mag)
+		return refConvPool(s, v, mag, bound)
+	}
+	return k
+}
+
+func (c convCase) backInput() Case {
+	s := c.shape()
+	k := c.base("backInput", s, "ConvBackInput")
+	fx, fw, fg := c.fills(s)
+	x, g := activation("x", s.X, fx), activation("gradOut", s.Out, fg)
+	argmax := bytesArg("argmax", s.Out, grid(0, s.Pool*s.Pool-1, 1))
+	gradX := activation("gradX", s.X, nil).out(c.bound(s.KernelH*s.KernelW*s.Filters*s.Up*s.Up, backend.Linear))
+	x.images, g.images, argmax.images, gradX.images = c.images, c.images, c.images, c.images
+	k.args = []arg{g, param("w", s.Weights(), fw), convPacked("packed", s), gradX}
+	if s.InAct != backend.Linear {
+		k.args = append(k.args, x)
+	}
+	if s.Pool > 1 {
+		k.args = append(k.args, argmax)
+	}
+	k.setup = func(b backend.Backend, t tensors) { convPack(b, s, params(t)) }
+	k.run = func(b backend.Backend, t tensors) {
+		b.ConvBackInput(s, t["gradX"], t["gradOut"], t["argmax"], params(t), t["x"])
+	}
+	k.reference = func(d data) values {
+		v, mag := refConvBackInput(s, d["gradOut"], d["argmax"], d["w"])
+		return values{"gradX": refActBack(s.InAct, v, mag, d["x"])}
+	}
+	return k
+}
+
+func (c convCase) backWeights() Case {
+	s := c.shape()
+	k := c.base("backWeights", s, "ConvBackWeights")
+	fx, fw, fg := c.fills(s)
+	bound := c.bound(s.X.N*s.Conv.H*s.Conv.W+1, backend.Linear)
+	x, g := activation("x", s.X, fx), activation("gradOut", s.Out, fg)
+	argmax := bytesArg("argmax", s.Out, grid(0, s.Pool*s.Pool-1, 1))
+	x.images, g.images, argmax.images = c.images, c.images, c.images
+	k.args = []arg{g, x, param("gradW", s.Weights(), fw).inout(bound)}
+	if !c.noBias {
+		k.args = append(k.args, param("gradBias", backend.Vec(s.Filters), grid(-3, 3, 1)).inout(bound))
+	}
+	if s.Pool > 1 {
+		k.args = append(k.args, argmax)
+	}
+	k.run = func(b backend.Backend, t tensors) {
+		b.ConvBackWeights(s, backend.Params{W: t["gradW"], Bias: t["gradBias"]}, t["gradOut"], t["argmax"], t["x"])
+	}
+	k.reference = func(d data) values {
+		return refConvBackWeights(s, d["gradW"], d["gradBias"], d["gradOut"], d["argmax"], d["x"])
+	}
+	return k
+}
+
+// bound is that of sums of k terms, then activated.
+func (c convCase) bound(k int, a backend.Act) backend.Bound {
+	if c.exact {
+		return backend.Bound{Abs: actAbs(a)}
+	}
+	return backend.Bound{Abs: actAbs(a), Rel: sumBound(k).Rel}
+}
+
+// eachTap visits the pairs of an output place and an input place that it reads, with the place in the kernel: first
+// elements of the output's, the input's and the kernel's channels.
+func eachTap(s backend.ConvShape, visit func(o, i, tap int)) {
+	for n := range s.X.N {
+		for oy := range s.Conv.H {
+			for ox := range s.Conv.W {
+				o := ((n*s.Conv.H+oy)*s.Conv.W + ox) * s.Filters
+				for ky := range s.KernelH {
+					for kx := range s.KernelW {
+						y, x := oy*s.Stride+ky-s.PadTop, ox*s.Stride+kx-s.PadLeft
+						if y < 0 || y >= s.In.H || x < 0 || x >= s.In.W {
+							continue
+						}
+						i := ((n*s.X.H+y/s.Up)*s.X.W + x/s.Up) * s.X.C
+						visit(o, i, (ky*s.KernelW+kx)*s.X.C)
+					}
+				}
+			}
+		}
+	}
+}
+
+// refConv is the convolution before the activation.
+func refConv(s backend.ConvShape, x, w, bias []float64) (v, mag []float64) {
+	v, mag = make([]float64, s.Conv.Len()), make([]float64, s.Conv.Len())
+	for i := range v {
+		if bias != nil {
+			v[i] = bias[i%s.Filters]
+			mag[i] = math.Abs(v[i])
+		}
+	}
+	image := s.Weights().Image()
+	eachTap(s, func(o, i, tap int) {
+		x := x[i : i+s.X.C]
+		for f := range s.Filters {
+			sum, abs := 0.0, 0.0
+			for c, w := range w[f*image+tap:][:len(x)] {
+				sum += x[c] * w
+				abs += math.Abs(x[c] * w)
+			}
+			v[o+f] += sum
+			mag[o+f] += abs
+		}
+	})
+	return v, mag
+}
+
+// refConvPool pools activated values. Another place is as good as the arg-max if its value is within the bound of the
+// maximum.
+func refConvPool(s backend.ConvShape, v, mag []float64, bound backend.Bound) values {
+	if s.Pool == 1 {
+		return values{"out": {v: v, mag: mag}}
+	}
+	p := must(backend.NewPool(backend.PoolSpec{X: s.Conv, Size: s.Pool, Padding: valid}))
+	best, arg := refMaxPool(p, v)
+	bestMag := make([]float64, len(best))
+	eachWindow(p, func(o, i, _ int) { bestMag[o] = max(bestMag[o], mag[i]) })
+	near := func(at int, place float32) (ok bool) {
+		eachWindow(p, func(o, i, k int) {
+			if o == at && float64(k) == float64(place) {
+				ok = v[i] >= best[o]-2*(bound.Abs+bound.Rel*bestMag[o])
+			}
+		})
+		return ok
+	}
+	a := value{v: arg}
+	if bound != exact {
+		a.near = near
+	}
+	return values{"out": {v: best, mag: bestMag}, "argmax": a}
+}
+
+// refUnpool takes the gradient at the pooled resolution to that of the convolution.
+func refUnpool(s backend.ConvShape, gradOut, argmax []float64) []float64 {
+	if s.Pool == 1 {
+		return gradOut
+	}
+	p := must(backend.NewPool(backend.PoolSpec{X: s.Conv, Size: s.Pool, Padding: valid}))
+	g, _ := refMaxPoolBack(p, gradOut, argmax)
+	return g
+}
+
+// refConvBackInput is the gradient of the input before the derivative of InAct.
+func refConvBackInput(s backend.ConvShape, gradOut, argmax, w []float64) (v, mag []float64) {
+	g := refUnpool(s, gradOut, argmax)
+	v, mag = make([]float64, s.X.Len()), make([]float64, s.X.Len())
+	image := s.Weights().Image()
+	eachTap(s, func(o, i, tap int) {
+		for f := range s.Filters {
+			if g := g[o+f]; g != 0 {
+				for c, w := range w[f*image+tap:][:s.X.C] {
+					v[i+c] += g * w
+					mag[i+c] += math.Abs(g * w)
+				}
+			}
+		}
+	})
+	return v, mag
+}
+
+// refConvBackWeights adds the gradients to gradW and gradBias; the latter may be nil.
+func refConvBackWeights(s backend.ConvShape, gradW, gradBias, gradOut, argmax, x []float64) values {
+	g := refUnpool(s, gradOut, argmax)
+	gw, gb := addTo(gradW), addTo(gradBias)
+	image := s.Weights().Image()
+	eachTap(s, func(o, i, tap int) {
+		x := x[i : i+s.X.C]
+		for f := range s.Filters {
+			if g := g[o+f]; g != 0 {
+				v, mag := gw.v[f*image+tap:][:len(x)], gw.mag[f*image+tap:][:len(x)]
+				for c, x := range x {
+					v[c] += g * x
+					mag[c] += math.Abs(g * x)
+				}
+			}
+		}
+	})
+	for i, g := range g {
+		if gradBias != nil {
+			gb.add(i%s.Filters, g)
+		}
+	}
+	return values{"gradW": gw, "gradBias": gb}
+}
+
+// addTo starts sums, with their magnitudes, at the values v.
+func addTo(v []float64) value {
+	s := value{v: slices.Clone(v), mag: make([]float64, len(v))}
+	for i, x := range v {
+		s.mag[i] = math.Abs(x)
+	}
+	return s
+}
+
+func (s value) add(i int, x float64) {
+	s.v[i] += x
+	s.mag[i] += math.Abs(x)
+}
+
+// fusedCases run a fused convolution and, on the same backend, what it is made of one after another.
+func fusedCases() []Case {
+	var cases []Case
+	spec := func(up, pool int, act, inAct backend.Act, channels, filters int) {
+		c := convCase{ConvSpec: backend.ConvSpec{X: shape{N: 2, H: 6, W: 6, C: channels}, Filters: filters, KernelH: 3, KernelW: 3,
+			Up: up, Pool: pool, Act: act, InAct: inAct}, exact: inAct <= backend.ReLU}
+		cases = append(cases, c.fused())
+	}
+	for up := 1; up <= 3; up++ {
+		for pool := 1; pool <= 3; pool++ {
+			spec(up, pool, backend.ReLU, backend.ReLU, 3, 5)
+		}
+	}
+	for a := range backend.Tanh + 1 {
+		spec(2, 2, a, backend.Linear, 8, 32)
+		spec(2, 2, backend.ReLU, a, 32, 8)
+	}
+	return cases
+}
+
+func (c convCase) fused() Case {
+	s := c.shape()
+	up := must(backend.NewUpsample(s.X, s.Up))
+	plain := must(backend.NewConv(backend.ConvSpec{X: s.In, Filters: s.Filters, KernelH: s.KernelH, KernelW: s.KernelW,
+		Stride: s.Stride, Padding: s.Padding}))
+	pool := must(backend.NewPool(backend.PoolSpec{X: s.Conv, Size: s.Pool, Padding: valid}))
+
+	// Each reference is one of the three cases' own.
+	forward, backInput, backWeights := c.forward(), c.backInput(), c.backWeights()
+	k := c.base("fused", s, "Conv")
+	k.Name = "fused/" + c.name()
+	k.Ops = append(k.Ops, "ConvBackInput", "ConvBackWeights", "Upsample", "UpsampleBack", "Activate", "ActivateBack", "MaxPool", "MaxPoolBack")
+	k.workspace = func(b backend.Backend) int { return max(b.ConvNeeds(s).Workspace, b.ConvNeeds(plain).Workspace) }
+	for _, a := range slices.Concat(forward.args, backInput.args, backWeights.args) {
+		if a.name == "argmax" {
+			a = bytesArg("argmax", s.Out, nil).out(exact)
+		}
+		if !slices.ContainsFunc(k.args, func(b arg) bool { return a.name == b.name }) {
+			k.args = append(k.args, a)
+		}
+	}
+	for _, name := range []string{"out", "gradX", "gradW", "gradBias"} {
+		if i := slices.IndexFunc(k.args, func(a arg) bool { return a.name == name }); i >= 0 {
+			if k.args[i].role == inout {
+				k.args[i].fill = given(1, -2, 3) // the same for both
+			}
+			a := k.args[i]
+			a.name += "2"
+			k.args = append(k.args, a)
+			k.equal = append(k.equal, [2]string{name, a.name})
+		}
+	}
+	k.args = append(k.args, bytesArg("argmax2", s.Out, nil).out(exact), convPacked("packed2", plain))
+	if s.Pool > 1 {
+		k.equal = append(k.equal, [2]string{"argmax", "argmax2"})
+	}
+	k.args = append(k.args, activation("up", s.In, nil).scratch(), activation("gradUp", s.In, nil).scratch(),
+		activation("pre", s.Conv, nil).scratch(), activation("gradPre", s.Conv, nil).scratch())
+	plainParams := func(t tensors) backend.Params {
+		return backend.Params{W: t["w"], Bias: t["bias"], Packed: t["packed2"]}
+	}
+	k.setup = func(b backend.Backend, t tensors) {
+		convPack(b, s, params(t))
+		convPack(b, plain, plainParams(t))
+	}
+	k.run = func(b backend.Backend, t tensors) {
+		none := backend.Tensor{}
+		b.Conv(s, t["out"], t["argmax"], t["x"], params(t))
+		b.ConvBackInput(s, t["gradX"], t["gradOut"], t["argmax"], params(t), t["x"])
+		b.ConvBackWeights(s, backend.Params{W: t["gradW"], Bias: t["gradBias"]}, t["gradOut"], t["argmax"], t["x"])
+
+		b.Upsample(up, t["up"], t["x"])
+		b.Conv(plain, t["pre"], none, t["up"], plainParams(t))
+		b.Activate(s.Act, t["pre"], t["pre"])
+		b.MaxPool(pool, t["out2"], t["argmax2"], t["pre"])
+		b.MaxPoolBack(pool, t["gradPre"], t["gradOut"], t["argmax2"])
+		b.ConvBackInput(plain, t["gradUp"], t["gradPre"], none, plainParams(t), none)
+		b.ConvBackWeights(plain, backend.Params{W: t["gradW2"], Bias: t["gradBias2"]}, t["gradPre"], none, t["up"])
+		b.UpsampleBack(up, t["gradX2"], t["gradUp"])
+		b.ActivateBack(s.InAct, t["gradX2"], t["gradX2"], t["x"])
+	}
+	k.reference = func(d data) values {
+		r := forward.reference(d)
+		if s.Pool == 1 {
+			r["argmax"] = value{v: make([]float64, s.Out.Len())}
+		}
+		d["argmax"] = r["argmax"].v
+		r["gradX"] = backInput.reference(d)["gradX"]
+		for name, v := range backWeights.reference(d) {
+			r[name] = v
+		}
+		d["gradW"], d["gradBias"] = d["gradW2"], d["gradBias2"]
+		for name, v := range backWeights.reference(d) {
+			r[name+"2"] = v
+		}
+		r["out2"], r["argmax2"], r["gradX2"] = r["out"], r["argmax"], r["gradX"]
+		return r
+	}
+	return k
+}

@@ -1,0 +1,177 @@
+package backendtest
+
+import (
+	"fmt"
+	"math"
+
+	"convae/nn/backend"
+)
+
+// denseCase is a dense layer of which the table has the forward pass and both backward passes.
+type denseCase struct {
+	backend.DenseSpec
+	noBias bool
+	images int
+	bench  bool
+}
+
+func denseCases() []Case {
+	acts := []backend.Act{backend.Linear, backend.ReLU, backend.Sigmoid, backend.Tanh}
+	var table []denseCase
+	for i, d := range [][3]int{
+		{1, 1, 1}, {2, 1, 3}, {3, 2, 1}, {7, 3, 5}, {1, 5, 2}, {2, 8, 16}, {3, 16, 8}, {7, 31, 33}, {33, 33, 31}, {1, 32, 64},
+		{2, 64, 32}, {3, 257, 31}, {7, 31, 257}, {31, 1, 257}, {257, 3, 2}, {1, 784, 33}, {5, 33, 784}, {32, 32, 32}, {64, 64, 64},
+		{17, 65, 129},
+	} {
+		table = append(table, denseCase{backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: acts[i%4], InAct: acts[i/4%4]}, i%5 == 3, 0, false})
+	}
+	table = append(table,
+		denseCase{backend.DenseSpec{N: 3, In: 33, Out: 5, Act: backend.ReLU, InAct: backend.Sigmoid}, false, 4, false},
+		denseCase{backend.DenseSpec{N: 32, In: 784, Out: 128, Act: backend.ReLU}, false, 0, true})
+	var cases []Case
+	for _, c := range table {
+		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
+	}
+	edge := denseCase{DenseSpec: backend.DenseSpec{N: 3, In: 9, Out: 5, InAct: backend.ReLU}}
+	return append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"))
+}
+
+func (c denseCase) shape() backend.DenseShape { return must(backend.NewDense(c.DenseSpec)) }
+
+func (c denseCase) base(what, op string) Case {
+	s := c.shape()
+	name := fmt.Sprintf("dense/%s/%dx%d-%d/%v-after-%v", what, s.N, s.In, c.Out, s.Act, s.InAct)
+	if c.noBias {
+		name += "-nobias"
+	}
+	if c.images > 0 {
+		name += fmt.Sprintf("-of%d", c.images)
+	}
+	return Case{
+		Name: name, Ops: []string{"DenseNeeds", op}, MACs: s.MACs(), Bench: c.bench,
+		workspace: func(b backend.Backend) int { return b.DenseNeeds(s).Workspace },
+	}
+}
+
+func (c denseCase) params(s backend.DenseShape) []arg {
+	w := param("w", s.Weights(), normal(1/math.Sqrt(float64(s.In))))
+	packed := func(b backend.Backend) int { return b.DenseNeeds(s).Packed }
+	return []arg{w, {name: "packed", kind: backend.Packed, role: scratch, packed: packed}}
+}
+
+func densePack(s backend.DenseShape) func(backend.Backend, tensors) {
+	return func(b backend.Backend, t tensors) {
+		if p := params(t); !p.Packed.IsZero() {
+			b.DensePack(s, p.Packed, p.W)
+		}
+	}
+}
+
+func (c denseCase) forward() Case {
+	s := c.shape()
+	k := c.base("forward", "Dense")
+	k.Ops = append(k.Ops, "DensePack")
+	x, y := activation("x", s.XShape(), outputs(s.InAct)), activation("out", s.OutShape(), nil)
+	x.images, y.images = c.images, c.images
+	k.args = append(c.params(s), x, y.out(backend.Bound{Abs: actAbs(s.Act), Rel: sumBound(s.In + 1).Rel}))
+	if !c.noBias {
+		k.args = append(k.args, param("bias", backend.Vec(c.Out), normal(0.3)))
+	}
+	k.setup = densePack(s)
+	k.run = func(b backend.Backend, t tensors) { b.Dense(s, t["out"], t["x"], params(t)) }
+	k.reference = func(d data) values {
+		v, mag := refDense(s, d["x"], d["w"], d["bias"])
+		v, mag = refAct(s.Act, v, mag)
+		return values{"out": {v: v, mag: mag}}
+	}
+	return k
+}
+
+func (c denseCase) backInput() Case {
+	s := c.shape()
+	k := c.base("backInput", "DenseBackInput")
+	g, gradX := activation("gradOut", s.OutShape(), normal(1)), activation("gradX", s.XShape(), nil)
+	x := activation("x", s.XShape(), outputs(s.InAct))
+	g.images, gradX.images, x.images = c.images, c.images, c.images
+	k.args = append(c.params(s), g, gradX.out(sumBound(c.Out)))
+	if s.InAct != backend.Linear {
+		k.args = append(k.args, x)
+	}
+	k.setup = densePack(s)
+	k.run = func(b backend.Backend, t tensors) {
+		b.DenseBackInput(s, t["gradX"], t["gradOut"], params(t), t["x"])
+	}
+	k.reference = func(d data) values {
+		v, mag := refDenseBackInput(s, d["gradOut"], d["w"])
+		return values{"gradX": refActBack(s.InAct, v, mag, d["x"])}
+	}
+	return k
+}
+
+func (c denseCase) backWeights() Case {
+	s := c.shape()
+	k := c.base("backWeights", "DenseBackWeights")
+	g, x := activation("gradOut", s.OutShape(), normal(1)), activation("x", s.XShape(), outputs(s.InAct))
+	g.images, x.images = c.images, c.images
+	bound := sumBound(s.N + 1)
+	k.args = []arg{g, x, param("gradW", s.Weights(), normal(1)).inout(bound)}
+	if !c.noBias {
+		k.args = append(k.args, param("gradBias", backend.Vec(c.Out), normal(1)).inout(bound))
+	}
+	k.run = func(b backend.Backend, t tensors) {
+		b.DenseBackWeights(s, backend.Params{W: t["gradW"], Bias: t["gradBias"]}, t["gradOut"], t["x"])
+	}
+	k.reference = func(d data) values {
+		return refDenseBackWeights(s, d["gradW"], d["gradBias"], d["gradOut"], d["x"])
+	}
+	return k
+}
+
+// refDense is x wᵀ + bias.
+func refDense(s backend.DenseShape, x, w, bias []float64) (v, mag []float64) {
+	units := s.OutShape().C
+	r := value{v: make([]float64, s.N*units), mag: make([]float64, s.N*units)}
+	for n := range s.N {
+		for o := range units {
+			if bias != nil {
+				r.add(n*units+o, bias[o])
+			}
+			for i := range s.In {
+				r.add(n*units+o, x[n*s.In+i]*w[o*s.In+i])
+			}
+		}
+	}
+	return r.v, r.mag
+}
+
+// refDenseBackInput is gradOut w.
+func refDenseBackInput(s backend.DenseShape, gradOut, w []float64) (v, mag []float64) {
+	units := s.OutShape().C
+	r := value{v: make([]float64, s.N*s.In), mag: make([]float64, s.N*s.In)}
+	for n := range s.N {
+		for o := range units {
+			for i := range s.In {
+				r.add(n*s.In+i, gradOut[n*units+o]*w[o*s.In+i])
+			}
+		}
+	}
+	return r.v, r.mag
+}
+
+// refDenseBackWeights adds gradOutᵀ x to gradW and the column sums of gradOut to gradBias, which may be nil.
+func refDenseBackWeights(s backend.DenseShape, gradW, gradBias, gradOut, x []float64) values {
+	units := s.OutShape().C
+	gw, gb := addTo(gradW), addTo(gradBias)
+	for n := range s.N {
+		for o := range units {
+			g := gradOut[n*units+o]
+			for i := range s.In {
+				gw.add(o*s.In+i, g*x[n*s.In+i])
+			}
+			if gradBias != nil {
+				gb.add(o, g)
+			}
+		}
+	}
+	return values{"gradW": gw, "gradBias": gb}
+}

@@ -1,0 +1,530 @@
+package backendtest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"convae/nn/backend"
+	"convae/nn/safetensors"
+)
+
+// Golden cases have inputs and results from files that were computed elsewhere; testdata/golden/README.md tells what is
+// in them. Any safetensors file of the folder whose metadata has a list of cases is read.
+
+// goldenBound is the error allowed against golden values: 1e-5 of the value and 1e-6 of the magnitudes of its terms
+// (goldenValue puts both under Rel), which is what a sum that has cancelled is to be measured by. It is not to be
+// loosened.
+var goldenBound = backend.Bound{Abs: 5e-7, Rel: 1e-6}
+
+// goldenValue is a result whose terms have the magnitudes mag.
+func goldenValue(v []float32, mag []float64) value {
+	r := value{v: floats(v), mag: make([]float64, len(v))}
+	for i, x := range r.v {
+		r.mag[i] = 10*math.Abs(x) + math.Abs(mag[i])
+	}
+	return r
+}
+
+// GoldenDir returns the folder of the golden files: the environment variable CONVAE_GOLDEN, or else testdata/golden of
+// the module in which the working directory is.
+func GoldenDir() (string, error) {
+	if dir := os.Getenv("CONVAE_GOLDEN"); dir != "" {
+		return dir, nil
+	}
+	root, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			return filepath.Join(root, "testdata", "golden"), nil
+		}
+		if filepath.Dir(root) == root {
+			return "", errors.New("no go.mod here or above: set CONVAE_GOLDEN to the folder of the golden files")
+		}
+		root = filepath.Dir(root)
+	}
+}
+
+// LoadGolden makes cases of the golden files in a folder. It is an error if there are none, and errors name the file
+// and the case.
+func LoadGolden(dir string) ([]Case, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	if err != nil {
+		return nil, err
+	}
+	var cases []Case
+	for _, path := range files {
+		f, err := safetensors.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		list, ok := f.Metadata["cases"]
+		if !ok {
+			continue
+		}
+		var entries []json.RawMessage
+		if err := json.Unmarshal([]byte(list), &entries); err != nil {
+			return nil, fmt.Errorf("%s: metadata cases: %w", path, err)
+		}
+		for i, e := range entries {
+			var g golden
+			err := json.Unmarshal(e, &g)
+			if err == nil && g.Name == "" {
+				err = errors.New("it has no name")
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: case %d of the metadata: %w", path, i, err)
+			}
+			g.file = f
+			c, err := g.cases()
+			if err != nil {
+				return nil, fmt.Errorf("%s: case %s: %w", path, g.Name, err)
+			}
+			cases = append(cases, c...)
+		}
+	}
+	if len(cases) == 0 {
+		return nil, fmt.Errorf("%s: no safetensors file with cases in its metadata", dir)
+	}
+	return cases, nil
+}
+
+// golden is an entry of the list of cases. Constants that a file does not have are those of its README.
+type golden struct {
+	Name      string `json:"name"`
+	Op        string `json:"op"`
+	Kernel    pair   `json:"kernel"`
+	Stride    pair   `json:"stride"`
+	Padding   string `json:"padding"`
+	Pool      pair   `json:"pool"`
+	Scale     pair   `json:"scale"`
+	Mode      string `json:"mode"`
+	Reduction string `json:"reduction"`
+
+	Steps       int        `json:"steps"`
+	Optimizer   string     `json:"optimizer"`
+	LR          *float32   `json:"lr"`
+	Momentum    *float32   `json:"momentum"`
+	Nesterov    bool       `json:"nesterov"`
+	Betas       [2]float32 `json:"betas"`
+	Eps         *float32   `json:"eps"`
+	WeightDecay *float32   `json:"weight_decay"`
+	Rho         *float32   `json:"rho"`
+
+	file *safetensors.File
+}
+
+// pair is one number for both directions, or a list of two.
+type pair [2]int
+
+// UnmarshalJSON reads either form.
+func (p *pair) UnmarshalJSON(b []byte) error {
+	if json.Unmarshal(b, &p[0]) == nil {
+		p[1] = p[0]
+		return nil
+	}
+	var list []int
+	if err := json.Unmarshal(b, &list); err != nil || len(list) != 2 {
+		return fmt.Errorf("%s is neither a number nor a list of two", b)
+	}
+	*p = pair(list)
+	return nil
+}
+
+// square returns the number that both directions share; a missing one is ifZero.
+func (p pair) square(what string, ifZero int) (int, error) {
+	if p[0] != p[1] {
+		return 0, fmt.Errorf("%s %v is not the same in both directions", what, [2]int(p))
+	}
+	if p[0] == 0 {
+		return ifZero, nil
+	}
+	return p[0], nil
+}
+
+func (g golden) cases() ([]Case, error) {
+	switch g.Op {
+	case "conv2d":
+		return g.conv()
+	case "conv2d_transpose":
+		return g.convTranspose()
+	case "dense":
+		return g.dense()
+	case "maxpool2d":
+		return g.pool()
+	case "upsample2d":
+		return g.upsample()
+	case "linear", "relu", "sigmoid", "tanh":
+		return g.act()
+	case "bce", "mse":
+		return g.loss()
+	case "optimizer":
+		return g.optimiser()
+	}
+	return nil, fmt.Errorf("unknown op %q", g.Op)
+}
+
+// tensor returns the values and the shape of what; nil when there is no such tensor.
+func (g golden) tensor(what string) ([]float32, []int, error) {
+	t, ok := g.file.Tensor(g.Name + "/" + what)
+	if !ok {
+		return nil, nil, nil
+	}
+	v, err := t.Float32s()
+	return v, t.Shape, err
+}
+
+// shapeOf returns the shape of a tensor that has to be there: images, or rows and columns, or a vector.
+func (g golden) shapeOf(what string, ranks ...int) (shape, error) {
+	v, d, err := g.tensor(what)
+	if err != nil {
+		return shape{}, err
+	}
+	if v == nil {
+		return shape{}, fmt.Errorf("there is no tensor %s/%s", g.Name, what)
+	}
+	if !slices.Contains(ranks, len(d)) || len(v) == 0 {
+		return shape{}, fmt.Errorf("tensor %s/%s has the shape %v, want one of %v dimensions and no zero", g.Name, what, d, ranks)
+	}
+	switch len(d) {
+	case 4:
+		return shape{N: d[0], H: d[1], W: d[2], C: d[3]}, nil
+	case 3:
+		return shape{N: d[0], H: 1, W: d[1], C: d[2]}, nil
+	case 2:
+		return shape{N: d[0], H: 1, W: 1, C: d[1]}, nil
+	}
+	return backend.Vec(d[0]), nil
+}
+
+// fit gives a case the golden values of its inputs and outputs; names are the file's names, where they differ. What is
+// added to starts at zero. Outputs that the file does not have keep their reference.
+func (g golden) fit(c Case, what string, names map[string]string) (Case, error) {
+	c.Name = "golden/" + g.Name + "/" + what
+	inputs := make(map[string][]float32)
+	c.golden = make(map[string][]float32)
+	c.args = slices.Clone(c.args)
+	for i, a := range c.args {
+		if a.kind == backend.Packed || a.kind == backend.ClockKind {
+			continue
+		}
+		name := a.name
+		if n, ok := names[a.name]; ok {
+			name = n
+		}
+		v, _, err := g.tensor(name)
+		if err != nil {
+			return c, err
+		}
+		if v == nil && a.role == in {
+			return c, fmt.Errorf("there is no tensor %s/%s", g.Name, name)
+		}
+		if v != nil && len(v) != a.shape.Len() {
+			return c, fmt.Errorf("tensor %s/%s has %d elements, want %d", g.Name, name, len(v), a.shape.Len())
+		}
+		if a.role == in {
+			inputs[a.name] = v
+			continue
+		}
+		if a.role == inout {
+			c.args[i].fill = given(0)
+		}
+		if v != nil {
+			c.golden[a.name] = v
+			c.args[i].bound = goldenBound
+		}
+	}
+	if len(c.golden) == 0 {
+		return c, fmt.Errorf("there is no result for %s", what)
+	}
+	return c.with(inputs), nil
+}
+
+// fitAll fits the forward pass and, when the file has an upstream gradient, the backward passes.
+func (g golden) fitAll(names map[string]string, forward Case, back ...Case) ([]Case, error) {
+	c, err := g.fit(forward, "forward", names)
+	if err != nil {
+		return nil, err
+	}
+	cases := []Case{c}
+	if v, _, err := g.tensor("grad_out"); v == nil {
+		return cases, err
+	}
+	for _, c := range back {
+		c, err := g.fit(c, strings.ToLower(c.Ops[len(c.Ops)-1]), names)
+		if err != nil {
+			return nil, err
+		}
+		cases = append(cases, c)
+	}
+	return cases, nil
+}
+
+// layerNames are the files' names of a layer's tensors.
+var layerNames = map[string]string{"bias": "b", "gradOut": "grad_out", "gradX": "grad_x", "gradW": "grad_w", "gradBias": "grad_b"}
+
+func (g golden) padding() (backend.Padding, error) {
+	switch strings.ToLower(g.Padding) {
+	case "same":
+		return backend.Same, nil
+	case "valid":
+		return backend.Valid, nil
+	}
+	return 0, fmt.Errorf("the padding is %q, want same or valid", g.Padding)
+}
+
+// kernel is what defines a convolution of either direction.
+type kernel struct {
+	x, w    shape
+	stride  int
+	padding backend.Padding
+	noBias  bool
+}
+
+func (g golden) kernel() (k kernel, err error) {
+	if k.x, err = g.shapeOf("x", 4); err != nil {
+		return k, err
+	}
+	if k.w, err = g.shapeOf("w", 4); err != nil {
+		return k, err
+	}
+	if g.Kernel != (pair{}) && g.Kernel != (pair{k.w.H, k.w.W}) {
+		return k, fmt.Errorf("the kernel is %v, but the weights are %v", [2]int(g.Kernel), k.w)
+	}
+	if k.stride, err = g.Stride.square("stride", 1); err != nil {
+		return k, err
+	}
+	if k.padding, err = g.padding(); err != nil {
+		return k, err
+	}
+	b, _, err := g.tensor("b")
+	k.noBias = b == nil
+	return k, err
+}
+
+func (g golden) conv() ([]Case, error) {
+	k, err := g.kernel()
+	if err != nil {
+		return nil, err
+	}
+	c := convCase{noBias: k.noBias, ConvSpec: backend.ConvSpec{X: k.x, Filters: k.w.N, KernelH: k.w.H, KernelW: k.w.W,
+		Stride: k.stride, Padding: k.padding}}
+	s, err := backend.NewConv(c.ConvSpec)
+	if err == nil && s.Weights() != k.w {
+		err = fmt.Errorf("the weights are %v, want %v", k.w, s.Weights())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g.fitAll(layerNames, c.forward(), c.backInput(), c.backWeights())
+}
+
+func (g golden) convTranspose() ([]Case, error) {
+	k, err := g.kernel()
+	if err != nil {
+		return nil, err
+	}
+	c := convTransposeCase{noBias: k.noBias, ConvTransposeSpec: backend.ConvTransposeSpec{X: k.x, Filters: k.w.C,
+		KernelH: k.w.H, KernelW: k.w.W, Stride: k.stride, Padding: k.padding}}
+	s, err := backend.NewConvTranspose(c.ConvTransposeSpec)
+	if err == nil && s.Weights() != k.w {
+		err = fmt.Errorf("the weights are %v, want %v", k.w, s.Weights())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g.fitAll(layerNames, c.forward(), c.backInput(), c.backWeights())
+}
+
+func (g golden) dense() ([]Case, error) {
+	x, err := g.shapeOf("x", 2)
+	if err != nil {
+		return nil, err
+	}
+	w, err := g.shapeOf("w", 2)
+	if err != nil {
+		return nil, err
+	}
+	b, _, err := g.tensor("b")
+	if err != nil {
+		return nil, err
+	}
+	if w.C != x.C {
+		return nil, fmt.Errorf("the weights have %d inputs, the input %d", w.C, x.C)
+	}
+	c := denseCase{noBias: b == nil, DenseSpec: backend.DenseSpec{N: x.N, In: x.C, Out: w.N}}
+	return g.fitAll(layerNames, c.forward(), c.backInput(), c.backWeights())
+}
+
+func (g golden) pool() ([]Case, error) {
+	x, err := g.shapeOf("x", 4)
+	if err != nil {
+		return nil, err
+	}
+	size, err := g.Pool.square("pool", 0)
+	if err != nil {
+		return nil, err
+	}
+	stride, err := g.Stride.square("stride", size)
+	if err != nil {
+		return nil, err
+	}
+	p, err := g.padding()
+	if err != nil {
+		return nil, err
+	}
+	spec := backend.PoolSpec{X: x, Size: size, Stride: stride, Padding: p}
+	s, err := backend.NewPool(spec)
+	if err != nil {
+		return nil, err
+	}
+	// The files have no arg-max: the forward pass makes it for the backward pass.
+	forward, back := poolForward(spec, "", nil), poolBack(spec)
+	both := back
+	both.args = slices.Clone(forward.args)
+	for _, a := range back.args {
+		if a.name != "argmax" {
+			both.args = append(both.args, a)
+		}
+	}
+	both.run = func(b backend.Backend, t tensors) {
+		forward.run(b, t)
+		back.run(b, t)
+	}
+	both.reference = func(d data) values {
+		r := forward.reference(d)
+		v, mag := refMaxPoolBack(s, d["gradOut"], r["argmax"].v)
+		r["gradX"] = value{v: v, mag: mag}
+		return r
+	}
+	return g.fitAll(layerNames, forward, both)
+}
+
+func (g golden) upsample() ([]Case, error) {
+	x, err := g.shapeOf("x", 4)
+	if err != nil {
+		return nil, err
+	}
+	factor, err := g.Scale.square("scale", 0)
+	if err != nil {
+		return nil, err
+	}
+	if g.Mode != "" && g.Mode != "nearest" {
+		return nil, fmt.Errorf("the mode is %q, want nearest", g.Mode)
+	}
+	if _, err := backend.NewUpsample(x, factor); err != nil {
+		return nil, err
+	}
+	return g.fitAll(layerNames, upsampleForward(x, factor), upsampleBack(x, factor))
+}
+
+func (g golden) act() ([]Case, error) {
+	a, _ := backend.ParseAct(g.Op)
+	x, err := g.shapeOf("x", 1, 2, 3, 4)
+	if err != nil {
+		return nil, err
+	}
+	return g.fitAll(layerNames, actForward(a, x, "", nil), actBack(a, x, "", nil))
+}
+
+func (g golden) loss() ([]Case, error) {
+	l, pred := bce, "logits"
+	if g.Op == "mse" {
+		l, pred = mse, "pred"
+	}
+	x, err := g.shapeOf(pred, 1, 2, 3, 4)
+	if err != nil {
+		return nil, err
+	}
+	scale := 1 / float32(x.Len())
+	if r := strings.ToLower(g.Reduction); strings.HasPrefix(r, "sum") {
+		scale = 1
+	} else if r != "" && !strings.HasPrefix(r, "mean") {
+		return nil, fmt.Errorf("the reduction is %q, want mean or sum", g.Reduction)
+	}
+	c := l.on(x, "", nil, nil, true).scaled(l, scale)
+	c, err = g.fit(c, "loss", map[string]string{"pred": pred, "grad": "grad_in"})
+	return []Case{c}, err
+}
+
+func or(v *float32, ifNone float32) float32 {
+	if v == nil {
+		return ifNone
+	}
+	return *v
+}
+
+func (g golden) optimiser() ([]Case, error) {
+	kind := g.Optimizer
+	if kind == "" {
+		kind = strings.TrimRight(strings.TrimRight(g.Name, "0123456789"), "_")
+	}
+	betas := g.Betas
+	if betas == [2]float32{} {
+		betas = [2]float32{0.9, 0.999}
+	}
+	var o optimiser
+	lr := float32(1e-3)
+	switch kind {
+	case "sgd":
+		lr, o = 0.1, sgd(kind, backend.SGD{Momentum: or(g.Momentum, 0), Nesterov: g.Nesterov})
+	case "sgd_momentum":
+		lr, o = 0.1, sgd(kind, backend.SGD{Momentum: or(g.Momentum, 0.9), Nesterov: g.Nesterov})
+	case "sgd_nesterov":
+		lr, o = 0.1, sgd(kind, backend.SGD{Momentum: or(g.Momentum, 0.9), Nesterov: true})
+	case "adam":
+		o = adam(kind, backend.Adam{Beta1: betas[0], Beta2: betas[1], Eps: or(g.Eps, 1e-7)})
+	case "adamw":
+		o = adam(kind, backend.Adam{Beta1: betas[0], Beta2: betas[1], Eps: or(g.Eps, 1e-7), WeightDecay: or(g.WeightDecay, 0.01)})
+	case "adadelta":
+		lr, o = 1, adadelta(kind, backend.Adadelta{Rho: or(g.Rho, 0.95), Eps: or(g.Eps, 1e-7)})
+	default:
+		return nil, fmt.Errorf("unknown optimizer %q", kind)
+	}
+	lr = or(g.LR, lr)
+
+	x, err := g.shapeOf("param0", 1)
+	if err != nil {
+		return nil, err
+	}
+	grads, d, err := g.tensor("grads")
+	if err != nil {
+		return nil, err
+	}
+	if g.Steps < 1 || len(d) != 2 || d[0] != g.Steps || d[1] != x.C {
+		return nil, fmt.Errorf("tensor %s/grads has the shape %v, want %d steps of %d", g.Name, d, g.Steps, x.C)
+	}
+	final, _, err := g.tensor(fmt.Sprintf("param%d", g.Steps))
+	if err != nil {
+		return nil, err
+	}
+	if len(final) != x.C {
+		return nil, fmt.Errorf("tensor %s/param%d has %d elements, want %d", g.Name, g.Steps, len(final), x.C)
+	}
+	param0, _, err := g.tensor("param0")
+	if err != nil {
+		return nil, err
+	}
+
+	c := o.on(x.C, 0, g.Steps, func(int) float32 { return lr }, true)
+	c.Name = "golden/" + g.Name
+	inputs := map[string][]float32{"param": param0}
+	for i := range g.Steps {
+		inputs[fmt.Sprintf("grad%d", i+1)] = grads[i*x.C : (i+1)*x.C]
+	}
+	c = c.with(inputs)
+	for i := range c.args {
+		if c.args[i].name == "param" {
+			c.args[i].bound = goldenBound
+		}
+	}
+	c.golden = map[string][]float32{"param": final}
+	return []Case{c}, nil
+}

@@ -1,0 +1,221 @@
+package backendtest
+
+import (
+	"math"
+	"testing"
+
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// numbers draws n values; its own stream row for each tensor of a test.
+func numbers(f fill, row uint32, n int) []float64 {
+	v := make([]float32, n)
+	f(draw{rng.Source{Seed: Seed, Stream: rng.StreamTest}, row}, v)
+	return floats(v)
+}
+
+// checkGradient compares the gradient of f at x with central differences. A forward pass is not differentiable at
+// kinks: inputs must keep away from them by more than the step.
+func checkGradient(t *testing.T, what string, f func() float64, x, gradient []float64) {
+	t.Helper()
+	const h = 1e-5
+	if len(x) != len(gradient) {
+		t.Fatalf("%s: %d values have %d gradients", what, len(x), len(gradient))
+	}
+	for i := range x {
+		old := x[i]
+		x[i] = old + h
+		up := f()
+		x[i] = old - h
+		down := f()
+		x[i] = old
+		want := (up - down) / (2 * h)
+		if math.Abs(gradient[i]-want) > 1e-7*(1+math.Abs(want)) {
+			t.Errorf("%s[%d]: gradient %g, central difference %g", what, i, gradient[i], want)
+			return
+		}
+	}
+}
+
+func dot(a, b []float64) float64 {
+	s := 0.0
+	for i := range a {
+		s += a[i] * b[i]
+	}
+	return s
+}
+
+func TestConvGradient(t *testing.T) {
+	same, valid := backend.Same, backend.Valid
+	for i, c := range []backend.ConvSpec{
+		{X: shape{N: 2, H: 4, W: 5, C: 2}, Filters: 3, KernelH: 3, KernelW: 3, Padding: same},
+		{X: shape{N: 1, H: 5, W: 4, C: 3}, Filters: 2, KernelH: 4, KernelW: 2, Stride: 2, Padding: same},
+		{X: shape{N: 2, H: 5, W: 6, C: 1}, Filters: 2, KernelH: 3, KernelW: 5, Stride: 2, Padding: valid},
+		{X: shape{N: 1, H: 3, W: 2, C: 2}, Filters: 2, KernelH: 3, KernelW: 3, Up: 2, Padding: same, Pool: 2},
+		{X: shape{N: 2, H: 6, W: 3, C: 2}, Filters: 3, KernelH: 2, KernelW: 3, Padding: same, Pool: 3},
+		{X: shape{N: 1, H: 3, W: 3, C: 2}, Filters: 1, KernelH: 4, KernelW: 4, Stride: 2, Up: 3, Padding: valid},
+		{X: shape{N: 1, H: 1, W: 1, C: 1}, Filters: 1, KernelH: 7, KernelW: 7, Padding: same},
+	} {
+		for a := range backend.Tanh + 1 {
+			// u -> x = inAct(u) -> conv -> act -> pool. gradOut of the contract is the gradient before the activation.
+			c.Act, c.InAct = a, (a+1)%4
+			s := must(backend.NewConv(c))
+			row := uint32(100 * i)
+			u, w, bias := numbers(normal(1), row, s.X.Len()), numbers(normal(0.5), row+1, s.Weights().Len()), numbers(normal(0.5), row+2, s.Filters)
+			g := numbers(normal(1), row+3, s.Out.Len())
+			input := func() []float64 { x, _ := refAct(s.InAct, u, u); return x }
+			forward := func() values {
+				v, mag := refConv(s, input(), w, bias)
+				v, mag = refAct(s.Act, v, mag)
+				return refConvPool(s, v, mag, exact)
+			}
+			loss := func() float64 { return dot(g, forward()["out"].v) }
+			r, x := forward(), input()
+			before := refActBack(s.Act, g, g, r["out"].v).v
+			v, mag := refConvBackInput(s, before, r["argmax"].v, w)
+			gradX := refActBack(s.InAct, v, mag, x)
+			grads := refConvBackWeights(s, make([]float64, len(w)), make([]float64, len(bias)), before, r["argmax"].v, x)
+			name := convCase{ConvSpec: c}.name()
+			checkGradient(t, name+" gradX", loss, u, gradX.v)
+			checkGradient(t, name+" gradW", loss, w, grads["gradW"].v)
+			checkGradient(t, name+" gradBias", loss, bias, grads["gradBias"].v)
+		}
+	}
+}
+
+func TestConvTransposeGradient(t *testing.T) {
+	for i, c := range []backend.ConvTransposeSpec{
+		{X: shape{N: 2, H: 3, W: 4, C: 2}, Filters: 3, KernelH: 3, KernelW: 3, Stride: 2, Padding: backend.Same},
+		{X: shape{N: 1, H: 3, W: 2, C: 3}, Filters: 2, KernelH: 2, KernelW: 5, Stride: 1, Padding: backend.Same},
+		{X: shape{N: 2, H: 2, W: 3, C: 1}, Filters: 2, KernelH: 4, KernelW: 1, Stride: 2, Padding: backend.Valid},
+	} {
+		for a := range backend.Tanh + 1 {
+			c.Act, c.InAct = a, (a+1)%4
+			s := must(backend.NewConvTranspose(c))
+			row := uint32(2000 + 100*i)
+			u, w, bias := numbers(normal(1), row, s.X.Len()), numbers(normal(0.5), row+1, s.Weights().Len()), numbers(normal(0.5), row+2, s.Filters)
+			g := numbers(normal(1), row+3, s.Out.Len())
+			input := func() []float64 { x, _ := refAct(s.InAct, u, u); return x }
+			forward := func() []float64 {
+				v, mag := refConvTranspose(s, input(), w, bias)
+				v, _ = refAct(s.Act, v, mag)
+				return v
+			}
+			loss := func() float64 { return dot(g, forward()) }
+			x := input()
+			before := refActBack(s.Act, g, g, forward()).v
+			v, mag := refConvTransposeBackInput(s, before, w)
+			grads := refConvTransposeBackWeights(s, make([]float64, len(w)), make([]float64, len(bias)), before, x)
+			checkGradient(t, "gradX", loss, u, refActBack(s.InAct, v, mag, x).v)
+			checkGradient(t, "gradW", loss, w, grads["gradW"].v)
+			checkGradient(t, "gradBias", loss, bias, grads["gradBias"].v)
+		}
+	}
+}
+
+// A transposed convolution is the gradient of its dual: the two references, written apart, have to agree.
+func TestConvTransposeIsTheGradientOfItsDual(t *testing.T) {
+	for i, c := range []backend.ConvTransposeSpec{
+		{X: shape{N: 2, H: 3, W: 4, C: 2}, Filters: 3, KernelH: 3, KernelW: 4, Stride: 2, Padding: backend.Same},
+		{X: shape{N: 1, H: 5, W: 2, C: 3}, Filters: 2, KernelH: 5, KernelW: 2, Stride: 1, Padding: backend.Same},
+		{X: shape{N: 2, H: 2, W: 3, C: 2}, Filters: 4, KernelH: 3, KernelW: 1, Stride: 2, Padding: backend.Valid},
+	} {
+		s := must(backend.NewConvTranspose(c))
+		x, w := numbers(normal(1), uint32(3000+i), s.X.Len()), numbers(normal(1), uint32(3100+i), s.Weights().Len())
+		v, _ := refConvTranspose(s, x, w, nil)
+		want, _ := refConvBackInput(s.Dual, x, nil, w)
+		for i := range want {
+			if math.Abs(v[i]-want[i]) > 1e-12 {
+				t.Fatalf("%v: element %d is %g, the dual's gradient %g", s.X, i, v[i], want[i])
+			}
+		}
+	}
+}
+
+func TestDenseGradient(t *testing.T) {
+	for a := range backend.Tanh + 1 {
+		s := must(backend.NewDense(backend.DenseSpec{N: 3, In: 5, Out: 4, Act: a, InAct: (a + 1) % 4}))
+		u, w, bias := numbers(normal(1), 4000, 15), numbers(normal(0.5), 4001, 20), numbers(normal(0.5), 4002, 4)
+		g := numbers(normal(1), 4003, 12)
+		input := func() []float64 { x, _ := refAct(s.InAct, u, u); return x }
+		forward := func() []float64 {
+			v, mag := refDense(s, input(), w, bias)
+			v, _ = refAct(s.Act, v, mag)
+			return v
+		}
+		loss := func() float64 { return dot(g, forward()) }
+		x := input()
+		before := refActBack(s.Act, g, g, forward()).v
+		v, mag := refDenseBackInput(s, before, w)
+		grads := refDenseBackWeights(s, make([]float64, 20), make([]float64, 4), before, x)
+		checkGradient(t, "gradX", loss, u, refActBack(s.InAct, v, mag, x).v)
+		checkGradient(t, "gradW", loss, w, grads["gradW"].v)
+		checkGradient(t, "gradBias", loss, bias, grads["gradBias"].v)
+	}
+}
+
+func TestPoolGradient(t *testing.T) {
+	for i, c := range []backend.PoolSpec{
+		{X: shape{N: 2, H: 5, W: 4, C: 2}, Size: 2, Padding: backend.Same},
+		{X: shape{N: 1, H: 7, W: 6, C: 3}, Size: 3, Stride: 2, Padding: backend.Same},
+		{X: shape{N: 2, H: 5, W: 7, C: 1}, Size: 3, Stride: 1, Padding: backend.Valid},
+		{X: shape{N: 1, H: 6, W: 7, C: 2}, Size: 2, Stride: 3, Padding: backend.Valid},
+	} {
+		s := must(backend.NewPool(c))
+		x, g := numbers(normal(1), uint32(5000+i), s.X.Len()), numbers(normal(1), uint32(5100+i), s.Out.Len())
+		loss := func() float64 { v, _ := refMaxPool(s, x); return dot(g, v) }
+		_, argmax := refMaxPool(s, x)
+		v, _ := refMaxPoolBack(s, g, argmax)
+		checkGradient(t, "gradX", loss, x, v)
+	}
+}
+
+func TestUpsampleGradient(t *testing.T) {
+	s := must(backend.NewUpsample(shape{N: 2, H: 2, W: 3, C: 3}, 3))
+	x, g := numbers(normal(1), 6000, s.X.Len()), numbers(normal(1), 6001, s.Out.Len())
+	v, _ := refUpsampleBack(s, g)
+	checkGradient(t, "gradX", func() float64 { return dot(g, refUpsample(s, x)) }, x, v)
+}
+
+func TestActGradient(t *testing.T) {
+	for a := range backend.Tanh + 1 {
+		x, g := numbers(normal(2), 7000, 50), numbers(normal(1), 7001, 50)
+		y, _ := refAct(a, x, x)
+		checkGradient(t, a.String(), func() float64 { y, _ := refAct(a, x, x); return dot(g, y) }, x, refActBack(a, g, g, y).v)
+	}
+}
+
+func TestLossGradient(t *testing.T) {
+	for _, l := range []lossFunc{bce, mse} {
+		p, target := numbers(normal(2), 8000, 60), numbers(mixed(uniform(0, 1), 0, 1), 8001, 60)
+		total := func() float64 {
+			v, _ := refLoss(l, 0.25, []float64{0}, p, target)
+			return v.v[0]
+		}
+		_, grad := refLoss(l, 0.25, []float64{0}, p, target)
+		checkGradient(t, l.name, total, p, grad.v)
+	}
+}
+
+// Dropout is linear with the mask of its draw, so applied to a gradient it has to be its own derivative.
+func TestDropoutGradient(t *testing.T) {
+	s := shape{N: 2, H: 3, W: 1, C: 5}
+	c := dropoutCase(0.5, rng.Source{Seed: 5, Stream: rng.StreamLayer}, s, backend.Clock{Step: 3}, 1, false)
+	x, g := numbers(uniform(1, 2), 9000, s.Len()), numbers(uniform(1, 2), 9001, s.Len())
+	y := c.reference(data{"x": x})["out"].v
+	gx := c.reference(data{"x": g})["out"].v
+	kept := 0
+	for i := range x {
+		if y[i] != 0 {
+			kept++
+		}
+		// With rate 1/2 the kept ones are doubled, exactly.
+		if want := g[i] * y[i] / x[i]; math.Abs(gx[i]-want) > 1e-15 {
+			t.Errorf("gradient %d is %g, want %g", i, gx[i], want)
+		}
+	}
+	if kept == 0 || kept == len(x) {
+		t.Errorf("%d of %d are kept", kept, len(x))
+	}
+}

@@ -1,0 +1,164 @@
+package backendtest
+
+import (
+	"fmt"
+	"math"
+
+	"convae/nn/backend"
+)
+
+// optimiser is an optimiser with its constants.
+type optimiser struct {
+	name, op string
+	states   []string // its tensors besides the parameters and their gradient
+	signed   bool     // the first state may be negative
+	betas    [2]float64
+	apply    func(b backend.Backend, t tensors, grad backend.Tensor)
+	// step updates parameters and states, by the learning rate lr and the bias corrections of c.
+	step func(lr float64, c backend.Clock, p []float64, state [][]float64, g []float64)
+}
+
+func sgd(name string, o backend.SGD) optimiser {
+	m := float64(o.Momentum)
+	opt := optimiser{name: name, op: "SGD", signed: true,
+		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
+			b.SGD(o, t["param"], t["velocity"], grad, t["clock"])
+		},
+		step: func(lr float64, _ backend.Clock, p []float64, state [][]float64, g []float64) {
+			for i, g := range g {
+				v := g
+				if len(state) > 0 {
+					v = m*state[0][i] + g
+					state[0][i] = v
+				}
+				if o.Nesterov {
+					v = g + m*v
+				}
+				p[i] -= lr * v
+			}
+		}}
+	if m != 0 {
+		opt.states = []string{"velocity"}
+	}
+	return opt
+}
+
+func adam(name string, o backend.Adam) optimiser {
+	b1, b2 := float64(o.Beta1), float64(o.Beta2)
+	return optimiser{name: name, op: "Adam", states: []string{"m", "v"}, signed: true, betas: [2]float64{b1, b2},
+		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
+			b.Adam(o, t["param"], t["m"], t["v"], grad, t["clock"])
+		},
+		step: func(lr float64, c backend.Clock, p []float64, state [][]float64, g []float64) {
+			m, v := state[0], state[1]
+			for i, g := range g {
+				p[i] *= 1 - lr*float64(o.WeightDecay)
+				m[i] += (1 - b1) * (g - m[i])
+				v[i] += (1 - b2) * (g*g - v[i])
+				p[i] -= lr / float64(c.BiasCorrection1) * m[i] / (math.Sqrt(v[i]/float64(c.BiasCorrection2)) + float64(o.Eps))
+			}
+		}}
+}
+
+func adadelta(name string, o backend.Adadelta) optimiser {
+	rho, e := float64(o.Rho), float64(o.Eps)
+	return optimiser{name: name, op: "Adadelta", states: []string{"accGrad", "accDelta"},
+		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
+			b.Adadelta(o, t["param"], t["accGrad"], t["accDelta"], grad, t["clock"])
+		},
+		step: func(lr float64, _ backend.Clock, p []float64, state [][]float64, g []float64) {
+			a, u := state[0], state[1]
+			for i, g := range g {
+				a[i] = rho*a[i] + (1-rho)*g*g
+				d := math.Sqrt(u[i]+e) / math.Sqrt(a[i]+e) * g
+				u[i] = rho*u[i] + (1-rho)*d*d
+				p[i] -= lr * d
+			}
+		}}
+}
+
+func optimCases() []Case {
+	var cases []Case
+	for _, o := range []optimiser{
+		sgd("sgd", backend.SGD{}),
+		sgd("momentum", backend.SGD{Momentum: 0.9}),
+		sgd("nesterov", backend.SGD{Momentum: 0.9, Nesterov: true}),
+		adam("adam", backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}),
+		adam("adamw", backend.Adam{Beta1: 0.8, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1}),
+		adadelta("adadelta", backend.Adadelta{Rho: 0.95, Eps: 1e-7}),
+	} {
+		rate := func(step int) float32 { return 0.01 / float32(step) }
+		cases = append(cases, o.on(1, 0, 3, rate, false), o.on(257, 0, 5, rate, true), o.on(257, 3, 5, rate, false), o.on(1000, 1, 2, rate, false),
+			o.on(31, 33, 1, rate, true))
+		bench := o.on(1<<16, 0, 1, rate, false)
+		bench.Bench = true
+		cases = append(cases, bench)
+	}
+	return cases
+}
+
+// on is the case of several steps on n parameters that lie shift elements behind an aligned address. The states start
+// at zero if fresh.
+func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bool) Case {
+	c := Case{Name: fmt.Sprintf("optim/%s/%d-at%d-%dsteps", o.name, n, shift, steps), Ops: []string{o.op, "SetClock"}}
+	clock := func(step int) backend.Clock {
+		return backend.Clock{Step: uint32(step), LearningRate: rate(step),
+			BiasCorrection1: float32(1 - math.Pow(o.betas[0], float64(step))),
+			BiasCorrection2: float32(1 - math.Pow(o.betas[1], float64(step)))}
+	}
+	bound := backend.Bound{Rel: eps * float64(8+2*steps)}
+	c.args = []arg{flat("param", n, normal(1)).inout(bound), clockArg(backend.Clock{}).scratch()}
+	for i, name := range o.states {
+		f := uniform(0, 1)
+		if i == 0 && o.signed {
+			f = normal(1)
+		}
+		if fresh {
+			f = given(0)
+		}
+		c.args = append(c.args, flat(name, n, f).inout(bound))
+	}
+	grads := make([]string, steps)
+	for i := range grads {
+		grads[i] = fmt.Sprintf("grad%d", i+1)
+		c.args = append(c.args, flat(grads[i], n, mixed(normal(1), 0, 1e-6)))
+	}
+	for i := range c.args {
+		if c.args[i].kind == backend.Flat {
+			c.args[i].shift = shift
+		}
+	}
+	c.run = func(b backend.Backend, t tensors) {
+		for i := range steps {
+			b.SetClock(t["clock"], clock(i+1))
+			o.apply(b, t, t[grads[i]])
+		}
+	}
+	c.reference = func(d data) values {
+		v, mag := make(data), make(data)
+		for _, name := range append([]string{"param"}, o.states...) {
+			v[name], mag[name] = addTo(d[name]).v, addTo(d[name]).mag
+		}
+		// The same steps uphill with all signs positive add up the magnitudes.
+		for i := range steps {
+			k, g := clock(i+1), d[grads[i]]
+			lr := float64(k.LearningRate)
+			o.step(lr, k, v["param"], o.stateOf(v), g)
+			o.step(-lr, k, mag["param"], o.stateOf(mag), addTo(g).mag)
+		}
+		r := make(values)
+		for name := range v {
+			r[name] = value{v: v[name], mag: mag[name]}
+		}
+		return r
+	}
+	return c
+}
+
+func (o optimiser) stateOf(d data) [][]float64 {
+	var s [][]float64
+	for _, name := range o.states {
+		s = append(s, d[name])
+	}
+	return s
+}

@@ -1,0 +1,127 @@
+package backendtest
+
+import (
+	"fmt"
+
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// Random numbers have to be the bits that package rng specifies: the bounds are zero.
+
+func randomCases() []Case {
+	var cases []Case
+	src := []rng.Source{{Seed: 1, Stream: rng.StreamNoise}, {Seed: 0xfedcba9876543210, Stream: rng.StreamLayer + 3}, {Seed: 1, Stream: rng.StreamEvaluate}}
+	for i, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 3}, {N: 2, H: 1, W: 1, C: 257}, {N: 7, H: 4, W: 4, C: 8}, {N: 2, H: 9, W: 5, C: 31}, {N: 1, H: 33, W: 31, C: 2}} {
+		src, clock, first := src[i%3], backend.Clock{Step: uint32(3 * i), Draw: 77, Offset: 5}, i%2*1000
+		cases = append(cases, normalCase(src, s, clock, first),
+			dropoutCase([]float32{0.5, 0.1, 0.9}[i%3], src, s, clock, first, false),
+			dropoutCase(0.25, src, s, clock, first, true))
+	}
+	noise := src[0]
+	for i, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 1}, {N: 2, H: 3, W: 3, C: 3}, {N: 4, H: 28, W: 28, C: 1}, {N: 2, H: 5, W: 3, C: 33}} {
+		clock := backend.Clock{Step: 9, Draw: uint32(2 * i), Offset: uint32(i)}
+		cases = append(cases, gatherCase(0.5, noise, s, clock, i%3, true), gatherCase(0, noise, s, clock, 0, true),
+			gatherCase(0.5, src[2], s, clock, i%2, false))
+	}
+	s := shape{N: 3, H: 5, W: 4, C: 3}
+	part := []Case{normalCase(noise, s, backend.Clock{Step: 1}, 2), dropoutCase(0.5, noise, s, backend.Clock{Step: 1}, 2, false),
+		gatherCase(0.3, noise, s, backend.Clock{Draw: 1, Offset: 3}, 1, true)}
+	for i := range part {
+		part[i].Name += "-of4"
+		for j := range part[i].args {
+			if part[i].args[j].kind == backend.Activation {
+				part[i].args[j].images = 4
+			}
+		}
+	}
+	cases = append(cases, part...)
+	cases = append(cases, bordered(normalCase(noise, s, backend.Clock{Step: 4}, 0), "out"),
+		bordered(dropoutCase(0.5, noise, s, backend.Clock{Step: 4}, 0, false), "out"),
+		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "clean"),
+		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "noisy"))
+	bench := gatherCase(0.5, noise, shape{N: 32, H: 28, W: 28, C: 1}, backend.Clock{Draw: 1}, 0, true)
+	bench.Bench = true
+	return append(cases, bench)
+}
+
+func normalCase(src rng.Source, s shape, c backend.Clock, first int) Case {
+	return Case{
+		Name: fmt.Sprintf("random/normal/%dx%dx%dx%d-step%d-first%d", s.N, s.H, s.W, s.C, c.Step, first), Ops: []string{"Normal", "SetClock"},
+		args: []arg{activation("out", s, nil).out(exact), clockArg(c)},
+		run:  func(b backend.Backend, t tensors) { b.Normal(src, t["out"], t["clock"], first) },
+		reference: func(data) values {
+			return values{"out": {v: floats(normals(src, s, c.Step, func(n int) int { return first + n }))}}
+		},
+	}
+}
+
+func dropoutCase(rate float32, src rng.Source, s shape, c backend.Clock, first int, inPlace bool) Case {
+	k := Case{
+		Name: fmt.Sprintf("random/dropout/%dx%dx%dx%d-rate%g-step%d-first%d", s.N, s.H, s.W, s.C, rate, c.Step, first), Ops: []string{"Dropout", "SetClock"},
+		args: []arg{activation("x", s, normal(1)), clockArg(c), activation("out", s, nil).out(exact)},
+		run: func(b backend.Backend, t tensors) {
+			b.Dropout(rate, src, t["out"], t["x"], t["clock"], first)
+		},
+	}
+	output := "out"
+	if inPlace {
+		output = "x"
+		k.Name += "/in-place"
+		k.args = []arg{activation("x", s, normal(1)).inout(exact), clockArg(c)}
+		k.run = func(b backend.Backend, t tensors) { b.Dropout(rate, src, t["x"], t["x"], t["clock"], first) }
+	}
+	k.reference = func(d data) values {
+		v := make([]float64, s.Len())
+		for i, x := range d["x"] {
+			place := i % s.Image()
+			if u := src.Uniforms(uint32(place/4), uint32(first+i/s.Image()), c.Step); u[place%4] >= rate {
+				v[i] = float64(float32(x) / (1 - rate))
+			}
+		}
+		return values{output: {v: v}}
+	}
+	return k
+}
+
+func gatherCase(std float32, src rng.Source, s shape, c backend.Clock, first int, withNoise bool) Case {
+	const images = 11
+	set, order := shape{N: images, H: s.H, W: s.W, C: s.C}, int(c.Offset)+first+s.N
+	k := Case{
+		Name: fmt.Sprintf("random/gather/%dx%dx%dx%d-std%g-draw%d-offset%d-first%d", s.N, s.H, s.W, s.C, std, c.Draw, c.Offset, first),
+		Ops:  []string{"Gather", "SetClock", "UploadBytes", "UploadIndex"},
+		args: []arg{bytesArg("pixels", set, mixed(grid(0, 255, 1), 0, 255)),
+			{name: "order", kind: backend.Index, shape: backend.Vec(order), fill: grid(0, images-1, 1)}, clockArg(c),
+			activation("clean", s, nil).out(exact)},
+		run: func(b backend.Backend, t tensors) {
+			b.Gather(std, src, t["clean"], t["noisy"], t["pixels"], t["order"], t["clock"], first)
+		},
+	}
+	if withNoise {
+		k.args = append(k.args, activation("noisy", s, nil).out(exact))
+	} else {
+		k.Name += "/clean-only"
+	}
+	k.reference = func(d data) values {
+		clean, noisy := make([]float64, s.Len()), make([]float64, s.Len())
+		row := func(n int) int { return int(d["order"][int(c.Offset)+first+n]) }
+		z := normals(src, s, c.Draw, row)
+		for i := range clean {
+			pixel := float32(d["pixels"][row(i/s.Image())*s.Image()+i%s.Image()]) / 255
+			clean[i] = float64(pixel)
+			noisy[i] = float64(min(max(pixel+float32(std*z[i]), 0), 1))
+		}
+		return values{"clean": {v: clean}, "noisy": {v: noisy}}
+	}
+	return k
+}
+
+// normals draws one row an image.
+func normals(src rng.Source, s shape, draw uint32, row func(n int) int) []float32 {
+	v := make([]float32, s.Len())
+	for i := range v {
+		place := i % s.Image()
+		v[i] = src.Normals(uint32(place/4), uint32(row(i/s.Image())), draw)[place%4]
+	}
+	return v
+}

@@ -1,0 +1,370 @@
+package backendtest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"convae/nn/backend"
+)
+
+// Result tells how a case went on a backend.
+type Result struct {
+	Name   string
+	Ops    []string
+	Worst  float64 // the worst error of all outputs as a share of its bound
+	Output string  // the output where that was, the index in it, and the two values
+	At     int
+	Got    float64
+	Want   float64
+	Err    error // a failure of another kind: a panic, memory overwritten, an error of the device
+}
+
+// OK reports whether the case passed.
+func (r Result) OK() bool { return r.Err == nil && r.Worst <= 1 }
+
+func (r Result) String() string {
+	s := fmt.Sprintf("%s: ", r.Name)
+	switch {
+	case r.Err != nil:
+		return s + r.Err.Error()
+	case r.Worst == 0:
+		return s + "exact"
+	}
+	return s + fmt.Sprintf("%.3g of the bound at %s[%d]: got %.9g, want %.9g", r.Worst, r.Output, r.At, r.Got, r.Want)
+}
+
+// Run runs a case on a backend and compares. A panic becomes the result's Err.
+func Run(b backend.Backend, c Case) (r Result) {
+	r = Result{Name: c.Name, Ops: c.Ops}
+	defer func() {
+		if p := recover(); p != nil {
+			r.Err = fmt.Errorf("panic: %v", p)
+			if _, ok := p.(runtime.Error); ok {
+				r.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}
+	}()
+	p, err := prepare(b, c)
+	if err != nil {
+		r.Err = err
+		return r
+	}
+	defer p.free()
+	before, err := p.raw()
+	if err != nil {
+		r.Err = err
+		return r
+	}
+	c.run(b, p.tensors)
+	if err := b.Sync(); err != nil {
+		r.Err = fmt.Errorf("on Sync: %w", err)
+		return r
+	}
+	after, err := p.raw()
+	if err == nil {
+		err = p.checkMemory(before, after)
+	}
+	if err == nil {
+		err = p.compare(&r)
+	}
+	r.Err = err
+	return r
+}
+
+// Prepare places a case's tensors in the memory of a backend. run calls the ops once, without waiting for them; free
+// gives the memory back. For measuring speed.
+func Prepare(b backend.Backend, c Case) (run, free func(), err error) {
+	p, err := prepare(b, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func() { c.run(b, p.tensors) }, p.free, nil
+}
+
+// guardBytes lie between tensors, and guardBits are the words in them and in outputs: a quiet NaN, so that what reads
+// them shows too.
+const (
+	guardBytes = 1024
+	guardBits  = 0x7fc0beef
+)
+
+// region is the memory of a tensor in words of the buffer.
+type region struct {
+	arg    arg
+	lo, hi int
+}
+
+// placed is a case in the memory of a backend: all tensors in one buffer, with guards before, between and behind.
+type placed struct {
+	b         backend.Backend
+	inputs    map[string][]float32
+	expected  values
+	args      []arg
+	equal     [][2]string
+	tensors   tensors
+	regions   []region
+	buffer    backend.Buffer
+	workspace backend.Buffer
+	whole     backend.Tensor // the buffer as a Flat tensor
+}
+
+func prepare(b backend.Backend, c Case) (*placed, error) {
+	p := &placed{b: b, inputs: c.inputs(), args: c.args, equal: c.equal, tensors: make(tensors)}
+	p.expected = c.expect(p.inputs)
+	size := guardBytes
+	for _, a := range c.args {
+		s := a.shape
+		if a.kind == backend.Packed {
+			s = backend.Vec(a.packed(b))
+			if s.C == 0 {
+				continue
+			}
+		}
+		t := backend.Tensor{Shape: s, Kind: a.kind, Offset: size + 4*a.shift}
+		n := b.Bytes(a.kind, s.WithN(max(s.N, a.images)))
+		p.tensors[a.name] = t
+		p.regions = append(p.regions, region{a, t.Offset / 4, (t.Offset + n + 3) / 4})
+		size = backend.AlignUp(t.Offset + n + guardBytes)
+	}
+	buffer, err := b.Alloc(size)
+	if err != nil {
+		return nil, fmt.Errorf("on Alloc(%d): %w", size, err)
+	}
+	p.buffer = buffer
+	ready := false
+	defer func() {
+		if !ready {
+			p.free()
+		}
+	}()
+	p.whole = backend.Tensor{Shape: backend.Vec(size / 4), Kind: backend.Flat, Buffer: p.buffer}
+	for name, t := range p.tensors {
+		t.Buffer = p.buffer
+		p.tensors[name] = t
+	}
+	if err := p.allocWorkspace(c); err != nil {
+		return nil, err
+	}
+	p.upload()
+	if c.setup != nil {
+		c.setup(b, p.tensors)
+	}
+	ready = true
+	return p, nil
+}
+
+// allocWorkspace gives the backend exactly what it asked for, full of garbage.
+func (p *placed) allocWorkspace(c Case) error {
+	n := 0
+	if c.workspace != nil {
+		n = c.workspace(p.b)
+	}
+	if n == 0 {
+		p.b.SetWorkspace(nil)
+		return nil
+	}
+	w, err := p.b.Alloc(n)
+	if err != nil {
+		return fmt.Errorf("on Alloc(%d) of the workspace: %w", n, err)
+	}
+	p.workspace = w
+	t := backend.Tensor{Shape: backend.Vec(n / 4), Kind: backend.Flat, Buffer: w}
+	p.b.Upload(t, slices.Repeat([]float32{math.Float32frombits(guardBits)}, n/4))
+	p.b.SetWorkspace(w)
+	return nil
+}
+
+// upload fills the buffer with the guard word and then the tensors.
+func (p *placed) upload() {
+	words := slices.Repeat([]float32{math.Float32frombits(guardBits)}, p.whole.Shape.Len())
+	for _, r := range p.regions {
+		// The unused channels of a Param stay zero, so they have to be zero.
+		if r.arg.kind == backend.Param {
+			clear(words[r.lo:r.hi])
+		}
+	}
+	p.b.Upload(p.whole, words)
+	for _, r := range p.regions {
+		a, t := r.arg, p.tensors[r.arg.name]
+		v := p.inputs[a.name]
+		switch {
+		case a.kind == backend.ClockKind:
+			p.b.SetClock(t, a.clock)
+		case a.kind == backend.Byte && v != nil:
+			p.b.UploadBytes(t, convert[byte](v))
+		case a.kind == backend.Index && v != nil:
+			p.b.UploadIndex(t, convert[int32](v))
+		case v != nil:
+			p.b.Upload(t, v)
+		case a.kind == backend.Param:
+			p.b.Upload(t, slices.Repeat([]float32{math.Float32frombits(guardBits)}, a.shape.Len()))
+		}
+	}
+}
+
+func convert[T byte | int32](v []float32) []T {
+	w := make([]T, len(v))
+	for i, x := range v {
+		w[i] = T(x)
+	}
+	return w
+}
+
+func (p *placed) free() {
+	p.b.SetWorkspace(nil)
+	if p.workspace != nil {
+		p.b.Free(p.workspace)
+	}
+	p.b.Free(p.buffer)
+}
+
+// raw returns the words of the buffer.
+func (p *placed) raw() ([]float32, error) {
+	v := make([]float32, p.whole.Shape.Len())
+	if err := p.b.Download(v, p.whole); err != nil {
+		return nil, fmt.Errorf("on Download of the buffer: %w", err)
+	}
+	return v, nil
+}
+
+// checkMemory reports a change of the guards and of tensors that are only read.
+func (p *placed) checkMemory(before, after []float32) error {
+	changed := func(lo, hi int) int {
+		for i := lo; i < hi; i++ {
+			if math.Float32bits(before[i]) != math.Float32bits(after[i]) {
+				return i
+			}
+		}
+		return -1
+	}
+	end, last := 0, "the start of the buffer"
+	for _, r := range append(p.regions, region{arg{name: "the end of the buffer"}, len(after), len(after)}) {
+		if i := changed(end, r.lo); i >= 0 {
+			return fmt.Errorf("memory between %s and %s is overwritten, %d bytes behind the first and %d before the second",
+				last, r.arg.name, 4*(i-end), 4*(r.lo-i))
+		}
+		if i := changed(r.lo, r.hi); i >= 0 && r.arg.role == in {
+			return fmt.Errorf("%s, which is only read, has changed %d bytes from its start", r.arg.name, 4*(i-r.lo))
+		}
+		end, last = r.hi, r.arg.name
+	}
+	return nil
+}
+
+// compare downloads the outputs and compares them with what is expected.
+func (p *placed) compare(r *Result) error {
+	got := make(map[string][]float32)
+	bounds := make(map[string]backend.Bound)
+	worse := func(share float64, output string, at int, g, w float64) {
+		if share > r.Worst {
+			r.Worst, r.Output, r.At, r.Got, r.Want = share, output, at, g, w
+		}
+	}
+	for _, a := range p.args {
+		if a.role != out && a.role != inout {
+			continue
+		}
+		want, ok := p.expected[a.name]
+		if !ok || len(want.v) != a.shape.Len() {
+			return fmt.Errorf("the reference has %d values of %s, want %d", len(want.v), a.name, a.shape.Len())
+		}
+		g, err := p.download(a)
+		if err != nil {
+			return err
+		}
+		got[a.name], bounds[a.name] = g, a.bound
+		w := want.v
+		if want.near != nil {
+			w = slices.Clone(w)
+			for i, x := range g {
+				if float64(x) != w[i] && want.near(i, x) {
+					w[i] = float64(x)
+				}
+			}
+		}
+		mag := want.mag
+		if mag == nil {
+			mag = w
+		}
+		share, at := a.bound.WorstOf(g, w, mag)
+		worse(share, a.name, at, float64(g[at]), w[at])
+		if err := p.checkUnused(a, g); err != nil {
+			return err
+		}
+	}
+	for _, e := range p.equal {
+		w := floats(got[e[1]])
+		share, at := bounds[e[0]].WorstOf(got[e[0]], w, p.expected[e[0]].magnitude())
+		worse(share, e[0]+" against "+e[1], at, float64(got[e[0]][at]), w[at])
+	}
+	return nil
+}
+
+func (p *placed) download(a arg) ([]float32, error) {
+	t, v := p.tensors[a.name], make([]float32, a.shape.Len())
+	var err error
+	if a.kind == backend.Byte {
+		b := make([]byte, len(v))
+		err = p.b.DownloadBytes(b, t)
+		for i, x := range b {
+			v[i] = float32(x)
+		}
+	} else {
+		err = p.b.Download(v, t)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("on Download of %s: %w", a.name, err)
+	}
+	return v, nil
+}
+
+// checkUnused reports unused channels of a Param that are not zero any more: uploading the same values to zeroed memory
+// must give the same bytes.
+func (p *placed) checkUnused(a arg, v []float32) error {
+	if a.kind != backend.Param {
+		return nil
+	}
+	before, err := p.raw()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(p.regions, func(r region) bool { return r.arg.name == a.name })
+	lo, hi := p.regions[i].lo, p.regions[i].hi
+	p.b.Upload(p.whole.Range(lo, hi), make([]float32, hi-lo))
+	p.b.Upload(p.tensors[a.name], v)
+	after, err := p.raw()
+	if err != nil {
+		return err
+	}
+	for i := lo; i < hi; i++ {
+		if math.Float32bits(before[i]) != math.Float32bits(after[i]) {
+			return fmt.Errorf("%s has an unused channel that is not zero, %d bytes from its start", a.name, 4*(i-lo))
+		}
+	}
+	return nil
+}
+
+// Select returns the cases whose names contain one of the words; without words, all of them. It is an error when a word
+// finds none.
+func Select(cases []Case, words ...string) ([]Case, error) {
+	if len(words) == 0 {
+		return cases, nil
+	}
+	var picked []Case
+	for _, w := range words {
+		if !slices.ContainsFunc(cases, func(c Case) bool { return strings.Contains(c.Name, w) }) {
+			return nil, errors.New("no case has a name with " + w)
+		}
+	}
+	for _, c := range cases {
+		if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(c.Name, w) }) {
+			picked = append(picked, c)
+		}
+	}
+	return picked, nil
+}
