@@ -1,0 +1,215 @@
+package nn
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"convae/nn/backend"
+	"convae/nn/safetensors"
+)
+
+// The summary of the denoiser, as Keras prints the tutorial's: 28,353 parameters.
+func TestSummary(t *testing.T) {
+	var s strings.Builder
+	if err := mustModel(t, Denoiser()).WriteSummary(&s); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"  conv2d (Conv2D)                 (None, 28, 28, 32)                 320",
+		"  max_pooling2d_1 (MaxPooling2D)  (None, 7, 7, 32)                     0",
+		"  up_sampling2d_1 (UpSampling2D)  (None, 28, 28, 32)                   0",
+		"  conv2d_4 (Conv2D)               (None, 28, 28, 1)                  289",
+		"Trainable params: 28,353", "Code: (7, 7, 32)",
+	} {
+		if !strings.Contains(s.String(), want) {
+			t.Errorf("the summary lacks %q:\n%s", want, s.String())
+		}
+	}
+}
+
+func TestModelErrors(t *testing.T) {
+	conv := &Conv2D{Filters: 1, Kernel: Square(3)}
+	for _, c := range []struct {
+		name     string
+		input    []int
+		enc, dec []LayerSpec
+		want     string
+	}{
+		{"no input", nil, Spec(conv), Spec(conv), "want [n] or [rows, columns, channels]"},
+		{"huge input", []int{1 << 20, 1 << 20, 1}, Spec(conv), Spec(conv), "at most"},
+		{"negative input", []int{-1, 2, 3}, Spec(conv), Spec(conv), "at least 1"},
+		{"no decoder", []int{4, 4, 1}, Spec(conv), nil, "decoder 0"},
+		{"empty item", []int{4, 4, 1}, []LayerSpec{{}}, Spec(conv), "encoder layer 1: names no layer"},
+		{"two in one", []int{4, 4, 1}, []LayerSpec{{Conv2D: conv, Flatten: &Flatten{}}}, Spec(conv), "names 2 layers (Conv2D, Flatten)"},
+		{"valid", []int{2, 2, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Padding: "valid"}), Spec(conv), "encoder layer 1 (conv2d, input (2, 2, 1)): a 3x3 kernel"},
+		{"kernel", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Size{3, 9}}), Spec(conv), "the kernel is 3x9"},
+		{"stride", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Stride: 3}), Spec(conv), "the stride is 3"},
+		{"filters", []int{9, 9, 1}, Spec(&Conv2D{Kernel: Square(3)}), Spec(conv), "filters is 0"},
+		{"activation", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Activation: "gelu"}), Spec(conv), `activation is "gelu", want one of [linear relu sigmoid tanh]`},
+		{"initializer", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Initializer: "x"}), Spec(conv), `initializer is "x"`},
+		{"padding", []int{9, 9, 1}, Spec(&MaxPool2D{Size: 2, Padding: "full"}), Spec(conv), `padding is "full"`},
+		{"pool", []int{9, 9, 1}, Spec(&MaxPool2D{}), Spec(conv), "pool size 0"},
+		{"dense on image", []int{4, 4, 1}, Spec(&Dense{Units: 3}), Spec(conv), "the input (4, 4, 1) is not flat"},
+		{"reshape", []int{12}, Spec(&Reshape{Shape: []int{2, 2, 2}}), Spec(conv), "shape (2, 2, 2) has 8 elements, the input (12) has 12"},
+		{"dropout", []int{12}, Spec(&Dropout{Rate: 1}), Spec(conv), "rate is 1"},
+		{"dropout NaN", []int{12}, Spec(&Dropout{Rate: float32(math.NaN())}), Spec(conv), "rate is NaN"},
+		{"upsampling", []int{4, 4, 1}, Spec(&UpSampling2D{Size: 17}), Spec(conv), "factor is 17"},
+		{"too many weights", []int{1 << 15}, Spec(&Dense{Units: 1 << 14}), Spec(&Dense{Units: 1 << 15}), "has 1073790976 parameters, want at most 268435456"},
+		{"decoder", []int{12}, Spec(&Dense{Units: 3}), Spec(conv, &UpSampling2D{}), "decoder layer 2 (up_sampling2d, input (1)): the upsampling factor is 0"},
+	} {
+		_, err := New(Config{Name: "m", Input: c.input, Encoder: c.enc, Decoder: c.dec}, 1)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+}
+
+// Fusion makes the denoiser five convolutions.
+func TestDenoiserFusesToFive(t *testing.T) {
+	m := mustModel(t, Denoiser())
+	nodes := m.fuse(m.nodes)
+	if len(nodes) != 5 {
+		t.Fatalf("%d ops after fusion, want 5", len(nodes))
+	}
+	for i, want := range []backend.ConvSpec{
+		{Act: backend.ReLU, Pool: 2}, {Act: backend.ReLU, Pool: 2}, {Act: backend.ReLU}, {Act: backend.ReLU, Up: 2}, {Act: backend.Sigmoid, Up: 2}} {
+		got := nodes[i].conv
+		if nodes[i].op != opConv || got.Act != want.Act || max(got.Up, 1) != max(want.Up, 1) || max(got.Pool, 1) != max(want.Pool, 1) {
+			t.Errorf("op %d is %+v, want %+v", i, got, want)
+		}
+	}
+}
+
+func TestInitializers(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		sigma float64 // fan in 9*32, fan out 9*64
+		limit float64
+	}{
+		{"glorot_uniform", math.Sqrt(2.0 / (288 + 576)), math.Sqrt(6.0 / (288 + 576))},
+		{"glorot_normal", math.Sqrt(2.0 / (288 + 576)), 2 * math.Sqrt(2.0/(288+576)) / 0.8796},
+		{"he_uniform", math.Sqrt(2.0 / 288), math.Sqrt(6.0 / 288)},
+		{"he_normal", math.Sqrt(2.0 / 288), 2 * math.Sqrt(2.0/288) / 0.8796},
+	} {
+		m, err := New(Config{Name: "m", Input: []int{4, 4, 32}, Encoder: Spec(&Conv2D{Filters: 64, Kernel: Square(3), Initializer: c.name}), Decoder: Spec(&Flatten{})}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sum, sq, most float64
+		w := m.Params[0].Data
+		for _, v := range w {
+			x := float64(v)
+			sum, sq, most = sum+x, sq+x*x, math.Max(most, math.Abs(x))
+		}
+		n := float64(len(w))
+		if mean := sum / n; math.Abs(mean) > 5*c.sigma/math.Sqrt(n) {
+			t.Errorf("%s: mean %g", c.name, mean)
+		}
+		if s := math.Sqrt(sq / n); math.Abs(s/c.sigma-1) > 0.02 {
+			t.Errorf("%s: standard deviation %g, want %g", c.name, s, c.sigma)
+		}
+		if most > c.limit || most < 0.95*c.limit {
+			t.Errorf("%s: largest weight %g, want just below %g", c.name, most, c.limit)
+		}
+		if slices.ContainsFunc(m.Params[1].Data, func(v float32) bool { return v != 0 }) {
+			t.Errorf("%s: the bias is not zero", c.name)
+		}
+	}
+}
+
+// Files hold what PyTorch's modules hold: names, shapes, and the order of a flattened image's elements.
+func TestTorchLayout(t *testing.T) {
+	m := mustModel(t, zoo()[1])
+	var names []string
+	for _, tn := range m.Tensors() {
+		names = append(names, tn.Name)
+	}
+	// encoder: conv, sigmoid, pool, flatten, linear, relu; decoder: linear, tanh, unflatten, conv, sigmoid.
+	want := []string{"encoder.0.weight", "encoder.0.bias", "encoder.4.weight", "decoder.0.weight", "decoder.0.bias", "decoder.3.weight", "decoder.3.bias"}
+	if !slices.Equal(names, want) {
+		t.Errorf("names %v, want %v", names, want)
+	}
+	conv := m.Params[0] // (4, 3, 5, 2) -> (4, 2, 3, 5)
+	tn := m.Tensors()[0]
+	v, err := tn.Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(tn.Shape, []int{4, 2, 3, 5}) || v[((1*2+1)*3+2)*5+4] != conv.Data[((1*3+2)*5+4)*2+1] {
+		t.Errorf("a convolution's weights are not (out, in, rows, columns): %v", tn.Shape)
+	}
+	// The first dense layer reads the flattened pool output (4, 3, 4): input (row 1, column 2, channel 3).
+	dense := m.Params[2]
+	v, _ = m.Tensors()[2].Float32s()
+	if got, want := v[5*48+3*12+1*3+2], dense.Data[5*48+(1*3+2)*4+3]; got != want {
+		t.Errorf("a dense layer behind a flatten is not in channels-first order: %v, want %v", got, want)
+	}
+	// The second makes the image (7, 5, 2): unit (row 6, column 4, channel 1).
+	v, _ = m.Tensors()[3].Float32s()
+	if got, want := v[(1*35+6*5+4)*6+2], m.Params[3].Data[((6*5+4)*2+1)*6+2]; got != want {
+		t.Errorf("a dense layer before a reshape is not in channels-first order: %v, want %v", got, want)
+	}
+}
+
+func TestTensorsRoundTrip(t *testing.T) {
+	for _, c := range append(zoo(), Denoiser()) {
+		a, b := mustModel(t, c), mustModel(t, c)
+		for i := range b.Params {
+			clear(b.Params[i].Data)
+			for j := range a.Params[i].Data {
+				a.Params[i].Data[j] = float32(i*1000 + j)
+			}
+		}
+		if err := b.SetTensors(&safetensors.File{Tensors: a.Tensors()}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range a.Params {
+			if !slices.Equal(a.Params[i].Data, b.Params[i].Data) {
+				t.Errorf("%s: %s does not survive", c.Name, a.Params[i].Name)
+			}
+		}
+	}
+	m := mustModel(t, zoo()[3])
+	tensors := m.Tensors()
+	extra := append(slices.Clone(tensors), safetensors.FromFloat32s("other", []int{1}, []float32{1}))
+	for want, ts := range map[string][]safetensors.Tensor{
+		`lacks the tensor "encoder.0.weight"`: tensors[1:], `has a tensor "other"`: extra,
+		"has shape [9]": {safetensors.FromFloat32s("encoder.0.weight", []int{9}, make([]float32, 9))},
+	} {
+		if err := m.SetTensors(&safetensors.File{Tensors: ts}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+// Encoder and decoder one after another are the model.
+func TestEncodeDecode(t *testing.T) {
+	for _, c := range zoo() {
+		m := mustModel(t, c)
+		net, err := NewNetwork(m, openTest(t), NetworkOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer net.Close()
+		const n = 5
+		x := make([]float32, n*m.Input.Len())
+		for i := range x {
+			x[i] = float32(i%13) / 13
+		}
+		code, y, z := make([]float32, n*m.Code.Len()), make([]float32, n*m.Output.Len()), make([]float32, n*m.Output.Len())
+		for _, err := range []error{net.Predict(y, x, n), net.Encode(code, x, n), net.Decode(z, code, n)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		within(t, c.Name, z, y, backend.Bound{Abs: 1e-7})
+		if err := net.Predict(y[:1], x, n); err == nil || !strings.Contains(err.Error(), "need slices of that size") {
+			t.Errorf("a short slice: error %v", err)
+		}
+		if err := net.Predict(nil, nil, 0); err != nil {
+			t.Errorf("no samples: %v", err)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"convae/nn/backend"
+)
+
+// Optimizer names an optimiser and its constants. Zero constants mean the defaults, Keras's.
+type Optimizer struct {
+	Name         string  `yaml:"name"`                    // sgd, adam (default), adamw, adadelta
+	LearningRate float64 `yaml:"learning_rate,omitempty"` // sgd 0.01, adam and adamw 0.001, adadelta 1
+	Momentum     float64 `yaml:"momentum,omitempty"`      // sgd
+	Nesterov     bool    `yaml:"nesterov,omitempty"`      // sgd
+	Beta1        float64 `yaml:"beta1,omitempty"`         // adam, adamw: 0.9
+	Beta2        float64 `yaml:"beta2,omitempty"`         // adam, adamw: 0.999
+	WeightDecay  float64 `yaml:"weight_decay,omitempty"`  // adamw: 0.004
+	Rho          float64 `yaml:"rho,omitempty"`           // adadelta: 0.95
+	Epsilon      float64 `yaml:"epsilon,omitempty"`       // adam, adamw, adadelta: 1e-7
+}
+
+// Check returns the error that NewTrainer would return for the optimiser.
+func (o Optimizer) Check() error {
+	_, err := o.withDefaults()
+	return err
+}
+
+// withDefaults fills in the zero constants and checks the others.
+func (o Optimizer) withDefaults() (Optimizer, error) {
+	set := func(v *float64, d float64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	// Which constants an optimiser has, so that one that it would ignore is an error.
+	uses := map[string]bool{}
+	switch o.Name {
+	case "sgd":
+		set(&o.LearningRate, 0.01)
+		uses["momentum"] = true
+		if o.Nesterov && o.Momentum == 0 {
+			return o, fmt.Errorf("optimizer sgd: nesterov needs a momentum above 0")
+		}
+	case "", "adam", "adamw":
+		set(&o.LearningRate, 0.001)
+		set(&o.Beta1, 0.9)
+		set(&o.Beta2, 0.999)
+		set(&o.Epsilon, 1e-7)
+		uses["beta1"], uses["beta2"], uses["epsilon"] = true, true, true
+		if o.Name == "" {
+			o.Name = "adam"
+		}
+		if o.Name == "adamw" {
+			set(&o.WeightDecay, 0.004)
+			uses["weight_decay"] = true
+		}
+	case "adadelta":
+		set(&o.LearningRate, 1)
+		set(&o.Rho, 0.95)
+		set(&o.Epsilon, 1e-7)
+		uses["rho"], uses["epsilon"] = true, true
+	default:
+		return o, fmt.Errorf("optimizer is %q, want sgd, adam, adamw or adadelta", o.Name)
+	}
+	for _, c := range []struct {
+		name       string
+		value, max float64 // max is exclusive
+	}{
+		{"momentum", o.Momentum, 1}, {"beta1", o.Beta1, 1}, {"beta2", o.Beta2, 1}, {"rho", o.Rho, 1},
+		{"weight_decay", o.WeightDecay, math.Inf(1)}, {"epsilon", o.Epsilon, math.Inf(1)},
+	} {
+		if c.value != 0 && !uses[c.name] {
+			return o, fmt.Errorf("optimizer %s has no %s", o.Name, c.name)
+		}
+		if !(c.value >= 0 && c.value < c.max) {
+			return o, fmt.Errorf("optimizer %s: %s is %v, want 0 <= %s < %v", o.Name, c.name, c.value, c.name, c.max)
+		}
+	}
+	if o.Nesterov && o.Name != "sgd" {
+		return o, fmt.Errorf("optimizer %s has no nesterov", o.Name)
+	}
+	if !(o.LearningRate > 0) || math.IsInf(o.LearningRate, 0) {
+		return o, fmt.Errorf("optimizer %s: learning_rate is %v, want a number above 0", o.Name, o.LearningRate)
+	}
+	return o, nil
+}
+
+// states names the optimiser's state tensors, each as large as the parameters.
+func (o Optimizer) states() []string {
+	switch o.Name {
+	case "sgd":
+		if o.Momentum == 0 {
+			return nil
+		}
+		return []string{"velocity"}
+	case "adadelta":
+		return []string{"acc_grad", "acc_delta"}
+	}
+	return []string{"m", "v"}
+}
+
+// clock returns what step t (from 1) needs to know.
+func (o Optimizer) clock(t uint32) backend.Clock {
+	c := backend.Clock{Step: t, LearningRate: float32(o.LearningRate)}
+	if o.Beta1 != 0 {
+		c.BiasCorrection1 = float32(1 - math.Pow(o.Beta1, float64(t)))
+		c.BiasCorrection2 = float32(1 - math.Pow(o.Beta2, float64(t)))
+	}
+	return c
+}
+
+// update runs the optimiser on a range of the arenas.
+func (o Optimizer) update(b backend.Backend, param, grad backend.Tensor, state []backend.Tensor, clock backend.Tensor) {
+	switch o.Name {
+	case "sgd":
+		var velocity backend.Tensor
+		if len(state) > 0 {
+			velocity = state[0]
+		}
+		b.SGD(backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}, param, velocity, grad, clock)
+	case "adadelta":
+		b.Adadelta(backend.Adadelta{Rho: float32(o.Rho), Eps: float32(o.Epsilon)}, param, state[0], state[1], grad, clock)
+	default:
+		b.Adam(backend.Adam{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Epsilon),
+			WeightDecay: float32(o.WeightDecay)}, param, state[0], state[1], grad, clock)
+	}
+}

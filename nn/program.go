@@ -1,0 +1,303 @@
+package nn
+
+import (
+	"fmt"
+
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// program is a list of steps over tensors of one lane, for a fixed number of samples. It holds no memory: binding it
+// to a lane places its tensors in the lane's arena.
+type program struct {
+	n         int
+	tensors   []tensorSpec
+	steps     []step
+	workspace int // bytes that the steps' ops need
+	x, out    int // tensors: the input and the output (logits if the loss takes logits)
+	target    int // of a training program, else -1
+	image     int // elements of an input sample
+}
+
+type tensorSpec struct {
+	kind  backend.Kind
+	shape backend.Shape
+}
+
+// step is one op with its tensors. What is printed, planned, profiled and recorded is a list of these.
+type step struct {
+	op            string // method of the Backend
+	layer         string // layer that it serves
+	reads, writes []int  // tensors of the program
+	run           func(c *context)
+}
+
+// context is what a step runs on: a lane with its tensors, the parameters, and the gradient slot of the chunk.
+type context struct {
+	b      backend.Backend
+	t      []backend.Tensor
+	params []backend.Params // by node of the program's weighted layers
+	grads  []backend.Params
+	loss   backend.Tensor
+	clock  backend.Tensor
+	data   dataTensors
+	scale  float32 // of the loss: 1 / elements of the batch
+	first  int     // place of the first sample in the batch
+}
+
+type dataTensors struct{ pixels, order backend.Tensor }
+
+// source says where a training program gets its samples from.
+type source struct {
+	gather bool // from the data set on the device; otherwise x and target are uploaded before the run
+	noise  float32
+	seed   uint64
+}
+
+// compiler builds a program node by node.
+type compiler struct {
+	m *Model
+	b backend.Backend // only asked for Needs
+	p *program
+
+	layer string
+	x     []int // input tensor of each node
+	y     []int // output tensor
+	arg   []int // arg-max tensor, -1
+}
+
+// compileForward builds the program that runs nodes on n samples.
+func compileForward(m *Model, b backend.Backend, nodes []node, n int) *program {
+	c := newCompiler(m, b, nodes, n)
+	c.forward(nodes, false, 0)
+	return c.p
+}
+
+// compileTrain builds the program that adds the gradients of n samples to a slot.
+func compileTrain(m *Model, b backend.Backend, nodes []node, n int, loss Loss, src source) *program {
+	c := newCompiler(m, b, nodes, n)
+	shape := nodes[0].in.WithN(n)
+	c.p.target = c.tensor(backend.Activation, shape)
+	if src.gather {
+		c.layer = "input"
+		clean, noisy := c.p.target, c.p.x
+		s := rng.Source{Seed: src.seed, Stream: rng.StreamNoise}
+		if src.noise == 0 {
+			c.p.x = clean
+			c.emit("Gather", nil, []int{clean}, func(k *context) {
+				k.b.Gather(0, s, k.t[clean], backend.Tensor{}, k.data.pixels, k.data.order, k.clock, k.first)
+			})
+		} else {
+			c.emit("Gather", nil, []int{clean, noisy}, func(k *context) {
+				k.b.Gather(src.noise, s, k.t[clean], k.t[noisy], k.data.pixels, k.data.order, k.clock, k.first)
+			})
+		}
+	}
+	c.forward(nodes, true, src.seed)
+	c.backward(nodes, loss, src.seed)
+	return c.p
+}
+
+func newCompiler(m *Model, b backend.Backend, nodes []node, n int) *compiler {
+	c := &compiler{m: m, b: b, p: &program{n: n, target: -1, image: nodes[0].in.Len()}}
+	c.p.x = c.tensor(backend.Activation, nodes[0].in.WithN(n))
+	return c
+}
+
+func (c *compiler) tensor(k backend.Kind, s backend.Shape) int {
+	c.p.tensors = append(c.p.tensors, tensorSpec{k, s})
+	return len(c.p.tensors) - 1
+}
+
+func (c *compiler) emit(op string, reads, writes []int, run func(k *context)) {
+	c.p.steps = append(c.p.steps, step{op, c.layer, reads, writes, run})
+}
+
+// get returns a tensor of the context, or the zero Tensor for id -1.
+func (k *context) get(id int) backend.Tensor {
+	if id < 0 {
+		return backend.Tensor{}
+	}
+	return k.t[id]
+}
+
+func (c *compiler) need(n backend.Needs) { c.p.workspace = max(c.p.workspace, n.Workspace) }
+
+// must unwraps the shape of a node that New has already validated; only the number of samples is new, and the caller
+// checks that the batch is not absurd.
+func must[T any](s T, err error) T {
+	if err != nil {
+		panic("nn: compile: " + err.Error())
+	}
+	return s
+}
+
+func (c *compiler) forward(nodes []node, training bool, seed uint64) {
+	x := c.p.x
+	for i, nd := range nodes {
+		nd = nd.withN(c.p.n)
+		c.layer = c.m.Layers[nd.layer].Name
+		if nd.op == opDropout && (!training || nd.rate == 0) {
+			c.x, c.y, c.arg = append(c.x, x), append(c.y, x), append(c.arg, -1)
+			continue
+		}
+		in, out, arg := x, c.tensor(backend.Activation, nd.out), -1
+		switch nd.op {
+		case opConv:
+			s := must(backend.NewConv(nd.conv))
+			c.need(c.b.ConvNeeds(s))
+			writes := []int{out}
+			if s.Pool > 1 && training {
+				arg = c.tensor(backend.Byte, nd.out)
+				writes = append(writes, arg)
+			}
+			c.emit("Conv", []int{in}, writes, func(k *context) { k.b.Conv(s, k.t[out], k.get(arg), k.t[in], k.params[i]) })
+		case opConvTranspose:
+			s := must(backend.NewConvTranspose(nd.convT))
+			c.need(c.b.ConvTransposeNeeds(s))
+			c.emit("ConvTranspose", []int{in}, []int{out}, func(k *context) { k.b.ConvTranspose(s, k.t[out], k.t[in], k.params[i]) })
+		case opDense:
+			s := must(backend.NewDense(nd.dense))
+			c.need(c.b.DenseNeeds(s))
+			c.emit("Dense", []int{in}, []int{out}, func(k *context) { k.b.Dense(s, k.t[out], k.t[in], k.params[i]) })
+		case opPool:
+			s := must(backend.NewPool(nd.pool))
+			writes := []int{out}
+			if training {
+				arg = c.tensor(backend.Byte, nd.out)
+				writes = append(writes, arg)
+			}
+			c.emit("MaxPool", []int{in}, writes, func(k *context) { k.b.MaxPool(s, k.t[out], k.get(arg), k.t[in]) })
+		case opUpsample:
+			s := must(backend.NewUpsample(nd.in, nd.up))
+			c.emit("Upsample", []int{in}, []int{out}, func(k *context) { k.b.Upsample(s, k.t[out], k.t[in]) })
+		case opAct:
+			c.emit("Activate", []int{in}, []int{out}, func(k *context) { k.b.Activate(nd.act, k.t[out], k.t[in]) })
+		case opReshape:
+			c.emit("Reshape", []int{in}, []int{out}, func(k *context) { k.b.Reshape(k.t[out], k.t[in]) })
+		case opDropout:
+			src := rng.Source{Seed: seed, Stream: rng.StreamLayer + uint32(nd.layer)}
+			c.emit("Dropout", []int{in}, []int{out}, func(k *context) {
+				k.b.Dropout(nd.rate, src, k.t[out], k.t[in], k.clock, k.first)
+			})
+		}
+		c.x, c.y, c.arg = append(c.x, in), append(c.y, out), append(c.arg, arg)
+		x = out
+	}
+	c.p.out = x
+}
+
+// backward appends the loss and the gradient of every node. g is the gradient with respect to the output of the node
+// at hand; pre says that it is already with respect to the values before that node's own activation.
+func (c *compiler) backward(nodes []node, loss Loss, seed uint64) {
+	out, target := c.p.out, c.p.target
+	c.layer = "loss"
+	pred, t, first := out, target, c.tensor(backend.Activation, c.p.tensors[out].shape)
+	if po, pt := c.p.tensors[out].shape, c.p.tensors[target].shape; po != pt {
+		t = c.tensor(backend.Activation, po)
+		from := target
+		c.emit("Reshape", []int{from}, []int{t}, func(k *context) { k.b.Reshape(k.t[t], k.t[from]) })
+	}
+	if loss == BCE {
+		c.emit("SigmoidBCE", []int{pred, t}, []int{first}, func(k *context) { k.b.SigmoidBCE(k.scale, k.loss, k.t[first], k.t[pred], k.t[t]) })
+	} else {
+		c.emit("MSE", []int{pred, t}, []int{first}, func(k *context) { k.b.MSE(k.scale, k.loss, k.t[first], k.t[pred], k.t[t]) })
+	}
+	g, pre := first, false
+	for i := len(nodes) - 1; i >= 0; i-- {
+		nd := nodes[i].withN(c.p.n)
+		c.layer = c.m.Layers[nd.layer].Name
+		x, y, arg, gy := c.x[i], c.y[i], c.arg[i], g
+		if nd.op == opDropout && x == y {
+			continue // a rate of 0: no step, and the gradient is that of the node before
+		}
+		if a := nd.outAct(); a != backend.Linear && !pre {
+			c.emit("ActivateBack", []int{gy, y}, []int{gy}, func(k *context) { k.b.ActivateBack(a, k.t[gy], k.t[gy], k.t[y]) })
+		}
+		var prev backend.Act
+		if i > 0 {
+			prev = nodes[i-1].outAct()
+		}
+		pre = prev != backend.Linear && nd.setInAct(prev)
+		gx := -1
+		if needsGrad(nodes[:i]) {
+			gx = c.tensor(backend.Activation, nd.in)
+		}
+		gradReads := []int{gy, x}
+		if arg >= 0 {
+			gradReads = append(gradReads, arg)
+		}
+		switch nd.op {
+		case opConv:
+			s := must(backend.NewConv(nd.conv))
+			c.emit("ConvBackWeights", gradReads, nil, func(k *context) { k.b.ConvBackWeights(s, k.grads[i], k.t[gy], k.get(arg), k.t[x]) })
+			if gx >= 0 {
+				c.emit("ConvBackInput", gradReads, []int{gx}, func(k *context) {
+					k.b.ConvBackInput(s, k.t[gx], k.t[gy], k.get(arg), k.params[i], k.t[x])
+				})
+			}
+		case opConvTranspose:
+			s := must(backend.NewConvTranspose(nd.convT))
+			c.emit("ConvTransposeBackWeights", gradReads, nil, func(k *context) { k.b.ConvTransposeBackWeights(s, k.grads[i], k.t[gy], k.t[x]) })
+			if gx >= 0 {
+				c.emit("ConvTransposeBackInput", gradReads, []int{gx}, func(k *context) {
+					k.b.ConvTransposeBackInput(s, k.t[gx], k.t[gy], k.params[i], k.t[x])
+				})
+			}
+		case opDense:
+			s := must(backend.NewDense(nd.dense))
+			c.emit("DenseBackWeights", gradReads, nil, func(k *context) { k.b.DenseBackWeights(s, k.grads[i], k.t[gy], k.t[x]) })
+			if gx >= 0 {
+				c.emit("DenseBackInput", gradReads, []int{gx}, func(k *context) {
+					k.b.DenseBackInput(s, k.t[gx], k.t[gy], k.params[i], k.t[x])
+				})
+			}
+		default:
+			if gx >= 0 {
+				c.backwardPlain(nd, gx, gy, y, arg, seed)
+			}
+		}
+		if gx < 0 {
+			return // no weights further up
+		}
+		g = gx
+	}
+}
+
+// backwardPlain is the gradient of the nodes without weights.
+func (c *compiler) backwardPlain(nd node, gx, gy, y, arg int, seed uint64) {
+	switch nd.op {
+	case opPool:
+		s := must(backend.NewPool(nd.pool))
+		c.emit("MaxPoolBack", []int{gy, arg}, []int{gx}, func(k *context) { k.b.MaxPoolBack(s, k.t[gx], k.t[gy], k.t[arg]) })
+	case opUpsample:
+		s := must(backend.NewUpsample(nd.in, nd.up))
+		c.emit("UpsampleBack", []int{gy}, []int{gx}, func(k *context) { k.b.UpsampleBack(s, k.t[gx], k.t[gy]) })
+	case opAct:
+		c.emit("ActivateBack", []int{gy, y}, []int{gx}, func(k *context) { k.b.ActivateBack(nd.act, k.t[gx], k.t[gy], k.t[y]) })
+	case opReshape:
+		c.emit("Reshape", []int{gy}, []int{gx}, func(k *context) { k.b.Reshape(k.t[gx], k.t[gy]) })
+	case opDropout:
+		src := rng.Source{Seed: seed, Stream: rng.StreamLayer + uint32(nd.layer)}
+		c.emit("Dropout", []int{gy}, []int{gx}, func(k *context) {
+			k.b.Dropout(nd.rate, src, k.t[gx], k.t[gy], k.clock, k.first)
+		})
+	}
+}
+
+func needsGrad(nodes []node) bool {
+	for _, n := range nodes {
+		if n.w >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *program) String() string {
+	s := ""
+	for _, st := range p.steps {
+		s += fmt.Sprintf("%-22s %-22s %v -> %v\n", st.op, st.layer, st.reads, st.writes)
+	}
+	return s
+}

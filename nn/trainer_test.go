@@ -1,0 +1,447 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"convae/cpu"
+	"convae/nn/backend"
+	"convae/nn/rng"
+	"convae/nn/safetensors"
+)
+
+func openTest(t testing.TB) backend.Device { return openLanes(t, 2) }
+
+func openLanes(t testing.TB, lanes int) backend.Device {
+	t.Helper()
+	dev, err := cpu.Open(cpu.Options{Lanes: lanes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	return dev
+}
+
+func mustModel(t testing.TB, c Config) *Model {
+	t.Helper()
+	m, err := New(c, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// zoo are small models that together have every layer and every way of fusing.
+func zoo() []Config {
+	return []Config{
+		{Name: "small denoiser", Input: []int{8, 8, 1},
+			Encoder: Spec(&Conv2D{Filters: 4, Kernel: Square(3), Activation: "relu"}, &MaxPool2D{Size: 2}, &Conv2D{Filters: 3, Kernel: Square(3), Activation: "tanh"}),
+			Decoder: Spec(&UpSampling2D{Size: 2}, &Conv2D{Filters: 1, Kernel: Square(3), Activation: "sigmoid"})},
+		{Name: "odd pool", Input: []int{7, 5, 2},
+			Encoder: Spec(&Conv2D{Filters: 4, Kernel: Size{3, 5}, Activation: "sigmoid"}, &MaxPool2D{Size: 2}, &Flatten{}, &Dense{Units: 6, Activation: "relu", NoBias: true}),
+			Decoder: Spec(&Dense{Units: 70, Activation: "tanh"}, &Reshape{Shape: []int{7, 5, 2}}, &Conv2D{Filters: 2, Kernel: Square(1), Initializer: "he_normal"}, &Activation{Function: "sigmoid"})},
+		{Name: "strided", Input: []int{6, 10, 3},
+			Encoder: Spec(&Conv2D{Filters: 5, Kernel: Square(3), Stride: 2, Activation: "relu"}, &Dropout{Rate: 0.25}),
+			Decoder: Spec(&Conv2DTranspose{Filters: 3, Kernel: Square(3), Stride: 2, Activation: "tanh"}, &Conv2DTranspose{Filters: 3, Kernel: Square(2), NoBias: true}, &Activation{Function: "sigmoid"})},
+		{Name: "dense", Input: []int{33},
+			Encoder: Spec(&Dense{Units: 9, Activation: "relu"}, &Dropout{Rate: 0}),
+			Decoder: Spec(&Dense{Units: 33, Activation: "sigmoid", Initializer: "he_uniform"})},
+		{Name: "valid", Input: []int{9, 9, 1},
+			Encoder: Spec(&Conv2D{Filters: 4, Kernel: Square(4), Padding: "valid", Activation: "relu"}, &MaxPool2D{Size: 3}),
+			Decoder: Spec(&UpSampling2D{Size: 3}, &Activation{Function: "tanh"}, &Conv2DTranspose{Filters: 1, Kernel: Square(4), Padding: "valid", Activation: "sigmoid"})},
+	}
+}
+
+func pixelsFor(m *Model, n int) []byte {
+	src := rng.Source{Seed: 5, Stream: rng.StreamTest}
+	p := make([]byte, n*m.Input.Len())
+	for i := range p {
+		p[i] = byte(src.Words(uint32(i/4), 0, 0)[i%4])
+	}
+	return p
+}
+
+// train runs a few epochs over n samples and returns the weights.
+func train(t testing.TB, m *Model, dev backend.Device, o TrainerOptions, n, epochs int) [][]float32 {
+	t.Helper()
+	tr, err := NewTrainer(m, dev, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if err := tr.SetData(pixelsFor(m, n), n); err != nil {
+		t.Fatal(err)
+	}
+	trainEpochs(tr, n, epochs)
+	if err := tr.Pull(); err != nil {
+		t.Fatal(err)
+	}
+	var w [][]float32
+	for _, p := range m.Params {
+		w = append(w, slices.Clone(p.Data))
+	}
+	return w
+}
+
+func trainEpochs(tr *Trainer, n, epochs int) {
+	order := make([]int32, n)
+	for e := range epochs {
+		rng.Source{Seed: 3, Stream: rng.StreamShuffle}.Perm(order, uint32(e))
+		tr.SetOrder(order)
+		for at := 0; at < n; at += tr.o.Batch {
+			tr.Step(at, min(tr.o.Batch, n-at), uint32(e))
+		}
+	}
+}
+
+// The number of lanes must not change a single bit, for any model and with a partial last batch.
+func TestLanesDoNotChangeBits(t *testing.T) {
+	for _, c := range zoo() {
+		t.Run(c.Name, func(t *testing.T) {
+			var want [][]float32
+			for _, lanes := range []int{1, 2, 5} {
+				got := train(t, mustModel(t, c), openLanes(t, lanes), TrainerOptions{Batch: 20, Noise: 0.3, Seed: 4}, 47, 2)
+				if want == nil {
+					want = got
+				}
+				for i := range got {
+					if !slices.Equal(got[i], want[i]) {
+						t.Fatalf("%d lanes: parameter %d differs from one lane's", lanes, i)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Fused and unfused programs compute the same up to rounding: compared on gradients, before any optimiser magnifies
+// them.
+func TestFusedEqualsUnfused(t *testing.T) {
+	for _, c := range zoo() {
+		for _, loss := range []Loss{BCE, MSE} {
+			t.Run(fmt.Sprintf("%s/%v", c.Name, loss), func(t *testing.T) {
+				var grads, outs [2][]float32
+				var losses [2]float64
+				for i, unfused := range []bool{false, true} {
+					m := mustModel(t, c)
+					tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 6, Loss: loss, Noise: 0.2, Seed: 4, Unfused: unfused, Optimizer: Optimizer{Name: "sgd"}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer tr.Close()
+					if err := tr.SetData(pixelsFor(m, 6), 6); err != nil {
+						t.Fatal(err)
+					}
+					tr.Step(0, 6, 0)
+					losses[i], _ = tr.Loss()
+					grads[i] = make([]float32, tr.layout.floats())
+					if err := tr.mem.b.Download(grads[i], tr.slots[0].flat.Range(0, tr.layout.floats())); err != nil {
+						t.Fatal(err)
+					}
+					net := tr.Network()
+					defer net.Close()
+					outs[i] = make([]float32, 6*m.Output.Len())
+					x := make([]float32, len(outs[i]))
+					for k := range x {
+						x[k] = float32(k%17) / 17
+					}
+					if err := net.Predict(outs[i], x, 6); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if d := math.Abs(losses[0] - losses[1]); d > 1e-6 {
+					t.Errorf("losses %v and %v", losses[0], losses[1])
+				}
+				within(t, "gradients", grads[0], grads[1], backend.Bound{Abs: 1e-6, Rel: 1e-4})
+				within(t, "outputs", outs[0], outs[1], backend.Bound{Abs: 1e-6, Rel: 1e-5})
+			})
+		}
+	}
+}
+
+// A model's gradient agrees with finite differences of its loss, dropout and noise included, because the draws of a step
+// can be repeated.
+func TestGradientByFiniteDifferences(t *testing.T) {
+	for _, c := range zoo() {
+		t.Run(c.Name, func(t *testing.T) {
+			const n = 3
+			m := mustModel(t, c)
+			loss := func(grad bool) (float64, []float32) {
+				o := TrainerOptions{Batch: n, Loss: MSE, Noise: 0.2, Seed: 4, Optimizer: Optimizer{Name: "sgd"}}
+				tr, err := NewTrainer(m, openTest(t), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tr.Close()
+				if err := tr.SetData(pixelsFor(m, n), n); err != nil {
+					t.Fatal(err)
+				}
+				tr.Step(0, n, 0)
+				l, err := tr.Loss()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !grad {
+					return l, nil
+				}
+				var g []float32
+				for i, gt := range tr.layout.tensors(m, tr.slots[0].flat.Buffer) {
+					v := make([]float32, m.Params[i].Shape.Len())
+					if err := tr.mem.b.Download(v, gt); err != nil {
+						t.Fatal(err)
+					}
+					g = append(g, v...)
+				}
+				return l, g
+			}
+			_, g := loss(true)
+			var norm float64
+			for _, v := range g {
+				norm += float64(v) * float64(v)
+			}
+			norm = math.Sqrt(norm)
+			// Along the gradient the loss must change by |g| a unit. One direction takes in every parameter.
+			const h = 2e-3
+			move := func(by float64) {
+				k := 0
+				for i := range m.Params {
+					for j := range m.Params[i].Data {
+						m.Params[i].Data[j] += float32(by * float64(g[k]) / norm)
+						k++
+					}
+				}
+			}
+			move(h)
+			up, _ := loss(false)
+			move(-2 * h)
+			down, _ := loss(false)
+			got := (up - down) / (2 * h)
+			t.Logf("|grad| %.6f, finite difference %.6f", norm, got)
+			if math.Abs(got-norm) > 0.02*norm {
+				t.Errorf("the loss changes by %v a unit along the gradient, want %v", got, norm)
+			}
+		})
+	}
+}
+
+func TestStepDoesNotAllocate(t *testing.T) {
+	m := mustModel(t, Denoiser())
+	tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 8, Noise: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if err := tr.SetData(pixelsFor(m, 12), 12); err != nil {
+		t.Fatal(err)
+	}
+	step := func() {
+		tr.Step(0, 8, 1)
+		tr.Step(8, 4, 1)
+	}
+	step()
+	if n := testing.AllocsPerRun(3, step); n != 0 {
+		t.Errorf("two steps make %v allocations, want 0", n)
+	}
+	net := tr.Network()
+	defer net.Close()
+	x, y := make([]float32, 5*784), make([]float32, 5*784)
+	predict := func() {
+		if err := net.Predict(y, x, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	predict()
+	if n := testing.AllocsPerRun(3, predict); n != 0 {
+		t.Errorf("Predict makes %v allocations, want 0", n)
+	}
+}
+
+// A run that is cut in two by its state goes on bit for bit.
+func TestStateGoesOn(t *testing.T) {
+	for _, opt := range []Optimizer{{Name: "adam"}, {Name: "adamw"}, {Name: "sgd"}, {Name: "sgd", Momentum: 0.9, Nesterov: true}, {Name: "adadelta"}} {
+		t.Run(opt.Name, func(t *testing.T) {
+			c, o := zoo()[2], TrainerOptions{Batch: 4, Noise: 0.1, Seed: 9, Optimizer: opt}
+			start := func() *Trainer {
+				m := mustModel(t, c)
+				tr, err := NewTrainer(m, openTest(t), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(tr.Close)
+				if err := tr.SetData(pixelsFor(m, 10), 10); err != nil {
+					t.Fatal(err)
+				}
+				return tr
+			}
+			whole, first, second := start(), start(), start()
+			trainEpochs(whole, 10, 2)
+			trainEpochs(first, 10, 1)
+			state, err := first.State()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := second.SetState(&safetensors.File{Tensors: state}); err != nil {
+				t.Fatal(err)
+			}
+			order := make([]int32, 10)
+			rng.Source{Seed: 3, Stream: rng.StreamShuffle}.Perm(order, 1)
+			second.SetOrder(order)
+			for at := 0; at < 10; at += 4 {
+				second.Step(at, min(4, 10-at), 1)
+			}
+			a, err := whole.State()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := second.State()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range a {
+				if a[i].Name != b[i].Name || !slices.Equal(a[i].Data, b[i].Data) {
+					t.Errorf("%s differs", a[i].Name)
+				}
+			}
+		})
+	}
+}
+
+func TestSetStateRejects(t *testing.T) {
+	m := mustModel(t, zoo()[0])
+	tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	good, err := tr.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		edit func([]safetensors.Tensor) []safetensors.Tensor
+		want string
+	}{
+		{"missing", func(s []safetensors.Tensor) []safetensors.Tensor { return s[1:] }, "has 19 tensors"},
+		{"renamed", func(s []safetensors.Tensor) []safetensors.Tensor { s[1].Name = "x"; return s }, `lacks the tensor "weights/encoder.0.weight"`},
+		{"reshaped", func(s []safetensors.Tensor) []safetensors.Tensor { s[1].Shape = []int{36}; return s }, "has shape [36]"},
+	} {
+		if err := tr.SetState(&safetensors.File{Tensors: c.edit(slices.Clone(good))}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+}
+
+// tiny is a device that says it has little memory.
+type tiny struct {
+	backend.Device
+	free int
+}
+
+func (d tiny) Free() (int, error) { return d.free, nil }
+
+func TestTooLargeBatchSaysWhatFits(t *testing.T) {
+	c := Config{Name: "wide", Input: []int{64, 64, 1}, Encoder: Spec(&Conv2D{Filters: 64, Kernel: Square(3)}), Decoder: Spec(&Conv2D{Filters: 1, Kernel: Square(3), Activation: "sigmoid"})}
+	m := mustModel(t, c)
+	whole := wholeBatch{openTest(t)}
+	o := TrainerOptions{Batch: 64}
+	tr, err := NewTrainer(m, tiny{whole, 1 << 30}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := tr.Memory()
+	tr.Close()
+	if full.MicroBatch != 64 {
+		t.Fatalf("with enough memory the micro-batch is %d, want the whole batch", full.MicroBatch)
+	}
+	tr, err = NewTrainer(m, tiny{whole, full.Total() / 3}, o)
+	if err != nil {
+		t.Fatalf("a batch that fits in parts: %v", err)
+	}
+	if got := tr.Memory(); got.MicroBatch >= 64 || got.Total() > full.Total()/3 {
+		t.Errorf("in a third of the memory: micro-batch %d, %v", got.MicroBatch, got)
+	}
+	tr.Close()
+	_, err = NewTrainer(m, tiny{whole, 1000}, o)
+	if err == nil || !strings.Contains(err.Error(), "not even a batch of 1 fits") || !strings.Contains(err.Error(), "1000 B are free") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// wholeBatch is a device that wants a batch in one piece, as a GPU does.
+type wholeBatch struct{ backend.Device }
+
+func (wholeBatch) Policy() backend.Policy { return backend.Policy{Slots: 1, SlotBytes: 1 << 40} }
+
+func TestTrainerErrors(t *testing.T) {
+	dev := openTest(t)
+	good := zoo()[0]
+	linear := Config{Name: "linear", Input: []int{4}, Encoder: Spec(&Dense{Units: 2}), Decoder: Spec(&Dense{Units: 4})}
+	shrinks := Config{Name: "shrinks", Input: []int{4}, Encoder: Spec(&Dense{Units: 2}), Decoder: Spec(&Dense{Units: 3, Activation: "sigmoid"})}
+	for _, c := range []struct {
+		name string
+		c    Config
+		o    TrainerOptions
+		want string
+	}{
+		{"batch", good, TrainerOptions{}, "batch is 0"},
+		{"noise", good, TrainerOptions{Batch: 1, Noise: -1}, "noise is -1"},
+		{"optimizer", good, TrainerOptions{Batch: 1, Optimizer: Optimizer{Name: "rmsprop"}}, `optimizer is "rmsprop"`},
+		{"unused constant", good, TrainerOptions{Batch: 1, Optimizer: Optimizer{Name: "sgd", Rho: 0.5}}, "sgd has no rho"},
+		{"beta", good, TrainerOptions{Batch: 1, Optimizer: Optimizer{Beta1: 1}}, "beta1 is 1"},
+		{"rate", good, TrainerOptions{Batch: 1, Optimizer: Optimizer{LearningRate: -1}}, "learning_rate is -1"},
+		{"bce without sigmoid", linear, TrainerOptions{Batch: 1}, "last activation is sigmoid"},
+		{"output", shrinks, TrainerOptions{Batch: 1}, "output (3) differs from its input (4)"},
+	} {
+		if _, err := NewTrainer(mustModel(t, c.c), dev, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+}
+
+// The micro-batch's live tensors must not overlap in the arena: checked on every program of the zoo.
+func TestPlanKeepsLiveTensorsApart(t *testing.T) {
+	b := openTest(t).Lanes()[0]
+	for _, c := range append(zoo(), Denoiser()) {
+		m := mustModel(t, c)
+		for _, nodes := range [][]node{m.nodes, m.fuse(m.nodes)} {
+			p := compileTrain(m, b, nodes, 3, MSE, source{gather: true, noise: 1})
+			offsets, bytes := p.plan(b)
+			first, last := map[int]int{}, map[int]int{}
+			for i, s := range p.steps {
+				for _, id := range append(slices.Clone(s.reads), s.writes...) {
+					if _, ok := first[id]; !ok {
+						first[id] = i
+					}
+					last[id] = i
+				}
+			}
+			sum := 0
+			for a := range p.tensors {
+				size := b.Bytes(p.tensors[a].kind, p.tensors[a].shape)
+				sum += backend.AlignUp(size)
+				if offsets[a]+size > bytes || offsets[a]%backend.Align != 0 {
+					t.Fatalf("%s: tensor %d at %d+%d of %d", c.Name, a, offsets[a], size, bytes)
+				}
+				for z := range a {
+					if _, ok := first[z]; !ok || last[z] < first[a] || last[a] < first[z] {
+						continue
+					}
+					if _, ok := first[a]; !ok {
+						continue
+					}
+					zsize := b.Bytes(p.tensors[z].kind, p.tensors[z].shape)
+					if offsets[a] < offsets[z]+zsize && offsets[z] < offsets[a]+size {
+						t.Fatalf("%s: live tensors %d and %d overlap\n%v", c.Name, z, a, p)
+					}
+				}
+			}
+			if bytes > sum || c.Name == "denoiser" && bytes > sum*3/4 {
+				t.Errorf("%s: the arena has %d bytes for tensors of %d together", c.Name, bytes, sum)
+			}
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package nn
+
+import (
+	"fmt"
+	"slices"
+
+	"convae/nn/backend"
+	"convae/nn/safetensors"
+)
+
+// Tensors returns the model's weights as PyTorch's equivalent torch.nn.Sequential holds them: convolutions (out, in,
+// rows, columns), transposed ones (in, out, rows, columns), dense (out, in), with the elements of a flattened image in
+// channels-first order. The names count every activation, pool, upsampling, flatten and reshape as a module of its
+// own: encoder.0.weight, encoder.0.bias, encoder.3.weight ...
+func (m *Model) Tensors() []safetensors.Tensor {
+	t := make([]safetensors.Tensor, len(m.Params))
+	for i := range m.Params {
+		t[i] = m.Params[i].toTorch("", m.Params[i].Data)
+	}
+	return t
+}
+
+// SetTensors takes the weights from a file's tensors. It wants every parameter once, in its shape, and nothing else;
+// on an error the model is as before.
+func (m *Model) SetTensors(f *safetensors.File) error {
+	data, err := m.fromTorch("", f)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, p := range m.Params {
+		known[p.Name] = true
+	}
+	for _, t := range f.Tensors {
+		if !known[t.Name] {
+			return fmt.Errorf("nn: the file has a tensor %q that model %q does not have", t.Name, m.Config.Name)
+		}
+	}
+	for i := range m.Params {
+		m.Params[i].Data = data[i]
+	}
+	return nil
+}
+
+// fromTorch reads a value for each parameter from the tensors named prefix+name.
+func (m *Model) fromTorch(prefix string, f *safetensors.File) ([][]float32, error) {
+	data := make([][]float32, len(m.Params))
+	for i := range m.Params {
+		p := &m.Params[i]
+		t, ok := f.Tensor(prefix + p.Name)
+		if !ok {
+			return nil, fmt.Errorf("nn: the file lacks the tensor %q of model %q", prefix+p.Name, m.Config.Name)
+		}
+		want := p.torchShape()
+		if !slices.Equal(t.Shape, want) {
+			return nil, fmt.Errorf("nn: tensor %q has shape %v, model %q wants %v", t.Name, t.Shape, m.Config.Name, want)
+		}
+		v, err := t.Float32s()
+		if err != nil {
+			return nil, fmt.Errorf("nn: %w", err)
+		}
+		data[i] = make([]float32, len(v))
+		p.eachTorch(func(ours, theirs int) { data[i][ours] = v[theirs] })
+	}
+	return data, nil
+}
+
+// toTorch returns values in the parameter's own order as a tensor in PyTorch's.
+func (p *Param) toTorch(prefix string, data []float32) safetensors.Tensor {
+	v := make([]float32, len(data))
+	p.eachTorch(func(ours, theirs int) { v[theirs] = data[ours] })
+	return safetensors.FromFloat32s(prefix+p.Name, p.torchShape(), v)
+}
+
+func (p *Param) torchShape() []int {
+	s := p.Shape
+	switch {
+	case p.isBias:
+		return []int{s.C}
+	case p.dense:
+		return []int{s.N, s.C}
+	}
+	return []int{s.N, s.C, s.H, s.W}
+}
+
+// eachTorch calls f for every element with its place in our order and in PyTorch's.
+func (p *Param) eachTorch(f func(ours, theirs int)) {
+	s := p.Shape
+	if !p.isBias && !p.dense {
+		for n := range s.N {
+			for k := range s.H * s.W {
+				for c := range s.C {
+					f((n*s.H*s.W+k)*s.C+c, (n*s.C+c)*s.H*s.W+k)
+				}
+			}
+		}
+		return
+	}
+	rows, columns := s.N, s.C
+	if p.isBias {
+		rows, columns = s.C, 1
+	}
+	for r := range rows {
+		for c := range columns {
+			f(r*columns+c, channelsFirst(r, p.outImage)*columns+channelsFirst(c, p.inImage))
+		}
+	}
+}
+
+// channelsFirst returns the place in CHW order of element i of an image in HWC order; the zero shape is no image.
+func channelsFirst(i int, image backend.Shape) int {
+	if image.C == 0 {
+		return i
+	}
+	return i%image.C*(image.H*image.W) + i/image.C
+}
