@@ -1,0 +1,137 @@
+package trainer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"convae/nn/safetensors"
+	"convae/trainer/atomicfile"
+)
+
+// checkpoint is all that a run is between two steps.
+type checkpoint struct {
+	Progress progress
+	Tensors  []safetensors.Tensor // nn.Trainer's State
+}
+
+// progress is the part of a checkpoint that the trainer itself keeps.
+type progress struct {
+	Epoch    int     `json:"epoch"`  // the epoch at hand, from 1
+	Offset   int     `json:"offset"` // its samples already trained on
+	Seconds  float64 `json:"seconds"`
+	History  []Epoch `json:"history"`
+	Best     float64 `json:"best"` // lowest validation loss, meaningful if BestAt is not 0
+	BestAt   int     `json:"best_at"`
+	LastGain int     `json:"last_gain"` // epoch of the last fall by more than early stopping's MinDelta
+	GainLoss float64 `json:"gain_loss"` // validation loss at LastGain
+	Config   string  `json:"config"`    // hash of what must not change between the parts of a run
+}
+
+const (
+	checkpointFormat = "convae-checkpoint-1"
+	checkpointsKept  = 2
+	checkpointDir    = "checkpoints"
+)
+
+// writeCheckpoint writes a checkpoint for the given step and removes all but the last two.
+func writeCheckpoint(run string, step int, c checkpoint) error {
+	dir := filepath.Join(run, checkpointDir)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	p, err := json.Marshal(c.Progress)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	f := safetensors.File{Tensors: c.Tensors, Metadata: map[string]string{
+		"format": checkpointFormat, "progress": string(p), "sha256": digest(string(p), c.Tensors)}}
+	path := filepath.Join(dir, fmt.Sprintf("step-%09d.safetensors", step))
+	if err := atomicfile.Write(path, func(w io.Writer) error { return f.Write(w) }); err != nil {
+		return err
+	}
+	paths, err := checkpoints(run)
+	if err != nil {
+		return err
+	}
+	for _, old := range paths[min(checkpointsKept, len(paths)):] {
+		if err := os.Remove(old); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+	}
+	return nil
+}
+
+// digest guards against damage that the file's structure does not show.
+func digest(progress string, tensors []safetensors.Tensor) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %s", len(progress), progress)
+	for _, t := range tensors {
+		fmt.Fprintf(h, "%d %s %s %v %d", len(t.Name), t.Name, t.DType, t.Shape, len(t.Data))
+		h.Write(t.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// checkpoints lists a run's checkpoints, the newest first.
+func checkpoints(run string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(run, checkpointDir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	var paths []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "step-") && strings.HasSuffix(e.Name(), ".safetensors") {
+			paths = append(paths, filepath.Join(run, checkpointDir, e.Name()))
+		}
+	}
+	sort.Sort(sort.Reverse(sort.StringSlice(paths)))
+	return paths, nil
+}
+
+// newestCheckpoint returns the newest whole checkpoint, and the errors of newer ones that are not.
+func newestCheckpoint(run string) (c checkpoint, damaged []error, err error) {
+	paths, err := checkpoints(run)
+	if err != nil {
+		return c, nil, err
+	}
+	for _, path := range paths {
+		if c, err = readCheckpoint(path); err == nil {
+			return c, damaged, nil
+		}
+		damaged = append(damaged, err)
+	}
+	if len(damaged) > 0 {
+		return c, damaged, fmt.Errorf("%s has no whole checkpoint: %w", run, damaged[0])
+	}
+	return c, nil, fmt.Errorf("%s has no checkpoint to resume from (want %s)", run, filepath.Join(run, checkpointDir, "step-*.safetensors"))
+}
+
+func readCheckpoint(path string) (c checkpoint, err error) {
+	f, err := safetensors.ReadFile(path)
+	if err != nil {
+		return c, err
+	}
+	if got := f.Metadata["format"]; got != checkpointFormat {
+		return c, fmt.Errorf("%s: format is %q, want %q", path, got, checkpointFormat)
+	}
+	p := f.Metadata["progress"]
+	if f.Metadata["sha256"] != digest(p, f.Tensors) {
+		return c, fmt.Errorf("%s: damaged: its contents do not have the SHA-256 that it states", path)
+	}
+	if err := json.Unmarshal([]byte(p), &c.Progress); err != nil {
+		return c, fmt.Errorf("%s: progress: %w", path, err)
+	}
+	c.Tensors = f.Tensors
+	return c, nil
+}

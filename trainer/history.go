@@ -1,0 +1,80 @@
+package trainer
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+
+	"convae/trainer/atomicfile"
+	"convae/trainer/metric"
+)
+
+// Epoch is what is known of a finished epoch.
+type Epoch struct {
+	Epoch        int     `json:"epoch"` // from 1
+	Step         int     `json:"step"`  // optimiser steps so far
+	Loss         float64 `json:"loss"`  // mean over the training samples, as the weights were at each
+	ValLoss      float64 `json:"val_loss"`
+	ValBCE       float64 `json:"val_bce"`
+	ValMSE       float64 `json:"val_mse"`
+	ValMAE       float64 `json:"val_mae"`
+	ValPSNR      float64 `json:"val_psnr"` // dB
+	ValSSIM      float64 `json:"val_ssim"`
+	LearningRate float64 `json:"learning_rate"`
+	Seconds      float64 `json:"seconds"`           // of training, without validation
+	Rate         float64 `json:"images_per_second"` // in training
+}
+
+func (e *Epoch) setValidation(loss string, v metric.Values) {
+	e.ValBCE, e.ValMSE, e.ValMAE, e.ValPSNR, e.ValSSIM = v.BCE, v.MSE, v.MAE, v.PSNR, v.SSIM
+	e.ValLoss = v.BCE
+	if loss == "mse" {
+		e.ValLoss = v.MSE
+	}
+}
+
+var historyColumns = []string{"epoch", "step", "loss", "val_loss", "val_bce", "val_mse", "val_mae", "val_psnr", "val_ssim", "learning_rate", "seconds", "images_per_second"}
+
+func (e Epoch) row() []string {
+	f := func(v float64) string { return strconv.FormatFloat(v, 'g', 8, 64) }
+	return []string{strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), f(e.Loss), f(e.ValLoss), f(e.ValBCE), f(e.ValMSE), f(e.ValMAE), f(e.ValPSNR), f(e.ValSSIM),
+		f(e.LearningRate), strconv.FormatFloat(e.Seconds, 'f', 2, 64), strconv.FormatFloat(e.Rate, 'f', 1, 64)}
+}
+
+// writeHistory writes history.csv and history.json.
+func writeHistory(dir string, epochs []Epoch) error {
+	err := atomicfile.Write(filepath.Join(dir, "history.csv"), func(w io.Writer) error {
+		c := csv.NewWriter(w)
+		if err := c.Write(historyColumns); err != nil {
+			return err
+		}
+		for _, e := range epochs {
+			if err := c.Write(e.row()); err != nil {
+				return err
+			}
+		}
+		c.Flush()
+		return c.Error()
+	})
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, "history.json"), func(w io.Writer) error {
+		data, err := json.MarshalIndent(jsonEpochs(epochs), "", "  ")
+		if err != nil {
+			return fmt.Errorf("history: %w", err)
+		}
+		_, err = w.Write(append(data, '\n'))
+		return err
+	})
+}
+
+func jsonEpochs(epochs []Epoch) []Epoch {
+	if epochs == nil {
+		return []Epoch{}
+	}
+	return epochs
+}

@@ -1,0 +1,78 @@
+package trainer
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"convae/nn"
+	"convae/nn/safetensors"
+	"convae/trainer/atomicfile"
+)
+
+// Files of a run's folder.
+const (
+	ConfigFile  = "config.yaml"
+	ModelFile   = "model.safetensors"
+	bestFile    = "best.safetensors" // weights of the best epoch so far
+	SamplesFile = "samples.png"
+	LossFile    = "loss.png"
+)
+
+// createRun makes the folder of a new run. One that exists must be empty, so that no earlier run is overwritten.
+func createRun(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("run folder: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("run folder: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("run folder %s is not empty: choose another, or go on with --resume %s", dir, dir)
+	}
+	return nil
+}
+
+// SaveModel writes a model's weights.
+func SaveModel(path string, m *nn.Model) error {
+	f := safetensors.File{Tensors: m.Tensors(), Metadata: map[string]string{"format": "pt", "model": m.Config.Name}}
+	return atomicfile.Write(path, func(w io.Writer) error { return f.Write(w) })
+}
+
+// LoadWeights reads weights that SaveModel or PyTorch wrote into a model of the same structure.
+func LoadWeights(path string, m *nn.Model) error {
+	f, err := safetensors.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := m.SetTensors(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// LoadModel reads the model of a run: its folder, or its model.safetensors with config.yaml beside it.
+func LoadModel(path string) (*nn.Model, Config, error) {
+	weights := path
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, Config{}, fmt.Errorf("model: %w", err)
+	}
+	dir := path
+	if info.IsDir() {
+		weights = filepath.Join(path, ModelFile)
+	} else {
+		dir = filepath.Dir(path)
+	}
+	c, err := ReadConfig(filepath.Join(dir, ConfigFile))
+	if err != nil {
+		return nil, c, err
+	}
+	m, err := nn.New(c.Model, c.Training.Seed)
+	if err != nil {
+		return nil, c, fmt.Errorf("config %s: %w", filepath.Join(dir, ConfigFile), err)
+	}
+	return m, c, LoadWeights(weights, m)
+}

@@ -1,0 +1,380 @@
+package trainer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"convae/nn"
+	"convae/nn/backend"
+	"convae/nn/rng"
+	"convae/nn/safetensors"
+	"convae/trainer/atomicfile"
+	"convae/trainer/dataset"
+)
+
+// Options are the choices of Train that are not part of the configuration.
+type Options struct {
+	Dir    string // the run's folder: new or empty, or with Resume one that has a checkpoint
+	Resume bool
+	Device backend.Device
+	// Train and Test are the data; Load makes them from a configuration.
+	Train, Test *dataset.Set
+	Observer    Observer // may be nil
+}
+
+// Observer is told how a run goes on. Its calls return at once or training waits.
+type Observer interface {
+	// Start is called before the first step.
+	Start(Start)
+	// Step is called a few times a second, and at the end of an epoch.
+	Step(Step)
+	// Epoch is called after each validation.
+	Epoch(Epoch)
+	// Note reports something that a person should know, such as a damaged checkpoint that was passed over.
+	Note(string)
+}
+
+// Start is what is known before the first step.
+type Start struct {
+	Model                *nn.Model
+	Memory               nn.Memory
+	Train, Validation    int // samples
+	Epoch, Offset, Steps int // where the run starts; Steps are those of an epoch
+}
+
+// Step is a moment of training.
+type Step struct {
+	Epoch, Step, Steps int     // of the epoch, from 1
+	Loss               float64 // mean of the epoch so far
+	Rate               float64 // images a second in this epoch
+	Left               time.Duration
+}
+
+// Result is how a run ended.
+type Result struct {
+	Interrupted bool // the context was cancelled; the run can be resumed
+	StoppedAt   int  // epoch at which early stopping ended it, else 0
+	BestAt      int  // epoch of the lowest validation loss
+	History     []Epoch
+	Final       Evaluation // of the saved model on the validation images
+}
+
+// LoadData loads a configuration's data and cuts it into training and validation samples.
+func LoadData(ctx context.Context, d Data, fetch func(file string, done, total int64)) (train, validation *dataset.Set, err error) {
+	train, test, err := dataset.Load(ctx, d.Name, d.Dir, d.Seed, fetch)
+	if err != nil {
+		return nil, nil, err
+	}
+	validation = test
+	if d.Validation > 0 {
+		if train, validation, err = train.Split(d.Validation); err != nil {
+			return nil, nil, err
+		}
+	}
+	if d.Limit > 0 && d.Limit < train.Len() {
+		train = train.Slice(0, d.Limit)
+	}
+	return train, validation, nil
+}
+
+// session is a run at work.
+type session struct {
+	c     Config
+	o     Options
+	m     *nn.Model
+	t     *nn.Trainer
+	net   *nn.Network
+	p     progress
+	steps int // of an epoch
+	order []int32
+}
+
+// Train runs a configuration to its end, or until ctx is cancelled: then it ends after the step at hand and saves. All
+// files of the run are whole at every moment.
+func Train(ctx context.Context, c Config, o Options) (Result, error) {
+	if o.Observer == nil {
+		o.Observer = silent{}
+	}
+	if err := c.Check(); err != nil {
+		return Result{}, err
+	}
+	s := &session{c: c, o: o}
+	if err := s.open(); err != nil {
+		return Result{}, err
+	}
+	defer s.t.Close()
+	defer s.net.Close()
+	interrupted, stopped, err := s.loop(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.finish(interrupted, stopped)
+}
+
+func (s *session) open() (err error) {
+	if s.m, err = nn.New(s.c.Model, s.c.Training.Seed); err != nil {
+		return err
+	}
+	for _, set := range []*dataset.Set{s.o.Train, s.o.Test} {
+		if err := checkImages(s.m, set); err != nil {
+			return err
+		}
+	}
+	tr := s.c.Training
+	loss, err := nn.ParseLoss(tr.Loss)
+	if err != nil {
+		return err
+	}
+	s.t, err = nn.NewTrainer(s.m, s.o.Device, nn.TrainerOptions{Batch: tr.Batch, Loss: loss, Optimizer: tr.Optimizer, Noise: float32(tr.Noise.Std), Seed: tr.Seed})
+	if err != nil {
+		return err
+	}
+	s.net = s.t.Network()
+	defer func() {
+		if err != nil {
+			s.net.Close()
+			s.t.Close()
+		}
+	}()
+	if err := s.t.SetData(s.o.Train.Pixels, s.o.Train.Len()); err != nil {
+		return err
+	}
+	s.order = make([]int32, s.o.Train.Len())
+	s.steps = (len(s.order) + tr.Batch - 1) / tr.Batch
+	s.p = progress{Epoch: 1, Config: s.fingerprint()}
+	if s.o.Resume {
+		return s.resume()
+	}
+	if err := createRun(s.o.Dir); err != nil {
+		return err
+	}
+	if err := s.c.Write(filepath.Join(s.o.Dir, ConfigFile)); err != nil {
+		return err
+	}
+	return writeHistory(s.o.Dir, nil)
+}
+
+// fingerprint hashes what must be the same in all parts of a run: everything but the number of epochs and what only
+// decides when to stop or save.
+func (s *session) fingerprint() string {
+	c := s.c
+	c.Training.Epochs, c.Training.EarlyStopping, c.Training.KeepBest, c.Training.Checkpoint = 0, nil, false, 0
+	c.Data.Dir = "" // a data set may move; its content counts
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic("trainer: the configuration cannot be written as JSON")
+	}
+	h := sha256.New()
+	h.Write(text)
+	h.Write(s.o.Train.Pixels)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func (s *session) resume() error {
+	c, damaged, err := newestCheckpoint(s.o.Dir)
+	if err != nil {
+		return err
+	}
+	for _, err := range damaged {
+		s.o.Observer.Note("passed over a checkpoint: " + err.Error())
+	}
+	if c.Progress.Config != s.p.Config {
+		return fmt.Errorf("the checkpoint in %s was made with another model, data set or training configuration: --resume may change only epochs, early stopping and how often it saves", s.o.Dir)
+	}
+	if err := s.t.SetState(&safetensors.File{Tensors: c.Tensors}); err != nil {
+		return err
+	}
+	s.p = c.Progress
+	for _, dir := range []string{s.o.Dir, filepath.Join(s.o.Dir, checkpointDir)} {
+		if err := atomicfile.RemoveTemp(dir); err != nil {
+			return err
+		}
+	}
+	return s.c.Write(filepath.Join(s.o.Dir, ConfigFile))
+}
+
+// loop trains epoch after epoch.
+func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err error) {
+	s.o.Observer.Start(Start{Model: s.m, Memory: s.t.Memory(), Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
+	for s.p.Epoch <= s.c.Training.Epochs && !s.patienceLost() {
+		done, err := s.epoch(ctx)
+		if err != nil {
+			return false, false, err
+		}
+		if !done {
+			return true, false, s.checkpoint()
+		}
+		if err := s.validate(); err != nil {
+			return false, false, err
+		}
+		s.p.Epoch++
+		s.p.Offset, s.p.Seconds = 0, 0
+		if err := s.checkpoint(); err != nil {
+			return false, false, err
+		}
+		if err := writeHistory(s.o.Dir, s.p.History); err != nil {
+			return false, false, err
+		}
+	}
+	return false, s.p.Epoch <= s.c.Training.Epochs, nil
+}
+
+// epoch trains on the rest of the epoch at hand. done is false if the context ended it.
+func (s *session) epoch(ctx context.Context) (done bool, err error) {
+	tr := s.c.Training
+	rng.Source{Seed: tr.Seed, Stream: rng.StreamShuffle}.Perm(s.order, uint32(s.p.Epoch))
+	s.t.SetOrder(s.order)
+	draw := uint32(0)
+	if tr.Noise.Fresh {
+		draw = uint32(s.p.Epoch)
+	}
+	start, before, first, reported := time.Now(), s.p.Seconds, s.p.Offset, time.Duration(0)
+	for s.p.Offset < len(s.order) {
+		if ctx.Err() != nil {
+			return false, nil
+		}
+		n := min(tr.Batch, len(s.order)-s.p.Offset)
+		s.t.Step(s.p.Offset, n, draw)
+		s.p.Offset += n
+		took := time.Since(start)
+		s.p.Seconds = before + took.Seconds()
+		if last := s.p.Offset == len(s.order); last || took-reported >= reportEvery {
+			if err := s.report(float64(s.p.Offset-first) / took.Seconds()); err != nil {
+				return false, err
+			}
+			reported = took
+		}
+		if k := tr.Checkpoint; k > 0 && s.t.Steps()%k == 0 && s.p.Offset < len(s.order) {
+			if err := s.checkpoint(); err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// reportEvery is how often the observer hears of steps: each time the loss is read, which waits for the device.
+const reportEvery = 250 * time.Millisecond
+
+func (s *session) report(rate float64) error {
+	loss, err := s.t.Loss()
+	if err != nil {
+		return err
+	}
+	tr := s.c.Training
+	left := (tr.Epochs-s.p.Epoch+1)*len(s.order) - s.p.Offset
+	s.o.Observer.Step(Step{Epoch: s.p.Epoch, Step: (s.p.Offset + tr.Batch - 1) / tr.Batch, Steps: s.steps, Loss: loss,
+		Rate: rate, Left: time.Duration(float64(left) / rate * float64(time.Second))})
+	return nil
+}
+
+// validate ends an epoch: its loss, the validation metrics, the best model.
+func (s *session) validate() error {
+	tr := s.c.Training
+	loss, err := s.t.Loss()
+	if err != nil {
+		return err
+	}
+	s.t.ResetLoss()
+	v, err := Evaluate(s.net, s.o.Test, tr.Noise.Std, tr.Seed, false)
+	if err != nil {
+		return err
+	}
+	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: loss, LearningRate: s.t.Options().Optimizer.LearningRate,
+		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds}
+	e.setValidation(tr.Loss, v.Output)
+	if !finite(e.Loss) || !finite(e.ValLoss) {
+		return fmt.Errorf("epoch %d: the loss is %v and the validation loss %v: training has diverged, try a lower learning rate than %v", e.Epoch, e.Loss, e.ValLoss, e.LearningRate)
+	}
+	s.p.History = append(s.p.History, e)
+	if s.p.BestAt == 0 || e.ValLoss < s.p.Best {
+		s.p.Best, s.p.BestAt = e.ValLoss, e.Epoch
+		if tr.KeepBest {
+			if err := s.save(bestFile); err != nil {
+				return err
+			}
+		}
+	}
+	if es := tr.EarlyStopping; es != nil && (s.p.LastGain == 0 || e.ValLoss < s.p.GainLoss-es.MinDelta) {
+		s.p.GainLoss, s.p.LastGain = e.ValLoss, e.Epoch
+	}
+	s.o.Observer.Epoch(e)
+	return nil
+}
+
+func finite(v float64) bool { return v-v == 0 }
+
+// patienceLost reports that early stopping ends the run.
+func (s *session) patienceLost() bool {
+	es := s.c.Training.EarlyStopping
+	return es != nil && s.p.LastGain > 0 && s.p.Epoch-1-s.p.LastGain >= es.Patience
+}
+
+func (s *session) save(name string) error {
+	if err := s.t.Pull(); err != nil {
+		return err
+	}
+	return SaveModel(filepath.Join(s.o.Dir, name), s.m)
+}
+
+func (s *session) checkpoint() error {
+	tensors, err := s.t.State()
+	if err != nil {
+		return err
+	}
+	return writeCheckpoint(s.o.Dir, s.t.Steps(), checkpoint{Progress: s.p, Tensors: tensors})
+}
+
+// finish writes the model and the pictures.
+func (s *session) finish(interrupted, stopped bool) (Result, error) {
+	r := Result{Interrupted: interrupted, BestAt: s.p.BestAt, History: s.p.History}
+	if stopped {
+		r.StoppedAt = s.p.Epoch - 1
+	}
+	net := s.net
+	if err := s.t.Pull(); err != nil {
+		return r, err
+	}
+	if s.c.Training.KeepBest && !interrupted {
+		best := filepath.Join(s.o.Dir, bestFile)
+		if err := LoadWeights(best, s.m); err != nil {
+			return r, err
+		}
+		bestNet, err := nn.NewNetwork(s.m, s.o.Device, nn.NetworkOptions{})
+		if err != nil {
+			return r, err
+		}
+		defer bestNet.Close()
+		net = bestNet
+	}
+	if err := SaveModel(filepath.Join(s.o.Dir, ModelFile), s.m); err != nil {
+		return r, err
+	}
+	var err error
+	tr := s.c.Training
+	if r.Final, err = Evaluate(net, s.o.Test, tr.Noise.Std, tr.Seed, true); err != nil {
+		return r, err
+	}
+	if err := writeSamples(filepath.Join(s.o.Dir, SamplesFile), net, s.o.Test, tr.Noise.Std, tr.Seed); err != nil {
+		return r, err
+	}
+	if len(s.p.History) > 0 {
+		if err := writeLossCurve(filepath.Join(s.o.Dir, LossFile), s.p.History); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// silent is an Observer that says nothing.
+type silent struct{}
+
+func (silent) Start(Start) {}
+func (silent) Step(Step)   {}
+func (silent) Epoch(Epoch) {}
+func (silent) Note(string) {}

@@ -1,0 +1,408 @@
+package trainer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"convae/cpu"
+	"convae/nn"
+	"convae/nn/backend"
+	"convae/trainer/dataset"
+)
+
+// smallConfig trains a small denoiser with dropout in about a tenth of a second an epoch.
+func smallConfig() Config {
+	return Config{
+		Model: nn.Config{Name: "small", Input: []int{28, 28, 1},
+			Encoder: nn.Spec(&nn.Conv2D{Filters: 4, Kernel: nn.Square(3), Activation: "relu"}, &nn.MaxPool2D{Size: 2}, &nn.Dropout{Rate: 0.1}),
+			Decoder: nn.Spec(&nn.UpSampling2D{Size: 2}, &nn.Conv2D{Filters: 1, Kernel: nn.Square(3), Activation: "sigmoid"})},
+		Data:     Data{Name: "digits"},
+		Training: Training{Epochs: 3, Batch: 32, Noise: Noise{Std: 0.5, Fresh: true}, Seed: 5},
+	}
+}
+
+func openCPU(t testing.TB) backend.Device {
+	t.Helper()
+	dev, err := cpu.Open(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	return dev
+}
+
+func smallData() (train, test *dataset.Set) {
+	set := dataset.Digits(150, 1)
+	return set.Slice(0, 110), set.Slice(110, 150)
+}
+
+func smallOptions(t testing.TB, dir string) Options {
+	train, test := smallData()
+	return Options{Dir: dir, Device: openCPU(t), Train: train, Test: test}
+}
+
+// canceller cancels a run when it has made so many steps.
+type canceller struct {
+	silent
+	cancel context.CancelFunc
+	t      *testing.T
+	notes  []string
+}
+
+func (c *canceller) Note(s string) { c.notes = append(c.notes, s) }
+
+func readFile(t testing.TB, path ...string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// sameRun compares what two runs left, but for the time they took.
+func sameRun(t *testing.T, a, b string) {
+	t.Helper()
+	if !bytes.Equal(readFile(t, a, ModelFile), readFile(t, b, ModelFile)) {
+		t.Errorf("the models of %s and %s differ", filepath.Base(a), filepath.Base(b))
+	}
+	strip := func(csv []byte) string {
+		var s strings.Builder
+		for _, line := range strings.Split(strings.TrimSpace(string(csv)), "\n") {
+			fields := strings.Split(line, ",")
+			s.WriteString(strings.Join(fields[:len(fields)-2], ",") + "\n")
+		}
+		return s.String()
+	}
+	if x, y := strip(readFile(t, a, "history.csv")), strip(readFile(t, b, "history.csv")); x != y {
+		t.Errorf("the histories differ:\n%s\n%s", x, y)
+	}
+	if x, y := readFile(t, a, SamplesFile), readFile(t, b, SamplesFile); !bytes.Equal(x, y) {
+		t.Error("the pictures differ")
+	}
+}
+
+func TestTrainWritesRun(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	c := smallConfig()
+	c.Training.KeepBest, c.Training.Epochs, c.Training.Optimizer.LearningRate = true, 10, 0.01
+	r, err := Train(t.Context(), c, smallOptions(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{ConfigFile, "history.csv", "history.json", ModelFile, bestFile, SamplesFile, LossFile} {
+		if len(readFile(t, dir, f)) == 0 {
+			t.Errorf("%s is empty", f)
+		}
+	}
+	if len(r.History) != 10 || r.History[9].Loss >= r.History[0].Loss || r.Final.Output.PSNR <= r.Final.Input.PSNR {
+		t.Errorf("history %+v, final %+v", r.History, r.Final)
+	}
+	paths, err := checkpoints(dir)
+	if err != nil || len(paths) != checkpointsKept {
+		t.Errorf("checkpoints %v, %v; want %d", paths, err, checkpointsKept)
+	}
+	m, back, err := LoadModel(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprintf("%+v", back.Training) != fmt.Sprintf("%+v", c.Training) {
+		t.Errorf("the configuration came back as %+v, was %+v", back.Training, c.Training)
+	}
+	net, err := nn.NewNetwork(m, openCPU(t), nn.NetworkOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer net.Close()
+	_, test := smallData()
+	e, err := Evaluate(net, test, c.Training.Noise.Std, c.Training.Seed, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e != r.Final {
+		t.Errorf("the loaded model scores %+v, the run said %+v", e, r.Final)
+	}
+	if _, err := Train(t.Context(), c, smallOptions(t, dir)); err == nil || !strings.Contains(err.Error(), "is not empty") {
+		t.Errorf("a second run in the same folder: error %v", err)
+	}
+}
+
+// A run that is interrupted after any number of steps and resumed ends as the one that was not.
+func TestResumeEqualsUninterrupted(t *testing.T) {
+	root := t.TempDir()
+	whole := filepath.Join(root, "whole")
+	c := smallConfig()
+	if _, err := Train(t.Context(), c, smallOptions(t, whole)); err != nil {
+		t.Fatal(err)
+	}
+	for _, steps := range []int{1, 4, 6} { // in the first epoch, at its end, in the second; 4 steps are an epoch
+		t.Run(fmt.Sprint(steps), func(t *testing.T) {
+			dir := filepath.Join(root, fmt.Sprintf("cut%d", steps))
+			o := smallOptions(t, dir)
+			r, err := Train(&countdown{Context: t.Context(), left: steps}, c, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Interrupted {
+				t.Fatal("the run was not interrupted")
+			}
+			o.Resume = true
+			if r, err = Train(t.Context(), c, o); err != nil || r.Interrupted {
+				t.Fatalf("resumed: %v, interrupted %v", err, r.Interrupted)
+			}
+			sameRun(t, whole, dir)
+		})
+	}
+}
+
+// countdown is a context that is cancelled after its Err was asked so many times: the loop asks once a step.
+type countdown struct {
+	context.Context
+	left int
+}
+
+func (c *countdown) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestResumePassesOverDamagedCheckpoint(t *testing.T) {
+	root := t.TempDir()
+	whole, dir := filepath.Join(root, "whole"), filepath.Join(root, "cut")
+	c := smallConfig()
+	if _, err := Train(t.Context(), c, smallOptions(t, whole)); err != nil {
+		t.Fatal(err)
+	}
+	c2 := c
+	c2.Training.Epochs = 2
+	o := smallOptions(t, dir)
+	if _, err := Train(t.Context(), c2, o); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := checkpoints(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := readFile(t, paths[0])
+	data[len(data)-100] ^= 1 // a flipped bit in the weights
+	if err := os.WriteFile(paths[0], data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	temp := filepath.Join(dir, checkpointDir, ".step-000000099.safetensors.tmp-0123456789abcdef")
+	if err := os.WriteFile(temp, data[:50], 0o666); err != nil { // as a killed process leaves it
+		t.Fatal(err)
+	}
+	watch := &canceller{t: t}
+	o.Resume, o.Observer = true, watch
+	if _, err := Train(t.Context(), c, o); err != nil {
+		t.Fatal(err)
+	}
+	if len(watch.notes) != 1 || !strings.Contains(watch.notes[0], "damaged") {
+		t.Errorf("notes %q", watch.notes)
+	}
+	if _, err := os.Stat(temp); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the killed process's file is still there: %v", err)
+	}
+	sameRun(t, whole, dir)
+
+	for _, p := range paths {
+		os.Truncate(p, 1000)
+	}
+	all, _ := checkpoints(dir)
+	for _, p := range all {
+		os.Truncate(p, 1000)
+	}
+	if _, err := Train(t.Context(), c, o); err == nil || !strings.Contains(err.Error(), "no whole checkpoint") {
+		t.Errorf("with truncated checkpoints only: error %v", err)
+	}
+}
+
+func TestResumeErrors(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "run")
+	c := smallConfig()
+	c.Training.Epochs = 1
+	o := smallOptions(t, dir)
+	if _, err := Train(t.Context(), c, o); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	other := c
+	other.Training.Optimizer.LearningRate = 0.5
+	if _, err := Train(t.Context(), other, o); err == nil || !strings.Contains(err.Error(), "another model, data set or training configuration") {
+		t.Errorf("another learning rate: error %v", err)
+	}
+	o.Dir = filepath.Join(root, "none")
+	if _, err := Train(t.Context(), c, o); err == nil || !strings.Contains(err.Error(), "no checkpoint to resume from") {
+		t.Errorf("no run: error %v", err)
+	}
+}
+
+// TestKillChild is the process that TestResumeAfterKill kills.
+func TestKillChild(t *testing.T) {
+	dir := os.Getenv("CONVAE_TEST_KILL_DIR")
+	if dir == "" {
+		t.Skip("this is the process that TestResumeAfterKill starts and kills")
+	}
+	c := smallConfig()
+	c.Training.Epochs, c.Training.Checkpoint = 40, 1
+	o := smallOptions(t, dir)
+	_, statErr := os.Stat(filepath.Join(dir, checkpointDir))
+	o.Resume = statErr == nil
+	if _, err := Train(t.Context(), c, o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A run that is killed again and again, while it writes a checkpoint at every step, ends as one that is not.
+func TestResumeAfterKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes for several seconds")
+	}
+	root := t.TempDir()
+	whole, dir := filepath.Join(root, "whole"), filepath.Join(root, "killed")
+	c := smallConfig()
+	c.Training.Epochs = 40
+	if _, err := Train(t.Context(), c, smallOptions(t, whole)); err != nil {
+		t.Fatal(err)
+	}
+	kills := 0
+	for wait := 300 * time.Millisecond; ; wait += 70 * time.Millisecond {
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestKillChild$")
+		cmd.Env = append(os.Environ(), "CONVAE_TEST_KILL_DIR="+dir)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(wait, func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil {
+			break
+		}
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != -1 {
+			t.Fatalf("the child ended by itself: %v\n%s", err, out.String())
+		}
+		kills++
+		if _, err := os.Stat(filepath.Join(dir, checkpointDir)); err != nil {
+			os.RemoveAll(dir) // killed before the first checkpoint: nothing to resume
+		}
+	}
+	t.Logf("killed %d times", kills)
+	if kills == 0 {
+		t.Error("the process was never killed")
+	}
+	sameRun(t, whole, dir)
+}
+
+func TestEarlyStopping(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	c := smallConfig()
+	c.Training.Epochs = 50
+	c.Training.EarlyStopping = &EarlyStopping{Patience: 2, MinDelta: 10} // no epoch is that much better
+	r, err := Train(t.Context(), c, smallOptions(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.StoppedAt != 3 || len(r.History) != 3 {
+		t.Errorf("stopped at %d with %d epochs, want 3", r.StoppedAt, len(r.History))
+	}
+}
+
+// With keep_best the model is that of the best epoch: one high learning rate makes later epochs worse.
+func TestKeepBest(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	c := smallConfig()
+	c.Training.KeepBest, c.Training.Epochs = true, 6
+	c.Training.Optimizer = nn.Optimizer{Name: "adam", LearningRate: 0.15}
+	r, err := Train(t.Context(), c, smallOptions(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := r.History[r.BestAt-1]
+	for _, e := range r.History {
+		if e.ValLoss < best.ValLoss {
+			t.Errorf("epoch %d is better than the best, %d", e.Epoch, best.Epoch)
+		}
+	}
+	if r.Final.Output.BCE != best.ValBCE {
+		t.Errorf("the saved model has BCE %v, the best epoch %v", r.Final.Output.BCE, best.ValBCE)
+	}
+	if r.BestAt == len(r.History) {
+		t.Logf("the last epoch was the best: this run cannot tell the best from the last")
+	}
+}
+
+func TestDivergenceIsAnError(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	c := smallConfig()
+	c.Training.Optimizer = nn.Optimizer{Name: "sgd", LearningRate: 1e30}
+	_, err := Train(t.Context(), c, smallOptions(t, dir))
+	if err == nil || !strings.Contains(err.Error(), "diverged") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestWrongImages(t *testing.T) {
+	c := smallConfig()
+	c.Model.Input = []int{14, 14, 1}
+	_, err := Train(t.Context(), c, smallOptions(t, t.TempDir()))
+	if err == nil || !strings.Contains(err.Error(), "28 x 28 x 1 = 784 values, model \"small\" takes 196") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The noise of Corrupt is that of the Gather op, so that evaluation on the host sees what a device would.
+func TestCorruptIsGather(t *testing.T) {
+	const std, n = 0.5, 3
+	set := dataset.Digits(n, 2)
+	size := 784
+	clean, noisy := make([]float32, n*size), make([]float32, n*size)
+	src := testSource
+	Corrupt(clean, noisy, set, 0, n, std, src)
+	b := openCPU(t).Lanes()[0]
+	place := func(k backend.Kind, s backend.Shape) backend.Tensor {
+		buf, err := b.Alloc(b.Bytes(k, s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return backend.Tensor{Kind: k, Shape: s, Buffer: buf}
+	}
+	images := backend.Shape{N: n, H: 28, W: 28, C: 1}
+	c, z := place(backend.Activation, images), place(backend.Activation, images)
+	pixels, order, clock := place(backend.Byte, images), place(backend.Index, backend.Vec(n)), place(backend.ClockKind, backend.Vec(1))
+	b.UploadBytes(pixels, set.Pixels)
+	b.UploadIndex(order, []int32{0, 1, 2})
+	b.SetClock(clock, backend.Clock{Step: 9})
+	b.Gather(std, src, c, z, pixels, order, clock, 0)
+	for _, x := range []struct {
+		name string
+		host []float32
+		dev  backend.Tensor
+	}{{"clean", clean, c}, {"noisy", noisy, z}} {
+		got := make([]float32, n*size)
+		if err := b.Download(got, x.dev); err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			if got[i] != x.host[i] {
+				t.Fatalf("%s[%d]: %v on the host, %v by Gather", x.name, i, x.host[i], got[i])
+			}
+		}
+	}
+}
