@@ -2,15 +2,17 @@ package trainer
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/sbinet/npyio/npy"
 
 	"convae/trainer/atomicfile"
 )
@@ -27,9 +29,6 @@ const (
 	maxNPYHeader   = 1 << 16 // bytes; NumPy's own are below 200
 	maxNPYElements = math.MaxInt / 8
 )
-
-// npyHeader is the dictionary that NumPy writes, and others after it: its keys in this order, a shape and nothing else.
-var npyHeader = regexp.MustCompile(`^\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\),? ?\}[ \n]*$`)
 
 // npyTypes are the element types that are read; their sizes are the last digit.
 var npyTypes = map[string]string{"f4": "float32", "f8": "float64", "u1": "uint8"}
@@ -59,94 +58,100 @@ func ReadNPY(path string) (Array, error) {
 
 // readNPY reads a .npy file of size bytes. It allocates no more than a few times that size.
 func readNPY(r io.Reader, size int64) (a Array, err error) {
-	header, rest, err := readNPYHeader(r, size)
+	start, rest, err := readNPYHeader(r, size)
 	if err != nil {
 		return a, err
 	}
-	m := npyHeader.FindStringSubmatch(header)
-	if m == nil {
-		return a, fmt.Errorf("header is %.80q, want a dictionary of descr, fortran_order and shape", header)
+	malformed := func(why any) error {
+		return fmt.Errorf("header is %.80q (%v), want a dictionary of descr, fortran_order and shape", start[10:], why)
 	}
-	descr := m[1]
-	if len(descr) == 3 && strings.Contains("<>|", descr[:1]) {
-		a.DType = npyTypes[descr[1:]]
+	// The library takes a header for well-formed: it slices out of range where one is not.
+	defer func() {
+		if p := recover(); p != nil {
+			a, err = Array{}, malformed(p)
+		}
+	}()
+	file, err := npy.NewReader(io.MultiReader(bytes.NewReader(start), r))
+	if err != nil {
+		return a, malformed(err)
+	}
+	descr := file.Header.Descr
+	if len(descr.Type) == 3 && strings.Contains("<>|", descr.Type[:1]) {
+		a.DType = npyTypes[descr.Type[1:]]
 	}
 	if a.DType == "" {
-		return a, fmt.Errorf("element type is %q, want float32, float64 or uint8", descr)
+		return a, fmt.Errorf("element type is %q, want float32, float64 or uint8", descr.Type)
 	}
-	if m[2] == "True" {
+	if descr.Fortran {
 		return a, errors.New("array is in Fortran order, want C order (numpy.ascontiguousarray)")
 	}
-	width := int(descr[2] - '0')
 	n := 1
-	for _, s := range strings.Split(m[3], ",") {
-		if s = strings.TrimSpace(s); s == "" {
-			continue // after the comma of (5,), or all of ()
-		}
-		d, err := strconv.Atoi(s)
-		if err != nil || d < 1 || d > maxNPYElements/n {
-			return a, fmt.Errorf("shape is (%s), want extents of at least 1 and at most %d elements", m[3], maxNPYElements)
+	for _, d := range descr.Shape {
+		if d < 1 || d > maxNPYElements/n {
+			return a, fmt.Errorf("shape is %s, want extents of at least 1 and at most %d elements", ShapeText(descr.Shape), maxNPYElements)
 		}
 		n *= d
-		a.Shape = append(a.Shape, d)
 	}
-	if want := int64(n) * int64(width); rest != want {
+	a.Shape = descr.Shape
+	if want := int64(n) * int64(descr.Type[2]-'0'); rest != want {
 		return a, fmt.Errorf("the file has %d bytes of data, want %d for shape %s of %s", rest, want, ShapeText(a.Shape), a.DType)
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if descr[0] == '>' {
-		order = binary.BigEndian
+	switch a.DType {
+	case "float32":
+		a.Data = make([]float32, n)
+		err = file.Read(&a.Data)
+	case "float64":
+		v := make([]float64, n)
+		err = file.Read(&v)
+		a.Data = toFloat32(v)
+	case "uint8":
+		v := make([]uint8, n)
+		err = file.Read(&v)
+		a.Data = toFloat32(v)
 	}
-	a.Data = make([]float32, n)
-	chunk := make([]byte, 8<<10)
-	for lo := 0; lo < n; lo += len(chunk) / width {
-		part := a.Data[lo:min(lo+len(chunk)/width, n)]
-		b := chunk[:len(part)*width]
-		if _, err := io.ReadFull(r, b); err != nil {
-			return a, fmt.Errorf("data: %w", err)
-		}
-		for i := range part {
-			switch width {
-			case 1:
-				part[i] = float32(b[i])
-			case 4:
-				part[i] = math.Float32frombits(order.Uint32(b[4*i:]))
-			case 8:
-				part[i] = float32(math.Float64frombits(order.Uint64(b[8*i:])))
-			}
-		}
+	if err != nil {
+		return a, fmt.Errorf("data: %w", err)
 	}
 	return a, nil
 }
 
-// readNPYHeader reads all before the data, of which there are rest bytes.
-func readNPYHeader(r io.Reader, size int64) (header string, rest int64, err error) {
-	start := make([]byte, 12)
-	if _, err := io.ReadFull(r, start[:10]); err != nil || string(start[:6]) != npyMagic {
-		return "", 0, errors.New("is not a .npy file")
+func toFloat32[T float64 | uint8](v []T) []float32 {
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(x)
 	}
-	length, used := int64(binary.LittleEndian.Uint16(start[8:])), int64(10)
+	return out
+}
+
+// readNPYHeader reads all before the data, of which there are rest bytes, and checks the length that it states: the
+// library would allocate it.
+func readNPYHeader(r io.Reader, size int64) (start []byte, rest int64, err error) {
+	start = make([]byte, 12)
+	if _, err := io.ReadFull(r, start[:10]); err != nil || string(start[:6]) != npyMagic {
+		return nil, 0, errors.New("is not a .npy file")
+	}
+	length, used := int64(binary.LittleEndian.Uint16(start[8:])), 10
 	switch start[6] {
 	case 1:
 	case 2, 3:
 		if _, err := io.ReadFull(r, start[10:]); err != nil {
-			return "", 0, errors.New("is truncated")
+			return nil, 0, errors.New("is truncated")
 		}
 		length, used = int64(binary.LittleEndian.Uint32(start[8:])), 12
 	default:
-		return "", 0, fmt.Errorf("format version is %d, want 1, 2 or 3", start[6])
+		return nil, 0, fmt.Errorf("format version is %d, want 1, 2 or 3", start[6])
 	}
-	if rest = size - used - length; length > maxNPYHeader || rest < 0 {
-		return "", 0, fmt.Errorf("header has %d bytes, want at most %d and no more than the file", length, maxNPYHeader)
+	if rest = size - int64(used) - length; length > maxNPYHeader || rest < 0 {
+		return nil, 0, fmt.Errorf("header has %d bytes, want at most %d and no more than the file", length, maxNPYHeader)
 	}
-	b := make([]byte, length)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return "", 0, errors.New("is truncated")
+	start = append(start[:used], make([]byte, length)...)
+	if _, err := io.ReadFull(r, start[used:]); err != nil {
+		return nil, 0, errors.New("is truncated")
 	}
-	return string(b), rest, nil
+	return start, rest, nil
 }
 
-// WriteNPY writes values as a .npy file of float32 in C order. It is an error if the shape does not hold as many.
+// WriteNPY writes values as a .npy file of float32 in C order (the library writes a slice in one dimension only). It is an error if the shape does not hold as many.
 func WriteNPY(path string, data []float32, shape []int) error {
 	n := 1
 	for _, d := range shape {

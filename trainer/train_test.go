@@ -49,15 +49,13 @@ func smallOptions(t testing.TB, dir string) Options {
 	return Options{Dir: dir, Device: openCPU(t), Train: train, Test: test}
 }
 
-// canceller cancels a run when it has made so many steps.
-type canceller struct {
+// notes is an Observer that remembers notes.
+type notes struct {
 	silent
-	cancel context.CancelFunc
-	t      *testing.T
-	notes  []string
+	said []string
 }
 
-func (c *canceller) Note(s string) { c.notes = append(c.notes, s) }
+func (n *notes) Note(s string) { n.said = append(n.said, s) }
 
 func readFile(t testing.TB, path ...string) []byte {
 	t.Helper()
@@ -205,13 +203,13 @@ func TestResumePassesOverDamagedCheckpoint(t *testing.T) {
 	if err := os.WriteFile(temp, data[:50], 0o666); err != nil { // as a killed process leaves it
 		t.Fatal(err)
 	}
-	watch := &canceller{t: t}
+	watch := &notes{}
 	o.Resume, o.Observer = true, watch
 	if _, err := Train(t.Context(), c, o); err != nil {
 		t.Fatal(err)
 	}
-	if len(watch.notes) != 1 || !strings.Contains(watch.notes[0], "damaged") {
-		t.Errorf("notes %q", watch.notes)
+	if len(watch.said) != 1 || !strings.Contains(watch.said[0], "damaged") {
+		t.Errorf("notes %q", watch.said)
 	}
 	if _, err := os.Stat(temp); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the killed process's file is still there: %v", err)

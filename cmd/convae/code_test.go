@@ -1,0 +1,135 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"convae/trainer"
+	"convae/trainer/dataset"
+	"convae/trainer/picture"
+)
+
+func mustWriteNPY(t *testing.T, path string, data []float32, shape ...int) {
+	t.Helper()
+	if err := trainer.WriteNPY(path, data, shape); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustReadNPY(t *testing.T, path string) trainer.Array {
+	t.Helper()
+	a, err := trainer.ReadNPY(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// A model that changes nothing has the images for codes, and back, whatever the shape they come in.
+func TestEncodeDecode(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "grey", 6, 4, 1)
+	makeRun(t, "colour", 6, 4, 3)
+	makeRun(t, "flat", 24)
+	for _, c := range []struct {
+		model string
+		shape []int
+		want  []int
+	}{
+		{"grey", []int{600, 6, 4, 1}, []int{600, 6, 4, 1}}, // more than a chunk
+		{"grey", []int{5, 6, 4}, []int{5, 6, 4, 1}},
+		{"grey", []int{5, 24}, []int{5, 6, 4, 1}},
+		{"grey", []int{6, 4}, []int{1, 6, 4, 1}},
+		{"grey", []int{6, 4, 1}, []int{1, 6, 4, 1}},
+		{"colour", []int{2, 6, 4, 3}, []int{2, 6, 4, 3}},
+		{"colour", []int{6, 4, 3}, []int{1, 6, 4, 3}},
+		{"flat", []int{7, 24}, []int{7, 24}},
+		{"flat", []int{24}, []int{1, 24}},
+	} {
+		n := 1
+		for _, d := range c.shape {
+			n *= d
+		}
+		x := ramp(n, 1, 1).Pix
+		mustWriteNPY(t, "x.npy", x, c.shape...)
+		mustRun(t, encodeCommand(), "x.npy", "code.npy", "--model", c.model)
+		mustRun(t, decodeCommand(), "code.npy", "y.npy", "--model", c.model)
+		for _, path := range []string{"code.npy", "y.npy"} {
+			if a := mustReadNPY(t, path); !slices.Equal(a.Shape, c.want) || !slices.Equal(a.Data, x) || a.DType != "float32" {
+				t.Errorf("%s, %v: %s has shape %v, want %v, or has other values", c.model, c.shape, path, a.Shape, c.want)
+			}
+		}
+	}
+}
+
+func TestEncodeBytesAndPictures(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/grey", 1, 3, 1)
+	header := "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 3), }\n"
+	file := append([]byte("\x93NUMPY\x01\x00"), byte(len(header)), 0)
+	file = append(append(file, header...), 0, 51, 255)
+	if err := os.WriteFile("x.npy", file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, "x.png", picture.Image{H: 1, W: 3, C: 1, Pix: []float32{0, 0.2, 1}})
+	for _, in := range []string{"x.npy", "x.png"} {
+		mustRun(t, encodeCommand(), in, "code.npy")
+		if a := mustReadNPY(t, "code.npy"); !slices.Equal(a.Data, []float32{0, 0.2, 1}) || !slices.Equal(a.Shape, []int{1, 1, 3, 1}) {
+			t.Errorf("%s: codes %v of shape %v", in, a.Data, a.Shape)
+		}
+	}
+}
+
+func TestEncodeDataSet(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/a", 28, 28, 1)
+	mustRun(t, encodeCommand(), "--data", "digits", "--seed", "4", "--limit", "20", "code.npy")
+	_, test := dataset.DigitsSplit(4)
+	a := mustReadNPY(t, "code.npy")
+	if !slices.Equal(a.Shape, []int{20, 28, 28, 1}) {
+		t.Fatalf("shape %v", a.Shape)
+	}
+	for i, v := range a.Data {
+		if want := float32(test.Pixels[i]) / 255; v != want {
+			t.Fatalf("value %d is %v, want %v as in the test images", i, v, want)
+		}
+	}
+	mustRun(t, decodeCommand(), "code.npy", "sheet.png")
+	if img, err := picture.Load("sheet.png", 1); err != nil || img.W < 10*28 || img.H < 2*28 {
+		t.Errorf("the sheet has %d x %d pixels, error %v", img.W, img.H, err)
+	}
+}
+
+func TestCodeErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/a", 6, 4, 1)
+	makeRun(t, "two", 6, 4, 2)
+	mustWriteNPY(t, "x.npy", make([]float32, 25), 5, 5)
+	mustWriteNPY(t, "big.npy", ramp(6*4*12, 1, 1).Pix, 12, 6, 4)
+	big := slices.Repeat([]float32{1.5}, 24)
+	mustWriteNPY(t, "range.npy", big, 6, 4)
+	mustWriteNPY(t, "two.npy", make([]float32, 48), 1, 6, 4, 2)
+	mustWrite(t, "x.png", ramp(5, 7, 1))
+	wantError(t, `x.npy: shape (5, 5) does not suit model "same": want N samples of (6, 4, 1)`, encodeCommand(), "x.npy", "c.npy")
+	wantError(t, `x.npy: shape (5, 5) does not suit`, decodeCommand(), "x.npy", "c.npy")
+	wantError(t, "x.png has 7 x 5 pixels, model \"same\" takes 4 x 6", encodeCommand(), "x.png", "c.npy")
+	wantError(t, "range.npy: value 0 is 1.5, want values in [0,1]", encodeCommand(), "range.npy", "c.npy")
+	wantError(t, "is the input", encodeCommand(), "big.npy", "./big.npy")
+	wantError(t, "is the input", decodeCommand(), "big.npy", "./big.npy")
+	wantError(t, "ends in .npy", encodeCommand(), "big.npy", "c.txt")
+	wantError(t, "ends in .npy or .png", decodeCommand(), "big.npy", "c.txt")
+	wantError(t, "ends in .npy", decodeCommand(), "x.png", "c.npy")
+	wantError(t, "no image: want IN.npy", encodeCommand(), "x.png", "c.npy", "--model", "two")
+	wantError(t, "no image: want OUT.npy", decodeCommand(), "two.npy", "c.png", "--model", "two")
+	wantError(t, "found 1", encodeCommand(), "c.npy")
+	wantError(t, "found 2", encodeCommand(), "--data", "digits", "x.npy", "c.npy")
+	wantError(t, `no data set "nothing"`, encodeCommand(), "--data", "nothing", "c.npy")
+	wantError(t, `--split is "all"`, encodeCommand(), "--data", "digits", "--split", "all", "c.npy")
+	wantError(t, "--limit is -1", encodeCommand(), "--data", "digits", "--limit", "-1", "c.npy")
+	wantError(t, "images of 28 x 28 pixels", encodeCommand(), "--data", "digits", "c.npy")
+	wantError(t, "none.npy", encodeCommand(), "none.npy", "c.npy")
+	if _, err := os.Stat("c.npy"); err == nil {
+		t.Error("an output was written in spite of an error")
+	}
+}

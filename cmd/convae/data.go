@@ -1,0 +1,261 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"convae/nn/rng"
+	"convae/trainer"
+	"convae/trainer/atomicfile"
+	"convae/trainer/dataset"
+	"convae/trainer/picture"
+)
+
+const (
+	maxSheet     = 1000 // images that --count may ask for
+	maxLabelRows = 20   // with more labels, rows no longer stand for them
+)
+
+type dataFlags struct {
+	dir, out, split, export string
+	count                   int
+	noise                   float64
+	seed                    uint64
+}
+
+func dataCommand() *cobra.Command {
+	var f dataFlags
+	c := &cobra.Command{
+		Use:   "data [NAME]",
+		Short: "Describe, show or export a data set",
+		Long:  "Describe, show or export a data set: " + strings.Join(dataset.Names(), ", ") + "; the first is the default.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			name := firstArg(args)
+			if name == "" {
+				name = dataset.Names()[0]
+			}
+			return f.run(c, name)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.dir, "data-dir", "", "folder with the data set's idx files (default: the user's cache, downloaded once)")
+	flags.StringVar(&f.out, "out", "", "write a contact sheet to this .png")
+	flags.IntVar(&f.count, "count", sheetImages, "images on the contact sheet")
+	flags.StringVar(&f.split, "split", "train", "part that the contact sheet shows: train or test")
+	flags.Float64Var(&f.noise, "noise", 0, "standard deviation of noise on the contact sheet")
+	flags.StringVar(&f.export, "export", "", "write the data set to this folder as idx files")
+	flags.Uint64Var(&f.seed, "seed", 0, "seed of the digits and of the noise")
+	return c
+}
+
+func (f *dataFlags) run(c *cobra.Command, name string) error {
+	if err := f.check(c); err != nil {
+		return err
+	}
+	train, test, err := loadSets(c, trainer.Data{Name: name, Dir: f.dir, Seed: f.seed})
+	if err != nil {
+		return err
+	}
+	w := c.OutOrStdout()
+	fmt.Fprintf(w, "%s: %d x %d pixels, channels: %d\n", name, train.W, train.H, train.C)
+	for _, s := range []struct {
+		split string
+		set   *dataset.Set
+	}{{"train", train}, {"test", test}} {
+		fmt.Fprintf(w, "%-5s  images: %d, mean intensity: %.4f\n", s.split, s.set.Len(), meanIntensity(s.set))
+		if s.set.Labels != nil {
+			fmt.Fprintf(w, "       labels: %s\n", labelText(s.set.Labels))
+		}
+	}
+	if f.export != "" {
+		if err := exportIDX(f.export, train, test); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "exported to %s\n", f.export)
+	}
+	if f.out == "" {
+		return nil
+	}
+	if err := f.writeSheet(pickSplit(train, test, f.split)); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "look at: %s\n", f.out)
+	return err
+}
+
+// check reports flags that cannot be, before anything is downloaded.
+func (f *dataFlags) check(c *cobra.Command) error {
+	if f.out == "" {
+		for _, name := range []string{"count", "split", "noise"} {
+			if c.Flags().Changed(name) {
+				return fmt.Errorf("--%s is for a contact sheet: name its file with --out", name)
+			}
+		}
+	} else if err := checkOutput(f.out, "", ".png"); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	if f.count < 1 || f.count > maxSheet {
+		return fmt.Errorf("--count is %d, want 1 to %d", f.count, maxSheet)
+	}
+	if err := checkSplit(f.split); err != nil {
+		return err
+	}
+	return checkStd(f.noise)
+}
+
+// writeSheet draws rows of images, one for each label if there are few.
+func (f *dataFlags) writeSheet(set *dataset.Set) error {
+	var rows []picture.Row
+	shown := 0
+	show := func(row *picture.Row, i int) {
+		clean, noisy := make([]float32, len(set.Image(i))), make([]float32, len(set.Image(i)))
+		trainer.Corrupt(clean, noisy, set, i, i+1, f.noise, rng.Source{Seed: f.seed, Stream: rng.StreamEvaluate})
+		row.Images = append(row.Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: noisy})
+		shown++
+	}
+	if labels := countLabels(set.Labels); len(labels) > 0 && len(labels) <= maxLabelRows {
+		for _, l := range labels {
+			row := picture.Row{Label: fmt.Sprint(l.label)}
+			left := min(max(f.count/len(labels), 1), f.count-shown)
+			for i := 0; i < set.Len() && len(row.Images) < left; i++ {
+				if set.Labels[i] == l.label {
+					show(&row, i)
+				}
+			}
+			if len(row.Images) > 0 {
+				rows = append(rows, row)
+			}
+		}
+	} else {
+		for i := range min(f.count, set.Len()) {
+			if i%sheetColumns == 0 {
+				rows = append(rows, picture.Row{})
+			}
+			show(&rows[len(rows)-1], i)
+		}
+	}
+	caption := fmt.Sprintf("%d of %d images (%s)", shown, set.Len(), f.split)
+	if f.noise > 0 {
+		caption += fmt.Sprintf(", noise %g", f.noise)
+	}
+	return trainer.WriteSheet(f.out, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
+}
+
+// loadSets loads a data set; on a terminal it shows how a download goes on.
+func loadSets(c *cobra.Command, d trainer.Data) (train, test *dataset.Set, err error) {
+	var progress func(file string, done, total int64)
+	if f, ok := c.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		progress = func(file string, done, total int64) {
+			fmt.Fprintf(f, "\r\033[Kdownload %s: %.1f of %.1f MB", file, float64(done)/1e6, float64(max(total, done))/1e6)
+			if done == total {
+				fmt.Fprintln(f)
+			}
+		}
+	}
+	return dataset.Load(c.Context(), d.Name, d.Dir, d.Seed, progress)
+}
+
+// checkSplit reports a part of a data set that there is not.
+func checkSplit(split string) error {
+	if split != "train" && split != "test" {
+		return fmt.Errorf("--split is %q, want train or test", split)
+	}
+	return nil
+}
+
+func pickSplit(train, test *dataset.Set, split string) *dataset.Set {
+	if split == "test" {
+		return test
+	}
+	return train
+}
+
+// labelCount is how often a label occurs.
+type labelCount struct {
+	label uint8
+	n     int
+}
+
+// countLabels counts the labels that occur, in their order.
+func countLabels(labels []uint8) []labelCount {
+	var n [256]int
+	for _, l := range labels {
+		n[l]++
+	}
+	var counts []labelCount
+	for l, n := range n {
+		if n > 0 {
+			counts = append(counts, labelCount{uint8(l), n})
+		}
+	}
+	return counts
+}
+
+func labelText(labels []uint8) string {
+	var s []string
+	for _, l := range countLabels(labels) {
+		s = append(s, fmt.Sprintf("%d: %d", l.label, l.n))
+	}
+	return strings.Join(s, ", ")
+}
+
+// meanIntensity is the mean of all values, scaled to [0,1].
+func meanIntensity(set *dataset.Set) float64 {
+	sum := 0
+	for _, v := range set.Pixels {
+		sum += int(v)
+	}
+	return float64(sum) / 255 / float64(len(set.Pixels))
+}
+
+// exportIDX writes a data set to the files that dataset.LoadIDXDir reads. It overwrites none, and after an error there
+// is none.
+func exportIDX(dir string, train, test *dataset.Set) (err error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("--export: %w", err)
+	}
+	files := []struct {
+		name  string
+		write func(w io.Writer) error
+	}{
+		{"train-images-idx3-ubyte", func(w io.Writer) error { return dataset.WriteIDXImages(w, train) }},
+		{"train-labels-idx1-ubyte", func(w io.Writer) error { return dataset.WriteIDXLabels(w, train.Labels) }},
+		{"t10k-images-idx3-ubyte", func(w io.Writer) error { return dataset.WriteIDXImages(w, test) }},
+		{"t10k-labels-idx1-ubyte", func(w io.Writer) error { return dataset.WriteIDXLabels(w, test.Labels) }},
+	}
+	for _, f := range files {
+		if path := filepath.Join(dir, f.name); !missing(path) {
+			return fmt.Errorf("--export: %s is there already: want a folder without it", path)
+		}
+	}
+	var written []string
+	defer func() {
+		if err != nil {
+			for _, path := range written {
+				os.Remove(path)
+			}
+		}
+	}()
+	for _, f := range files {
+		path := filepath.Join(dir, f.name)
+		if err := atomicfile.Write(path, f.write); err != nil {
+			return fmt.Errorf("--export: %w", err)
+		}
+		written = append(written, path)
+	}
+	return nil
+}
+
+func missing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}

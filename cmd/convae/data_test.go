@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"convae/trainer/dataset"
+	"convae/trainer/picture"
+)
+
+func TestData(t *testing.T) {
+	out := mustRun(t, dataCommand())
+	for _, want := range []string{"digits: 28 x 28 pixels, channels: 1", "train  images: 12000, mean intensity: 0.", "test   images: 2000", "0: 1200, 1: 1200", "9: 200\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q lacks %q", out, want)
+		}
+	}
+}
+
+func TestMeanIntensity(t *testing.T) {
+	if v := meanIntensity(&dataset.Set{H: 1, W: 2, C: 1, Pixels: []uint8{0, 255, 255, 0}}); v != 0.5 {
+		t.Errorf("%v, want 0.5", v)
+	}
+}
+
+// What is exported is what is read back; nothing is overwritten.
+func TestDataExport(t *testing.T) {
+	t.Chdir(t.TempDir())
+	mustRun(t, dataCommand(), "digits", "--export", "new/dir", "--seed", "2")
+	train, test, err := dataset.LoadIDXDir("new/dir", "digits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantTrain, wantTest := dataset.DigitsSplit(2)
+	if !bytes.Equal(train.Pixels, wantTrain.Pixels) || !slices.Equal(test.Labels, wantTest.Labels) || !bytes.Equal(test.Pixels, wantTest.Pixels) {
+		t.Error("the files hold another data set")
+	}
+	wantError(t, "is there already", dataCommand(), "--export", "new/dir")
+	mustRun(t, dataCommand(), "mnist", "--data-dir", "new/dir", "--out", "sheet.png")
+
+	// After an error nothing is left that would pass for a data set.
+	wantTest.Labels = nil
+	if err := exportIDX("part", wantTrain, wantTest); err == nil {
+		t.Error("a set without labels was exported")
+	}
+	if files, err := os.ReadDir("part"); err != nil || len(files) > 0 {
+		t.Errorf("%d files are left, error %v", len(files), err)
+	}
+}
+
+func TestDataSheet(t *testing.T) {
+	t.Chdir(t.TempDir())
+	height := func(args ...string) int {
+		t.Helper()
+		mustRun(t, dataCommand(), append([]string{"--out", "sheet.png"}, args...)...)
+		img, err := picture.Load("sheet.png", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img.H
+	}
+	ten, three := height("--count", "20"), height("--count", "3")
+	if d := ten - three; d < 7*28 { // a row a label
+		t.Errorf("20 images of ten labels make the sheet %d pixels higher than 3 images", d)
+	}
+	a, err := os.ReadFile("sheet.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	height("--count", "3", "--noise", "0.5", "--split", "test")
+	if b, err := os.ReadFile("sheet.png"); err != nil || bytes.Equal(a, b) {
+		t.Errorf("noise changes nothing (error %v)", err)
+	}
+	f := dataFlags{out: "plain.png", count: 25, split: "train"}
+	set := dataset.Digits(30, 1)
+	set.Labels = nil
+	if err := f.writeSheet(set); err != nil {
+		t.Errorf("a set without labels: %v", err)
+	}
+}
+
+func TestDataErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	wantError(t, `no data set "nothing", want one of digits`, dataCommand(), "nothing")
+	wantError(t, "files missing in directory .", dataCommand(), "mnist", "--data-dir", ".")
+	wantError(t, "--noise is for a contact sheet", dataCommand(), "--noise", "1")
+	wantError(t, "--out: output file is x.jpg", dataCommand(), "--out", "x.jpg")
+	wantError(t, "--count is 0", dataCommand(), "--out", "x.png", "--count", "0")
+	wantError(t, "--count is 1001, want 1 to 1000", dataCommand(), "--out", "x.png", "--count", "1001")
+	wantError(t, `--split is "all"`, dataCommand(), "--out", "x.png", "--split", "all")
+	wantError(t, "--noise is -1", dataCommand(), "--out", "x.png", "--noise", "-1")
+	if err := os.WriteFile("file", nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "--export: ", dataCommand(), "--export", "file")
+}

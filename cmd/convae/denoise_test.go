@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"convae/trainer/picture"
+)
+
+// ramp is an image of many values, coloured if it has three channels.
+func ramp(h, w, c int) picture.Image {
+	img := picture.Image{H: h, W: w, C: c, Pix: make([]float32, h*w*c)}
+	for i := range img.Pix {
+		img.Pix[i] = float32(i%251) / 255
+	}
+	return img
+}
+
+func mustWrite(t *testing.T, path string, img picture.Image) {
+	t.Helper()
+	if err := writePNG(path, img); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A model that changes nothing gives back the picture, pixel for pixel, with its channels.
+func TestDenoise(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/grey", 28, 28, 1)
+	makeRun(t, "colour", 16, 16, 3)
+	for _, c := range []struct {
+		model    string
+		channels int
+		want     string
+	}{{"", 1, "channels: 1, tiles: 2"}, {"", 3, "channels: 3, tiles: 6"}, {"colour", 3, "channels: 3, tiles: 2"}, {"colour/model.safetensors", 1, "channels: 3"}} {
+		mustWrite(t, "in.png", ramp(300, 70, c.channels))
+		out := mustRun(t, denoiseCommand(), "in.png", "out.png", "--model", c.model, "--device", "cpu")
+		if !strings.Contains(out, c.want) || !strings.Contains(out, "70 x 300 pixels") || strings.Count(out, "\n") != 1 {
+			t.Errorf("printed %q, want one line with %q", out, c.want)
+		}
+		a, errA := picture.Load("in.png", 3)
+		b, errB := picture.Load("out.png", 3)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		for i := range a.Pix {
+			if a.Pix[i] != b.Pix[i] {
+				t.Fatalf("%v: value %d is %v, want %v", c, i, b.Pix[i], a.Pix[i])
+			}
+		}
+	}
+}
+
+func TestDenoiseNoise(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/a", 28, 28, 1)
+	mustWrite(t, "in.png", ramp(40, 40, 1))
+	out := mustRun(t, denoiseCommand(), "in.png", "out.PNG", "--noise", "0.2", "--seed", "3")
+	noisy, err := os.ReadFile("out-noisy.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, err := os.ReadFile("out.PNG")
+	if err != nil || !bytes.Equal(noisy, same) {
+		t.Errorf("the model changes nothing, but its output is not the noisy picture (error %v)", err)
+	}
+	if !strings.Contains(out, "noise 0.2 (out-noisy.png): PSNR") {
+		t.Errorf("printed %q", out)
+	}
+	a, b := ramp(40, 40, 1), addNoise(ramp(40, 40, 1), 0.2, 3)
+	sum, n := 0.0, 0
+	for i, v := range a.Pix {
+		if v > 0.4 && v < 0.6 { // hardly clipped
+			sum += math.Pow(float64(b.Pix[i]-v), 2)
+			n++
+		}
+	}
+	if std := math.Sqrt(sum / float64(n)); math.Abs(std-0.2) > 0.03 {
+		t.Errorf("the noise has standard deviation %g, want 0.2", std)
+	}
+}
+
+func TestDenoiseErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	mustWrite(t, "in.png", ramp(40, 40, 1))
+	wantError(t, "train one first", denoiseCommand(), "in.png", "out.png")
+	makeRun(t, "runs/a", 28, 28, 1)
+	makeRun(t, "flat", 784)
+	before, err := os.ReadFile("in.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, "out-noisy.png", ramp(4, 4, 1))
+	wantError(t, "output file is out.jpg, want a name that ends in .png", denoiseCommand(), "in.png", "out.jpg")
+	wantError(t, "is the input", denoiseCommand(), "in.png", "./in.png")
+	wantError(t, "is the input", denoiseCommand(), "out-noisy.png", "out.png", "--noise", "1")
+	wantError(t, "none.png", denoiseCommand(), "none.png", "out.png")
+	wantError(t, "runs/a/config.yaml", denoiseCommand(), "runs/a/config.yaml", "out.png")
+	wantError(t, "nowhere", denoiseCommand(), "in.png", "out.png", "--model", "nowhere")
+	wantError(t, "--noise is -1", denoiseCommand(), "in.png", "out.png", "--noise", "-1")
+	wantError(t, "--noise is NaN", denoiseCommand(), "in.png", "out.png", "--noise", "NaN")
+	wantError(t, "--device abacus", denoiseCommand(), "in.png", "out.png", "--device", "abacus")
+	wantError(t, "in.png: model \"same\" takes images of 784 values, the image has 40 x 40", denoiseCommand(), "in.png", "out.png", "--model", "flat")
+	wantError(t, "accepts 2 arg", denoiseCommand(), "in.png")
+	wantError(t, "no-folder", denoiseCommand(), "in.png", "no-folder/out.png")
+	after, err := os.ReadFile("in.png")
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the input was changed (error %v)", err)
+	}
+	if _, err := os.Stat("out.png"); err == nil {
+		t.Error("an output was written in spite of an error")
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"convae/nn"
+	"convae/trainer"
+	"convae/trainer/metric"
+)
+
+func evalCommand() *cobra.Command {
+	var data, dataDir, device string
+	var noise float64
+	var seed uint64
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "eval [RUN | MODEL.safetensors]",
+		Short: "Measure a trained model on the images that it was validated on, or on others",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			path, err := findModel(firstArg(args))
+			if err != nil {
+				return err
+			}
+			m, cfg, err := trainer.LoadModel(path)
+			if err != nil {
+				return err
+			}
+			set := c.Flags().Changed
+			if set("data") {
+				cfg.Data = trainer.Data{Name: data}
+			}
+			override(set("data-dir"), &cfg.Data.Dir, dataDir)
+			override(set("noise"), &cfg.Training.Noise.Std, noise)
+			override(set("seed"), &cfg.Training.Seed, seed)
+			if err := cfg.Check(); err != nil {
+				return err
+			}
+			dev, _, err := openDevice(device)
+			if err != nil {
+				return err
+			}
+			defer dev.Close()
+			_, test, err := trainer.LoadData(c.Context(), cfg.Data, nil)
+			if err != nil {
+				return err
+			}
+			net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
+			if err != nil {
+				return err
+			}
+			defer net.Close()
+			e, err := trainer.Evaluate(net, test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
+			if err != nil {
+				return err
+			}
+			w := c.OutOrStdout()
+			if asJSON {
+				out := json.NewEncoder(w)
+				out.SetIndent("", "  ")
+				return out.Encode(map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "input": e.Input, "output": e.Output})
+			}
+			fmt.Fprintf(w, "%s on %d images of %s, noise %g\n", path, e.Output.N, cfg.Data.Name, cfg.Training.Noise.Std)
+			fmt.Fprintf(w, "%-8s %10s %10s %10s %10s %10s\n", "", "BCE", "MSE", "MAE", "PSNR dB", "SSIM")
+			for _, r := range []struct {
+				name string
+				v    metric.Values
+			}{{"input", e.Input}, {"output", e.Output}} {
+				fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.2f %10.4f\n", r.name, r.v.BCE, r.v.MSE, r.v.MAE, r.v.PSNR, r.v.SSIM)
+			}
+			return nil
+		},
+	}
+	fs := c.Flags()
+	fs.StringVar(&data, "data", "", "data set (default: the run's)")
+	fs.StringVar(&dataDir, "data-dir", "", "folder with the data set's files")
+	fs.Float64Var(&noise, "noise", 0, "standard deviation of the noise on the inputs (default: the run's)")
+	fs.Uint64Var(&seed, "seed", 0, "seed of the noise (default: the run's)")
+	fs.StringVar(&device, "device", "auto", "device: auto, cpu")
+	fs.BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func firstArg(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}

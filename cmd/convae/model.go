@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"convae/nn"
+	"convae/nn/backend"
+	"convae/trainer"
+)
+
+const runsDir = "runs" // where train makes the folders of new runs
+
+// modelFlags are the flags of the commands that run a trained model.
+type modelFlags struct{ model, device string }
+
+func (f *modelFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.model, "model", "", "run folder, or its model.safetensors (default: the newest in "+runsDir+"/)")
+	c.Flags().StringVar(&f.device, "device", "auto", "device: auto, cpu")
+}
+
+// load reads the model and returns where it is.
+func (f *modelFlags) load() (m *nn.Model, c trainer.Config, path string, err error) {
+	if path, err = findModel(f.model); err == nil {
+		m, c, err = trainer.LoadModel(path)
+	}
+	return m, c, path, err
+}
+
+// findModel returns path or, if that is empty, the newest run that has a model.
+func findModel(path string) (string, error) {
+	if path != "" {
+		return path, nil
+	}
+	entries, err := os.ReadDir(runsDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("find a model: %w", err)
+	}
+	var newest time.Time
+	for _, e := range entries {
+		run := filepath.Join(runsDir, e.Name())
+		info, err := os.Stat(filepath.Join(run, trainer.ModelFile))
+		if err == nil && !info.IsDir() && !info.ModTime().Before(newest) {
+			path, newest = run, info.ModTime()
+		}
+	}
+	if path == "" {
+		return "", fmt.Errorf("there is no model in %s/: train one first with `convae train`, or name a run", runsDir)
+	}
+	return path, nil
+}
+
+// openDevice opens a device and says why auto chose it.
+func openDevice(name string) (dev backend.Device, reason string, err error) {
+	dev, reason, err = nn.Open(name)
+	if err != nil {
+		return nil, "", fmt.Errorf("--device %s: %w", name, err)
+	}
+	return dev, reason, nil
+}
+
+// checkOutput reports an output file that has none of the endings, or that is also an input.
+func checkOutput(out, in string, endings ...string) error {
+	if !hasEnding(out, endings...) {
+		return fmt.Errorf("output file is %s, want a name that ends in %s", out, strings.Join(endings, " or "))
+	}
+	a, errA := os.Stat(in)
+	b, errB := os.Stat(out)
+	if errA == nil && errB == nil && os.SameFile(a, b) {
+		return fmt.Errorf("output file %s is the input: want another, so that the input is not lost", out)
+	}
+	return nil
+}
+
+// hasEnding reports whether path ends so, in letters of either case.
+func hasEnding(path string, endings ...string) bool {
+	for _, e := range endings {
+		if strings.EqualFold(filepath.Ext(path), e) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkStd reports a standard deviation of noise that cannot be.
+func checkStd(std float64) error {
+	if !(std >= 0 && std <= 100) {
+		return fmt.Errorf("--noise is %v, want 0 to 100", std)
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"convae/trainer"
+)
+
+func logFlag(c *cobra.Command, v *string) {
+	c.Flags().StringVar(v, "log", "auto", "what to print: auto (a progress bar on a terminal, else lines), bar, lines, json")
+}
+
+// reporter tells a person or a log file how training goes on.
+type reporter struct {
+	out io.Writer
+	log zerolog.Logger
+	bar *progressbar.ProgressBar // nil when there are log lines instead
+	// One line a while is enough in a log.
+	lastLine time.Time
+	useBar   bool
+	barOut   io.Writer
+}
+
+// logEvery is the time between log lines within an epoch.
+const logEvery = 5 * time.Second
+
+func newReporter(mode string, stdout, stderr io.Writer) (*reporter, error) {
+	r := &reporter{out: stdout, barOut: stderr, log: zerolog.Nop()}
+	if mode == "auto" {
+		mode = "lines"
+		if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			mode = "bar"
+		}
+	}
+	switch mode {
+	case "bar":
+		r.useBar = true
+	case "lines":
+		r.log = zerolog.New(zerolog.ConsoleWriter{Out: stderr, NoColor: true, TimeFormat: time.TimeOnly}).With().Timestamp().Logger()
+	case "json":
+		r.log = zerolog.New(stderr).With().Timestamp().Logger()
+	default:
+		return nil, fmt.Errorf("--log is %q, want auto, bar, lines or json", mode)
+	}
+	return r, nil
+}
+
+func (r *reporter) device(name, reason string) {
+	r.log.Info().Str("device", name).Str("reason", reason).Msg("device")
+	if r.useBar {
+		fmt.Fprintf(r.barOut, "device: %s", name)
+		if reason != "" {
+			fmt.Fprintf(r.barOut, " (%s)", reason)
+		}
+		fmt.Fprintln(r.barOut)
+	}
+}
+
+// download reports the progress of a data set's files.
+func (r *reporter) download(file string, done, total int64) {
+	if done == total || time.Since(r.lastLine) > logEvery {
+		r.lastLine = time.Now()
+		r.log.Info().Str("file", file).Int64("bytes", done).Int64("of", total).Msg("download")
+	}
+	if r.useBar {
+		fmt.Fprintf(r.barOut, "\r\033[Kdownload %s: %.1f of %.1f MB", file, float64(done)/1e6, float64(total)/1e6)
+		if done == total {
+			fmt.Fprintln(r.barOut)
+		}
+	}
+}
+
+func (r *reporter) Start(s trainer.Start) {
+	r.log.Info().Str("model", s.Model.Config.Name).Int("params", s.Model.Size()).Int("train", s.Train).Int("validation", s.Validation).
+		Int("epoch", s.Epoch).Int("bytes", s.Memory.Total()).Msg("start")
+	if r.useBar {
+		fmt.Fprintf(r.barOut, "model: %s, %d parameters; %d training and %d validation images; memory %v\n", s.Model.Config.Name, s.Model.Size(), s.Train, s.Validation, s.Memory)
+	}
+}
+
+func (r *reporter) Step(s trainer.Step) {
+	if !r.useBar {
+		if time.Since(r.lastLine) >= logEvery {
+			r.lastLine = time.Now()
+			r.log.Info().Int("epoch", s.Epoch).Int("step", s.Step).Int("steps", s.Steps).Float64("loss", round(s.Loss, 6)).Float64("images_per_s", round(s.Rate, 1)).Str("left", s.Left.Round(time.Second).String()).Msg("training")
+		}
+		return
+	}
+	if r.bar == nil {
+		r.bar = progressbar.NewOptions(s.Steps, progressbar.OptionSetWriter(r.barOut), progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionShowCount())
+	}
+	r.bar.Describe(fmt.Sprintf("epoch %d  loss %.4f  %.0f images/s  ETA %s ", s.Epoch, s.Loss, s.Rate, s.Left.Round(time.Second)))
+	_ = r.bar.Set(s.Step) // a terminal that cannot be written to must not end training
+}
+
+func (r *reporter) stop() {
+	if r.bar != nil {
+		_ = r.bar.Clear()
+		r.bar = nil
+	}
+}
+
+func (r *reporter) Epoch(e trainer.Epoch) {
+	r.stop()
+	r.log.Info().Int("epoch", e.Epoch).Float64("loss", round(e.Loss, 6)).Float64("val_loss", round(e.ValLoss, 6)).Float64("val_mse", round(e.ValMSE, 6)).
+		Float64("val_psnr", round(e.ValPSNR, 3)).Float64("val_ssim", round(e.ValSSIM, 4)).Float64("images_per_s", round(e.Rate, 1)).Float64("seconds", round(e.Seconds, 2)).Msg("epoch")
+	if r.useBar {
+		fmt.Fprintf(r.barOut, "epoch %2d: loss %.4f, validation %.4f, PSNR %.2f dB, SSIM %.3f, %.0f images/s\n", e.Epoch, e.Loss, e.ValLoss, e.ValPSNR, e.ValSSIM, e.Rate)
+	}
+}
+
+func (r *reporter) Note(text string) {
+	r.log.Warn().Msg(text)
+	if r.useBar {
+		r.stop()
+		fmt.Fprintln(r.barOut, "note:", text)
+	}
+}
+
+// result says where the run is and what came of it.
+func (r *reporter) result(dir string, cfg trainer.Config, res trainer.Result, took time.Duration) {
+	r.stop()
+	in, out := res.Final.Input, res.Final.Output
+	r.log.Info().Str("run", dir).Bool("interrupted", res.Interrupted).Float64("val_bce", round(out.BCE, 6)).Float64("psnr_before", round(in.PSNR, 3)).Float64("psnr_after", round(out.PSNR, 3)).
+		Float64("ssim_before", round(in.SSIM, 4)).Float64("ssim_after", round(out.SSIM, 4)).Float64("seconds", round(took.Seconds(), 1)).Msg("done")
+	w := r.out
+	if res.Interrupted {
+		fmt.Fprintf(w, "interrupted and saved: go on with `convae train --resume %s`\n", dir)
+	}
+	if res.StoppedAt > 0 {
+		fmt.Fprintf(w, "stopped early after epoch %d; the best was epoch %d\n", res.StoppedAt, res.BestAt)
+	}
+	if cfg.Training.Noise.Std > 0 {
+		fmt.Fprintf(w, "denoised: PSNR %.2f -> %.2f dB, SSIM %.3f -> %.3f (means over %d images)\n", in.PSNR, out.PSNR, in.SSIM, out.SSIM, out.N)
+	} else {
+		fmt.Fprintf(w, "reconstructed: PSNR %.2f dB, SSIM %.3f (means over %d images)\n", out.PSNR, out.SSIM, out.N)
+	}
+	fmt.Fprintf(w, "run: %s\n", dir)
+	fmt.Fprintf(w, "look at: %s, %s\n", filepath.Join(dir, trainer.SamplesFile), filepath.Join(dir, trainer.LossFile))
+}
+
+func round(v float64, digits int) float64 {
+	p := math.Pow(10, float64(digits))
+	return math.Round(v*p) / p
+}

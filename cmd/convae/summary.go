@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"convae/nn"
+	"convae/trainer"
+)
+
+func summaryCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "summary [RUN | PRESET | CONFIG.yaml]",
+		Short: "Print a model's layers, shapes and parameters, and the memory that training it needs",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := anyConfig(firstArg(args))
+			if err != nil {
+				return err
+			}
+			m, err := nn.New(cfg.Model, cfg.Training.Seed)
+			if err != nil {
+				return err
+			}
+			w := c.OutOrStdout()
+			if err := m.WriteSummary(w); err != nil {
+				return err
+			}
+			dev, _, err := openDevice("auto")
+			if err != nil {
+				return err
+			}
+			defer dev.Close()
+			loss, err := nn.ParseLoss(cfg.Training.Loss)
+			if err != nil {
+				return err
+			}
+			need, err := nn.TrainingMemory(m, dev, nn.TrainerOptions{Batch: cfg.Training.Batch, Loss: loss, Optimizer: cfg.Training.Optimizer, Noise: float32(cfg.Training.Noise.Std)})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(w, "Training on %s, batch %d: %v\n", dev.Name(), cfg.Training.Batch, need)
+			return nil
+		},
+	}
+}
+
+// anyConfig reads the configuration of a run, a preset or a file; "" is the first preset.
+func anyConfig(name string) (trainer.Config, error) {
+	if name == "" {
+		name = trainer.Presets()[0]
+	}
+	if strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") {
+		return trainer.ReadConfig(name)
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return trainer.ReadConfig(name + string(os.PathSeparator) + trainer.ConfigFile)
+	}
+	return trainer.Preset(name)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"convae/nn"
+	"convae/trainer"
+	"convae/trainer/dataset"
+)
+
+// Settings of `convae train` when it is given neither a configuration, data nor epochs: a first look in well under a
+// minute on two cores.
+const (
+	quickEpochs = 3
+	quickBatch  = 32 // more steps make more of few images
+	quickLimit  = 4000
+	quickTest   = 500
+)
+
+type trainFlags struct {
+	data, dataDir, device, out, resume, log string
+	loss, optimizer                         string
+	epochs, batch, limit, patience, steps   int
+	lr, noise, validation                   float64
+	seed                                    uint64
+	fresh, keepBest                         bool
+}
+
+func trainCommand() *cobra.Command {
+	var f trainFlags
+	c := &cobra.Command{
+		Use:   "train [PRESET | CONFIG.yaml]",
+		Short: "Train a model",
+		Long: `Train a model: a preset (` + strings.Join(trainer.Presets(), ", ") + `; the first is the default) or a configuration file.
+
+Without arguments and flags it takes a quick first look: the denoiser on a part of the built-in digits. Flags
+override the configuration. Ctrl-C ends after the step at hand and saves; --resume RUN goes on.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
+	}
+	fs := c.Flags()
+	fs.StringVar(&f.data, "data", "", "data set: "+strings.Join(dataset.Names(), ", "))
+	fs.StringVar(&f.dataDir, "data-dir", "", "folder with the data set's idx files (default: the user's cache, downloaded once)")
+	fs.IntVar(&f.limit, "limit", 0, "train on the first samples only (0: all)")
+	fs.Float64Var(&f.validation, "validation", 0, "share of the training samples to validate on (0: the test set)")
+	fs.IntVar(&f.epochs, "epochs", 0, "passes over the training samples")
+	fs.IntVar(&f.batch, "batch", 0, "samples of an optimiser step")
+	fs.StringVar(&f.loss, "loss", "", "bce or mse")
+	fs.StringVar(&f.optimizer, "optimizer", "", "sgd, adam, adamw or adadelta, with its default constants")
+	fs.Float64Var(&f.lr, "learning-rate", 0, "learning rate of the optimiser")
+	fs.Float64Var(&f.noise, "noise", 0, "standard deviation of the noise on the inputs")
+	fs.BoolVar(&f.fresh, "fresh-noise", false, "draw the noise afresh in every epoch")
+	fs.Uint64Var(&f.seed, "seed", 0, "seed of weights, order and noise")
+	fs.IntVar(&f.patience, "patience", 0, "stop when the validation loss has not fallen for so many epochs (0: never)")
+	fs.BoolVar(&f.keepBest, "keep-best", false, "keep the weights of the epoch with the lowest validation loss")
+	fs.IntVar(&f.steps, "checkpoint-steps", 0, "steps between checkpoints (0: one an epoch)")
+	fs.StringVar(&f.device, "device", "auto", "device to train on: auto, cpu")
+	fs.StringVar(&f.out, "out", "", "folder of the run (default runs/MODEL-DATE-TIME)")
+	fs.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
+	logFlag(c, &f.log)
+	return c
+}
+
+func (f *trainFlags) run(c *cobra.Command, args []string) error {
+	cfg, quick, err := f.config(c, args)
+	if err != nil {
+		return err
+	}
+	ui, err := newReporter(f.log, c.OutOrStdout(), c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	dev, reason, err := openDevice(f.device)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	ui.device(dev.Name(), reason)
+	train, test, err := trainer.LoadData(c.Context(), cfg.Data, ui.download)
+	if err != nil {
+		return err
+	}
+	if quick {
+		test = test.Slice(0, quickTest)
+		ui.Note(fmt.Sprintf("a first look: %d of the built-in digits, %d epochs; `convae train denoiser` takes all of them, %d epochs", train.Len(), cfg.Training.Epochs, 10))
+	}
+	dir := f.resume
+	if dir == "" {
+		if dir = f.out; dir == "" {
+			dir = newRunDir(cfg.Model.Name, time.Now())
+		}
+	}
+	start := time.Now()
+	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, Resume: f.resume != "", Device: dev, Train: train, Test: test, Observer: ui})
+	if err != nil {
+		ui.stop()
+		return err
+	}
+	ui.result(dir, cfg, r, time.Since(start))
+	if r.Interrupted {
+		return errInterrupted
+	}
+	return nil
+}
+
+// config reads the configuration and lets flags override it.
+func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config, quick bool, err error) {
+	set := c.Flags().Changed
+	switch {
+	case f.resume != "" && len(args) > 0:
+		return cfg, false, fmt.Errorf("--resume takes the configuration from the run: leave out %q", args[0])
+	case f.resume != "" && f.out != "":
+		return cfg, false, fmt.Errorf("--resume writes to the run's own folder: leave out --out")
+	case f.resume != "":
+		cfg, err = trainer.ReadConfig(filepath.Join(f.resume, trainer.ConfigFile))
+	case len(args) > 0 && (strings.HasSuffix(args[0], ".yaml") || strings.HasSuffix(args[0], ".yml")):
+		cfg, err = trainer.ReadConfig(args[0])
+	case len(args) > 0:
+		cfg, err = trainer.Preset(args[0])
+	default:
+		cfg, err = trainer.Preset(trainer.Presets()[0])
+		quick = !set("data") && !set("data-dir") && !set("epochs") && !set("limit")
+	}
+	if err != nil {
+		return cfg, false, err
+	}
+	if quick {
+		cfg.Training.Epochs, cfg.Training.Batch, cfg.Data.Limit = quickEpochs, quickBatch, quickLimit
+	}
+	if set("data") {
+		cfg.Data.Name, cfg.Data.Dir = f.data, ""
+	}
+	t := &cfg.Training
+	if set("optimizer") {
+		t.Optimizer = nn.Optimizer{Name: f.optimizer}
+	}
+	override(set("data-dir"), &cfg.Data.Dir, f.dataDir)
+	override(set("limit"), &cfg.Data.Limit, f.limit)
+	override(set("validation"), &cfg.Data.Validation, f.validation)
+	override(set("epochs"), &t.Epochs, f.epochs)
+	override(set("batch"), &t.Batch, f.batch)
+	override(set("loss"), &t.Loss, f.loss)
+	override(set("learning-rate"), &t.Optimizer.LearningRate, f.lr)
+	override(set("noise"), &t.Noise.Std, f.noise)
+	override(set("fresh-noise"), &t.Noise.Fresh, f.fresh)
+	override(set("seed"), &t.Seed, f.seed)
+	override(set("keep-best"), &t.KeepBest, f.keepBest)
+	override(set("checkpoint-steps"), &t.Checkpoint, f.steps)
+	if set("patience") {
+		t.EarlyStopping = nil
+		if f.patience != 0 {
+			t.EarlyStopping = &trainer.EarlyStopping{Patience: f.patience}
+		}
+	}
+	for _, z := range []struct {
+		flag string
+		bad  bool
+	}{{"epochs", f.epochs < 1}, {"batch", f.batch < 1}, {"learning-rate", !(f.lr > 0)}} {
+		if set(z.flag) && z.bad {
+			return cfg, false, fmt.Errorf("--%s is %s, want a number above 0", z.flag, c.Flag(z.flag).Value)
+		}
+	}
+	return cfg, quick, cfg.Check()
+}
+
+func override[T any](set bool, dst *T, v T) {
+	if set {
+		*dst = v
+	}
+}
+
+// newRunDir names a folder that does not exist yet.
+func newRunDir(model string, now time.Time) string {
+	base := filepath.Join("runs", strings.Map(safeRune, model)+now.Format("-20060102-150405"))
+	dir := base
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(dir); os.IsNotExist(err) {
+			return dir
+		}
+		dir = fmt.Sprintf("%s-%d", base, i)
+	}
+}
+
+func safeRune(r rune) rune {
+	if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+		return r
+	}
+	return '-'
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			version, revision, dirty := "(unknown)", "", ""
+			if info, ok := debug.ReadBuildInfo(); ok {
+				version = info.Main.Version
+				for _, s := range info.Settings {
+					switch {
+					case s.Key == "vcs.revision":
+						revision = " " + s.Value
+					case s.Key == "vcs.modified" && s.Value == "true":
+						dirty = " (modified)"
+					}
+				}
+			}
+			_, err := fmt.Fprintf(c.OutOrStdout(), "convae %s%s%s, %s %s/%s\n", version, revision, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
