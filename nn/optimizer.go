@@ -20,14 +20,8 @@ type Optimizer struct {
 	Epsilon      float64 `yaml:"epsilon,omitempty"`       // adam, adamw, adadelta: 1e-7
 }
 
-// Check returns the error that NewTrainer would return for the optimiser.
-func (o Optimizer) Check() error {
-	_, err := o.withDefaults()
-	return err
-}
-
-// withDefaults fills in the zero constants and checks the others.
-func (o Optimizer) withDefaults() (Optimizer, error) {
+// WithDefaults fills in the zero constants and checks the others.
+func (o Optimizer) WithDefaults() (Optimizer, error) {
 	set := func(v *float64, d float64) {
 		if *v == 0 {
 			*v = d

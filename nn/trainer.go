@@ -134,7 +134,7 @@ func TrainingMemory(m *Model, dev backend.Device, o TrainerOptions) (Memory, err
 // planTrainer checks the options and plans the batch; nothing is allocated on the device.
 func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error) {
 	var err error
-	if o.Optimizer, err = o.Optimizer.withDefaults(); err != nil {
+	if o.Optimizer, err = o.Optimizer.WithDefaults(); err != nil {
 		return nil, fmt.Errorf("nn: %w", err)
 	}
 	const maxBatch = 1 << 20

@@ -116,16 +116,14 @@ func (c *Config) Check() error {
 	if t.Loss == "" {
 		t.Loss = "bce"
 	}
-	if t.Optimizer.Name == "" {
-		t.Optimizer.Name = "adam"
-	}
 	if c.Data.Name == "" {
 		c.Data.Name = "digits"
 	}
 	if _, err := nn.ParseLoss(t.Loss); err != nil {
 		return fmt.Errorf("training.%w", err)
 	}
-	if err := t.Optimizer.Check(); err != nil {
+	var err error
+	if t.Optimizer, err = t.Optimizer.WithDefaults(); err != nil {
 		return fmt.Errorf("training.%w", err)
 	}
 	for _, f := range []struct {
