@@ -68,5 +68,3 @@ func derive(a backend.Act, g, out []float32) {
 		panic(errAct)
 	}
 }
-
-const errAct = "cpu: an unknown activation"

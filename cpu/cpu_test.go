@@ -1,15 +1,14 @@
 package cpu
 
 import (
-	"fmt"
-	"math"
 	"math/rand"
-	"slices"
 	"testing"
 
 	"convae/nn/backend"
 	"convae/nn/rng"
 )
+
+var src = rng.Source{Seed: 1, Stream: rng.StreamTest}
 
 func open(tb testing.TB, plain bool) backend.Backend {
 	tb.Helper()
@@ -20,7 +19,7 @@ func open(tb testing.TB, plain bool) backend.Backend {
 	return d.Lanes()[0]
 }
 
-// tensor returns a new tensor of random values: normal numbers, or bytes below 4, or an index of zeros.
+// tensor returns a new tensor of random values: whole numbers from -3 to 3, or bytes below 4, or else zeros.
 func tensor(tb testing.TB, l backend.Backend, k backend.Kind, s backend.Shape, seed int64) backend.Tensor {
 	tb.Helper()
 	b, err := l.Alloc(l.Bytes(k, s))
@@ -39,7 +38,8 @@ func tensor(tb testing.TB, l backend.Backend, k backend.Kind, s backend.Shape, s
 	case backend.Activation, backend.Param, backend.Flat:
 		v := make([]float32, s.Len())
 		for i := range v {
-			v[i] = float32(r.NormFloat64())
+			// Small whole numbers, so that sums are exact and do not depend on their order.
+			v[i] = float32(r.Intn(7) - 3)
 		}
 		l.Upload(t, v)
 	}
@@ -57,10 +57,10 @@ func values(tb testing.TB, l backend.Backend, t backend.Tensor) []float32 {
 
 // layer is a layer with its tensors and its ops.
 type layer struct {
-	l                                      backend.Backend
-	ws                                     backend.Buffer
-	out, x, gradOut, gradX                 backend.Tensor
-	p, grad                                backend.Params
+	l                                     backend.Backend
+	ws                                    backend.Buffer
+	out, x, gradOut, gradX                backend.Tensor
+	p, grad                               backend.Params
 	pack, forward, backInput, backWeights func()
 }
 
@@ -106,7 +106,92 @@ func newConvCase(tb testing.TB, l backend.Backend, spec backend.ConvSpec, seed i
 	c.pack()
 	return c
 }
-var _ = fmt.Sprint
-var _ = math.Abs
-var _ = slices.Equal[[]int]
-var _ rng.Source
+
+func newTransposeCase(tb testing.TB, l backend.Backend, spec backend.ConvTransposeSpec, seed int64) *layer {
+	tb.Helper()
+	s, err := backend.NewConvTranspose(spec)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &layer{}
+	c.alloc(tb, l, l.ConvTransposeNeeds(s), s.X, s.Weights(), s.Out, s.Filters, seed)
+	c.pack = func() { l.ConvTransposePack(s, c.p.Packed, c.p.W) }
+	c.forward = func() { l.ConvTranspose(s, c.out, c.x, c.p) }
+	c.backInput = func() { l.ConvTransposeBackInput(s, c.gradX, c.gradOut, c.p, c.x) }
+	c.backWeights = func() { l.ConvTransposeBackWeights(s, c.grad, c.gradOut, c.x) }
+	if !c.p.Packed.IsZero() {
+		c.pack()
+	}
+	return c
+}
+
+func newDenseCase(tb testing.TB, l backend.Backend, spec backend.DenseSpec, seed int64) *layer {
+	tb.Helper()
+	s, err := backend.NewDense(spec)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &layer{}
+	c.alloc(tb, l, l.DenseNeeds(s), s.XShape(), s.Weights(), s.OutShape(), spec.Out, seed)
+	c.pack = func() { l.DensePack(s, c.p.Packed, c.p.W) }
+	c.forward = func() { l.Dense(s, c.out, c.x, c.p) }
+	c.backInput = func() { l.DenseBackInput(s, c.gradX, c.gradOut, c.p, c.x) }
+	c.backWeights = func() { l.DenseBackWeights(s, c.grad, c.gradOut, c.x) }
+	if !c.p.Packed.IsZero() {
+		c.pack()
+	}
+	return c
+}
+
+// ops returns every op of a lane, by name, on small tensors.
+func ops(tb testing.TB, l backend.Backend) map[string]func() {
+	tb.Helper()
+	shape := backend.Shape{N: 2, H: 6, W: 6, C: 3}
+	conv := newConvCase(tb, l, backend.ConvSpec{X: shape, Filters: 5, KernelH: 3, KernelW: 3, Up: 2, Pool: 2, Act: backend.Tanh, InAct: backend.ReLU}, 1)
+	transpose := newTransposeCase(tb, l, backend.ConvTransposeSpec{X: shape, Filters: 4, KernelH: 3, KernelW: 3, Stride: 2, Act: backend.Sigmoid, InAct: backend.Tanh}, 2)
+	dense := newDenseCase(tb, l, backend.DenseSpec{N: 3, In: 33, Out: 7, InAct: backend.Sigmoid}, 3)
+	pool, _ := backend.NewPool(backend.PoolSpec{X: shape, Size: 3, Stride: 2})
+	up, _ := backend.NewUpsample(shape, 2)
+	act := func(s backend.Shape) backend.Tensor { return tensor(tb, l, backend.Activation, s, 4) }
+	flat := func(n int) backend.Tensor { return tensor(tb, l, backend.Flat, backend.Vec(n), 5) }
+	x, y, pooled, upped := act(shape), act(shape), act(pool.Out), act(up.Out)
+	places := tensor(tb, l, backend.Byte, pool.Out, 6)
+	p, q, r, g, one := flat(9), flat(9), flat(9), flat(9), flat(1)
+	sum := []backend.Tensor{p, q, r}
+	clock := tensor(tb, l, backend.ClockKind, backend.Vec(1), 0)
+	l.SetClock(clock, backend.Clock{Step: 1, LearningRate: 0.01, BiasCorrection1: 0.1, BiasCorrection2: 0.001})
+	pixels, order := tensor(tb, l, backend.Byte, shape, 7), tensor(tb, l, backend.Index, backend.Vec(2), 0)
+	wide := act(backend.Shape{N: 2, H: 1, W: 1, C: 108})
+	in := func(ws backend.Buffer, op func()) func() { return func() { l.SetWorkspace(ws); op() } }
+	return map[string]func(){
+		"Zero": func() { l.Zero(r) }, "Copy": func() { l.Copy(x, y) }, "Axpy": func() { l.Axpy(p, 2, q) },
+		"Sum": func() { l.Sum(p, sum) }, "Reshape": func() { l.Reshape(wide, x) },
+		"ConvPack": conv.pack, "Conv": in(conv.ws, conv.forward),
+		"ConvBackInput": in(conv.ws, conv.backInput), "ConvBackWeights": in(conv.ws, conv.backWeights),
+		"ConvTransposePack": transpose.pack, "ConvTranspose": in(transpose.ws, transpose.forward),
+		"ConvTransposeBackInput":   in(transpose.ws, transpose.backInput),
+		"ConvTransposeBackWeights": in(transpose.ws, transpose.backWeights),
+		"DensePack":                dense.pack, "Dense": in(dense.ws, dense.forward),
+		"DenseBackInput": in(dense.ws, dense.backInput), "DenseBackWeights": in(dense.ws, dense.backWeights),
+		"MaxPool": func() { l.MaxPool(pool, pooled, places, x) }, "MaxPoolBack": func() { l.MaxPoolBack(pool, x, pooled, places) },
+		"Upsample": func() { l.Upsample(up, upped, x) }, "UpsampleBack": func() { l.UpsampleBack(up, x, upped) },
+		"Activate":     func() { l.Activate(backend.Tanh, y, x) },
+		"ActivateBack": func() { l.ActivateBack(backend.Tanh, x, x, y) },
+		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, x, y, y) }, "MSE": func() { l.MSE(1, one, x, y, y) },
+		"SGD":      func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, clock) },
+		"Adam":     func() { l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, p, q, r, g, clock) },
+		"Adadelta": func() { l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, p, r, r, g, clock) },
+		"Normal":   func() { l.Normal(src, x, clock, 1) }, "Dropout": func() { l.Dropout(0.5, src, x, y, clock, 1) },
+		"Gather": func() { l.Gather(0.5, src, x, y, pixels, order, clock, 0) },
+	}
+}
+
+func TestNoOpAllocates(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		for name, op := range ops(t, open(t, plain)) {
+			if n := testing.AllocsPerRun(5, op); n != 0 {
+				t.Errorf("%s (plain %v) allocates %v times", name, plain, n)
+			}
+		}
+	}
+}

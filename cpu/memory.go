@@ -209,6 +209,9 @@ const (
 	errWorkspace = "cpu: the workspace is smaller than the op needs"
 	errGeometry  = "cpu: a shape that its constructor did not make"
 	errIndex     = "cpu: an index outside the data set"
+	errAct       = "cpu: an unknown activation"
+	errSum       = "cpu: a sum of nothing"
+	errRate      = "cpu: a dropout rate outside [0, 1)"
 )
 
 // raw returns the memory of a tensor of n bytes.

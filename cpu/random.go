@@ -24,7 +24,7 @@ func (l *lane) Normal(src rng.Source, dst, clock backend.Tensor, first int) {
 // Dropout sets elements to zero with probability rate, and scales the others up.
 func (l *lane) Dropout(rate float32, src rng.Source, out, x, clock backend.Tensor, first int) {
 	if !(rate >= 0 && rate < 1) {
-		panic("cpu: a dropout rate outside [0, 1)")
+		panic(errRate)
 	}
 	o, in, draw := l.activation(out, x.Shape), l.activation(x, x.Shape), l.clock(clock).Step
 	size := x.Shape.Image()

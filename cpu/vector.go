@@ -43,7 +43,7 @@ func (l *lane) Axpy(dst backend.Tensor, alpha float32, src backend.Tensor) {
 // Sum sets dst to src[0] + src[1] + ... in this order.
 func (l *lane) Sum(dst backend.Tensor, src []backend.Tensor) {
 	if len(src) == 0 {
-		panic("cpu: a sum of nothing")
+		panic(errSum)
 	}
 	d := l.flat(dst)
 	for i, t := range src {

@@ -1,0 +1,124 @@
+package cpu
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"convae/nn/backend"
+)
+
+func TestAllocOfAbsurdSizes(t *testing.T) {
+	l := open(t, false)
+	for _, n := range []int{-1, math.MinInt, math.MaxInt, math.MaxInt - 3, math.MaxInt / 2} {
+		if b, err := l.Alloc(n); err == nil {
+			t.Errorf("Alloc(%d) gave %d bytes", n, b.Size())
+		} else if !strings.HasPrefix(err.Error(), "cpu: ") {
+			t.Errorf("Alloc(%d): %v, want an error of this package", n, err)
+		}
+	}
+	d, err := Open(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := d.Free()
+	if err != nil || free < 1<<20 {
+		t.Errorf("Free() = %d, %v", free, err)
+	}
+	if _, err := Open(Options{Lanes: -1}); err == nil {
+		t.Error("-1 lanes were accepted")
+	}
+}
+
+func TestAllocIsZeroedAndExact(t *testing.T) {
+	l := open(t, false)
+	for _, n := range []int{0, 1, 3, 4, 5, 255, 4096, 100001} {
+		b, err := l.Alloc(n)
+		if err != nil || b.Size() != n {
+			t.Fatalf("Alloc(%d): %v, %v", n, b, err)
+		}
+		v := make([]byte, n)
+		x := backend.Tensor{Shape: backend.Vec(n), Kind: backend.Byte, Buffer: b}
+		if err := l.DownloadBytes(v, x); err != nil || !slices.Equal(v, make([]byte, n)) {
+			t.Errorf("%d bytes are not zeroed: %v", n, err)
+		}
+		l.Free(b)
+	}
+}
+
+func TestMistakesPanic(t *testing.T) {
+	l, other := open(t, false), open(t, false)
+	shape := backend.Shape{N: 1, H: 4, W: 4, C: 2}
+	x := tensor(t, l, backend.Activation, shape, 1)
+	with := func(f func(*backend.Tensor)) backend.Tensor { y := x; f(&y); return y }
+	freed := tensor(t, l, backend.Activation, shape, 1)
+	l.Free(freed.Buffer)
+	conv := newConvCase(t, l, backend.ConvSpec{X: shape, Filters: 3, KernelH: 3, KernelW: 3, Pool: 2}, 1)
+	place := backend.Tensor{Shape: backend.Vec(1), Kind: backend.Index, Buffer: x.Buffer}
+	l.UploadIndex(place, []int32{5})
+	clock := tensor(t, l, backend.ClockKind, backend.Vec(1), 0)
+	for name, c := range map[string]struct {
+		want string
+		call func()
+	}{
+		"another device": {errBuffer, func() { other.Zero(x) }},
+		"no buffer":      {errBuffer, func() { l.Activate(backend.ReLU, x, backend.Tensor{Shape: shape}) }},
+		"freed":          {errBuffer, func() { l.Zero(freed) }},
+		"workspace":      {errBuffer, func() { other.SetWorkspace(x.Buffer) }},
+		"free":           {errBuffer, func() { other.Free(x.Buffer) }},
+		"kind":           {errKind, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Kind = backend.Param })) }},
+		"axpy":           {errKind, func() { l.Axpy(x, 1, x) }},
+		"shape":          {errShape, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Shape.C = 1 })) }},
+		"beyond":         {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},
+		"before":         {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = -backend.Align })) }},
+		"offset":         {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 4 })) }},
+		"flat offset":    {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Kind = backend.Flat })) }},
+		"upload":         {errLength, func() { l.Upload(x, make([]float32, 3)) }},
+		"download":       {errLength, func() { _ = l.Download(make([]float32, 3), x) }},
+		"geometry":       {errGeometry, func() { s := conv.s; s.Stride = 0; l.Conv(s, conv.out, conv.argmax, conv.x, conv.p) }},
+		"weights":        {errShape, func() { p := conv.p; p.W = p.Bias; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
+		"packed":         {errKind, func() { p := conv.p; p.Packed = p.W; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
+		"argmax":         {errKind, func() { l.ConvBackInput(conv.s, conv.gradX, conv.gradOut, backend.Tensor{}, conv.p, conv.x) }},
+		"no workspace":   {errWorkspace, func() { l.SetWorkspace(nil); conv.forward() }},
+		"activation":     {errAct, func() { l.Activate(9, x, x) }},
+		"sum":            {errSum, func() { l.Sum(x, nil) }},
+		"rate":           {errRate, func() { l.Dropout(1, src, x, x, clock, 0) }},
+		"index": {errIndex, func() {
+			p := tensor(t, l, backend.Byte, shape, 0)
+			l.Gather(0, src, x, backend.Tensor{}, p, place, clock, 0)
+		}},
+		"order": {errIndex, func() {
+			p := tensor(t, l, backend.Byte, shape, 0)
+			l.Gather(0, src, x, backend.Tensor{}, p, place, clock, 1)
+		}},
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != c.want {
+					t.Errorf("%s: panic %v, want %q", name, got, c.want)
+				}
+			}()
+			c.call()
+		}()
+	}
+}
+
+// An op must work on any aligned part of a buffer, and a Flat one on any range.
+func TestOffsets(t *testing.T) {
+	l := open(t, false)
+	all := tensor(t, l, backend.Flat, backend.Vec(1000), 1)
+	want := values(t, l, all)
+	l.Zero(all.Range(3, 8))
+	clear(want[3:8])
+	a := backend.Tensor{Shape: backend.Shape{N: 1, H: 2, W: 3, C: 5}, Kind: backend.Activation, Buffer: all.Buffer, Offset: 2 * backend.Align}
+	l.Activate(backend.ReLU, a, a)
+	for i := 128; i < 158; i++ {
+		want[i] = max(want[i], 0)
+	}
+	l.Sum(all.Range(1, 3), []backend.Tensor{all.Range(10, 12), all.Range(21, 23)})
+	want[1], want[2] = want[10]+want[21], want[11]+want[22]
+	if !slices.Equal(values(t, l, all), want) {
+		t.Error("an op on a part of a buffer did something else")
+	}
+}
