@@ -51,8 +51,8 @@ func (d *Device) Policy() backend.Policy {
 	return backend.Policy{CacheBytes: 1 << 20, Slots: 16, SlotBytes: 64 << 20}
 }
 
-// Free returns the bytes that can still be allocated: on Linux the MemAvailable of /proc/meminfo, elsewhere
-// 16 GiB (2 GiB on a 32-bit machine) less the size of the Go heap.
+// Free returns the bytes that can still be allocated: on Linux the MemAvailable of /proc/meminfo, or what the
+// container may still take if that is less; elsewhere 16 GiB (2 GiB on a 32-bit machine) less the size of the Go heap.
 func (d *Device) Free() (int, error) {
 	debug.FreeOSMemory() // or what this process has dropped would count as taken
 	return available()
