@@ -128,6 +128,14 @@ func (r *reporter) Note(text string) {
 	}
 }
 
+// say reports something of interest.
+func (r *reporter) say(text string) {
+	r.log.Info().Msg(text)
+	if r.useBar {
+		fmt.Fprintln(r.barOut, text)
+	}
+}
+
 // result says where the run is and what came of it.
 func (r *reporter) result(dir string, cfg trainer.Config, res trainer.Result, took time.Duration) {
 	r.stop()

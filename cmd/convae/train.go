@@ -88,7 +88,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	}
 	if quick {
 		test = test.Slice(0, quickTest)
-		ui.Note(fmt.Sprintf("a first look: %d of the built-in digits, %d epochs; `convae train denoiser` takes all of them, %d epochs", train.Len(), cfg.Training.Epochs, 10))
+		ui.say(fmt.Sprintf("a first look: %d of the built-in digits, %d epochs; `convae train denoiser` takes all of them, %d epochs", train.Len(), cfg.Training.Epochs, 10))
 	}
 	dir := f.resume
 	if dir == "" {

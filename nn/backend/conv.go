@@ -52,13 +52,7 @@ type ConvShape struct {
 func NewConv(c ConvSpec) (ConvShape, error) {
 	c.Stride, c.Up, c.Pool = max(c.Stride, 1), max(c.Up, 1), max(c.Pool, 1)
 	s := ConvShape{ConvSpec: c}
-	if err := checkImages(c.X); err != nil {
-		return s, err
-	}
-	if c.Filters < 1 {
-		return s, fmt.Errorf("filters is %d, want at least 1", c.Filters)
-	}
-	if err := checkKernel(c.KernelH, c.KernelW, c.Stride); err != nil {
+	if err := checkKernel(c.X, c.Filters, c.KernelH, c.KernelW, c.Stride); err != nil {
 		return s, err
 	}
 	if c.Pool > MaxPool {
@@ -119,13 +113,7 @@ type ConvTransposeShape struct {
 func NewConvTranspose(c ConvTransposeSpec) (ConvTransposeShape, error) {
 	c.Stride = max(c.Stride, 1)
 	s := ConvTransposeShape{ConvTransposeSpec: c}
-	if err := checkImages(c.X); err != nil {
-		return s, err
-	}
-	if c.Filters < 1 {
-		return s, fmt.Errorf("filters is %d, want at least 1", c.Filters)
-	}
-	if err := checkKernel(c.KernelH, c.KernelW, c.Stride); err != nil {
+	if err := checkKernel(c.X, c.Filters, c.KernelH, c.KernelW, c.Stride); err != nil {
 		return s, err
 	}
 	s.Out = Shape{c.X.N, transposeExtent(c.X.H, c.KernelH, c.Stride, c.Padding),
@@ -176,7 +164,13 @@ func checkImages(x Shape) error {
 	return nil
 }
 
-func checkKernel(kh, kw, stride int) error {
+func checkKernel(x Shape, filters, kh, kw, stride int) error {
+	if err := checkImages(x); err != nil {
+		return err
+	}
+	if filters < 1 {
+		return fmt.Errorf("filters is %d, want at least 1", filters)
+	}
 	if kh < 1 || kh > MaxKernel || kw < 1 || kw > MaxKernel {
 		return fmt.Errorf("the kernel is %dx%d, want sides from 1 to %d", kh, kw, MaxKernel)
 	}
