@@ -79,7 +79,7 @@ func evalCommand() *cobra.Command {
 	fs.StringVar(&dataDir, "data-dir", "", "folder with the data set's files")
 	fs.Float64Var(&noise, "noise", 0, "standard deviation of the noise on the inputs (default: the run's)")
 	fs.Uint64Var(&seed, "seed", 0, "seed of the noise (default: the run's)")
-	fs.StringVar(&device, "device", "auto", "device: auto, cpu")
+	fs.StringVar(&device, "device", "auto", deviceHelp)
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

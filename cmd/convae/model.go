@@ -16,14 +16,17 @@ import (
 	"convae/trainer"
 )
 
-const runsDir = "runs" // where train makes the folders of new runs
+const (
+	runsDir    = "runs" // where train makes the folders of new runs
+	deviceHelp = "device: auto, cpu"
+)
 
 // modelFlags are the flags of the commands that run a trained model.
 type modelFlags struct{ model, device string }
 
 func (f *modelFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.model, "model", "", "run folder, or its model.safetensors (default: the newest in "+runsDir+"/)")
-	c.Flags().StringVar(&f.device, "device", "auto", "device: auto, cpu")
+	c.Flags().StringVar(&f.device, "device", "auto", deviceHelp)
 }
 
 // load reads the model and returns where it is.

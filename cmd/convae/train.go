@@ -60,7 +60,7 @@ override the configuration. Ctrl-C ends after the step at hand and saves; --resu
 	fs.IntVar(&f.patience, "patience", 0, "stop when the validation loss has not fallen for so many epochs (0: never)")
 	fs.BoolVar(&f.keepBest, "keep-best", false, "keep the weights of the epoch with the lowest validation loss")
 	fs.IntVar(&f.steps, "checkpoint-steps", 0, "steps between checkpoints (0: one an epoch)")
-	fs.StringVar(&f.device, "device", "auto", "device to train on: auto, cpu")
+	fs.StringVar(&f.device, "device", "auto", deviceHelp)
 	fs.StringVar(&f.out, "out", "", "folder of the run (default runs/MODEL-DATE-TIME)")
 	fs.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
 	logFlag(c, &f.log)
@@ -177,7 +177,7 @@ func override[T any](set bool, dst *T, v T) {
 
 // newRunDir names a folder that does not exist yet.
 func newRunDir(model string, now time.Time) string {
-	base := filepath.Join("runs", strings.Map(safeRune, model)+now.Format("-20060102-150405"))
+	base := filepath.Join(runsDir, strings.Map(safeRune, model)+now.Format("-20060102-150405"))
 	dir := base
 	for i := 2; ; i++ {
 		if _, err := os.Lstat(dir); os.IsNotExist(err) {
