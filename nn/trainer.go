@@ -356,10 +356,14 @@ func (t *Trainer) SetOrder(order []int32) {
 // Step trains on the samples offset to offset+n of the order; n is at most the batch. draw chooses the noise: 0 for
 // noise that is drawn once, the epoch for noise drawn afresh. It returns before the device has finished.
 func (t *Trainer) Step(offset, n int, draw uint32) {
-	if n < 1 || n > t.o.Batch || offset < 0 || offset+n > t.order.Shape.C {
-		panic("nn: Step: samples outside the batch or the data set")
-	}
+	t.checkSamples(offset, n)
 	t.run(offset, n, draw, false)
+}
+
+func (t *Trainer) checkSamples(offset, n int) {
+	if n < 1 || n > t.o.Batch || offset < 0 || offset+n > t.order.Shape.C {
+		panic("nn: samples outside the batch or the data set")
+	}
 }
 
 // StepOn trains on n samples given as float32 values, inputs x and targets y in NHWC order, without noise.
@@ -374,6 +378,15 @@ func (t *Trainer) StepOn(x, y []float32, n int) error {
 }
 
 func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
+	t.begin(offset, n, draw, feed)
+	t.w.run(t.used(), t.gradTasks)
+	t.w.run(len(t.ranges), t.updateTasks)
+	t.w.run(len(t.packs.tasks), t.packTasks)
+	t.end()
+}
+
+// begin prepares a step.
+func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 	for first := 0; first < n; first += t.plan.chunk {
 		c := min(t.plan.chunk, n-first)
 		t.prepare(min(t.plan.micro, c), feed)
@@ -384,10 +397,11 @@ func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 	clock.Offset, clock.Draw = uint32(offset), draw
 	t.mem.b.SetClock(t.clock, clock)
 	t.count, t.feed = n, feed
-	t.w.run(t.used(), t.gradTasks)
-	t.w.run(len(t.ranges), t.updateTasks)
-	t.w.run(len(t.packs.tasks), t.packTasks)
-	t.seen += n
+}
+
+// end books a step.
+func (t *Trainer) end() {
+	t.seen += t.count
 	t.version++
 }
 
@@ -406,10 +420,19 @@ func (t *Trainer) prepare(n int, feed bool) {
 func (t *Trainer) used() int { return (t.count + t.plan.chunk - 1) / t.plan.chunk }
 
 // gradTask computes the gradient of a chunk in its slot.
-func (t *Trainer) gradTask(lane, chunk int) {
+func (t *Trainer) gradTask(lane, chunk int) { t.chunk(lane, chunk, nil) }
+
+var zeroStep = step{op: "Zero", layer: "gradients"}
+
+// chunk runs the steps of a chunk; profile, if there is one, runs each of them.
+func (t *Trainer) chunk(lane, chunk int, profile func(s *step, run func())) {
 	b, s := t.w.lanes[lane], &t.slots[chunk]
 	b.SetWorkspace(t.lanes[lane].workspace)
-	b.Zero(s.flat)
+	if profile == nil {
+		b.Zero(s.flat)
+	} else {
+		profile(&zeroStep, func() { b.Zero(s.flat) })
+	}
 	end := min((chunk+1)*t.plan.chunk, t.count)
 	for first := chunk * t.plan.chunk; first < end; first += t.plan.micro {
 		n := min(t.plan.micro, end-first)
@@ -421,7 +444,13 @@ func (t *Trainer) gradTask(lane, chunk int) {
 			b.Upload(c.t[p.x], t.x[first*p.image:(first+n)*p.image])
 			b.Upload(c.t[p.target], t.y[first*p.image:(first+n)*p.image])
 		}
-		c.runSteps(p.program)
+		if profile == nil {
+			c.runSteps(p.program)
+			continue
+		}
+		for i := range p.steps {
+			profile(&p.steps[i], func() { p.steps[i].run(c) })
+		}
 	}
 }
 

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"convae/nn"
+	"convae/trainer/dataset"
+)
+
+func profileCommand() *cobra.Command {
+	var device string
+	var batch, steps int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "profile [RUN | PRESET | CONFIG.yaml]",
+		Short: "Show what each op of a training step takes",
+		Long: `Train for a few steps on one lane of the device, wait for each op, and show its time, its share of the step and its speed.
+The samples are drawn digits, or noise for a model of other images. A step of training is faster than the sum: it uses all lanes.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := anyConfig(firstArg(args))
+			if err != nil {
+				return err
+			}
+			if steps < 1 {
+				return fmt.Errorf("--steps is %d, want at least 1", steps)
+			}
+			override(c.Flags().Changed("batch"), &cfg.Training.Batch, batch)
+			if err := cfg.Check(); err != nil {
+				return err
+			}
+			m, err := nn.New(cfg.Model, cfg.Training.Seed)
+			if err != nil {
+				return err
+			}
+			dev, _, err := openDevice(device)
+			if err != nil {
+				return err
+			}
+			defer dev.Close()
+			loss, err := nn.ParseLoss(cfg.Training.Loss)
+			if err != nil {
+				return err
+			}
+			t, err := nn.NewTrainer(m, dev, nn.TrainerOptions{Batch: cfg.Training.Batch, Loss: loss, Optimizer: cfg.Training.Optimizer, Noise: float32(cfg.Training.Noise.Std), Seed: cfg.Training.Seed})
+			if err != nil {
+				return err
+			}
+			defer t.Close()
+			n := cfg.Training.Batch
+			if err := t.SetData(profilePixels(m.Input.Len(), n), n); err != nil {
+				return err
+			}
+			if _, err := t.Profile(0, n, 0, nil); err != nil { // warms up
+				return err
+			}
+			var total []nn.OpProfile
+			for range steps {
+				if c.Context().Err() != nil {
+					return errInterrupted
+				}
+				rows, err := t.Profile(0, n, 0, nil)
+				if err != nil {
+					return err
+				}
+				total = addProfiles(total, rows)
+			}
+			return writeProfile(c.OutOrStdout(), dev.Name(), m.Config.Name, n, steps, total, asJSON)
+		},
+	}
+	fs := c.Flags()
+	fs.StringVar(&device, "device", "auto", deviceHelp)
+	fs.IntVar(&batch, "batch", 0, "samples of a step (default: the configuration's)")
+	fs.IntVar(&steps, "steps", 3, "steps to average over")
+	fs.BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// profilePixels are n samples of the given size: digits if they fit.
+func profilePixels(size, n int) []byte {
+	digits := dataset.Digits(n, 1)
+	if size == len(digits.Pixels)/n {
+		return digits.Pixels
+	}
+	p := make([]byte, n*size)
+	for i := range p {
+		p[i] = byte(uint32(i) * 2654435761 >> 24) // Knuth's multiplicative hash
+	}
+	return p
+}
+
+// addProfiles adds the times of a step to those of others of the same model.
+func addProfiles(total, rows []nn.OpProfile) []nn.OpProfile {
+	if total == nil {
+		return rows
+	}
+	for i := range rows {
+		total[i].Time += rows[i].Time
+	}
+	return total
+}
+
+// profileRow is a row of the table, of one step on average.
+type profileRow struct {
+	Op      string  `json:"op"`
+	Layer   string  `json:"layer"`
+	Calls   int     `json:"calls"`
+	Seconds float64 `json:"seconds"`
+	Share   float64 `json:"share"`
+	GFLOPS  float64 `json:"gflops,omitempty"`
+}
+
+func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.OpProfile, asJSON bool) error {
+	var sum time.Duration
+	for _, o := range ops {
+		sum += o.Time
+	}
+	rows := make([]profileRow, len(ops))
+	for i, o := range ops {
+		s := o.Time.Seconds() / float64(steps)
+		rows[i] = profileRow{Op: o.Op, Layer: o.Layer, Calls: o.Calls, Seconds: s, Share: o.Time.Seconds() / sum.Seconds()}
+		if o.MACs > 0 {
+			rows[i].GFLOPS = 2 * float64(o.MACs) / s / 1e9
+		}
+	}
+	step := sum.Seconds() / float64(steps)
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(map[string]any{"device": device, "model": model, "batch": batch, "seconds": step, "ops": rows})
+	}
+	fmt.Fprintf(w, "%s on one lane of %s, batch %d\n\n%-26s %-20s %6s %10s %7s %9s\n", model, device, batch, "op", "layer", "calls", "ms", "share", "GFLOP/s")
+	for _, r := range rows {
+		speed := ""
+		if r.GFLOPS > 0 {
+			speed = fmt.Sprintf("%.2f", r.GFLOPS)
+		}
+		fmt.Fprintf(w, "%-26s %-20s %6d %10.3f %6.1f%% %9s\n", r.Op, r.Layer, r.Calls, r.Seconds*1e3, r.Share*100, speed)
+	}
+	_, err := fmt.Fprintf(w, "%-26s %-20s %6s %10.3f\n", "step", "", "", step*1e3)
+	return err
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestProfile(t *testing.T) {
+	out, _, err := run(t, "profile", "denoiser", "--batch", "8", "--steps", "1", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p struct {
+		Seconds float64
+		Ops     []profileRow
+	}
+	if err := json.Unmarshal([]byte(out), &p); err != nil {
+		t.Fatal(err)
+	}
+	seconds, share, seen := 0.0, 0.0, map[string]int{}
+	for _, o := range p.Ops {
+		seconds += o.Seconds
+		share += o.Share
+		seen[o.Op]++
+	}
+	if math.Abs(seconds-p.Seconds) > 1e-9 || math.Abs(share-1) > 1e-9 {
+		t.Errorf("the rows add up to %v s of %v and %v of the step", seconds, p.Seconds, share)
+	}
+	// Five convolutions, four of which pass a gradient on.
+	if seen["Conv"] != 5 || seen["ConvBackWeights"] != 5 || seen["ConvBackInput"] != 4 || seen["Gather"] != 1 || seen["adam"] != 1 || seen["SigmoidBCE"] != 1 {
+		t.Errorf("ops %v", seen)
+	}
+	if out, _, err = run(t, "profile", "--batch", "3", "--steps", "2"); err != nil || !strings.Contains(out, "ConvBackInput") || !strings.Contains(out, "GFLOP/s") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, _, err = run(t, "profile", "--steps", "0"); err == nil || !strings.Contains(err.Error(), "--steps is 0") {
+		t.Errorf("error %v", err)
+	}
+}

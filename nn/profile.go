@@ -1,0 +1,74 @@
+package nn
+
+import (
+	"fmt"
+	"time"
+)
+
+// OpProfile is what one op of a training step took.
+type OpProfile struct {
+	Op, Layer string
+	Calls     int // in the step
+	Time      time.Duration
+	MACs      int // multiply-adds, 0 where they do not say much
+}
+
+// Observe is called before and after each op of a profiled step, with its index in Profile's result.
+type Observe func(index int, before bool)
+
+// Profile trains on the samples offset to offset+n of the order, as Step does, but on one lane, and waits for each op.
+// It returns a row for each op of a micro-batch, the clearing of gradients, the update and the packing of weights, in
+// order. observe may be nil.
+func (t *Trainer) Profile(offset, n int, draw uint32, observe Observe) ([]OpProfile, error) {
+	if observe == nil {
+		observe = func(int, bool) {}
+	}
+	t.checkSamples(offset, n)
+	p := &profiler{t: t, observe: observe, index: map[[2]string]int{}}
+	t.begin(offset, n, draw, false)
+	for chunk := range t.used() {
+		t.chunk(0, chunk, p.step)
+	}
+	for i := range t.ranges {
+		p.step(&step{op: t.o.Optimizer.Name, layer: "update"}, func() { t.updateTask(0, i) })
+	}
+	for i, task := range t.packs.tasks {
+		p.step(&step{op: "Pack", layer: t.m.Layers[t.nodes[task.at].layer].Name}, func() { t.packTask(0, i) })
+	}
+	t.end()
+	if p.err != nil {
+		return nil, fmt.Errorf("nn: %w", p.err)
+	}
+	return p.rows, nil
+}
+
+// profiler adds up steps by op and layer.
+type profiler struct {
+	t       *Trainer
+	observe Observe
+	rows    []OpProfile
+	index   map[[2]string]int
+	err     error
+}
+
+func (p *profiler) step(s *step, run func()) {
+	key := [2]string{s.op, s.layer}
+	i, ok := p.index[key]
+	if !ok {
+		i = len(p.rows)
+		p.index[key] = i
+		p.rows = append(p.rows, OpProfile{Op: s.op, Layer: s.layer})
+	}
+	p.observe(i, true)
+	start := time.Now()
+	run()
+	err := p.t.mem.b.Sync()
+	r := &p.rows[i]
+	r.Time += time.Since(start)
+	r.Calls++
+	r.MACs += s.macs
+	p.observe(i, false)
+	if p.err == nil {
+		p.err = err
+	}
+}
