@@ -47,10 +47,11 @@ type Trainer struct {
 	step    uint32
 
 	// Of the step at hand.
-	programs map[programKey]*boundProgram
-	count    int
-	feed     bool
-	x, y     []float32
+	programs   map[programKey]*boundProgram
+	recordings map[int]backend.Recording // of a whole step, by batch size, if the device records
+	count      int
+	feed       bool
+	x, y       []float32
 
 	gradTasks, updateTasks, packTasks func(lane, task int)
 }
@@ -148,7 +149,7 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 		return nil, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", shapeText(m.Output), shapeText(m.Input))
 	}
 	b := dev.Lanes()[0]
-	t := &Trainer{m: m, dev: dev, o: o, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}}
+	t := &Trainer{m: m, dev: dev, o: o, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, recordings: map[int]backend.Recording{}}
 	if t.nodes, err = trainingNodes(m, o); err != nil {
 		return nil, err
 	}
@@ -307,6 +308,7 @@ func (t *Trainer) alloc() error {
 // Close gives the trainer's memory back.
 func (t *Trainer) Close() {
 	t.w.close()
+	t.forget()
 	t.data.free()
 	t.mem.free()
 }
@@ -325,6 +327,7 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 		return fmt.Errorf("nn: the data set has %d bytes for %d samples, want %d a sample, the model's input %s", len(pixels), count, t.m.Input.Len(), shapeText(t.m.Input))
 	}
 	b := t.mem.b
+	t.forget()
 	t.data.free()
 	t.pixels = backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
 	t.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
@@ -341,7 +344,6 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 		order[i] = int32(i)
 	}
 	b.UploadIndex(t.order, order)
-	clear(t.programs) // they hold the old tensors
 	return nil
 }
 
@@ -379,10 +381,31 @@ func (t *Trainer) StepOn(x, y []float32, n int) error {
 
 func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 	t.begin(offset, n, draw, feed)
+	if r, ok := t.mem.b.(backend.Recorder); ok && !feed && len(t.w.lanes) == 1 {
+		if t.recordings[n] == nil {
+			t.recordings[n] = r.Record(t.work)
+		}
+		r.Replay(t.recordings[n])
+	} else {
+		t.work()
+	}
+	t.end()
+}
+
+// work does all of a step that the device does: what changes from step to step is in the clock.
+func (t *Trainer) work() {
 	t.w.run(t.used(), t.gradTasks)
 	t.w.run(len(t.ranges), t.updateTasks)
 	t.w.run(len(t.packs.tasks), t.packTasks)
-	t.end()
+}
+
+// forget drops what was compiled and recorded with tensors that are about to go.
+func (t *Trainer) forget() {
+	clear(t.programs)
+	for n, r := range t.recordings {
+		r.Close()
+		delete(t.recordings, n)
+	}
 }
 
 // begin prepares a step.

@@ -445,3 +445,51 @@ func TestPlanKeepsLiveTensorsApart(t *testing.T) {
 		}
 	}
 }
+
+// recorder is a device of one lane that records.
+type recorder struct {
+	backend.Device
+	lane *recorderLane
+}
+
+func (d recorder) Lanes() []backend.Backend { return []backend.Backend{d.lane} }
+
+type recorderLane struct {
+	backend.Backend
+	records, replays, closed int
+}
+
+type recording struct {
+	lane *recorderLane
+	f    func()
+}
+
+func (l *recorderLane) Record(f func()) backend.Recording {
+	l.records++
+	return &recording{l, f}
+}
+
+func (l *recorderLane) Replay(r backend.Recording) {
+	l.replays++
+	r.(*recording).f()
+}
+
+func (r *recording) Close() error { r.lane.closed++; return nil }
+
+// A device that records is given each batch size once, and replays it from then on with the same result.
+func TestRecordedSteps(t *testing.T) {
+	c, o := zoo()[0], TrainerOptions{Batch: 4, Noise: 0.1, Seed: 3}
+	dev := openLanes(t, 1)
+	want := train(t, mustModel(t, c), dev, o, 10, 3)
+	rec := recorder{dev, &recorderLane{Backend: dev.Lanes()[0]}}
+	got := train(t, mustModel(t, c), rec, o, 10, 3)
+	for i := range got {
+		if !slices.Equal(got[i], want[i]) {
+			t.Errorf("parameter %d differs from a run without recording", i)
+		}
+	}
+	// Batches of 4, 4 and 2 samples, three epochs.
+	if l := rec.lane; l.records != 2 || l.replays != 9 || l.closed != 2 {
+		t.Errorf("%d recordings, %d replays, %d closed; want 2, 9 and 2", l.records, l.replays, l.closed)
+	}
+}

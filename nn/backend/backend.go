@@ -81,6 +81,20 @@ type Memory interface {
 	Sync() error
 }
 
+// Recorder is implemented by backends that can record calls and do them again at once, as a CUDA graph does. A failure
+// is kept, as that of an op.
+type Recorder interface {
+	// Record returns the ops that f calls, which are not done. f must not wait, allocate or copy from or to the host.
+	Record(f func()) Recording
+	// Replay does what was recorded.
+	Replay(r Recording)
+}
+
+// Recording is what a Recorder has recorded.
+type Recording interface {
+	Close() error
+}
+
 // Clock holds what changes from step to step. It lives in device memory, so that a recorded step can be replayed
 // without new arguments.
 type Clock struct {
