@@ -92,7 +92,7 @@ type Recorder interface {
 
 // Recording is what a Recorder has recorded.
 type Recording interface {
-	Close() error
+	Close() // frees it
 }
 
 // Clock holds what changes from step to step. It lives in device memory, so that a recorded step can be replayed
