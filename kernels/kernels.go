@@ -1,0 +1,213 @@
+// Package kernels holds the GPU code: CUDA C++ sources, one for each family of ops, and the PTX that
+// scripts/build_kernels.sh makes of them. Kernels compute; grids and blocks are the business of package cuda.
+//
+// A PTX file is named after its source and the least architecture that runs it: pool.sm_75.ptx comes from pool.cu. A
+// source for newer devices, such as conv.sm_80.cu, may hold better forms of some entries; Select takes, entry by entry,
+// the best that a device runs.
+package kernels
+
+import (
+	"cmp"
+	"embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+//go:embed *.ptx
+var files embed.FS
+
+// Entry is a kernel.
+type Entry int
+
+// The kernels, by the family whose file they are in. What each computes stands above it in its source.
+const (
+	VectorAxpy Entry = iota
+	VectorSum
+	VectorClock
+
+	ConvForward
+	ConvForward4
+	ConvForwardWide4
+	ConvForwardSmall4
+	ConvForwardEach
+	ConvForwardEach4
+	ConvBackInput
+	ConvBackInput4
+	ConvBackInputWide4
+	ConvBackInputSmall4
+	ConvBackInputEach
+	ConvBackInputEach4
+	ConvBackWeights
+	ConvBackWeights4
+	ConvBackWeightsFew4
+	ConvBackBias
+	ConvReduce
+	ConvSpread
+	ConvSpread4
+
+	PoolForward
+	PoolForward4
+	PoolBack
+	PoolBack4
+
+	UpsampleForward
+	UpsampleForward4
+	UpsampleBack
+	UpsampleBack4
+
+	ActForward
+	ActBack
+
+	LossBCE
+	LossMSE
+	LossTotal
+
+	OptimSGD
+	OptimAdam
+	OptimAdadelta
+
+	RandomNormal
+	RandomDropout
+	RandomGather
+
+	Count int = iota // number of entries
+)
+
+// entries gives every Entry its name in the PTX and its number of parameters. The name starts with its family's.
+var entries = [Count]struct {
+	name   string
+	params int
+}{
+	VectorAxpy:  {"vector_axpy", 4},
+	VectorSum:   {"vector_sum", 11},
+	VectorClock: {"vector_clock", 7},
+
+	ConvForward:         {"conv_forward", 28},
+	ConvForward4:        {"conv_forward4", 28},
+	ConvForwardWide4:    {"conv_forward_wide4", 28},
+	ConvForwardSmall4:   {"conv_forward_small4", 28},
+	ConvForwardEach:     {"conv_forward_each", 28},
+	ConvForwardEach4:    {"conv_forward_each4", 28},
+	ConvBackInput:       {"conv_back_input", 28},
+	ConvBackInput4:      {"conv_back_input4", 28},
+	ConvBackInputWide4:  {"conv_back_input_wide4", 28},
+	ConvBackInputSmall4: {"conv_back_input_small4", 28},
+	ConvBackInputEach:   {"conv_back_input_each", 28},
+	ConvBackInputEach4:  {"conv_back_input_each4", 28},
+	ConvBackWeights:     {"conv_back_weights", 34},
+	ConvBackWeights4:    {"conv_back_weights4", 34},
+	ConvBackWeightsFew4: {"conv_back_weights_few4", 34},
+	ConvBackBias:        {"conv_back_bias", 7},
+	ConvReduce:          {"conv_reduce", 7},
+	ConvSpread:          {"conv_spread", 18},
+	ConvSpread4:         {"conv_spread4", 18},
+
+	PoolForward:  {"pool_forward", 13},
+	PoolForward4: {"pool_forward4", 13},
+	PoolBack:     {"pool_back", 13},
+	PoolBack4:    {"pool_back4", 13},
+
+	UpsampleForward:  {"upsample_forward", 6},
+	UpsampleForward4: {"upsample_forward4", 6},
+	UpsampleBack:     {"upsample_back", 6},
+	UpsampleBack4:    {"upsample_back4", 6},
+
+	ActForward: {"act_forward", 4},
+	ActBack:    {"act_back", 5},
+
+	LossBCE:   {"loss_bce", 6},
+	LossMSE:   {"loss_mse", 6},
+	LossTotal: {"loss_total", 4},
+
+	OptimSGD:      {"optim_sgd", 7},
+	OptimAdam:     {"optim_adam", 10},
+	OptimAdadelta: {"optim_adadelta", 8},
+
+	RandomNormal:  {"random_normal", 8},
+	RandomDropout: {"random_dropout", 11},
+	RandomGather:  {"random_gather", 15},
+}
+
+// MaxParams is the largest number of parameters of a kernel.
+const MaxParams = 40
+
+// Name returns the kernel's name in the PTX.
+func (e Entry) Name() string { return entries[e].name }
+
+// Params returns the kernel's number of parameters.
+func (e Entry) Params() int { return entries[e].params }
+
+// Module is a PTX file with the entries to take from it.
+type Module struct {
+	File    string
+	PTX     string
+	Entries []Entry
+}
+
+// Select returns the modules that give a device of compute capability major.minor its best form of every entry. It is
+// an error when the device is too old for one.
+func Select(major, minor int) ([]Module, error) { return choose(all(), major, minor) }
+
+// file is a PTX file with the least architecture that it runs on.
+type file struct {
+	name string
+	ptx  string
+	target
+}
+
+// target is an architecture such as sm_75. An exact one (sm_90a) runs on nothing newer.
+type target struct {
+	arch  int
+	exact bool
+}
+
+func (t target) runsOn(arch int) bool { return t.arch == arch || t.arch < arch && !t.exact }
+
+// all returns the embedded files.
+func all() []file {
+	names, err := files.ReadDir(".")
+	if err != nil {
+		panic("kernels: reading the embedded files")
+	}
+	var list []file
+	for _, n := range names {
+		ptx, err := files.ReadFile(n.Name())
+		if err != nil {
+			panic("kernels: reading the embedded files")
+		}
+		list = append(list, file{n.Name(), string(ptx), parseTarget(n.Name())})
+	}
+	return list
+}
+
+// parseTarget returns the target in a file's name.
+func parseTarget(name string) target {
+	_, s, _ := strings.Cut(strings.TrimSuffix(name, ".ptx"), ".sm_")
+	digits := strings.TrimSuffix(s, "a")
+	arch, err := strconv.Atoi(digits)
+	if err != nil {
+		panic("kernels: a PTX file whose name has no target")
+	}
+	return target{arch, digits != s}
+}
+
+// choose takes every entry from the best file that has it.
+func choose(list []file, major, minor int) ([]Module, error) {
+	arch := 10*major + minor
+	list = slices.DeleteFunc(list, func(f file) bool { return !f.runsOn(arch) })
+	slices.SortStableFunc(list, func(a, b file) int { return cmp.Compare(b.arch, a.arch) })
+	modules := make([]Module, len(list))
+	for i, f := range list {
+		modules[i] = Module{File: f.name, PTX: f.ptx}
+	}
+	for e := range Entry(Count) {
+		i := slices.IndexFunc(list, func(f file) bool { return strings.Contains(f.ptx, ".entry "+e.Name()+"(") })
+		if i < 0 {
+			return nil, fmt.Errorf("kernels: compute capability %d.%d is too old for %s", major, minor, e.Name())
+		}
+		modules[i].Entries = append(modules[i].Entries, e)
+	}
+	return slices.DeleteFunc(modules, func(m Module) bool { return m.Entries == nil }), nil
+}

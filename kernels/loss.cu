@@ -1,0 +1,57 @@
+#include "common.cuh"
+
+// A loss is summed in two stages. Blocks of 256 threads take the elements in turns, four a thread, and each leaves the
+// sum of its own in partials; one more block adds those up. The order of summation depends on the number of elements and
+// of blocks only.
+
+// Loss is the value and the gradient of one element.
+struct Loss {
+  float value, grad;
+};
+
+template <typename F>
+__device__ __forceinline__ void reduce(float *partials, float *grad, const float *pred, const float *target, unsigned n,
+                                       float scale, F loss) {
+  float sum = 0.f;
+  for (unsigned q = thread_index(); q < (n + 3) / 4; q += gridDim.x * blockDim.x) {
+    unsigned i = 4 * q;
+    Four p = load4(pred, i, n), t = load4(target, i, n);
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      Loss l = loss(p.v[k], t.v[k]);
+      if (k < n - i) sum += l.value;
+      p.v[k] = scale * l.grad;
+    }
+    if (grad) store4(grad, i, n, p);
+  }
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) partials[blockIdx.x] = sum;
+}
+
+// partials = the blocks' sums of max(z,0) - z t + ln(1 + exp(-|z|)); grad (which may be 0) = scale (sigmoid(z) - t).
+extern "C" __global__ void loss_bce(float *__restrict__ partials, float *__restrict__ grad,
+                                    const float *__restrict__ logits, const float *__restrict__ target, unsigned n,
+                                    float scale) {
+  reduce(partials, grad, logits, target, n, scale, [](float z, float t) {
+    float e = expf(-fabsf(z)), p = __fdiv_rn(1.f, 1.f + e); // p = sigmoid(|z|)
+    return Loss{fmaxf(z, 0.f) - z * t + log1pf(e), (z < 0.f ? p * e : p) - t};
+  });
+}
+
+// partials = the blocks' sums of (p - t)²; grad (which may be 0) = 2 scale (p - t).
+extern "C" __global__ void loss_mse(float *__restrict__ partials, float *__restrict__ grad,
+                                    const float *__restrict__ pred, const float *__restrict__ target, unsigned n,
+                                    float scale) {
+  reduce(partials, grad, pred, target, n, scale, [](float p, float t) {
+    float d = p - t;
+    return Loss{d * d, 2.f * d};
+  });
+}
+
+// loss += scale times the sum of n partials. One block of 256 threads; thread i takes every 256th from i on.
+extern "C" __global__ void loss_total(float *__restrict__ loss, const float *__restrict__ partials, unsigned n, float scale) {
+  float sum = 0.f;
+  for (unsigned i = threadIdx.x; i < n; i += 256) sum += partials[i];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *loss += scale * sum;
+}

@@ -1,0 +1,67 @@
+#include "common.cuh"
+
+// Thread i owns elements 4i to 4i+3 of all vectors. The learning rate is the clock's.
+
+// v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is 0 when momentum is.
+extern "C" __global__ void optim_sgd(float *__restrict__ param, float *__restrict__ velocity, const float *__restrict__ grad,
+                                     const Clock *__restrict__ clock, unsigned n, float momentum, int nesterov) {
+  unsigned i = 4 * thread_index();
+  if (i >= n) return;
+  float lr = clock->lr;
+  Four p = load4(param, i, n), g = load4(grad, i, n);
+  if (velocity) {
+    Four v = load4(velocity, i, n);
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      v.v[k] = momentum * v.v[k] + g.v[k];
+      g.v[k] = nesterov ? g.v[k] + momentum * v.v[k] : v.v[k];
+    }
+    store4(velocity, i, n, v);
+  }
+#pragma unroll
+  for (int k = 0; k < 4; k++) p.v[k] -= lr * g.v[k];
+  store4(param, i, n, p);
+}
+
+// m += (1-b1)(g-m); v += (1-b2)(g²-v); p = (1 - lr decay) p - lr/c1 m / (sqrt(v/c2) + eps), where keep1 = 1-b1,
+// keep2 = 1-b2, and c1 and c2 are the clock's bias corrections.
+extern "C" __global__ void optim_adam(float *__restrict__ param, float *__restrict__ m, float *__restrict__ v,
+                                      const float *__restrict__ grad, const Clock *__restrict__ clock, unsigned n, float keep1,
+                                      float keep2, float eps, float decay) {
+  unsigned i = 4 * thread_index();
+  if (i >= n) return;
+  Clock c = *clock;
+  float shrink = 1.f - c.lr * decay, step = __fdiv_rn(c.lr, c.correction1);
+  Four p = load4(param, i, n), a = load4(m, i, n), b = load4(v, i, n), g = load4(grad, i, n);
+#pragma unroll
+  for (int k = 0; k < 4; k++) {
+    a.v[k] += keep1 * (g.v[k] - a.v[k]);
+    b.v[k] += keep2 * (g.v[k] * g.v[k] - b.v[k]);
+    float root = __fsqrt_rn(__fdiv_rn(b.v[k], c.correction2));
+    p.v[k] = p.v[k] * shrink - __fdiv_rn(step * a.v[k], root + eps);
+  }
+  store4(m, i, n, a);
+  store4(v, i, n, b);
+  store4(param, i, n, p);
+}
+
+// a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d, where a is accGrad and u is
+// accDelta.
+extern "C" __global__ void optim_adadelta(float *__restrict__ param, float *__restrict__ accGrad,
+                                          float *__restrict__ accDelta, const float *__restrict__ grad,
+                                          const Clock *__restrict__ clock, unsigned n, float rho, float eps) {
+  unsigned i = 4 * thread_index();
+  if (i >= n) return;
+  float lr = clock->lr, keep = 1.f - rho;
+  Four p = load4(param, i, n), a = load4(accGrad, i, n), u = load4(accDelta, i, n), g = load4(grad, i, n);
+#pragma unroll
+  for (int k = 0; k < 4; k++) {
+    a.v[k] = rho * a.v[k] + keep * (g.v[k] * g.v[k]);
+    float d = __fdiv_rn(__fsqrt_rn(u.v[k] + eps), __fsqrt_rn(a.v[k] + eps)) * g.v[k];
+    u.v[k] = rho * u.v[k] + keep * (d * d);
+    p.v[k] -= lr * d;
+  }
+  store4(accGrad, i, n, a);
+  store4(accDelta, i, n, u);
+  store4(param, i, n, p);
+}

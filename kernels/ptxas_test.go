@@ -1,0 +1,16 @@
+package kernels
+
+import "testing"
+
+func TestRegisters(t *testing.T) {
+	for e := range Entry(Count) {
+		for _, target := range []string{"sm_75", "sm_80", "sm_90"} {
+			if n, ok := Registers(e.Name(), target); !ok || n < 1 || n > 255 {
+				t.Errorf("%s on %s has %d registers (%v)", e.Name(), target, n, ok)
+			}
+		}
+	}
+	if _, ok := Registers("no_kernel", "sm_75"); ok {
+		t.Error("a kernel that does not exist has registers")
+	}
+}
