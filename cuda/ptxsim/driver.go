@@ -1,0 +1,377 @@
+package ptxsim
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"convae/cuda/driver"
+)
+
+func (s *sim) Devices() ([]driver.Info, error) { return []driver.Info{s.opt.info()}, nil }
+
+func (s *sim) Open(i int) (driver.Device, error) {
+	if i != 0 {
+		return nil, fmt.Errorf("ptxsim: there is no device %d", i)
+	}
+	off := s.opt.Skip
+	d := &Device{opt: s.opt, epoch: 2, checks: Checks{Init: !off.Init, Race: !off.Race, GlobalRace: !off.GlobalRace, Count: !off.Count}}
+	d.heap = heap{next: globalBase, total: s.opt.Memory, tags: d.checks.GlobalRace}
+	return d, nil
+}
+
+func (o *Options) info() driver.Info {
+	return driver.Info{Name: o.Name, Major: o.Major, Minor: o.Minor, Memory: o.Memory, SMs: o.SMs, Driver: 12040}
+}
+
+// Device is a simulated device. Work runs when it is given, before the call returns.
+type Device struct {
+	mu        sync.Mutex
+	opt       Options
+	checks    Checks
+	heap      heap
+	epoch     uint32
+	capturing int
+	closed    bool
+}
+
+var errClosed = errors.New("ptxsim: the device is closed")
+
+// locked runs f with the device locked.
+func (d *Device) locked(f func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed
+	}
+	return f()
+}
+
+// Info describes the device.
+func (d *Device) Info() driver.Info { return d.opt.info() }
+
+// Memory returns the free and total bytes.
+func (d *Device) Memory() (free, total int, err error) {
+	err = d.locked(func() error {
+		free, total = d.heap.total-d.heap.used, d.heap.total
+		return nil
+	})
+	return free, total, err
+}
+
+var errCapture = errors.New("ptxsim: the call is not allowed while a stream is captured")
+
+// Alloc allocates memory, which holds NaN until it is written.
+func (d *Device) Alloc(n int) (p driver.Ptr, err error) {
+	err = d.locked(func() error {
+		if d.capturing > 0 {
+			return errCapture
+		}
+		a, err := d.heap.alloc(n, "")
+		if err == nil {
+			p = driver.Ptr(a.base)
+		}
+		return err
+	})
+	return p, err
+}
+
+// Free frees what Alloc returned. The address is not used again.
+func (d *Device) Free(p driver.Ptr) error {
+	return d.locked(func() error {
+		if d.capturing > 0 {
+			return errCapture
+		}
+		return d.heap.free(p)
+	})
+}
+
+// AllocHost returns n bytes.
+func (d *Device) AllocHost(n int) ([]byte, error) {
+	if n < 0 {
+		return nil, fmt.Errorf("ptxsim: allocation of %d bytes", n)
+	}
+	return make([]byte, n), nil
+}
+
+// FreeHost does nothing.
+func (d *Device) FreeHost([]byte) error { return nil }
+
+// Close forgets the device's memory; all later calls fail.
+func (d *Device) Close() error {
+	return d.locked(func() error {
+		d.closed, d.heap = true, heap{}
+		return nil
+	})
+}
+
+// Load parses PTX and lays out its variables.
+func (d *Device) Load(ptx string) (driver.Module, error) {
+	m, err := parse(ptx)
+	if err != nil {
+		return nil, err
+	}
+	if cc := 10*d.opt.Major + d.opt.Minor; m.target > cc {
+		return nil, fmt.Errorf("ptxsim: the text is for sm_%d, the device is sm_%d", m.target, cc)
+	}
+	mod := &loaded{dev: d, funcs: map[string]*function{}}
+	err = d.locked(func() error {
+		symbols := map[string]symbol{}
+		for _, v := range m.global {
+			a, err := d.heap.alloc(max(v.size, 1), v.name)
+			if err != nil {
+				return err
+			}
+			mod.vars = append(mod.vars, a)
+			clear(a.content())
+			copy(a.content(), v.init)
+			a.mark(0, a.size)
+			a.readOnly = v.readOnly
+			s := symbol{spaceGlobal, a.base}
+			if v.readOnly {
+				s.space = spaceConst
+			}
+			symbols[v.name] = s
+		}
+		for _, e := range m.entries {
+			p, err := decode(m, e, symbols)
+			if err != nil {
+				return err
+			}
+			mod.funcs[e.name] = &function{mod: mod, prog: p}
+			p.maxShared = max(0, 48<<10-int(p.dynamic))
+		}
+		return nil
+	})
+	if err != nil {
+		mod.drop()
+		return nil, err
+	}
+	return mod, nil
+}
+
+type loaded struct {
+	dev   *Device
+	funcs map[string]*function
+	vars  []*allocation
+	gone  bool
+}
+
+func (m *loaded) Function(name string) (driver.Function, error) {
+	if f := m.funcs[name]; f != nil && !m.gone {
+		return f, nil
+	}
+	return nil, fmt.Errorf("ptxsim: the module has no function %s", name)
+}
+
+func (m *loaded) drop() {
+	for _, a := range m.vars {
+		m.dev.heap.drop(a)
+	}
+	m.vars = nil
+}
+
+func (m *loaded) Unload() error {
+	return m.dev.locked(func() error {
+		m.drop()
+		m.gone = true
+		return nil
+	})
+}
+
+type function struct {
+	mod  *loaded
+	prog *program
+}
+
+func (f *function) Name() string { return f.prog.entry.name }
+
+func (f *function) Attributes() driver.Attributes {
+	p := f.prog
+	threads := maxThreads
+	for _, ext := range [][3]int{p.entry.max, p.entry.req} {
+		if n := ext[0] * ext[1] * ext[2]; n > 0 {
+			threads = min(threads, n)
+		}
+	}
+	return driver.Attributes{Registers: min(p.registers, 255), Shared: p.shared, Local: p.local, MaxThreads: threads,
+		Params: len(p.entry.params), Binary: f.mod.dev.opt.Major*10 + f.mod.dev.opt.Minor}
+}
+
+// maxSharedOf is the shared memory that a block may ask for.
+func (o *Options) maxShared() int {
+	switch cc := 10*o.Major + o.Minor; {
+	case cc >= 90:
+		return 227 << 10
+	case cc == 86 || cc == 89:
+		return 99 << 10
+	case cc >= 80:
+		return 163 << 10
+	case cc == 75:
+		return 64 << 10
+	case cc >= 70:
+		return 96 << 10
+	}
+	return 48 << 10
+}
+
+func (f *function) SetDynamicShared(n int) error {
+	if top := f.mod.dev.opt.maxShared(); n < 0 || n > top-int(f.prog.dynamic) {
+		return fmt.Errorf("ptxsim: %s: %d bytes of dynamic shared memory: the device has %d for a block, %d are taken", f.Name(), n, top, f.prog.dynamic)
+	}
+	f.prog.maxShared = n
+	return nil
+}
+
+const maxThreads = 1024
+
+// prepare checks a launch and returns a copy of it with its extents filled in, and the bytes of the parameters.
+func (d *Device) prepare(l *driver.Launch) (*program, *driver.Launch, []byte, error) {
+	f, ok := l.Function.(*function)
+	if !ok || f.mod.dev != d || f.mod.gone {
+		return nil, nil, nil, errors.New("ptxsim: launch of a function that this device has not loaded")
+	}
+	p, c := f.prog, *l
+	fail := func(format string, a ...any) (*program, *driver.Launch, []byte, error) {
+		return nil, nil, nil, fmt.Errorf("ptxsim: launch of %s: %s", f.Name(), fmt.Sprintf(format, a...))
+	}
+	for _, v := range []*int{&c.Grid.X, &c.Grid.Y, &c.Grid.Z, &c.Block.X, &c.Block.Y, &c.Block.Z} {
+		if *v == 0 {
+			*v = 1
+		}
+		if *v < 0 {
+			return fail("an extent is %d", *v)
+		}
+	}
+	g, b := c.Grid, c.Block
+	switch {
+	case g.X > 1<<31-1 || g.Y > 65535 || g.Z > 65535 || g.X*g.Y > 1<<30 || g.X*g.Y*g.Z > 1<<30:
+		return fail("grid of %dx%dx%d", g.X, g.Y, g.Z)
+	case b.X > maxThreads || b.Y > maxThreads || b.Z > 64 || b.X*b.Y*b.Z > f.Attributes().MaxThreads:
+		return fail("block of %dx%dx%d threads, at most %d", b.X, b.Y, b.Z, f.Attributes().MaxThreads)
+	case p.entry.req[0] != 0 && p.entry.req != [3]int{b.X, b.Y, b.Z}:
+		return fail("block of %dx%dx%d threads, the kernel requires %v", b.X, b.Y, b.Z, p.entry.req)
+	case l.Shared < 0 || l.Shared > p.maxShared:
+		return fail("%d bytes of dynamic shared memory, %d are allowed", l.Shared, p.maxShared)
+	case len(l.Args) != len(p.entry.params):
+		return fail("%d arguments, want %d", len(l.Args), len(p.entry.params))
+	}
+	params := make([]byte, p.entry.paramSize+8)
+	for i, v := range p.entry.params {
+		if v.size > 8 {
+			return fail("parameter %s has %d bytes, a slot of the driver 8", v.name, v.size)
+		}
+		var slot [8]byte
+		binary.LittleEndian.PutUint64(slot[:], l.Args[i])
+		copy(params[v.off:], slot[:v.size])
+	}
+	return p, &c, params, nil
+}
+
+// launch runs a prepared launch.
+func (d *Device) launch(p *program, l *driver.Launch, params []byte) error {
+	began := time.Now()
+	total := l.Grid.X * l.Grid.Y * l.Grid.Z
+	epoch := d.nextEpoch(total)
+	p.pool = slices.DeleteFunc(p.pool, func(b *block) bool { return b.dim != l.Block || b.dynamic != l.Shared })
+	workers := min(d.opt.Workers, total)
+	for len(p.pool) < workers {
+		p.pool = append(p.pool, newBlock(p, d, l))
+	}
+	var next atomic.Int64
+	var failed atomic.Pointer[Fault]
+	work := func(b *block) {
+		defer func() {
+			if r := recover(); r != nil {
+				f, ok := r.(*Fault)
+				if !ok {
+					f = &Fault{Kind: Internal, Kernel: p.entry.name, Block: b.id, Detail: fmt.Sprint(r)}
+				}
+				failed.CompareAndSwap(nil, f)
+			}
+		}()
+		b.launch(l, params, epoch)
+		for failed.Load() == nil {
+			i := int(next.Add(1)) - 1
+			if i >= total {
+				return
+			}
+			b.exec(i)
+		}
+	}
+	var wg sync.WaitGroup
+	for _, b := range p.pool[1:workers] {
+		wg.Go(func() { work(b) })
+	}
+	work(p.pool[0])
+	wg.Wait()
+	if f := failed.Load(); f != nil {
+		p.pool = nil // their state is that of the fault
+		return f
+	}
+	if d.opt.OnLaunch != nil {
+		c := &LaunchCount{Kernel: p.entry.name, Grid: l.Grid, Block: l.Block, Shared: p.shared, Registers: p.registers, Time: time.Since(began)}
+		if l.Shared > 0 {
+			c.Shared = int(p.dynamic) + l.Shared
+		}
+		for _, b := range p.pool[:workers] {
+			c.counted(b)
+		}
+		d.opt.OnLaunch(c)
+	}
+	return nil
+}
+
+func (d *Device) toDevice(dst driver.Ptr, src []byte) error {
+	a, off, err := d.heap.span(dst, len(src))
+	if err != nil {
+		return err
+	}
+	copy(a.content()[off:], src)
+	a.mark(off, uint64(len(src)))
+	return nil
+}
+
+func (d *Device) toHost(dst []byte, src driver.Ptr) error {
+	a, off, err := d.heap.span(src, len(dst))
+	if err != nil {
+		return err
+	}
+	copy(dst, a.content()[off:])
+	return nil
+}
+
+func (d *Device) copy(dst, src driver.Ptr, n int) error {
+	to, i, err := d.heap.span(dst, n)
+	if err != nil {
+		return err
+	}
+	from, j, err := d.heap.span(src, n)
+	if err != nil {
+		return err
+	}
+	copy(to.content()[i:i+uint64(n)], from.content()[j:])
+	copyMarks(to, i, from, j, uint64(n))
+	return nil
+}
+
+func (d *Device) fill(dst driver.Ptr, v uint32, n int) error {
+	if dst&3 != 0 || n < 0 || n > maxVariable {
+		return fmt.Errorf("ptxsim: fill of %d words at %#x", n, uint64(dst))
+	}
+	a, off, err := d.heap.span(dst, 4*n)
+	if err != nil {
+		return err
+	}
+	words := unsafe.Slice((*uint32)(unsafe.Add(a.ptr, off)), n)
+	for i := range words {
+		words[i] = v
+	}
+	a.mark(off, uint64(4*n))
+	return nil
+}

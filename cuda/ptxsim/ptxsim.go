@@ -1,0 +1,65 @@
+// Package ptxsim is a CUDA driver without a GPU: it parses PTX and executes it on the CPU, and reports what the code must not
+// do. It implements driver.Driver.
+//
+// A warp of 32 threads runs one instruction at a time over a flat register file; blocks are spread over goroutines. Every
+// instruction, modifier, type and directive that is not known is an error of Load, so that what runs means what it says.
+//
+// Arithmetic rounds as the PTX manual says, float32 fused multiply-add once. Instructions that are approximate on a GPU
+// (.approx, .full, matrix products) are computed more exactly here; NaN payloads are not modelled.
+//
+// Found and reported as a *Fault: accesses out of bounds, misaligned or to freed memory, reads of what was never written,
+// races between threads of a block and between blocks of a launch, ld.global.nc of memory that the launch writes, barriers
+// that not all threads reach, deadlock and endless loops. Two blocks that hand data to each other through atomics count as a
+// race as well.
+package ptxsim
+
+import (
+	"runtime"
+
+	"convae/cuda/driver"
+)
+
+// Checks are the checks that can be done without.
+type Checks struct {
+	Init       bool // reads of memory that was never written
+	Race       bool // races between the threads of a block
+	GlobalRace bool // races between the blocks of a launch
+	Count      bool // sectors and bank conflicts
+}
+
+// Options describe the simulated device. Zero values mean the defaults.
+type Options struct {
+	Name         string
+	Memory       int // bytes, 2 GiB; the simulator needs up to three times of what is allocated
+	SMs          int // 80
+	Major, Minor int // compute capability, 8.0
+	Workers      int // goroutines that run blocks, GOMAXPROCS
+	Skip         Checks
+	Limit        uint64 // instructions that a warp may run, 1<<32
+	// OnLaunch, if set, is called after every launch.
+	OnLaunch func(*LaunchCount)
+}
+
+// New returns a driver with one simulated device, which Open makes afresh.
+func New(o Options) driver.Driver {
+	set := func(v *int, to int) {
+		if *v <= 0 {
+			*v = to
+		}
+	}
+	if o.Name == "" {
+		o.Name = "PTX simulator"
+	}
+	if o.Major == 0 {
+		o.Major, o.Minor = 8, 0
+	}
+	if o.Limit == 0 {
+		o.Limit = 1 << 32
+	}
+	set(&o.Memory, 2<<30)
+	set(&o.SMs, 80)
+	set(&o.Workers, runtime.GOMAXPROCS(0))
+	return &sim{o}
+}
+
+type sim struct{ opt Options }
