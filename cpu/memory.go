@@ -61,10 +61,12 @@ func (d *Device) Free() (int, error) {
 // Close does nothing: the memory is the garbage collector's.
 func (d *Device) Close() error { return nil }
 
-// lane is one executor. It has no state but its workspace.
+// lane is one executor. It has no state but its workspace and what was fetched.
 type lane struct {
-	dev *Device
-	ws  []float32
+	dev     *Device
+	ws      []float32
+	fetched [backend.MaxFetch]float32
+	fetches int // elements in fetched; 0 when there are none to hand out
 }
 
 // buffer is memory of the device, seen as floats or as bytes. It starts on a cache line.
@@ -124,7 +126,7 @@ const clockBytes = int(unsafe.Sizeof(backend.Clock{}))
 // Bytes returns the bytes that a tensor occupies.
 func (l *lane) Bytes(k backend.Kind, s backend.Shape) int {
 	switch k {
-	case backend.Byte, backend.Packed:
+	case backend.Byte, backend.Staged, backend.Packed:
 		return s.Len()
 	case backend.ClockKind:
 		return clockBytes
@@ -162,6 +164,31 @@ func (l *lane) Download(dst []float32, src backend.Tensor) error {
 	}
 	copy(dst, s)
 	return nil
+}
+
+// Stage lets fill write the tensor itself: there are no earlier ops to wait for.
+func (l *lane) Stage(dst backend.Tensor, fill func(pixels []byte)) { fill(l.bytes(dst, dst.Shape)) }
+
+// Fetch takes the elements of a Flat tensor for Fetched.
+func (l *lane) Fetch(src backend.Tensor) {
+	v := l.flat(src)
+	if len(v) > backend.MaxFetch {
+		panic(errLength)
+	}
+	l.fetches = copy(l.fetched[:], v)
+}
+
+// Fetched hands them out.
+func (l *lane) Fetched(dst []float32) bool {
+	if l.fetches == 0 {
+		return false
+	}
+	if len(dst) != l.fetches {
+		panic(errLength)
+	}
+	copy(dst, l.fetched[:l.fetches])
+	l.fetches = 0
+	return true
 }
 
 // UploadBytes copies src to a Byte tensor.
@@ -285,7 +312,7 @@ func (l *lane) values(t backend.Tensor) []float32 {
 }
 
 func (l *lane) bytes(t backend.Tensor, s backend.Shape) []byte {
-	if t.Kind != backend.Byte {
+	if t.Kind != backend.Byte && t.Kind != backend.Staged {
 		panic(errKind)
 	}
 	if t.Shape != s {

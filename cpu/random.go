@@ -68,11 +68,15 @@ func (l *lane) Gather(std float32, src rng.Source, clean, noisy, pixels, order, 
 	}
 	for n := range clean.Shape.N {
 		sample := int(index[at+n])
-		if sample < 0 || sample >= pixels.Shape.N {
+		stored := sample
+		if pixels.Kind == backend.Staged {
+			stored = first + n
+		}
+		if stored < 0 || stored >= pixels.Shape.N {
 			panic(errIndex)
 		}
 		row := c[n*size:][:size]
-		for i, p := range data[sample*size:][:size] {
+		for i, p := range data[stored*size:][:size] {
 			row[i] = unit[p]
 		}
 		if noise == nil {

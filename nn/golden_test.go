@@ -57,11 +57,18 @@ func TestGoldenDenoiser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, unfused := range []bool{false, true} {
-		t.Run(fmt.Sprintf("unfused=%v", unfused), func(t *testing.T) { testGoldenDenoiser(golden{t, f}, unfused) })
+		t.Run(fmt.Sprintf("cpu/unfused=%v", unfused), func(t *testing.T) { testGoldenDenoiser(golden{t, f}, openTest(t), unfused) })
 	}
+	t.Run("sim", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("the simulator takes some ten seconds")
+		}
+		t.Parallel()
+		testGoldenDenoiser(golden{t, f}, openSim(t), false)
+	})
 }
 
-func testGoldenDenoiser(g golden, unfused bool) {
+func testGoldenDenoiser(g golden, dev backend.Device, unfused bool) {
 	t := g.t
 	var batch int
 	var factor float32
@@ -80,7 +87,6 @@ func testGoldenDenoiser(g golden, unfused bool) {
 	for i := range m.Params {
 		copy(m.Params[i].Data, g.floats("init/"+names[i]))
 	}
-	dev := openTest(t)
 	tr, err := NewTrainer(m, dev, TrainerOptions{Batch: batch, Loss: BCE, Optimizer: opt, Unfused: unfused})
 	if err != nil {
 		t.Fatal(err)

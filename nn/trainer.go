@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"convae/nn/backend"
@@ -40,20 +41,25 @@ type Trainer struct {
 	lanes   []laneMemory
 	total   backend.Tensor // sum of batch losses times their sizes since ResetLoss
 	seen    int            // samples in it
+	asked   int            // samples in what RecentLoss has asked for, 0 if it has not
 	clock   backend.Tensor
 	pixels  backend.Tensor
 	order   backend.Tensor
+	stream  *stream // nil when the data set is on the device
 	version int
 	step    uint32
 
 	// Of the step at hand.
 	programs   map[programKey]*boundProgram
 	recordings map[int]backend.Recording // of a whole step, by batch size, if the device records
+	offset     int
 	count      int
 	feed       bool
 	x, y       []float32
 
+	// Methods as values, made once: one made in a step would be allocated.
 	gradTasks, updateTasks, packTasks func(lane, task int)
+	fillStages                        func(p []byte)
 }
 
 type programKey struct {
@@ -92,7 +98,8 @@ type trainPlan struct {
 // Memory is what training needs on the device, in bytes.
 type Memory struct {
 	Weights, Gradients, Optimizer, Activations, Workspace, Data int
-	MicroBatch                                                  int // samples taken through the model at a time
+	MicroBatch                                                  int  // samples taken through the model at a time
+	Streamed                                                    bool // the data set does not fit: it stays on the host
 }
 
 // Total returns the sum.
@@ -101,8 +108,12 @@ func (m Memory) Total() int {
 }
 
 func (m Memory) String() string {
+	data := bytesText(m.Data)
+	if m.Streamed {
+		data += ", streamed"
+	}
 	return fmt.Sprintf("%s (weights %s, gradients %s, optimizer %s, activations %s, workspace %s, data %s)", bytesText(m.Total()),
-		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace), bytesText(m.Data))
+		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace), data)
 }
 
 // NewTrainer compiles the model for training and places a copy of its weights on the device. The error for a batch
@@ -118,7 +129,7 @@ func NewTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error
 	}
 	upload(t.mem.b, m, t.weights)
 	t.w = newWorkers(dev.Lanes())
-	t.gradTasks, t.updateTasks, t.packTasks = t.gradTask, t.updateTask, t.packTask
+	t.gradTasks, t.updateTasks, t.packTasks, t.fillStages = t.gradTask, t.updateTask, t.packTask, t.fillStage
 	t.repack()
 	return t, nil
 }
@@ -316,35 +327,61 @@ func (t *Trainer) Close() {
 // Memory returns what the trainer takes on the device.
 func (t *Trainer) Memory() Memory {
 	m := t.plan.need
-	m.Data = t.data.bytes
+	m.Data, m.Streamed = t.data.bytes, t.stream != nil
 	return m
 }
 
-// SetData places a data set on the device: count samples of uint8 pixels, 0 to 255, in NHWC order. They are drawn in
-// their own order until SetOrder is called.
+// SetData gives the trainer a data set: count samples of uint8 pixels, 0 to 255, in NHWC order. They are copied to the
+// device if it has room; else they are streamed batch by batch, and pixels must stay as it is. Samples are drawn in their
+// own order until SetOrder is called. Both ways give the same results.
 func (t *Trainer) SetData(pixels []byte, count int) error {
-	if count < 1 || len(pixels) != count*t.m.Input.Len() {
+	if count < 1 || count > math.MaxInt32 || len(pixels) != count*t.m.Input.Len() {
 		return fmt.Errorf("nn: the data set has %d bytes for %d samples, want %d a sample, the model's input %s", len(pixels), count, t.m.Input.Len(), shapeText(t.m.Input))
 	}
 	b := t.mem.b
 	t.forget()
 	t.data.free()
+	t.stream = nil
 	t.pixels = backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
 	t.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
-	var err error
+	orderBytes := b.Bytes(t.order.Kind, t.order.Shape)
+	free, err := t.dev.Free()
+	if err != nil {
+		return fmt.Errorf("nn: %w", err)
+	}
+	if b.Bytes(t.pixels.Kind, t.pixels.Shape)+orderBytes > free {
+		t.stream = &stream{pixels: pixels, order: make([]int32, count)}
+		t.pixels = backend.Tensor{Shape: t.m.Input.WithN(t.o.Batch), Kind: backend.Staged}
+	}
 	if t.pixels.Buffer, err = t.data.alloc(b.Bytes(t.pixels.Kind, t.pixels.Shape), "data set"); err != nil {
 		return err
 	}
-	if t.order.Buffer, err = t.data.alloc(b.Bytes(t.order.Kind, t.order.Shape), "order of the data set"); err != nil {
+	if t.order.Buffer, err = t.data.alloc(orderBytes, "order of the data set"); err != nil {
 		return err
 	}
-	b.UploadBytes(t.pixels, pixels)
+	if t.stream == nil {
+		b.UploadBytes(t.pixels, pixels)
+	}
 	order := make([]int32, count)
 	for i := range order {
 		order[i] = int32(i)
 	}
-	b.UploadIndex(t.order, order)
+	t.SetOrder(order)
 	return nil
+}
+
+// stream is a data set that stays on the host.
+type stream struct {
+	pixels []byte
+	order  []int32
+}
+
+// fillStage writes the samples of the step at hand in their order.
+func (t *Trainer) fillStage(p []byte) {
+	size := t.m.Input.Len()
+	for n, i := range t.stream.order[t.offset : t.offset+t.count] {
+		copy(p[n*size:][:size], t.stream.pixels[int(i)*size:])
+	}
 }
 
 // SetOrder sets the order in which samples are drawn, a permutation of the data set.
@@ -353,6 +390,9 @@ func (t *Trainer) SetOrder(order []int32) {
 		panic("nn: SetOrder: the order is not as long as the data set")
 	}
 	t.mem.b.UploadIndex(t.order, order)
+	if t.stream != nil {
+		copy(t.stream.order, order)
+	}
 }
 
 // Step trains on the samples offset to offset+n of the order; n is at most the batch. draw chooses the noise: 0 for
@@ -419,7 +459,12 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 	clock := t.o.Optimizer.clock(t.step)
 	clock.Offset, clock.Draw = uint32(offset), draw
 	t.mem.b.SetClock(t.clock, clock)
-	t.count, t.feed = n, feed
+	t.offset, t.count, t.feed = offset, n, feed
+	if t.stream != nil && !feed {
+		part := t.pixels
+		part.Shape.N = n
+		t.mem.b.Stage(part, t.fillStages)
+	}
 }
 
 // end books a step.
@@ -507,10 +552,26 @@ func (t *Trainer) Loss() (float64, error) {
 	return float64(sum[0]) / float64(max(t.seen, 1)), nil
 }
 
+// RecentLoss is Loss without waiting: it asks the device for the loss so far, and returns what an earlier call asked for
+// once that has arrived. ok is false as long as there is nothing new.
+func (t *Trainer) RecentLoss() (loss float64, ok bool) {
+	var sum [1]float32
+	if t.asked > 0 {
+		if ok = t.mem.b.Fetched(sum[:]); !ok {
+			return 0, false
+		}
+		loss = float64(sum[0]) / float64(t.asked)
+	}
+	if t.asked = t.seen; t.asked > 0 {
+		t.mem.b.Fetch(t.total)
+	}
+	return loss, ok
+}
+
 // ResetLoss starts a new mean.
 func (t *Trainer) ResetLoss() {
 	t.mem.b.Zero(t.total)
-	t.seen = 0
+	t.seen, t.asked = 0, 0
 }
 
 // SetLearningRate changes the learning rate of the steps to come.

@@ -227,6 +227,38 @@ func TestGradientByFiniteDifferences(t *testing.T) {
 	}
 }
 
+// RecentLoss gives each sum that it asked for, one call later.
+func TestRecentLoss(t *testing.T) {
+	m := mustModel(t, zoo()[0])
+	tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if err := tr.SetData(pixelsFor(m, 8), 8); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := tr.RecentLoss(); ok {
+		t.Error("there is a loss before the first step")
+	}
+	tr.Step(0, 4, 0)
+	if _, ok := tr.RecentLoss(); ok {
+		t.Error("there is a loss before it was asked for")
+	}
+	first, err := tr.Loss()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.Step(4, 4, 0)
+	if loss, ok := tr.RecentLoss(); !ok || loss != first {
+		t.Errorf("after the second step: %v, %v; want that after the first, %v", loss, ok, first)
+	}
+	tr.ResetLoss()
+	if _, ok := tr.RecentLoss(); ok {
+		t.Error("there is a loss after ResetLoss")
+	}
+}
+
 func TestStepDoesNotAllocate(t *testing.T) {
 	m := mustModel(t, Denoiser())
 	tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 8, Noise: 0.5})
@@ -368,6 +400,50 @@ func TestTooLargeBatchSaysWhatFits(t *testing.T) {
 	_, err = NewTrainer(m, tiny{whole, 1000}, o)
 	if err == nil || !strings.Contains(err.Error(), "not even a batch of 1 fits") || !strings.Contains(err.Error(), "1000 B are free") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A data set that does not fit is streamed, with the same result and without allocation.
+func TestStreamedData(t *testing.T) {
+	c, o := zoo()[3], TrainerOptions{Batch: 16, Noise: 0.2, Seed: 3}
+	const samples = 3000
+	for name, dev := range map[string]backend.Device{"cpu": openTest(t), "sim": openSim(t)} {
+		want := train(t, mustModel(t, c), dev, o, 40, 2)
+		m := mustModel(t, c)
+		tr, err := NewTrainer(m, tiny{dev, 90_000}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		// Only the first 40 samples are drawn; the rest makes the set too large.
+		pixels := append(pixelsFor(m, 40), make([]byte, (samples-40)*m.Input.Len())...)
+		if err := tr.SetData(pixels, samples); err != nil {
+			t.Fatal(err)
+		}
+		if mem := tr.Memory(); !mem.Streamed || mem.Data > 20_000 {
+			t.Fatalf("%s: a set of %d bytes takes %d and is streamed: %v", name, len(pixels), mem.Data, mem.Streamed)
+		}
+		order := make([]int32, samples)
+		for e := range 2 {
+			rng.Source{Seed: 3, Stream: rng.StreamShuffle}.Perm(order[:40], uint32(e))
+			tr.SetOrder(order)
+			for at := 0; at < 40; at += o.Batch {
+				tr.Step(at, min(o.Batch, 40-at), uint32(e))
+			}
+		}
+		if err := tr.Pull(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			if !slices.Equal(m.Params[i].Data, want[i]) {
+				t.Errorf("%s: parameter %d differs from a resident data set's", name, i)
+			}
+		}
+		if name == "cpu" {
+			if n := testing.AllocsPerRun(3, func() { tr.Step(0, 16, 0) }); n != 0 {
+				t.Errorf("a streamed step makes %v allocations", n)
+			}
+		}
 	}
 }
 

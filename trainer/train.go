@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -50,7 +51,7 @@ type Start struct {
 // Step is a moment of training.
 type Step struct {
 	Epoch, Step, Steps int     // of the epoch, from 1
-	Loss               float64 // mean of the epoch so far
+	Loss               float64 // mean of the epoch a moment ago; NaN until it is known
 	Rate               float64 // images a second in this epoch
 	Left               time.Duration
 }
@@ -90,7 +91,8 @@ type session struct {
 	t     *nn.Trainer
 	net   *nn.Network
 	p     progress
-	steps int // of an epoch
+	steps int     // of an epoch
+	loss  float64 // of the epoch, as last heard
 	order []int32
 }
 
@@ -229,6 +231,7 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 	tr := s.c.Training
 	rng.Source{Seed: tr.Seed, Stream: rng.StreamShuffle}.Perm(s.order, uint32(s.p.Epoch))
 	s.t.SetOrder(s.order)
+	s.loss = math.NaN()
 	draw := uint32(0)
 	if tr.Noise.Fresh {
 		draw = uint32(s.p.Epoch)
@@ -244,9 +247,7 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 		took := time.Since(start)
 		s.p.Seconds = before + took.Seconds()
 		if last := s.p.Offset == len(s.order); last || took-reported >= reportEvery {
-			if err := s.report(float64(s.p.Offset-first) / took.Seconds()); err != nil {
-				return false, err
-			}
+			s.report(float64(s.p.Offset-first) / took.Seconds())
 			reported = took
 		}
 		if k := tr.Checkpoint; k > 0 && s.t.Steps()%k == 0 && s.p.Offset < len(s.order) {
@@ -258,19 +259,17 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 	return true, nil
 }
 
-// reportEvery is how often the observer hears of steps: each time the loss is read, which waits for the device.
-const reportEvery = 250 * time.Millisecond
+// reportEvery is how often the observer hears of steps.
+const reportEvery = 100 * time.Millisecond
 
-func (s *session) report(rate float64) error {
-	loss, err := s.t.Loss()
-	if err != nil {
-		return err
+func (s *session) report(rate float64) {
+	if loss, ok := s.t.RecentLoss(); ok {
+		s.loss = loss
 	}
 	tr := s.c.Training
 	left := (tr.Epochs-s.p.Epoch+1)*len(s.order) - s.p.Offset
-	s.o.Observer.Step(Step{Epoch: s.p.Epoch, Step: (s.p.Offset + tr.Batch - 1) / tr.Batch, Steps: s.steps, Loss: loss,
+	s.o.Observer.Step(Step{Epoch: s.p.Epoch, Step: (s.p.Offset + tr.Batch - 1) / tr.Batch, Steps: s.steps, Loss: s.loss,
 		Rate: rate, Left: time.Duration(float64(left) / rate * float64(time.Second))})
-	return nil
 }
 
 // validate ends an epoch: its loss, the validation metrics, the best model.

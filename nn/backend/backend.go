@@ -71,15 +71,26 @@ type Memory interface {
 	// of its shape. Upload has read src when it returns.
 	Upload(dst Tensor, src []float32)
 	Download(dst []float32, src Tensor) error
-	// UploadBytes and DownloadBytes are the same for Byte tensors, UploadIndex for Index tensors.
+	// UploadBytes and DownloadBytes are the same for Byte and Staged tensors, UploadIndex for Index tensors.
 	UploadBytes(dst Tensor, src []byte)
 	DownloadBytes(dst []byte, src Tensor) error
 	UploadIndex(dst Tensor, src []int32)
+	// Fetch starts copying a Flat tensor of at most MaxFetch elements to the host and returns at once; an earlier one
+	// that is still under way is dropped. Fetched copies the elements to dst and returns true when they have arrived,
+	// once; it does not wait.
+	Fetch(src Tensor)
+	Fetched(dst []float32) bool
+	// Stage fills a Byte or Staged tensor as UploadBytes does, but without waiting for earlier ops: fill is called with
+	// memory from which the device copies when it is there. fill must write all of it.
+	Stage(dst Tensor, fill func(pixels []byte))
 	// SetClock sets a Clock for the ops that follow.
 	SetClock(dst Tensor, c Clock)
 	// Sync waits for all calls and returns the first failure of the device.
 	Sync() error
 }
+
+// MaxFetch is the largest tensor that can be fetched, in elements.
+const MaxFetch = 64
 
 // Recorder is implemented by backends that can record calls and do them again at once, as a CUDA graph does. A failure
 // is kept, as that of an op.
@@ -212,7 +223,7 @@ type Random interface {
 	Dropout(rate float32, src rng.Source, out, x, clock Tensor, first int)
 	// Gather: clean[n] = pixels[i]/255 with i = order[clock.Offset+first+n], and, unless noisy is zero,
 	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw clock.Draw. pixels is a Byte tensor of the whole
-	// data set, order an Index tensor.
+	// data set, or a Staged one of the batch alone, whose place first+n is sample i. order is an Index tensor.
 	Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock Tensor, first int)
 }
 

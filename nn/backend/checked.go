@@ -143,7 +143,7 @@ func (m *mirror) add(t Tensor) {
 		if v := m.c.orders[at]; len(v) == t.Shape.Len() {
 			m.c.reference.UploadIndex(r, v)
 		}
-	case Byte:
+	case Byte, Staged:
 		v := make([]byte, t.Shape.Len())
 		m.device = m.c.device.DownloadBytes(v, t)
 		m.c.reference.UploadBytes(r, v)

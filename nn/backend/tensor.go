@@ -28,13 +28,14 @@ const (
 	Param                  // float32 weights (out, rows, columns, in) or a bias (1, 1, 1, n), in memory that starts as zeros; may keep unused channels, which stay zero
 	Flat                   // float32, nothing between the elements: Bytes is 4*Len; aligned to 4 bytes only
 	Byte                   // uint8: pixels of a data set, arg-max of a pool
+	Staged                 // uint8: pixels of a batch's samples in the order in which they are drawn
 	Index                  // int32: the order of a data set
 	Packed                 // a backend's own form of weights, made by a Pack op; Bytes is Len
 	ClockKind              // a Clock
 )
 
 func (k Kind) String() string {
-	return [...]string{"activation", "param", "flat", "byte", "index", "packed", "clock"}[k]
+	return [...]string{"activation", "param", "flat", "byte", "staged", "index", "packed", "clock"}[k]
 }
 
 // Buffer is memory of a device. Only the backend that made it knows what is in it.

@@ -20,7 +20,7 @@ func memoryCases() []Case {
 	shifted := roundTrip(flat("out", 257, special))
 	shifted.Name += "-at3"
 	shifted.args[0].shift = 3
-	return append(cases, part, shifted,
+	return append(cases, part, shifted, fetch(1), fetch(backend.MaxFetch),
 		bordered(roundTrip(activation("out", shape{N: 2, H: 4, W: 5, C: 3}, normal(1))), "out"))
 }
 
@@ -41,6 +41,30 @@ func roundTrip(a arg) Case {
 			check(b.Download(v, t["x"]))
 			b.Upload(t["out"], v)
 			clear(v)
+		},
+		reference: func(d data) values { return values{"out": {v: d["x"]}} },
+	}
+}
+
+// fetch copies n values to the host without waiting, the second of two times.
+func fetch(n int) Case {
+	x := flat("x", n, mixed(normal(1), nan, inf, -inf, 1e-40, 3e38))
+	x.shift = 3
+	return Case{
+		Name: fmt.Sprintf("memory/fetch/%d", n), Ops: []string{"Fetch", "Fetched"},
+		args: []arg{x, flat("out", n, nil).out(exact)},
+		run: func(b backend.Backend, t tensors) {
+			v := make([]float32, n)
+			b.Fetch(t["out"])
+			b.Fetch(t["x"])
+			check(b.Sync())
+			if !b.Fetched(v) {
+				panic("what was fetched has not arrived after Sync")
+			}
+			b.Upload(t["out"], v)
+			if b.Fetched(v) {
+				panic("what was fetched arrives twice")
+			}
 		},
 		reference: func(d data) values { return values{"out": {v: d["x"]}} },
 	}

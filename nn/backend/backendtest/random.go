@@ -2,6 +2,8 @@ package backendtest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"convae/nn/backend"
 	"convae/nn/rng"
@@ -39,7 +41,8 @@ func randomCases() []Case {
 	cases = append(cases, bordered(normalCase(noise, s, backend.Clock{Step: 4}, 0), "out"),
 		bordered(dropoutCase(0.5, noise, s, backend.Clock{Step: 4}, 0, false), "out"),
 		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "clean"),
-		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "noisy"))
+		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "noisy"),
+		stagedGather(gatherCase(0.3, noise, s, backend.Clock{Draw: 2, Offset: 4}, 2, true), s, 2, 4))
 	bench := gatherCase(0.5, noise, shape{N: 32, H: 28, W: 28, C: 1}, backend.Clock{Draw: 1}, 0, true)
 	bench.Bench = true
 	return append(cases, bench)
@@ -114,6 +117,39 @@ func gatherCase(std float32, src rng.Source, s shape, c backend.Clock, first int
 		return values{"clean": {v: clean}, "noisy": {v: noisy}}
 	}
 	return k
+}
+
+// stagedGather returns a gather case whose pixels are staged, twice over, in the order in which they are drawn.
+func stagedGather(c Case, s shape, first, offset int) Case {
+	c.Name += "/staged"
+	c.Ops = append(slices.Clone(c.Ops), "Stage")
+	staged := shape{N: first + s.N, H: s.H, W: s.W, C: s.C}
+	c.args = append(slices.Clone(c.args), arg{name: "staged", kind: backend.Staged, shape: staged, role: scratch})
+	gather := c.run
+	c.run = func(b backend.Backend, t tensors) {
+		pixels := make([]byte, t["pixels"].Shape.Len())
+		check(b.DownloadBytes(pixels, t["pixels"]))
+		b.Stage(t["staged"], func(p []byte) { clear(p) })
+		b.Stage(t["staged"], func(p []byte) {
+			for n := range staged.N {
+				at := stagedOrder(c)[offset+n] * s.Image()
+				copy(p[n*s.Image():], pixels[at:at+s.Image()])
+			}
+		})
+		u := maps.Clone(t)
+		u["pixels"] = t["staged"]
+		gather(b, u)
+	}
+	return c
+}
+
+// stagedOrder is the order of a gather case.
+func stagedOrder(c Case) []int {
+	var order []int
+	for _, i := range c.inputs()["order"] {
+		order = append(order, int(i))
+	}
+	return order
 }
 
 // normals draws one row an image.

@@ -195,7 +195,7 @@ func (p *placed) upload() {
 		switch {
 		case a.kind == backend.ClockKind:
 			p.b.SetClock(t, a.clock)
-		case a.kind == backend.Byte && v != nil:
+		case (a.kind == backend.Byte || a.kind == backend.Staged) && v != nil:
 			p.b.UploadBytes(t, convert[byte](v))
 		case a.kind == backend.Index && v != nil:
 			p.b.UploadIndex(t, convert[int32](v))
@@ -308,7 +308,7 @@ func (p *placed) compare(r *Result) error {
 func (p *placed) download(a arg) ([]float32, error) {
 	t, v := p.tensors[a.name], make([]float32, a.shape.Len())
 	var err error
-	if a.kind == backend.Byte {
+	if a.kind == backend.Byte || a.kind == backend.Staged {
 		b := make([]byte, len(v))
 		err = p.b.DownloadBytes(b, t)
 		for i, x := range b {

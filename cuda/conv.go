@@ -1,0 +1,382 @@
+package cuda
+
+import (
+	"math/bits"
+
+	"convae/cuda/driver"
+	"convae/kernels"
+	"convae/nn/backend"
+)
+
+// ConvNeeds returns the memory of the scratch. The weights are used as they are.
+func (l *lane) ConvNeeds(s backend.ConvShape) backend.Needs { return needs(s, s.Filters) }
+
+// ConvPack is never due.
+func (l *lane) ConvPack(backend.ConvShape, backend.Tensor, backend.Tensor) {}
+
+// Conv: out = pool(act(conv(upsample(x), w) + bias)). The places of the maxima are dropped when argmax is zero.
+func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
+	checkConv(&s)
+	c := correlation{op: "Conv", out: l.activation(out, s.Out), x: l.activation(x, s.X), act: s.Act}
+	if s.Pool > 1 {
+		c.argmax = l.argmax(argmax, s.Out)
+	}
+	c.w, c.bias = l.param(p.W, s.Weights()), l.bias(p.Bias, s.Filters)
+	l.correlate(&s, &c)
+}
+
+// ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
+func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend.Tensor, p backend.Params, x backend.Tensor) {
+	checkConv(&s)
+	c := correlation{op: "ConvBackInput", out: l.activation(gradX, s.X), x: l.activation(gradOut, s.Out), inAct: s.InAct}
+	c.places, c.mask, c.w = l.places(&s, argmax), l.mask(s.InAct, x, s.X), l.param(p.W, s.Weights())
+	l.backInput(s, c)
+}
+
+// ConvBackWeights adds to grad.W and grad.Bias.
+func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
+	checkConv(&s)
+	g := gradient{op: "ConvBackWeights", w: l.param(grad.W, s.Weights()), bias: l.bias(grad.Bias, s.Filters)}
+	g.out, g.places, g.x = l.activation(gradOut, s.Out), l.places(&s, argmax), l.activation(x, s.X)
+	g.rows, g.image, g.filters = g.out, s.Out.H*s.Out.W, s.Filters
+	l.backWeights(s, g)
+}
+
+func checkConv(s *backend.ConvShape) {
+	if s.Stride < 1 || s.Up < 1 || s.Pool < 1 {
+		panic(errGeometry)
+	}
+}
+
+// places is the arg-max of the pool, which a backward pass needs, or 0 when there is no pool.
+func (l *lane) places(s *backend.ConvShape, argmax backend.Tensor) driver.Ptr {
+	if s.Pool <= 1 {
+		return 0
+	}
+	return l.bytes(argmax, s.Out)
+}
+
+// mask is the output of an activation where its derivative needs one, or 0.
+func (l *lane) mask(a backend.Act, x backend.Tensor, s backend.Shape) driver.Ptr {
+	if a == backend.Linear {
+		return 0
+	}
+	return l.activation(x, s)
+}
+
+// source is the Source of conv.cu: an image under a window.
+type source struct {
+	p, places  driver.Ptr
+	c, h, w    int // h and w as the window sees them
+	row, image int // stored pixels
+	factor     int // pixels seen to a side of a stored one
+}
+
+func (s *source) args() [9]uint64 {
+	return [...]uint64{ptr(s.p), ptr(s.places), i32(s.c), i32(s.h), i32(s.w), i32(s.row), i32(s.image), i32(s.factor), divider(s.factor)}
+}
+
+// divider is a Divider of conv.cu, which divides by d.
+func divider(d int) uint64 {
+	shift := bits.Len(uint(d - 1))
+	return uint64(shift)<<32 | (1<<(31+shift)+uint64(d)-1)/uint64(d)
+}
+
+// stored is a tensor as it is, upsampled an input as a convolution sees it, unpooled the gradient of an output as it is
+// before the pool.
+func stored(p driver.Ptr, s backend.Shape) source {
+	return source{p, 0, s.C, s.H, s.W, s.W, s.H * s.W, 1}
+}
+
+func upsampled(s *backend.ConvShape, x driver.Ptr) source {
+	return source{x, 0, s.X.C, s.In.H, s.In.W, s.X.W, s.X.H * s.X.W, s.Up}
+}
+
+func unpooled(s *backend.ConvShape, g, places driver.Ptr) source {
+	return source{g, places, s.Filters, s.Conv.H, s.Conv.W, s.Out.W, s.Out.H * s.Out.W, s.Pool}
+}
+
+// spread sums the gradient of the output over the copies of upsampled pixels, to scratch. It is what the backward window sees
+// when the input is upsampled: one product serves all copies.
+func (l *lane) spread(op string, s *backend.ConvShape, g, places driver.Ptr) source {
+	from, to := unpooled(s, g, places), spreadShape(s)
+	e, v := wide(from.c, kernels.ConvSpread, kernels.ConvSpread4)
+	blocks := ceilDiv(to.Image()/v, threads)
+	p, a := l.workspace(4*to.Len()), from.args()
+	l.launch(op, e, driver.Dim3{X: to.N * blocks}, driver.Dim3{X: threads}, 0, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8],
+		divider(from.c/v), ptr(p), i32(s.Stride), divider(s.Stride), i32(s.Up), i32(to.H), i32(to.W), divider(to.W), i32(blocks))
+	return stored(p, to)
+}
+
+func spreadShape(s *backend.ConvShape) backend.Shape {
+	return backend.Shape{N: s.X.N, H: s.Stride*(s.Conv.H-1) + s.Up, W: s.Stride*(s.Conv.W-1) + s.Up, C: s.Filters}
+}
+
+// spreadFloats bounds the scratch of spread, unless an image takes more.
+const spreadFloats = 1 << 26
+
+// group is how many images a backward pass takes at a time.
+func group(s *backend.ConvShape) int {
+	if s.Up == 1 {
+		return s.X.N
+	}
+	one := s.WithN(1)
+	return min(max(spreadFloats/spreadShape(&one).Len(), 1), s.X.N)
+}
+
+// needs is the memory of a convolution whose bias has so many elements.
+func needs(s backend.ConvShape, bias int) backend.Needs {
+	s = s.WithN(group(&s))
+	n := 0
+	if parts := splits(&s); parts > 1 {
+		n = 4 * parts * (s.Weights().Len() + bias)
+	}
+	return backend.Needs{Workspace: spreadBytes(&s) + n}
+}
+
+func spreadBytes(s *backend.ConvShape) int {
+	if s.Up == 1 {
+		return 0
+	}
+	return backend.AlignUp(4 * spreadShape(s).Len())
+}
+
+// correlation is a Correlation of conv.cu: a product of the values under a window on x and of weights, and what follows it.
+type correlation struct {
+	op                                    string
+	out, argmax, x, places, w, bias, mask driver.Ptr
+	act, inAct                            backend.Act
+}
+
+// tile is a form of the correlate kernels: how many places and columns a block computes, and its threads.
+type tile struct {
+	forward, back            kernels.Entry
+	places, columns, threads int
+}
+
+// The forms with a 4 are for sources whose channels are a multiple of 4; each is a thread an output. All give the same bits.
+var (
+	tileAny    = tile{kernels.ConvForward, kernels.ConvBackInput, 128, 32, 128}
+	tile4      = tile{kernels.ConvForward4, kernels.ConvBackInput4, 128, 32, 128}
+	tileWide4  = tile{kernels.ConvForwardWide4, kernels.ConvBackInputWide4, 128, 64, 128}
+	tileSmall4 = tile{kernels.ConvForwardSmall4, kernels.ConvBackInputSmall4, 32, 32, 64}
+	each       = tile{kernels.ConvForwardEach, kernels.ConvBackInputEach, threads, 1, threads}
+	each4      = tile{kernels.ConvForwardEach4, kernels.ConvBackInputEach4, threads, 1, threads}
+)
+
+const (
+	fewColumns = 4   // so many are not worth a tile
+	busyBlocks = 256 // so many keep a large device busy
+)
+
+// blocks is the number of blocks for that many windows of a pool and columns.
+func (t *tile) blocks(windows, pool, columns int) int {
+	perBlock := t.places
+	if t.columns > 1 {
+		perBlock /= pool * pool
+	}
+	return ceilDiv(windows, perBlock) * ceilDiv(columns, t.columns)
+}
+
+// window is where a correlation has its window, and of what grid its outputs are.
+type window struct {
+	kh, kw, stride, top, left int
+	step                      int // see conv.cu
+	out                       backend.Shape
+	pool                      int
+}
+
+// outputs is the number of outputs, in pixels, of the largest residue.
+func (w *window) outputs() int { return w.out.N * ceilDiv(w.out.H, w.step) * ceilDiv(w.out.W, w.step) }
+
+// tileFor chooses the form for a window on a source of that many channels.
+func tileFor(channels int, w *window) *tile {
+	pool, columns := w.pool, w.out.C
+	if columns <= fewColumns || pool*pool > tile4.places {
+		return eachFor(channels)
+	}
+	if channels%4 != 0 {
+		return &tileAny
+	}
+	t := &tile4
+	if columns > t.columns {
+		t = &tileWide4
+	}
+	if pool*pool <= tileSmall4.places && t.blocks(w.outputs(), pool, columns)*w.step*w.step < busyBlocks {
+		return &tileSmall4
+	}
+	return t
+}
+
+func eachFor(channels int) *tile {
+	if channels%4 == 0 {
+		return &each4
+	}
+	return &each
+}
+
+// correlate is the forward pass: out = pool(act(x * w + bias)) act'(mask).
+func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
+	src := stored(c.x, s.X)
+	w := window{s.KernelH, s.KernelW, s.Stride, s.PadTop, s.PadLeft, s.Up, s.Out, s.Pool}
+	t := tileFor(src.c, &w)
+	if s.Up > 1 && s.Stride*s.Pool > 1 { // rare, and not worth a tile
+		src, w.step, t = upsampled(s, c.x), 1, eachFor(s.X.C)
+	}
+	l.product(t.forward, t, &src, c, &w)
+}
+
+// backInput is the gradient of the input, c.out, from that of the output, c.x.
+func (l *lane) backInput(s backend.ConvShape, c correlation) {
+	n, all := group(&s), s.X.N
+	for done := 0; done < all; done += n {
+		s = s.WithN(min(n, all-done))
+		src, w := unpooled(&s, c.x, c.places), window{s.KernelH, s.KernelW, 1, s.PadTop, s.PadLeft, s.Stride, s.X, 1}
+		if s.Up > 1 {
+			src = l.spread(c.op, &s, c.x, c.places)
+			w = window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, s.X, 1}
+		}
+		t := tileFor(src.c, &w)
+		l.product(t.back, t, &src, &c, &w)
+		c.x, c.places = skip(c.x, 4*s.Out.Len()), skip(c.places, s.Out.Len())
+		c.out, c.mask = skip(c.out, 4*s.X.Len()), skip(c.mask, 4*s.X.Len())
+	}
+}
+
+// skip returns the address n bytes on; 0 stays 0.
+func skip(p driver.Ptr, n int) driver.Ptr {
+	if p == 0 {
+		return 0
+	}
+	return p + driver.Ptr(n)
+}
+
+// product launches a correlate kernel.
+func (l *lane) product(e kernels.Entry, t *tile, src *source, c *correlation, w *window) {
+	grid := driver.Dim3{X: t.blocks(w.outputs(), w.pool, w.out.C), Y: 1, Z: w.step * w.step}
+	a := src.args()
+	l.launch(c.op, e, grid, driver.Dim3{X: t.threads}, 0, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], divider(src.c),
+		ptr(c.w), ptr(c.bias), ptr(c.mask), ptr(c.out), ptr(c.argmax), i32(w.out.N), i32(w.out.C), i32(w.stride), i32(w.top), i32(w.left),
+		i32(w.kh), i32(w.kw), i32(w.step), i32(w.out.H), i32(w.out.W), i32(w.pool), act(c.act), act(c.inAct))
+}
+
+// gradient is what a gradient of weights is made of: the gradient of a convolution's output and its input. The bias's gradient
+// is the sum of rows, as many as an image has pixels, of filters elements.
+type gradient struct {
+	op             string
+	w, bias        driver.Ptr
+	out, places, x driver.Ptr
+	rows           driver.Ptr
+	image, filters int
+}
+
+// gradTile is a form of the kernel of the weights' gradient: channels and window values that a block computes, and its
+// threads.
+type gradTile struct {
+	entry         kernels.Entry
+	m, k, threads int
+}
+
+var (
+	gradAny  = gradTile{kernels.ConvBackWeights, 32, 32, 64}
+	gradFew4 = gradTile{kernels.ConvBackWeightsFew4, 32, 16, 32} // m a multiple of 4
+	grad4    = gradTile{kernels.ConvBackWeights4, 32, 64, 32}    // and the channels of the window too
+)
+
+// gradSize is the size of the weights' gradient as a product: m channels of one factor, ch channels of the other at each
+// tap, summed over places of an image.
+func gradSize(s *backend.ConvShape) (m, ch, places int) {
+	if s.Up > 1 {
+		return s.X.C, s.Filters, s.X.H * s.X.W
+	}
+	return s.Filters, s.X.C, s.Conv.H * s.Conv.W
+}
+
+func gradTileFor(s *backend.ConvShape) *gradTile {
+	m, ch, _ := gradSize(s)
+	switch {
+	case m%4 != 0:
+		return &gradAny
+	case ch%4 != 0:
+		return &gradFew4
+	}
+	return &grad4
+}
+
+func (t *gradTile) blocks(s *backend.ConvShape) int {
+	m, ch, _ := gradSize(s)
+	return ceilDiv(m, t.m) * ceilDiv(s.KernelH*s.KernelW*ch, t.k)
+}
+
+const (
+	splitPlaces = 64   // places that a part of the weights' gradient has at least
+	splitBlocks = 1024 // blocks wanted
+	biasRows    = 256  // rows that a part of the bias's gradient has at least
+)
+
+// splits is in how many parts the weights' gradient is summed.
+func splits(s *backend.ConvShape) int {
+	_, _, places := gradSize(s)
+	return min(ceilDiv(places*s.X.N, splitPlaces), ceilDiv(splitBlocks, gradTileFor(s).blocks(s)))
+}
+
+// backWeights adds to the gradients of the weights and of the bias: in two stages, sums over parts of the places to
+// scratch and then their sum, or at once when there is one part. The window is over the input; or, when that is
+// upsampled, over the gradient summed over copies, with the taps in reverse.
+func (l *lane) backWeights(s backend.ConvShape, g gradient) {
+	n, all := group(&s), s.X.N
+	for done := 0; done < all; done += n {
+		s = s.WithN(min(n, all-done))
+		l.addGradient(&s, &g)
+		g.out, g.places = skip(g.out, 4*s.Out.Len()), skip(g.places, s.Out.Len())
+		g.x, g.rows = skip(g.x, 4*s.X.Len()), skip(g.rows, 4*s.X.N*g.image*g.filters)
+	}
+}
+
+func (l *lane) addGradient(s *backend.ConvShape, g *gradient) {
+	nw, nb, parts, rows := s.Weights().Len(), 0, splits(s), s.X.N*g.image
+	if g.bias != 0 {
+		nb = g.filters
+	}
+	biasParts := min(ceilDiv(rows, biasRows), parts)
+	w, bias, add := g.w, g.bias, uint64(1)
+	if parts > 1 {
+		w = l.workspace(spreadBytes(s)+4*parts*(nw+nb)) + driver.Ptr(spreadBytes(s))
+		bias, add = w+driver.Ptr(4*nw), 0
+	}
+	l.addProduct(s, g, w, parts, nw+nb, add)
+	if nb > 0 {
+		grid, block := columnSums(nb)
+		grid.Y = biasParts
+		l.launch(g.op, kernels.ConvBackBias, grid, block, 0, ptr(g.rows), ptr(bias), i32(rows), i32(nb), i32(ceilDiv(rows, biasParts)),
+			uint64(nw+nb), add)
+	}
+	if parts > 1 {
+		grid, block := columnSums(nw + nb)
+		l.launch(g.op, kernels.ConvReduce, grid, block, 0, ptr(w), ptr(g.w), ptr(g.bias), i32(nw), i32(nb), i32(parts), i32(biasParts))
+	}
+}
+
+// addProduct launches the kernel of the weights' gradient, whose parts are size elements apart.
+func (l *lane) addProduct(s *backend.ConvShape, g *gradient, to driver.Ptr, parts, size int, add uint64) {
+	taps, row := s.KernelH*s.KernelW, s.Weights().Image()
+	other, under := unpooled(s, g.out, g.places), stored(g.x, s.X)
+	stride, top, left := s.Stride, s.PadTop, s.PadLeft
+	first, perM, perTap, perCh := 0, row, s.X.C, 1
+	if s.Up > 1 {
+		other, under = stored(g.x, s.X), l.spread(g.op, s, g.out, g.places)
+		stride, top, left = s.Up, s.KernelH-s.Up-s.PadTop, s.KernelW-s.Up-s.PadLeft
+		first, perM, perTap, perCh = (taps-1)*s.X.C, 1, -s.X.C, row
+	}
+	t, places, o, u := gradTileFor(s), other.h*other.w*s.X.N, other.args(), under.args()
+	l.launch(g.op, t.entry, driver.Dim3{X: t.blocks(s), Y: 1, Z: parts}, driver.Dim3{X: t.threads}, 0,
+		o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8],
+		divider(other.w), divider(other.h), i32(places), i32(ceilDiv(places, parts)), i32(stride), i32(top), i32(left),
+		i32(s.KernelH), i32(s.KernelW), ptr(to), uint64(first), uint64(perM), uint64(perTap), uint64(perCh), uint64(size), add)
+}
+
+// columnSums is the grid and block of sums over the rows of a matrix with n columns.
+func columnSums(n int) (grid, block driver.Dim3) {
+	columns := min(1<<bits.Len(uint(n-1)), 32)
+	return driver.Dim3{X: ceilDiv(n, columns)}, driver.Dim3{X: columns, Y: threads / columns}
+}

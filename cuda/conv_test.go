@@ -1,0 +1,302 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"convae/cpu"
+	"convae/cuda/ptxsim"
+	"convae/nn/backend"
+)
+
+func TestDivider(t *testing.T) {
+	divide := func(n uint32, d uint64) uint32 { // as conv.cu does
+		return uint32(uint64(2*n)*uint64(uint32(d))>>32) >> (d >> 32)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for d := 1; d <= math.MaxInt32; d += 1 + d/7 {
+		m := divider(d)
+		numbers := []int{0, 1, d - 1, d, d + 1, math.MaxInt32 - 1, math.MaxInt32, math.MaxInt32 / d * d, math.MaxInt32/d*d - 1}
+		for range 100 {
+			numbers = append(numbers, r.IntN(math.MaxInt32))
+		}
+		for _, n := range numbers {
+			if n = min(n, math.MaxInt32); int(divide(uint32(n), m)) != n/d {
+				t.Fatalf("%d/%d is %d", n, d, divide(uint32(n), m))
+			}
+		}
+	}
+}
+
+// counter is a simulator that keeps what its launches cost.
+type counter struct {
+	*Device
+	mu       sync.Mutex
+	launches []*ptxsim.LaunchCount
+}
+
+func openCounter(t *testing.T) *counter {
+	t.Helper()
+	c := &counter{}
+	var err error
+	c.Device, err = Open(ptxsim.New(ptxsim.Options{OnLaunch: func(l *ptxsim.LaunchCount) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.launches = append(c.launches, l)
+	}}), 0, "sim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// convArgs are the tensors of a convolution, full of random numbers.
+type convArgs struct {
+	x, out, argmax, gradX, gradOut backend.Tensor
+	p, grad                        backend.Params
+}
+
+func newConvArgs(t *testing.T, b backend.Backend, s backend.ConvShape) convArgs {
+	t.Helper()
+	r := rand.New(rand.NewPCG(uint64(s.X.Len()), uint64(s.Filters)))
+	values := func(k backend.Kind, s backend.Shape, std float64) backend.Tensor {
+		x, v := tensor(t, b, k, s), make([]float32, s.Len())
+		for i := range v {
+			v[i] = float32(r.NormFloat64() * std)
+		}
+		b.Upload(x, v)
+		return x
+	}
+	bias, std := backend.Vec(s.Filters), 1/math.Sqrt(float64(s.Weights().Image()))
+	a := convArgs{
+		x: values(backend.Activation, s.X, 1), out: tensor(t, b, backend.Activation, s.Out),
+		gradX: tensor(t, b, backend.Activation, s.X), gradOut: values(backend.Activation, s.Out, 1),
+		p:    backend.Params{W: values(backend.Param, s.Weights(), std), Bias: values(backend.Param, bias, 1)},
+		grad: backend.Params{W: values(backend.Param, s.Weights(), 1), Bias: values(backend.Param, bias, 1)},
+	}
+	if s.Pool > 1 {
+		a.argmax = tensor(t, b, backend.Byte, s.Out)
+	}
+	if n := b.ConvNeeds(s).Workspace; n > 0 {
+		w, err := b.Alloc(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.SetWorkspace(w)
+	}
+	return a
+}
+
+func (a *convArgs) forward(b backend.Backend, s backend.ConvShape) {
+	b.Conv(s, a.out, a.argmax, a.x, a.p)
+}
+func (a *convArgs) backInput(b backend.Backend, s backend.ConvShape) {
+	b.ConvBackInput(s, a.gradX, a.gradOut, a.argmax, a.p, a.x)
+}
+func (a *convArgs) backWeights(b backend.Backend, s backend.ConvShape) {
+	b.ConvBackWeights(s, a.grad, a.gradOut, a.argmax, a.x)
+}
+
+// The table has small tensors. Here are those for which the other forms of the kernels are taken.
+func TestLargeConv(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	type spec = backend.ConvSpec
+	for _, c := range []struct {
+		spec
+		kernels []string
+	}{
+		{spec{X: backend.Shape{N: 5, H: 82, W: 83, C: 4}, Filters: 33, KernelH: 1, KernelW: 1, Act: backend.ReLU},
+			[]string{"conv_forward_wide4", "conv_back_input_each", "conv_back_weights", "conv_back_bias", "conv_reduce"}},
+		{spec{X: backend.Shape{N: 1, H: 181, W: 183, C: 8}, Filters: 12, KernelH: 2, KernelW: 3, InAct: backend.Tanh},
+			[]string{"conv_forward4", "conv_back_input4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+		{spec{X: backend.Shape{N: 1, H: 258, W: 192, C: 68}, Filters: 8, KernelH: 2, KernelW: 2, Stride: 2, InAct: backend.ReLU},
+			[]string{"conv_forward_small4", "conv_back_input_wide4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+		{spec{X: backend.Shape{N: 3, H: 108, W: 108, C: 4}, Filters: 20, KernelH: 3, KernelW: 1, Pool: 3, Act: backend.Sigmoid},
+			[]string{"conv_forward4", "conv_back_input_each4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+		{spec{X: backend.Shape{N: 2, H: 91, W: 92, C: 12}, Filters: 8, KernelH: 3, KernelW: 3, Up: 2, InAct: backend.ReLU},
+			[]string{"conv_forward4", "conv_spread4", "conv_back_input_small4", "conv_spread4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+		{spec{X: backend.Shape{N: 1, H: 24, W: 36, C: 8}, Filters: 16, KernelH: 3, KernelW: 3, Pool: 12},
+			[]string{"conv_forward_each4", "conv_back_input_small4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+	} {
+		s := must(backend.NewConv(c.spec))
+		t.Run(fmt.Sprintf("%v-%d", s.X, s.Filters), func(t *testing.T) {
+			d := openCounter(t)
+			reference := must(cpu.Open(cpu.Options{Lanes: 1}))
+			b := backend.Checked(d.Lanes()[0], reference.Lanes()[0], backend.Bound{Abs: 2e-5, Rel: 2e-5}, func(m backend.Mismatch) {
+				if m.Err != nil || m.Op != "ConvBackWeights" { // whose sums are long; the next line has a bound for them
+					t.Errorf("%+v", m)
+				} else if math.Abs(m.Got-m.Want) > 1e-6*float64(s.X.N*s.Conv.H*s.Conv.W) {
+					t.Errorf("%+v", m)
+				}
+			})
+			a := newConvArgs(t, b, s)
+			d.launches = nil
+			a.forward(b, s)
+			a.backInput(b, s)
+			a.backWeights(b, s)
+			if err := b.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, l := range d.launches {
+				got = append(got, l.Kernel)
+			}
+			if !slices.Equal(got, c.kernels) {
+				t.Errorf("%q, want %q", got, c.kernels)
+			}
+		})
+	}
+}
+
+// A layer of 32 filters on 32 channels takes few instructions for each multiply-add, and no bank conflicts to speak of.
+func TestConvCost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 168, H: 14, W: 14, C: 32}, Filters: 32, KernelH: 3, KernelW: 3,
+		Pool: 2, Act: backend.ReLU, InAct: backend.ReLU}))
+	d := openCounter(t)
+	b := d.Lanes()[0]
+	a := newConvArgs(t, b, s)
+	for name, op := range map[string]func(backend.Backend, backend.ConvShape){
+		"forward": a.forward, "backInput": a.backInput, "backWeights": a.backWeights,
+	} {
+		d.launches = nil
+		op(b, s)
+		if err := b.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		instructions, conflicts, accesses := uint64(0), uint64(0), uint64(0)
+		for _, l := range d.launches {
+			t.Log(l)
+			instructions += l.LaneTotal()
+			conflicts += l.BankConflicts
+			accesses += l.SharedRequests
+		}
+		if per := float64(instructions) / float64(s.MACs()); per > 2 {
+			t.Errorf("%s: %.3f instructions for a multiply-add, want at most 2", name, per)
+		}
+		if conflicts*100 > accesses {
+			t.Errorf("%s: %d bank conflicts in %d accesses to shared memory", name, conflicts, accesses)
+		}
+	}
+}
+
+// Fewer images need no more memory.
+func TestConvNeeds(t *testing.T) {
+	d, _ := openFake(t, 7, 5)
+	b := d.Lanes()[0]
+	for _, up := range []int{1, 2} {
+		for _, channels := range []int{1, 3, 32, 128} {
+			last := 0
+			for n := 1; n < 3000; n += 1 + n/5 {
+				s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: n, H: 28, W: 28, C: channels}, Filters: 32, KernelH: 3, KernelW: 3, Up: up}))
+				needs := b.ConvNeeds(s)
+				if needs.Packed != 0 || needs.Workspace < last {
+					t.Errorf("up %d, %d channels, %d images: %+v after %d", up, channels, n, needs, last)
+				}
+				last = needs.Workspace
+			}
+		}
+	}
+}
+
+// The gradient of an upsampled input goes through scratch; with many images it does so in groups.
+func TestConvGroups(t *testing.T) {
+	d, f := openFake(t, 7, 5)
+	b := d.Lanes()[0]
+	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 100, H: 128, W: 128, C: 4}, Filters: 32, KernelH: 3, KernelW: 3,
+		Up: 2, Pool: 2, InAct: backend.ReLU}))
+	none := func(k backend.Kind, s backend.Shape) backend.Tensor { return tensor(t, b, k, s) }
+	x, g, arg, w := none(backend.Activation, s.X), none(backend.Activation, s.Out), none(backend.Byte, s.Out), none(backend.Param, s.Weights())
+	n := b.ConvNeeds(s).Workspace
+	b.SetWorkspace(must(b.Alloc(n)))
+	if n > 4*spreadFloats+(32<<20) {
+		t.Errorf("workspace of %d bytes", n)
+	}
+	f.Calls = nil
+	b.ConvBackInput(s, x, g, arg, backend.Params{W: w}, x)
+	b.ConvBackWeights(s, backend.Params{W: w}, g, arg, x)
+	images := make(map[string][]uint64)
+	for _, c := range f.Launches() {
+		switch c.Name {
+		case "conv_spread4":
+			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(g))/uint64(4*s.Out.Image()), (c.Launch.Args[1]-address(arg))/uint64(s.Out.Image()))
+		case "conv_back_input_each4":
+			images[c.Name] = append(images[c.Name], (c.Launch.Args[13]-address(x))/uint64(4*s.X.Image()), (c.Launch.Args[12]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[15])
+		case "conv_back_weights4":
+			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[20]/uint64(128*128))
+		}
+	}
+	want := map[string][]uint64{
+		"conv_spread4":          {0, 0, 31, 31, 62, 62, 93, 93, 0, 0, 31, 31, 62, 62, 93, 93},
+		"conv_back_input_each4": {0, 0, 31, 31, 31, 31, 62, 62, 31, 93, 93, 7},
+		"conv_back_weights4":    {0, 31, 31, 31, 62, 31, 93, 7},
+	}
+	for k, w := range want {
+		if !slices.Equal(images[k], w) {
+			t.Errorf("%s: %v, want %v", k, images[k], w)
+		}
+	}
+}
+
+func TestConvDoesNotAllocate(t *testing.T) {
+	d, f := openFake(t, 8, 0)
+	b := d.Lanes()[0]
+	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 9, H: 14, W: 14, C: 8}, Filters: 32, KernelH: 3, KernelW: 3, Up: 2}))
+	a := newConvArgs(t, b, s)
+	f.Quiet = true
+	if n := testing.AllocsPerRun(5, func() { a.forward(b, s); a.backInput(b, s); a.backWeights(b, s) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestConvMistakesPanic(t *testing.T) {
+	d, _ := openFake(t, 8, 0)
+	b := d.Lanes()[0]
+	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 9, H: 14, W: 14, C: 8}, Filters: 32, KernelH: 3, KernelW: 3, Pool: 2,
+		InAct: backend.ReLU}))
+	ok := newConvArgs(t, b, s)
+	odd := tensor(t, b, backend.Activation, backend.Shape{N: 9, H: 49, W: 1, C: 32})
+	none := backend.Tensor{}
+	for _, c := range []struct {
+		name, want string
+		run        func(a convArgs)
+	}{
+		{"no geometry", errGeometry, func(a convArgs) { a.forward(b, backend.ConvShape{}) }},
+		{"no geometry back", errGeometry, func(a convArgs) { a.backInput(b, backend.ConvShape{}) }},
+		{"no geometry of weights", errGeometry, func(a convArgs) { a.backWeights(b, backend.ConvShape{}) }},
+		{"no geometry of a dense layer", errGeometry, func(a convArgs) { b.Dense(backend.DenseShape{}, a.out, a.x, a.p) }},
+		{"output of another shape", errShape, func(a convArgs) { a.out = odd; a.forward(b, s) }},
+		{"weights that are none", errKind, func(a convArgs) { a.p.W = odd; a.forward(b, s) }},
+		{"no weights", errBuffer, func(a convArgs) { a.p.W = none; a.forward(b, s) }},
+		{"bias of another shape", errShape, func(a convArgs) { a.p.Bias = a.p.W; a.forward(b, s) }},
+		{"arg-max that is none", errKind, func(a convArgs) { a.argmax = odd; a.forward(b, s) }},
+		{"no arg-max", errKind, func(a convArgs) { a.argmax = none; a.backInput(b, s) }},
+		{"no arg-max for weights", errKind, func(a convArgs) { a.argmax = none; a.backWeights(b, s) }},
+		{"no output to derive", errBuffer, func(a convArgs) { a.x = none; a.backInput(b, s) }},
+		{"no gradient", errBuffer, func(a convArgs) { a.grad.W = none; a.backWeights(b, s) }},
+		{"an unknown activation", errAct, func(a convArgs) { s := s; s.Act = 9; a.forward(b, s) }},
+		{"no workspace", errWorkspace, func(a convArgs) { b.SetWorkspace(nil); a.backWeights(b, s) }},
+	} {
+		got := func() (p any) {
+			defer func() { p = recover() }()
+			c.run(ok)
+			return nil
+		}()
+		if got != c.want {
+			t.Errorf("%s: %v, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package cuda
+
+import "convae/nn/backend"
+
+// A dense layer is a convolution of single pixels, whose rows are the rows of one image: the kernels are those of conv.cu.
+func pixels(s backend.DenseShape) backend.ConvShape {
+	if s.N < 1 || s.In < 1 || s.DenseSpec.Out < 1 {
+		panic(errGeometry)
+	}
+	x := backend.Shape{N: 1, H: s.N, W: 1, C: s.In}
+	out := backend.Shape{N: 1, H: s.N, W: 1, C: s.DenseSpec.Out}
+	return backend.ConvShape{
+		ConvSpec: backend.ConvSpec{X: x, Filters: out.C, KernelH: 1, KernelW: 1, Stride: 1, Up: 1, Pool: 1},
+		In:       x, Conv: out, Out: out,
+	}
+}
+
+// DenseNeeds returns the memory of the scratch. The weights are used as they are.
+func (l *lane) DenseNeeds(s backend.DenseShape) backend.Needs {
+	return needs(pixels(s), s.DenseSpec.Out)
+}
+
+// DensePack is never due.
+func (l *lane) DensePack(backend.DenseShape, backend.Tensor, backend.Tensor) {}
+
+// Dense: out = act(x wᵀ + bias).
+func (l *lane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Params) {
+	d := pixels(s)
+	c := correlation{op: "Dense", out: l.activation(out, s.OutShape()), x: l.activation(x, s.XShape()), act: s.Act}
+	c.w, c.bias = l.param(p.W, s.Weights()), l.bias(p.Bias, d.Filters)
+	l.correlate(&d, &c)
+}
+
+// DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
+func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
+	d := pixels(s)
+	c := correlation{op: "DenseBackInput", out: l.activation(gradX, s.XShape()), x: l.activation(gradOut, s.OutShape()), inAct: s.InAct}
+	c.mask, c.w = l.mask(s.InAct, x, s.XShape()), l.param(p.W, s.Weights())
+	l.backInput(d, c)
+}
+
+// DenseBackWeights: grad.W += gradOutᵀ x, grad.Bias += the column sums of gradOut.
+func (l *lane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradOut, x backend.Tensor) {
+	d := pixels(s)
+	g := gradient{op: "DenseBackWeights", w: l.param(grad.W, s.Weights()), bias: l.bias(grad.Bias, d.Filters)}
+	g.out, g.x = l.activation(gradOut, s.OutShape()), l.activation(x, s.XShape())
+	g.rows, g.image, g.filters = g.out, s.N, d.Filters
+	l.backWeights(d, g)
+}

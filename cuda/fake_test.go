@@ -1,0 +1,45 @@
+package cuda
+
+import (
+	"testing"
+
+	"convae/cuda/driver"
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+var src = rng.Source{Seed: 0x123456789abcdef0, Stream: rng.StreamTest}
+
+// openFake returns a device that records what it is told, of that compute capability. It has memory for any tensor.
+func openFake(tb testing.TB, major, minor int) (*Device, *driver.Fake) {
+	tb.Helper()
+	f := driver.NewFake(driver.Info{Name: "fake", Major: major, Minor: minor, Memory: 1 << 50, SMs: 4})
+	d, err := Open(f, 0, "cuda:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	f.Calls = nil
+	return d, f
+}
+
+// tensor returns a new tensor.
+func tensor(tb testing.TB, l backend.Backend, k backend.Kind, s backend.Shape) backend.Tensor {
+	tb.Helper()
+	b, err := l.Alloc(l.Bytes(k, s))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return backend.Tensor{Shape: s, Kind: k, Buffer: b}
+}
+
+// address is where a tensor is.
+func address(t backend.Tensor) uint64 {
+	return uint64(t.Buffer.(*buffer).ptr) + uint64(t.Offset)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

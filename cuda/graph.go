@@ -1,0 +1,49 @@
+package cuda
+
+import (
+	"convae/cuda/driver"
+	"convae/nn/backend"
+)
+
+// recording is a graph of the driver; graph is nil when the device had failed.
+type recording struct {
+	lane  *lane
+	graph driver.Graph
+}
+
+// Record returns the ops that f calls as a graph.
+func (l *lane) Record(f func()) backend.Recording {
+	r := &recording{lane: l}
+	if l.err != nil {
+		return r
+	}
+	if err := l.stream.BeginCapture(); err != nil {
+		l.check("Record", err)
+		return r
+	}
+	f()
+	// The capture is ended also after a failure within it, or the stream would be of no use.
+	graph, err := l.stream.EndCapture()
+	l.check("Record", err)
+	r.graph = graph
+	return r
+}
+
+// Replay runs a graph.
+func (l *lane) Replay(r backend.Recording) {
+	g, ok := r.(*recording)
+	if !ok || g.lane != l {
+		panic("cuda: a recording that this device did not make")
+	}
+	l.do("Replay", func() error { return l.stream.Replay(g.graph) })
+}
+
+// Close frees the graph.
+func (r *recording) Close() {
+	if r.graph != nil {
+		r.lane.check("Close of a recording", r.graph.Close())
+		r.graph = nil
+	}
+}
+
+var _ backend.Recorder = (*lane)(nil)

@@ -1,0 +1,65 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+
+	"convae/cuda/driver"
+	"convae/kernels"
+)
+
+// staticShared is what a kernel may use of dynamic shared memory without asking.
+const staticShared = 48 << 10
+
+// do runs a call of the driver for an op, unless the device has failed before; a failure is kept.
+func (l *lane) do(op string, call func() error) {
+	if l.err == nil {
+		l.last = op
+		l.check(op, call())
+	}
+}
+
+// check keeps the first failure.
+func (l *lane) check(op string, err error) {
+	if err != nil && l.err == nil {
+		l.err = fmt.Errorf("%s: %s: %w", l.dev.name, op, err)
+	}
+}
+
+// launch starts a kernel for an op. Args are the kernel's parameters in order; see ptr, i32 and f32. A grid of no
+// blocks does nothing.
+func (l *lane) launch(op string, e kernels.Entry, grid, block driver.Dim3, shared int, args ...uint64) {
+	if len(args) != e.Params() {
+		panic("cuda: a launch with the wrong number of arguments")
+	}
+	if l.err != nil || grid.X == 0 {
+		return
+	}
+	l.last = op
+	f := l.dev.kernels[e]
+	if shared > max(staticShared, l.dev.shared[e]) {
+		if err := f.SetDynamicShared(shared); err != nil {
+			l.check(op, err)
+			return
+		}
+		l.dev.shared[e] = shared
+	}
+	n := copy(l.args[:], args)
+	l.params = driver.Launch{Function: f, Grid: grid, Block: block, Shared: shared, Args: l.args[:n]}
+	l.check(op, l.stream.Launch(&l.params))
+}
+
+// threads is the number of threads of a block where nothing speaks for another.
+const threads = 256
+
+// launch1 starts a kernel of one thread for each of n items, in blocks of threads.
+func (l *lane) launch1(op string, e kernels.Entry, n int, args ...uint64) {
+	l.launch(op, e, driver.Dim3{X: ceilDiv(n, threads)}, driver.Dim3{X: threads}, 0, args...)
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// ptr, i32 and f32 are a pointer, a 32-bit integer and a float32 as a kernel's argument.
+func ptr(p driver.Ptr) uint64 { return uint64(p) }
+func i32(v int) uint64        { return uint64(uint32(v)) }
+func f32(v float32) uint64    { return uint64(math.Float32bits(v)) }

@@ -1,0 +1,202 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"convae/cuda/driver"
+	"convae/kernels"
+	"convae/nn/backend"
+)
+
+// launched describes launches by kernel, blocks and threads of a block.
+func launched(calls []driver.FakeCall) []string {
+	var s []string
+	for _, c := range calls {
+		g, b := c.Launch.Grid, c.Launch.Block
+		if g.Y|g.Z|b.Y|b.Z != 0 {
+			s = append(s, fmt.Sprintf("%s %v %v", c.Name, g, b))
+			continue
+		}
+		s = append(s, fmt.Sprintf("%s %dx%d", c.Name, g.X, b.X))
+	}
+	return s
+}
+
+// Every kernel gets the threads that its source says it needs, also for the largest tensors that there are.
+func TestLaunchGeometry(t *testing.T) {
+	d, f := openFake(t, 7, 5)
+	l := d.Lanes()[0]
+	act := func(n, h, w, c int) backend.Tensor {
+		return tensor(t, l, backend.Activation, backend.Shape{N: n, H: h, W: w, C: c})
+	}
+	flat := func(n int) backend.Tensor { return tensor(t, l, backend.Flat, backend.Vec(n)) }
+	bytes := func(s backend.Shape) backend.Tensor { return tensor(t, l, backend.Byte, s) }
+	clock := tensor(t, l, backend.ClockKind, backend.Vec(1))
+	none := backend.Tensor{}
+	x, y := act(3, 31, 33, 5), act(3, 31, 33, 5) // 15345 elements, 3837 fours
+	big := act(1, 1, 1, math.MaxInt32)
+	p, q := flat(1025), flat(1025)
+	pool := func(c int) (backend.PoolShape, backend.Tensor, backend.Tensor) {
+		s := must(backend.NewPool(backend.PoolSpec{X: backend.Shape{N: 2, H: 31, W: 33, C: c}, Size: 3, Stride: 2}))
+		return s, tensor(t, l, backend.Activation, s.X), tensor(t, l, backend.Activation, s.Out)
+	}
+	up := func(c int) (backend.UpsampleShape, backend.Tensor, backend.Tensor) {
+		s := must(backend.NewUpsample(backend.Shape{N: 2, H: 5, W: 7, C: c}, 3))
+		return s, tensor(t, l, backend.Activation, s.X), tensor(t, l, backend.Activation, s.Out)
+	}
+	sum := make([]backend.Tensor, 17)
+	for i := range sum {
+		sum[i] = p
+	}
+	pixels, order := bytes(x.Shape.WithN(5)), tensor(t, l, backend.Index, backend.Vec(9))
+	for _, c := range []struct {
+		name string
+		run  func()
+		want []string
+	}{
+		{"set clock", func() { l.SetClock(clock, backend.Clock{}) }, []string{"vector_clock 1x1"}},
+		{"axpy", func() { l.Axpy(p, 2, q) }, []string{"vector_axpy 2x256"}},
+		{"axpy of nothing", func() { l.Axpy(p.Range(3, 3), 2, q.Range(5, 5)) }, nil},
+		{"sum of 1", func() { l.Sum(p, sum[:1]) }, []string{"vector_sum 5x256"}},
+		{"sum of 8", func() { l.Sum(p, sum[:8]) }, []string{"vector_sum 5x256"}},
+		{"sum of 17", func() { l.Sum(p, sum) }, []string{"vector_sum 5x256", "vector_sum 5x256", "vector_sum 5x256"}},
+		{"activate", func() { l.Activate(backend.Tanh, x, y) }, []string{"act_forward 15x256"}},
+		{"activate the largest", func() { l.Activate(backend.Tanh, big, big) }, []string{"act_forward 2097152x256"}},
+		{"activate back", func() { l.ActivateBack(backend.Tanh, x, y, x) }, []string{"act_back 15x256"}},
+		{"pool", func() { s, in, out := pool(5); l.MaxPool(s, out, none, in) }, []string{"pool_forward 11x256"}},
+		{"pool of fours", func() { s, in, out := pool(20); l.MaxPool(s, out, none, in) }, []string{"pool_forward4 11x256"}},
+		{"pool back", func() { s, in, out := pool(5); l.MaxPoolBack(s, in, out, bytes(s.Out)) }, []string{"pool_back 40x256"}},
+		{"pool back of fours", func() { s, in, out := pool(20); l.MaxPoolBack(s, in, out, bytes(s.Out)) }, []string{"pool_back4 40x256"}},
+		{"upsample", func() { s, in, out := up(3); l.Upsample(s, out, in) }, []string{"upsample_forward 8x256"}},
+		{"upsample of fours", func() { s, in, out := up(12); l.Upsample(s, out, in) }, []string{"upsample_forward4 8x256"}},
+		{"upsample back", func() { s, in, out := up(3); l.UpsampleBack(s, in, out) }, []string{"upsample_back 1x256"}},
+		{"upsample back of fours", func() { s, in, out := up(16); l.UpsampleBack(s, in, out) }, []string{"upsample_back4 2x256"}},
+		{"cross-entropy", func() { l.SigmoidBCE(1, p.Range(0, 1), none, x, y) }, []string{"loss_bce 15x256", "loss_total 1x256"}},
+		{"squared error of the largest", func() { l.MSE(1, p.Range(0, 1), big, big, big) }, []string{"loss_mse 1024x256", "loss_total 1x256"}},
+		{"sgd", func() { l.SGD(backend.SGD{}, p, none, q, clock) }, []string{"optim_sgd 2x256"}},
+		{"adam", func() { l.Adam(backend.Adam{}, p, q, q, q, clock) }, []string{"optim_adam 2x256"}},
+		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, p, q, q, q, clock) }, []string{"optim_adadelta 2x256"}},
+		// 5115 elements an image are 1279 blocks of four.
+		{"normal", func() { l.Normal(src, x, clock, 0) }, []string{"random_normal 15x256"}},
+		{"dropout", func() { l.Dropout(0.5, src, x, x, clock, 0) }, []string{"random_dropout 15x256"}},
+		{"gather", func() { l.Gather(0, src, x, none, pixels, order, clock, 0) }, []string{"random_gather 15x256"}},
+	} {
+		f.Calls = nil
+		c.run()
+		if err := l.Sync(); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if got := launched(f.Launches()); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// The arguments are the kernel's parameters, in order.
+func TestLaunchArguments(t *testing.T) {
+	d, f := openFake(t, 9, 0)
+	l := d.Lanes()[0]
+	s := backend.Shape{N: 2, H: 3, W: 5, C: 4}
+	x, clock := tensor(t, l, backend.Activation, s), tensor(t, l, backend.ClockKind, backend.Vec(1))
+	v := tensor(t, l, backend.Flat, backend.Vec(40))
+	pixels, order := tensor(t, l, backend.Byte, s.WithN(7)), tensor(t, l, backend.Index, backend.Vec(9))
+	bits := func(v float32) uint64 { return uint64(math.Float32bits(v)) }
+	at := func(i int) uint64 { return address(v) + 4*uint64(i) }
+	sum := make([]backend.Tensor, 9)
+	for i := range sum {
+		sum[i] = v.Range(i, i+3)
+	}
+	pool := must(backend.NewPool(backend.PoolSpec{X: s, Size: 3, Stride: 2}))
+	out := tensor(t, l, backend.Activation, pool.Out)
+	for _, c := range []struct {
+		name string
+		run  func()
+		want [][]uint64
+	}{
+		{"clock", func() {
+			l.SetClock(clock, backend.Clock{Step: 1, Draw: 2, Offset: math.MaxUint32, LearningRate: -4, BiasCorrection1: 5, BiasCorrection2: 6})
+		},
+			[][]uint64{{address(clock), 1, 2, math.MaxUint32, bits(-4), bits(5), bits(6)}}},
+		{"sum", func() { l.Sum(v.Range(20, 23), sum) }, [][]uint64{
+			{at(20), 3, 8, at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)}, {at(20), 3, 2, at(20), at(8), 0, 0, 0, 0, 0, 0}}},
+		{"pool", func() { l.MaxPool(pool, out, backend.Tensor{}, x) }, [][]uint64{
+			{address(out), 0, address(x), 2 * 2 * 3, 3, 5, 4, 2, 3, 3, 2, 1, 1}}},
+		{"gather", func() { l.Gather(0.25, src, x, backend.Tensor{}, pixels, order, clock, 3) }, [][]uint64{
+			{address(x), 0, address(pixels), address(order), address(clock), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
+	} {
+		f.Calls = nil
+		c.run()
+		got := f.Launches()
+		for i, w := range c.want {
+			if len(got) != len(c.want) || !slices.Equal(got[i].Launch.Args, w) {
+				t.Errorf("%s: launch %d of %d has %v, want %v", c.name, i, len(got), got[i].Launch.Args, w)
+			}
+		}
+	}
+}
+
+func TestNoOpAllocates(t *testing.T) {
+	d, f := openFake(t, 8, 0)
+	l := d.Lanes()[0]
+	f.Quiet = true
+	s := backend.Shape{N: 2, H: 6, W: 6, C: 4}
+	x, clock := tensor(t, l, backend.Activation, s), tensor(t, l, backend.ClockKind, backend.Vec(1))
+	v, host := tensor(t, l, backend.Flat, backend.Vec(9)), make([]float32, 9)
+	pool := must(backend.NewPool(backend.PoolSpec{X: s, Size: 2}))
+	out, places := tensor(t, l, backend.Activation, pool.Out), tensor(t, l, backend.Byte, pool.Out)
+	sum := []backend.Tensor{v, v, v}
+	for name, op := range map[string]func(){
+		"Zero": func() { l.Zero(x) }, "Copy": func() { l.Copy(x, x) }, "Upload": func() { l.Upload(v, host) },
+		"SetClock": func() { l.SetClock(clock, backend.Clock{}) }, "Sum": func() { l.Sum(v, sum) },
+		"Download": func() {
+			if err := l.Download(host, v); err != nil {
+				panic("a quiet device failed")
+			}
+		},
+		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.ReLU, x, x) },
+		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, clock, 0) },
+		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, clock) },
+	} {
+		if n := testing.AllocsPerRun(5, op); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}
+
+// More shared memory than is there for all has to be asked for, once.
+func TestLaunchAsksForSharedMemory(t *testing.T) {
+	d, f := openFake(t, 8, 0)
+	one := driver.Dim3{X: 1}
+	for _, n := range []int{100, 48 << 10, 60000, 50000, 60000, 70000} {
+		d.lane.launch("test", kernels.ActForward, one, one, n, 0, 0, 0, 0)
+	}
+	var got []string
+	for _, c := range f.Calls {
+		got = append(got, fmt.Sprint(c.Name, " ", c.N+c.Launch.Shared))
+	}
+	want := []string{"act_forward 100", "act_forward 49152", "SetDynamicShared 60000", "act_forward 60000", "act_forward 50000",
+		"act_forward 60000", "SetDynamicShared 70000", "act_forward 70000"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	f.Fail = func(c driver.FakeCall) error {
+		if c.Name == "SetDynamicShared" {
+			return errors.New("planted")
+		}
+		return nil
+	}
+	d.lane.launch("test", kernels.ActForward, one, one, 80000, 0, 0, 0, 0)
+	if err := d.lane.Sync(); err == nil || err.Error() != "cuda:0: test: planted" {
+		t.Errorf("error %v", err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a launch with too few arguments did not panic")
+		}
+	}()
+	d.lane.launch("test", kernels.ActForward, one, one, 0, 0)
+}

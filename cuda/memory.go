@@ -1,0 +1,359 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"convae/cuda/driver"
+	"convae/kernels"
+	"convae/nn/backend"
+)
+
+// lane is the device's executor.
+type lane struct {
+	dev      *Device
+	stream   driver.Stream
+	ws       *buffer
+	partials driver.Ptr // maxBlocks floats
+	err      error      // the first failure
+	last     string     // the op that was put in the stream last
+
+	// Fetch copies to pinned memory; the event marks its end.
+	pinned  []byte
+	arrived driver.Event
+	fetches int // bytes under way
+
+	// Stage writes to one of two pieces of pinned memory while the device copies from the other.
+	stages [2]stage
+	turn   int
+
+	// The arguments of a launch, here so that none is allocated.
+	params driver.Launch
+	args   [kernels.MaxParams]uint64
+}
+
+// buffer is device memory. A freed one has the address 0.
+type buffer struct {
+	dev  *Device
+	ptr  driver.Ptr
+	size int
+}
+
+// Size returns the bytes of the buffer.
+func (b *buffer) Size() int { return b.size }
+
+// Name returns the name of the device.
+func (l *lane) Name() string { return l.dev.name }
+
+// Alloc returns n bytes of zeroed device memory.
+func (l *lane) Alloc(n int) (backend.Buffer, error) {
+	if n < 0 {
+		return nil, errors.New("cuda: allocating a negative number of bytes")
+	}
+	if l.err != nil {
+		return nil, l.err
+	}
+	words := max(n/4+min(n%4, 1), 1)
+	p, err := l.dev.dev.Alloc(4 * words)
+	if err != nil {
+		return nil, fmt.Errorf("%s: allocating %d bytes: %w", l.dev.name, n, err)
+	}
+	if err := l.stream.Fill(p, 0, words); err != nil {
+		return nil, fmt.Errorf("%s: clearing %d bytes: %w", l.dev.name, n, errors.Join(err, l.dev.dev.Free(p)))
+	}
+	return &buffer{l.dev, p, n}, nil
+}
+
+// Free gives a buffer back, when the work that may use it is done. Tensors in it can no longer be used.
+func (l *lane) Free(b backend.Buffer) {
+	o := l.buffer(b)
+	if l.ws == o {
+		l.ws = nil
+	}
+	l.do("Free", func() error { return errors.Join(l.stream.Synchronize(), l.dev.dev.Free(o.ptr)) })
+	o.ptr = 0
+}
+
+// clockBytes is the size of a Clock in device memory; common.cuh declares it.
+const clockBytes = 32
+
+// Bytes returns the bytes that a tensor occupies.
+func (l *lane) Bytes(k backend.Kind, s backend.Shape) int {
+	switch k {
+	case backend.Byte, backend.Staged, backend.Packed:
+		return s.Len()
+	case backend.ClockKind:
+		return clockBytes
+	}
+	return 4 * s.Len()
+}
+
+// SetWorkspace gives the lane its scratch memory; nil takes it away.
+func (l *lane) SetWorkspace(b backend.Buffer) {
+	if b == nil {
+		l.ws = nil
+		return
+	}
+	l.ws = l.buffer(b)
+}
+
+// workspace returns n bytes of scratch memory.
+func (l *lane) workspace(n int) driver.Ptr {
+	if n == 0 {
+		return 0
+	}
+	if l.ws == nil || l.ws.size < n {
+		panic(errWorkspace)
+	}
+	return l.ws.ptr
+}
+
+// Upload copies src to an Activation, Param or Flat tensor.
+func (l *lane) Upload(dst backend.Tensor, src []float32) {
+	l.upload("Upload", l.values(dst), dst, raw(src))
+}
+
+// Download copies an Activation, Param or Flat tensor to dst.
+func (l *lane) Download(dst []float32, src backend.Tensor) error {
+	return l.download("Download", raw(dst), l.values(src), src)
+}
+
+// UploadBytes copies src to a Byte tensor.
+func (l *lane) UploadBytes(dst backend.Tensor, src []byte) {
+	l.upload("UploadBytes", l.bytes(dst, dst.Shape), dst, src)
+}
+
+// DownloadBytes copies a Byte tensor to dst.
+func (l *lane) DownloadBytes(dst []byte, src backend.Tensor) error {
+	return l.download("DownloadBytes", dst, l.bytes(src, src.Shape), src)
+}
+
+// UploadIndex copies src to an Index tensor.
+func (l *lane) UploadIndex(dst backend.Tensor, src []int32) {
+	l.upload("UploadIndex", l.index(dst), dst, raw(src))
+}
+
+// stage is pinned memory with an event that marks the end of the last copy from it.
+type stage struct {
+	memory []byte
+	copied driver.Event
+	used   bool
+}
+
+// Stage lets fill write pinned memory, which is copied when the stream is there.
+func (l *lane) Stage(dst backend.Tensor, fill func(pixels []byte)) {
+	p, n := l.bytes(dst, dst.Shape), dst.Shape.Len()
+	s := &l.stages[l.turn]
+	l.turn = 1 - l.turn
+	if n == 0 || l.err != nil {
+		return
+	}
+	if s.used {
+		l.do("Stage", s.copied.Synchronize)
+	}
+	if l.do("Stage", func() error { return s.grow(l.dev.dev, n) }); l.err != nil {
+		return
+	}
+	fill(s.memory[:n])
+	l.do("Stage", func() error { return l.stream.ToDevice(p, s.memory[:n]) })
+	l.do("Stage", func() error { return l.stream.Record(s.copied) })
+	s.used = true
+}
+
+// grow makes the pinned memory at least n bytes.
+func (s *stage) grow(d driver.Device, n int) (err error) {
+	if s.copied == nil {
+		if s.copied, err = d.NewEvent(); err != nil {
+			return err
+		}
+	}
+	if n <= len(s.memory) {
+		return nil
+	}
+	if s.memory != nil {
+		if err := d.FreeHost(s.memory); err != nil {
+			return err
+		}
+	}
+	s.memory, err = d.AllocHost(n)
+	return err
+}
+
+// Fetch starts copying a Flat tensor to pinned memory.
+func (l *lane) Fetch(src backend.Tensor) {
+	p, n := l.flat(src), 4*src.Shape.Len()
+	if n > len(l.pinned) {
+		panic(errLength)
+	}
+	l.fetches = n
+	l.do("Fetch", func() error { return l.stream.ToHost(l.pinned[:n], p) })
+	l.do("Fetch", func() error { return l.stream.Record(l.arrived) })
+}
+
+// Fetched hands out what has arrived. After a failure nothing arrives.
+func (l *lane) Fetched(dst []float32) bool {
+	if l.fetches == 0 || l.err != nil {
+		return false
+	}
+	if 4*len(dst) != l.fetches {
+		panic(errLength)
+	}
+	reached, err := l.arrived.Reached()
+	l.check("Fetched", err)
+	if err != nil || !reached {
+		return false
+	}
+	copy(raw(dst), l.pinned[:l.fetches])
+	l.fetches = 0
+	return true
+}
+
+// upload copies src to the memory p of a tensor.
+func (l *lane) upload(op string, p driver.Ptr, dst backend.Tensor, src []byte) {
+	if len(src) != l.Bytes(dst.Kind, dst.Shape) {
+		panic(errLength)
+	}
+	if len(src) > 0 {
+		l.do(op, func() error { return l.stream.ToDevice(p, src) })
+	}
+}
+
+// download copies the memory p of a tensor to dst, and waits.
+func (l *lane) download(op string, dst []byte, p driver.Ptr, src backend.Tensor) error {
+	if len(dst) != l.Bytes(src.Kind, src.Shape) {
+		panic(errLength)
+	}
+	if len(dst) > 0 && l.err == nil {
+		l.check(op, l.stream.ToHost(dst, p))
+	}
+	return l.Sync()
+}
+
+// raw returns the memory of a slice.
+func raw[T float32 | int32](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+}
+
+// SetClock sets a Clock. Its fields travel as the arguments of a kernel, so that no host memory has to live until the
+// stream is there.
+func (l *lane) SetClock(dst backend.Tensor, c backend.Clock) {
+	l.launch("SetClock", kernels.VectorClock, driver.Dim3{X: 1}, driver.Dim3{X: 1}, 0, ptr(l.clock(dst)),
+		uint64(c.Step), uint64(c.Draw), uint64(c.Offset), f32(c.LearningRate), f32(c.BiasCorrection1), f32(c.BiasCorrection2))
+}
+
+// Sync waits for all calls and returns the first failure of the device.
+func (l *lane) Sync() error {
+	if l.err == nil {
+		if err := l.stream.Synchronize(); err != nil {
+			l.check("after "+l.last, err)
+		}
+	}
+	return l.err
+}
+
+// A caller's mistakes.
+const (
+	errBuffer    = "cuda: a buffer that this device did not make, or that was freed"
+	errKind      = "cuda: a tensor of the wrong kind"
+	errShape     = "cuda: a tensor of the wrong shape"
+	errBounds    = "cuda: a tensor that reaches out of its buffer"
+	errAlign     = "cuda: a tensor that is not aligned"
+	errLength    = "cuda: a slice whose length is not the tensor's"
+	errWorkspace = "cuda: the workspace is smaller than the op needs"
+	errGeometry  = "cuda: a shape that its constructor did not make"
+	errIndex     = "cuda: a place in the data set below 0"
+	errAct       = "cuda: an unknown activation"
+	errSum       = "cuda: a sum of nothing"
+	errRate      = "cuda: a dropout rate outside [0, 1)"
+)
+
+// buffer returns a buffer of this device that was not freed.
+func (l *lane) buffer(b backend.Buffer) *buffer {
+	o, ok := b.(*buffer)
+	if !ok || o.dev != l.dev || o.ptr == 0 {
+		panic(errBuffer)
+	}
+	return o
+}
+
+// place returns the address of a tensor of that kind and of n bytes.
+func (l *lane) place(t backend.Tensor, k backend.Kind, n int) driver.Ptr {
+	b := l.buffer(t.Buffer)
+	if t.Kind != k {
+		panic(errKind)
+	}
+	align := backend.Align
+	if k == backend.Flat {
+		align = 4
+	}
+	if t.Offset%align != 0 {
+		panic(errAlign)
+	}
+	if t.Offset < 0 || n < 0 || n > b.size-t.Offset {
+		panic(errBounds)
+	}
+	return b.ptr + driver.Ptr(t.Offset)
+}
+
+func (l *lane) floats(t backend.Tensor, k backend.Kind, s backend.Shape) driver.Ptr {
+	p := l.place(t, k, 4*s.Len())
+	if t.Shape != s {
+		panic(errShape)
+	}
+	return p
+}
+
+func (l *lane) activation(t backend.Tensor, s backend.Shape) driver.Ptr {
+	return l.floats(t, backend.Activation, s)
+}
+
+// flat returns the address of a Flat tensor of any shape.
+func (l *lane) flat(t backend.Tensor) driver.Ptr { return l.floats(t, backend.Flat, t.Shape) }
+
+func (l *lane) param(t backend.Tensor, s backend.Shape) driver.Ptr {
+	return l.floats(t, backend.Param, s)
+}
+
+// bias is 0 when there is none.
+func (l *lane) bias(t backend.Tensor, n int) driver.Ptr {
+	if t.IsZero() {
+		return 0
+	}
+	return l.param(t, backend.Vec(n))
+}
+
+// values returns the address of a tensor of any kind of float32.
+func (l *lane) values(t backend.Tensor) driver.Ptr {
+	if t.Kind > backend.Flat {
+		panic(errKind)
+	}
+	return l.floats(t, t.Kind, t.Shape)
+}
+
+func (l *lane) bytes(t backend.Tensor, s backend.Shape) driver.Ptr {
+	if t.Kind != backend.Byte && t.Kind != backend.Staged {
+		panic(errKind)
+	}
+	p := l.place(t, t.Kind, s.Len())
+	if t.Shape != s {
+		panic(errShape)
+	}
+	return p
+}
+
+// argmax is 0 when it is not wanted.
+func (l *lane) argmax(t backend.Tensor, s backend.Shape) driver.Ptr {
+	if t.IsZero() {
+		return 0
+	}
+	return l.bytes(t, s)
+}
+
+func (l *lane) index(t backend.Tensor) driver.Ptr {
+	return l.place(t, backend.Index, 4*t.Shape.Len())
+}
+
+func (l *lane) clock(t backend.Tensor) driver.Ptr {
+	return l.place(t, backend.ClockKind, clockBytes)
+}

@@ -1,0 +1,40 @@
+package cuda
+
+import (
+	"convae/cuda/driver"
+	"convae/kernels"
+	"convae/nn/backend"
+)
+
+// alike returns the address of a Flat tensor of as many elements as like.
+func (l *lane) alike(t, like backend.Tensor) driver.Ptr {
+	return l.floats(t, backend.Flat, like.Shape)
+}
+
+// SGD is gradient descent with momentum or Nesterov's.
+func (l *lane) SGD(o backend.SGD, param, velocity, grad, clock backend.Tensor) {
+	p, g, c, n := l.flat(param), l.alike(grad, param), l.clock(clock), param.Shape.Len()
+	var v driver.Ptr
+	if o.Momentum != 0 {
+		v = l.alike(velocity, param)
+	}
+	nesterov := 0
+	if o.Nesterov {
+		nesterov = 1
+	}
+	l.launch1("SGD", kernels.OptimSGD, ceilDiv(n, 4), ptr(p), ptr(v), ptr(g), ptr(c), i32(n), f32(o.Momentum), i32(nesterov))
+}
+
+// Adam is Adam, and AdamW when it has weight decay.
+func (l *lane) Adam(o backend.Adam, param, m, v, grad, clock backend.Tensor) {
+	p, m1, m2, n := l.flat(param), l.alike(m, param), l.alike(v, param), param.Shape.Len()
+	l.launch1("Adam", kernels.OptimAdam, ceilDiv(n, 4), ptr(p), ptr(m1), ptr(m2), ptr(l.alike(grad, param)), ptr(l.clock(clock)),
+		i32(n), f32(1-o.Beta1), f32(1-o.Beta2), f32(o.Eps), f32(o.WeightDecay))
+}
+
+// Adadelta is Zeiler's method.
+func (l *lane) Adadelta(o backend.Adadelta, param, accGrad, accDelta, grad, clock backend.Tensor) {
+	p, a, u, n := l.flat(param), l.alike(accGrad, param), l.alike(accDelta, param), param.Shape.Len()
+	l.launch1("Adadelta", kernels.OptimAdadelta, ceilDiv(n, 4), ptr(p), ptr(a), ptr(u), ptr(l.alike(grad, param)), ptr(l.clock(clock)),
+		i32(n), f32(o.Rho), f32(o.Eps))
+}

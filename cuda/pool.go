@@ -1,0 +1,40 @@
+package cuda
+
+import (
+	"convae/kernels"
+	"convae/nn/backend"
+)
+
+// MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all numbers.
+func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
+	if s.Stride < 1 {
+		panic(errGeometry)
+	}
+	o, arg, in := l.activation(out, s.Out), l.argmax(argmax, s.Out), l.activation(x, s.X)
+	e, v := wide(s.X.C, kernels.PoolForward, kernels.PoolForward4)
+	l.pool("MaxPool", e, s, s.Out.Len()/v, ptr(o), ptr(arg), ptr(in))
+}
+
+// MaxPoolBack adds up, for each input, the gradients of the windows in which it was the maximum.
+func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.Tensor) {
+	if s.Stride < 1 {
+		panic(errGeometry)
+	}
+	gx, g, arg := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.bytes(argmax, s.Out)
+	e, v := wide(s.X.C, kernels.PoolBack, kernels.PoolBack4)
+	l.pool("MaxPoolBack", e, s, s.X.Len()/v, ptr(gx), ptr(g), ptr(arg))
+}
+
+// pool launches a kernel of n threads whose first arguments are a, b and c.
+func (l *lane) pool(op string, e kernels.Entry, s backend.PoolShape, n int, a, b, c uint64) {
+	l.launch1(op, e, n, a, b, c, i32(n), i32(s.X.H), i32(s.X.W), i32(s.X.C), i32(s.Out.H), i32(s.Out.W),
+		i32(s.Size), i32(s.Stride), i32(s.PadTop), i32(s.PadLeft))
+}
+
+// wide chooses between the kernels of one channel and of four channels a thread, and returns that number too.
+func wide(channels int, one, four kernels.Entry) (kernels.Entry, int) {
+	if channels%4 == 0 {
+		return four, 4
+	}
+	return one, 1
+}

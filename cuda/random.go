@@ -1,0 +1,60 @@
+package cuda
+
+import (
+	"convae/cuda/driver"
+	"convae/kernels"
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// A thread makes the four numbers of a block of an image, as package rng counts blocks.
+func randomThreads(s backend.Shape) int { return s.N * ceilDiv(s.Image(), 4) }
+
+// key returns a source as kernels' arguments: the halves of the seed, and the stream.
+func key(src rng.Source) (lo, hi, stream uint64) {
+	return src.Seed & (1<<32 - 1), src.Seed >> 32, uint64(src.Stream)
+}
+
+// Normal fills dst with standard normal numbers.
+func (l *lane) Normal(src rng.Source, dst, clock backend.Tensor, first int) {
+	s := dst.Shape
+	k0, k1, stream := key(src)
+	l.launch1("Normal", kernels.RandomNormal, randomThreads(s), ptr(l.activation(dst, s)), ptr(l.clock(clock)),
+		i32(s.N), i32(s.Image()), i32(first), k0, k1, stream)
+}
+
+// Dropout sets elements to zero with probability rate, and scales the others up.
+func (l *lane) Dropout(rate float32, src rng.Source, out, x, clock backend.Tensor, first int) {
+	if !(rate >= 0 && rate < 1) {
+		panic(errRate)
+	}
+	s := x.Shape
+	o, in, c := l.activation(out, s), l.activation(x, s), l.clock(clock)
+	k0, k1, stream := key(src)
+	l.launch1("Dropout", kernels.RandomDropout, randomThreads(s), ptr(o), ptr(in), ptr(c), i32(s.N), i32(s.Image()), i32(first),
+		k0, k1, stream, f32(rate), f32(1-rate))
+}
+
+// Gather collects a batch of the data set in the order's order, and adds noise. An index outside the data set, or a place
+// outside the order, is known to the device alone: it gives an image of NaN.
+func (l *lane) Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock backend.Tensor, first int) {
+	s := clean.Shape
+	if pixels.Shape != s.WithN(pixels.Shape.N) {
+		panic(errShape)
+	}
+	if first < 0 {
+		panic(errIndex)
+	}
+	c, data, index, now := l.activation(clean, s), l.bytes(pixels, pixels.Shape), l.index(order), l.clock(clock)
+	var noise driver.Ptr
+	if !noisy.IsZero() {
+		noise = l.activation(noisy, s)
+	}
+	staged := 0
+	if pixels.Kind == backend.Staged {
+		staged = 1
+	}
+	k0, k1, stream := key(src)
+	l.launch1("Gather", kernels.RandomGather, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
+		i32(s.N), i32(s.Image()), i32(pixels.Shape.N), i32(order.Shape.Len()), i32(first), k0, k1, stream, f32(std), i32(staged))
+}

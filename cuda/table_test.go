@@ -1,0 +1,115 @@
+package cuda
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"convae/cuda/ptxsim"
+	"convae/kernels"
+	"convae/nn/backend/backendtest"
+)
+
+// openSim returns a simulated device of that compute capability, which runs its blocks one after another.
+func openSim(tb testing.TB, major, minor int) *Device {
+	tb.Helper()
+	d, err := Open(ptxsim.New(ptxsim.Options{Major: major, Minor: minor, Workers: 1}), 0, "sim")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return d
+}
+
+// selections returns a compute capability for every choice of kernels that there is.
+func selections(t *testing.T) [][2]int {
+	t.Helper()
+	var found [][2]int
+	seen := make(map[string]bool)
+	for _, cc := range [][2]int{{7, 5}, {8, 0}, {8, 9}, {9, 0}, {10, 0}} {
+		modules, err := kernels.Select(cc[0], cc[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := ""
+		for _, m := range modules {
+			key += m.File + " "
+		}
+		if !seen[key] {
+			seen[key] = true
+			found = append(found, cc)
+		}
+	}
+	return found
+}
+
+// TestTable runs the table and the golden cases on the simulator, once for every choice of kernels.
+func TestTable(t *testing.T) {
+	dir, err := backendtest.GoldenDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := backendtest.LoadGolden(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := slices.Concat(backendtest.Cases(), golden)
+	var cases []backendtest.Case
+	for i, c := range all {
+		if !testing.Short() || i%5 == 0 { // a fifth is enough for the race detector, which slows the simulator down
+			cases = append(cases, c)
+		}
+	}
+	for _, cc := range selections(t) {
+		runTable(t, cc[0], cc[1], cases)
+	}
+}
+
+// runTable runs cases on as many devices as there are processors, each as a test of its name, and logs the worst share of
+// each family.
+func runTable(t *testing.T, major, minor int, cases []backendtest.Case) {
+	free := make(chan *Device, runtime.GOMAXPROCS(0))
+	for range cap(free) {
+		free <- openSim(t, major, minor)
+	}
+	var mu sync.Mutex
+	var families []string
+	worst := make(map[string]backendtest.Result)
+	t.Run(fmt.Sprintf("%d.%d", major, minor), func(t *testing.T) {
+		for _, c := range cases {
+			t.Run(c.Name, func(t *testing.T) {
+				t.Parallel()
+				d := <-free
+				defer func() { free <- d }()
+				r := backendtest.Run(d.Lanes()[0], c)
+				if !r.OK() {
+					t.Error(r)
+				}
+				if d.Lanes()[0].Sync() != nil { // it would refuse all that follows
+					d = openSim(t, major, minor)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				family := strings.Join(strings.SplitN(c.Name, "/", 3)[:2], "/")
+				if _, ok := worst[family]; !ok {
+					families = append(families, family)
+				}
+				if r.Worst >= worst[family].Worst {
+					worst[family] = r
+				}
+			})
+		}
+	})
+	for range cap(free) {
+		if err := (<-free).Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	slices.Sort(families)
+	for _, f := range families {
+		t.Logf("%-24s worst %.3f: %v", f, worst[f].Worst, worst[f])
+	}
+	t.Logf("%d cases, seed %d", len(cases), backendtest.Seed)
+}

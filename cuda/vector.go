@@ -1,0 +1,66 @@
+package cuda
+
+import (
+	"convae/cuda/driver"
+	"convae/kernels"
+	"convae/nn/backend"
+)
+
+// Zero clears dst.
+func (l *lane) Zero(dst backend.Tensor) {
+	p, n := l.values(dst), dst.Shape.Len()
+	if n > 0 {
+		l.do("Zero", func() error { return l.stream.Fill(p, 0, n) })
+	}
+}
+
+// Copy copies src to dst.
+func (l *lane) Copy(dst, src backend.Tensor) {
+	l.copy("Copy", l.values(dst), l.floats(src, dst.Kind, dst.Shape), dst.Shape.Len())
+}
+
+// Reshape copies activations to another shape of as many elements an image.
+func (l *lane) Reshape(dst, src backend.Tensor) {
+	if dst.Shape.N != src.Shape.N || dst.Shape.Image() != src.Shape.Image() {
+		panic(errShape)
+	}
+	l.copy("Reshape", l.activation(dst, dst.Shape), l.activation(src, src.Shape), dst.Shape.Len())
+}
+
+// copy copies n floats.
+func (l *lane) copy(op string, dst, src driver.Ptr, n int) {
+	if n > 0 {
+		l.do(op, func() error { return l.stream.Copy(dst, src, 4*n) })
+	}
+}
+
+// Axpy adds alpha*src to dst.
+func (l *lane) Axpy(dst backend.Tensor, alpha float32, src backend.Tensor) {
+	if dst.Kind == backend.Activation {
+		panic(errKind)
+	}
+	d, s, n := l.values(dst), l.floats(src, dst.Kind, dst.Shape), dst.Shape.Len()
+	l.launch1("Axpy", kernels.VectorAxpy, ceilDiv(n, 4), ptr(d), ptr(s), i32(n), f32(alpha))
+}
+
+// sumWidth is the number of vectors that a launch of vector_sum adds.
+const sumWidth = 8
+
+// Sum sets dst to src[0] + src[1] + ... in this order. A sum of many vectors goes on from what is in dst.
+func (l *lane) Sum(dst backend.Tensor, src []backend.Tensor) {
+	if len(src) == 0 {
+		panic(errSum)
+	}
+	d, n := l.flat(dst), dst.Shape.Len()
+	var p [sumWidth]uint64
+	k := 0
+	for i, t := range src {
+		p[k] = ptr(l.floats(t, backend.Flat, dst.Shape))
+		k++
+		if k < sumWidth && i < len(src)-1 {
+			continue
+		}
+		l.launch1("Sum", kernels.VectorSum, n, ptr(d), i32(n), i32(k), p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7])
+		p, k = [sumWidth]uint64{ptr(d)}, 1
+	}
+}

@@ -1,0 +1,70 @@
+package nn
+
+import (
+	"fmt"
+	"testing"
+
+	"convae/cuda/ptxsim"
+	"convae/nn/backend"
+)
+
+func openSim(t testing.TB) backend.Device {
+	t.Helper()
+	dev, err := OpenSim(ptxsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dev
+}
+
+// The shipped GPU code trains the denoiser as the CPU does: noise drawn on the device, recorded steps, a partial batch.
+func TestSimTrainsAsCPU(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the simulator takes some ten seconds")
+	}
+	t.Parallel()
+	const samples, epochs = 18, 4 // batches of 4, 4, 4, 4 and 2: 20 steps
+	o := TrainerOptions{Batch: 4, Loss: BCE, Noise: 0.5, Seed: 2}
+	want := train(t, mustModel(t, Denoiser()), openTest(t), o, samples, epochs)
+	got := train(t, mustModel(t, Denoiser()), openSim(t), o, samples, epochs)
+	for i := range got {
+		within(t, fmt.Sprintf("parameter %d", i), got[i], want[i], backend.Bound{Abs: 1e-4})
+	}
+}
+
+// Every model of the zoo, fused and not, has the same gradients on the simulated GPU as on the CPU.
+func TestSimGradientsAsCPU(t *testing.T) {
+	t.Parallel()
+	for _, c := range zoo() {
+		for _, unfused := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/unfused=%v", c.Name, unfused), func(t *testing.T) {
+				var grads [2][]float32
+				for i, dev := range []backend.Device{openTest(t), openSim(t)} {
+					m := mustModel(t, c)
+					tr, err := NewTrainer(m, dev, TrainerOptions{Batch: 6, Noise: 0.2, Seed: 4, Unfused: unfused, Optimizer: Optimizer{Name: "sgd"}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer tr.Close()
+					if err := tr.SetData(pixelsFor(m, 6), 6); err != nil {
+						t.Fatal(err)
+					}
+					tr.Step(0, 6, 0)
+					for k, g := range tr.layout.tensors(m, tr.slots[0].flat.Buffer) {
+						v := make([]float32, m.Params[k].Shape.Len())
+						if err := tr.mem.b.Download(v, g); err != nil {
+							t.Fatal(err)
+						}
+						grads[i] = append(grads[i], v...)
+					}
+				}
+				within(t, "gradients", grads[1], grads[0], backend.Bound{Abs: 1e-6, Rel: 1e-4})
+			})
+		}
+	}
+}
