@@ -52,6 +52,34 @@ func BenchmarkDenoiserTrain(b *testing.B) {
 	b.ReportMetric(float64(i*batch)/b.Elapsed().Seconds(), "images/s")
 }
 
+// BenchmarkDenoiserTrainSim is a training step at batch 8 on the simulated GPU, with all of its checks.
+func BenchmarkDenoiserTrainSim(b *testing.B) {
+	const batch = 8
+	dev, _, err := nn.Open("sim")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer dev.Close()
+	m, err := nn.New(nn.Denoiser(), 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	t, err := nn.NewTrainer(m, dev, nn.TrainerOptions{Batch: batch, Loss: nn.BCE, Noise: 0.5, Seed: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer t.Close()
+	if err := t.SetData(dataset.Digits(batch, 1).Pixels, batch); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		t.Step(0, batch, 0)
+	}
+	if _, err := t.Loss(); err != nil { // waits for the device
+		b.Fatal(err)
+	}
+}
+
 // BenchmarkDenoiserPredict is inference.
 func BenchmarkDenoiserPredict(b *testing.B) {
 	for _, n := range []int{1, 128, 1024} {

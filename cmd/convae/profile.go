@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"convae/cuda/ptxsim"
 	"convae/nn"
+	"convae/nn/backend"
 	"convae/trainer/dataset"
 )
 
@@ -20,7 +22,8 @@ func profileCommand() *cobra.Command {
 		Use:   "profile [RUN | PRESET | CONFIG.yaml]",
 		Short: "Show what each op of a training step takes",
 		Long: `Train for a few steps on one lane of the device, wait for each op, and show its time, its share of the step and its speed.
-The samples are drawn digits, or noise for a model of other images. A step of training is faster than the sum: it uses all lanes.`,
+The samples are drawn digits, or noise for a model of other images. A step of training is faster than the sum: it uses all lanes.
+On the simulated GPU (--device sim) one step is counted instead, kernel by kernel: instructions, memory traffic, bank conflicts.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := anyConfig(firstArg(args))
@@ -38,7 +41,13 @@ The samples are drawn digits, or noise for a model of other images. A step of tr
 			if err != nil {
 				return err
 			}
-			dev, _, err := openDevice(device)
+			sim := newSimProfile()
+			var dev backend.Device
+			if device == "sim" {
+				dev, err = nn.OpenSim(ptxsim.Options{OnLaunch: sim.launched})
+			} else {
+				dev, _, err = openDevice(device)
+			}
 			if err != nil {
 				return err
 			}
@@ -55,6 +64,14 @@ The samples are drawn digits, or noise for a model of other images. A step of tr
 			n := cfg.Training.Batch
 			if err := t.SetData(profilePixels(m.Input.Len(), n), n); err != nil {
 				return err
+			}
+			if device == "sim" {
+				sim.active = true
+				ops, err := t.Profile(0, n, 0, sim.observe)
+				if err != nil {
+					return err
+				}
+				return sim.write(c.OutOrStdout(), m.Config.Name, n, ops, asJSON)
 			}
 			if _, err := t.Profile(0, n, 0, nil); err != nil { // warms up
 				return err

@@ -35,6 +35,30 @@ func TestProfile(t *testing.T) {
 	if out, _, err = run(t, "profile", "--batch", "3", "--steps", "2"); err != nil || !strings.Contains(out, "ConvBackInput") || !strings.Contains(out, "GFLOP/s") {
 		t.Errorf("%v: %s", err, out)
 	}
+	if out, _, err = run(t, "profile", "--batch", "2", "--device", "sim", "--json"); err != nil {
+		t.Fatal(err)
+	}
+	var sim struct {
+		Kernels []simRow
+		Step    simRow
+	}
+	if err := json.Unmarshal([]byte(out), &sim); err != nil {
+		t.Fatal(err)
+	}
+	var total uint64
+	for _, k := range sim.Kernels {
+		total += k.Total
+		if k.Registers == 0 || k.Launches == 0 || k.Op == "" {
+			t.Errorf("a row without an op, launches or registers: %+v", k)
+		}
+	}
+	// A step of two images has 13.5 million multiply-adds an image, less the first layer's input gradient.
+	if total != sim.Step.Total || sim.Step.Classes["fma"] < 2*11e6 {
+		t.Errorf("the rows add up to %d instructions of %d; %d are multiply-adds", total, sim.Step.Total, sim.Step.Classes["fma"])
+	}
+	if out, _, err = run(t, "profile", "--batch", "2", "--device", "sim"); err != nil || !strings.Contains(out, "per FMA") || !strings.Contains(out, "random_gather") {
+		t.Errorf("%v: %s", err, out)
+	}
 	if _, _, err = run(t, "profile", "--steps", "0"); err == nil || !strings.Contains(err.Error(), "--steps is 0") {
 		t.Errorf("error %v", err)
 	}

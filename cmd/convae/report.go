@@ -92,7 +92,11 @@ func (r *reporter) Step(s trainer.Step) {
 	if !r.useBar {
 		if time.Since(r.lastLine) >= logEvery {
 			r.lastLine = time.Now()
-			r.log.Info().Int("epoch", s.Epoch).Int("step", s.Step).Int("steps", s.Steps).Float64("loss", round(s.Loss, 6)).Float64("images_per_s", round(s.Rate, 1)).Str("left", s.Left.Round(time.Second).String()).Msg("training")
+			e := r.log.Info().Int("epoch", s.Epoch).Int("step", s.Step).Int("steps", s.Steps)
+			if !math.IsNaN(s.Loss) {
+				e = e.Float64("loss", round(s.Loss, 6))
+			}
+			e.Float64("images_per_s", round(s.Rate, 1)).Str("left", s.Left.Round(time.Second).String()).Msg("training")
 		}
 		return
 	}
@@ -100,7 +104,11 @@ func (r *reporter) Step(s trainer.Step) {
 		r.bar = progressbar.NewOptions(s.Steps, progressbar.OptionSetWriter(r.barOut), progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionShowCount())
 	}
-	r.bar.Describe(fmt.Sprintf("epoch %d  loss %.4f  %.0f images/s  ETA %s ", s.Epoch, s.Loss, s.Rate, s.Left.Round(time.Second)))
+	loss := "..."
+	if !math.IsNaN(s.Loss) {
+		loss = fmt.Sprintf("%.4f", s.Loss)
+	}
+	r.bar.Describe(fmt.Sprintf("epoch %d  loss %s  %.0f images/s  ETA %s ", s.Epoch, loss, s.Rate, s.Left.Round(time.Second)))
 	_ = r.bar.Set(s.Step) // a terminal that cannot be written to must not end training
 }
 
