@@ -70,7 +70,15 @@ func (d *Device) init() error {
 	if err != nil {
 		return fmt.Errorf("making an event: %w", err)
 	}
-	d.lane = &lane{dev: d, stream: stream, partials: partials, pinned: pinned, arrived: arrived}
+	copies, err := d.dev.NewStream()
+	if err != nil {
+		return fmt.Errorf("making a stream: %w", err)
+	}
+	before, err := d.dev.NewEvent()
+	if err != nil {
+		return fmt.Errorf("making an event: %w", err)
+	}
+	d.lane = &lane{dev: d, stream: stream, partials: partials, pinned: pinned, arrived: arrived, copies: copies, before: before, serial: true}
 	return nil
 }
 

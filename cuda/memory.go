@@ -24,9 +24,13 @@ type lane struct {
 	arrived driver.Event
 	fetches int // bytes under way
 
-	// Stage writes to one of two pieces of pinned memory while the device copies from the other.
+	// Stage writes to one of two pieces of pinned memory while the device copies from the other, on a stream of its own.
+	copies driver.Stream
 	stages [2]stage
 	turn   int
+	staged driver.Ptr   // what was staged last
+	before driver.Event // on the compute stream: the ops before the last Stage
+	serial bool         // the next Stage has to wait for all ops so far
 
 	// The arguments of a launch, here so that none is allocated.
 	params driver.Launch
@@ -62,6 +66,7 @@ func (l *lane) Alloc(n int) (backend.Buffer, error) {
 	if err := l.stream.Fill(p, 0, words); err != nil {
 		return nil, fmt.Errorf("%s: clearing %d bytes: %w", l.dev.name, n, errors.Join(err, l.dev.dev.Free(p)))
 	}
+	l.serial = true // the memory is being cleared
 	return &buffer{l.dev, p, n}, nil
 }
 
@@ -156,9 +161,17 @@ func (l *lane) Stage(dst backend.Tensor, fill func(pixels []byte)) {
 		return
 	}
 	fill(s.memory[:n])
-	l.do("Stage", func() error { return l.stream.ToDevice(p, s.memory[:n]) })
-	l.do("Stage", func() error { return l.stream.Record(s.copied) })
-	s.used = true
+	// Two tensors that are staged in turn are copied to while the other is read: what reads this one was called before
+	// the last Stage.
+	if l.serial || p == l.staged {
+		l.do("Stage", func() error { return l.stream.Record(l.before) })
+	}
+	l.do("Stage", func() error { return l.copies.Wait(l.before) })
+	l.do("Stage", func() error { return l.copies.ToDevice(p, s.memory[:n]) })
+	l.do("Stage", func() error { return l.copies.Record(s.copied) })
+	l.do("Stage", func() error { return l.stream.Wait(s.copied) })
+	l.do("Stage", func() error { return l.stream.Record(l.before) })
+	l.staged, l.serial, s.used = p, false, true
 }
 
 // grow makes the pinned memory at least n bytes.

@@ -43,7 +43,7 @@ type Trainer struct {
 	seen    int            // samples in it
 	asked   int            // samples in what RecentLoss has asked for, 0 if it has not
 	clock   backend.Tensor
-	pixels  backend.Tensor
+	pixels  [2]backend.Tensor // the data set, twice, or two batches of it that are filled in turn
 	order   backend.Tensor
 	stream  *stream // nil when the data set is on the device
 	version int
@@ -51,7 +51,8 @@ type Trainer struct {
 
 	// Of the step at hand.
 	programs   map[programKey]*boundProgram
-	recordings map[int]backend.Recording // of a whole step, by batch size, if the device records
+	recordings map[recordingKey]backend.Recording // of a whole step, if the device records
+	turn       int                                // of pixels
 	offset     int
 	count      int
 	feed       bool
@@ -61,6 +62,8 @@ type Trainer struct {
 	gradTasks, updateTasks, packTasks func(lane, task int)
 	fillStages                        func(p []byte)
 }
+
+type recordingKey struct{ n, turn int }
 
 type programKey struct {
 	n    int
@@ -160,7 +163,7 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 		return nil, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", shapeText(m.Output), shapeText(m.Input))
 	}
 	b := dev.Lanes()[0]
-	t := &Trainer{m: m, dev: dev, o: o, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, recordings: map[int]backend.Recording{}}
+	t := &Trainer{m: m, dev: dev, o: o, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
 	if t.nodes, err = trainingNodes(m, o); err != nil {
 		return nil, err
 	}
@@ -342,25 +345,30 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 	t.forget()
 	t.data.free()
 	t.stream = nil
-	t.pixels = backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
+	set := backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
 	t.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
 	orderBytes := b.Bytes(t.order.Kind, t.order.Shape)
 	free, err := t.dev.Free()
 	if err != nil {
 		return fmt.Errorf("nn: %w", err)
 	}
-	if b.Bytes(t.pixels.Kind, t.pixels.Shape)+orderBytes > free {
-		t.stream = &stream{pixels: pixels, order: make([]int32, count)}
-		t.pixels = backend.Tensor{Shape: t.m.Input.WithN(t.o.Batch), Kind: backend.Staged}
-	}
-	if t.pixels.Buffer, err = t.data.alloc(b.Bytes(t.pixels.Kind, t.pixels.Shape), "data set"); err != nil {
-		return err
-	}
 	if t.order.Buffer, err = t.data.alloc(orderBytes, "order of the data set"); err != nil {
 		return err
 	}
-	if t.stream == nil {
-		b.UploadBytes(t.pixels, pixels)
+	if b.Bytes(set.Kind, set.Shape)+orderBytes > free {
+		t.stream = &stream{pixels: pixels, order: make([]int32, count)}
+		// One is filled while the step before reads the other.
+		for i := range t.pixels {
+			if t.pixels[i], err = t.allocPixels(backend.Staged, t.o.Batch); err != nil {
+				return err
+			}
+		}
+	} else {
+		if set, err = t.allocPixels(backend.Byte, count); err != nil {
+			return err
+		}
+		b.UploadBytes(set, pixels)
+		t.pixels = [2]backend.Tensor{set, set}
 	}
 	order := make([]int32, count)
 	for i := range order {
@@ -368,6 +376,14 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 	}
 	t.SetOrder(order)
 	return nil
+}
+
+// allocPixels allocates the pixels of n samples.
+func (t *Trainer) allocPixels(k backend.Kind, n int) (backend.Tensor, error) {
+	p := backend.Tensor{Shape: t.m.Input.WithN(n), Kind: k}
+	var err error
+	p.Buffer, err = t.data.alloc(t.mem.b.Bytes(k, p.Shape), "data set")
+	return p, err
 }
 
 // stream is a data set that stays on the host.
@@ -422,10 +438,11 @@ func (t *Trainer) StepOn(x, y []float32, n int) error {
 func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 	t.begin(offset, n, draw, feed)
 	if r, ok := t.mem.b.(backend.Recorder); ok && !feed && len(t.w.lanes) == 1 {
-		if t.recordings[n] == nil {
-			t.recordings[n] = r.Record(t.work)
+		key := recordingKey{n, t.turn}
+		if t.recordings[key] == nil {
+			t.recordings[key] = r.Record(t.work)
 		}
-		r.Replay(t.recordings[n])
+		r.Replay(t.recordings[key])
 	} else {
 		t.work()
 	}
@@ -461,7 +478,8 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 	t.mem.b.SetClock(t.clock, clock)
 	t.offset, t.count, t.feed = offset, n, feed
 	if t.stream != nil && !feed {
-		part := t.pixels
+		t.turn = 1 - t.turn
+		part := t.pixels[t.turn]
 		part.Shape.N = n
 		t.mem.b.Stage(part, t.fillStages)
 	}
@@ -481,7 +499,7 @@ func (t *Trainer) prepare(n int, feed bool) {
 	}
 	p := compileTrain(t.m, t.mem.b, t.nodes, n, t.o.Loss, t.source(feed))
 	t.programs[key] = bindLanes(p, t.plan.offsets[feed], t.w.lanes, t.lanes,
-		context{params: t.packs.params, clock: t.clock, data: dataTensors{t.pixels, t.order}})
+		context{params: t.packs.params, clock: t.clock, data: dataTensors{order: t.order}})
 }
 
 // used returns the slots of the batch at hand.
@@ -506,7 +524,7 @@ func (t *Trainer) chunk(lane, chunk int, profile func(s *step, run func())) {
 		n := min(t.plan.micro, end-first)
 		p := t.programs[programKey{n, t.feed}]
 		c := p.ctx[lane]
-		c.grads, c.loss, c.first = s.grads, s.loss, first
+		c.grads, c.loss, c.first, c.data.pixels = s.grads, s.loss, first, t.pixels[t.turn]
 		c.scale = 1 / float32(t.count*t.m.Output.Len())
 		if t.feed {
 			b.Upload(c.t[p.x], t.x[first*p.image:(first+n)*p.image])
