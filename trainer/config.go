@@ -56,7 +56,7 @@ type EarlyStopping struct {
 }
 
 // maxConfigBytes bounds a configuration file.
-const maxConfigBytes = 1 << 20
+const maxConfigBytes = 64 << 10
 
 // ReadConfig reads a configuration file. Fields that do not exist are errors, with line and column.
 func ReadConfig(path string) (Config, error) {
@@ -81,13 +81,26 @@ func DecodeConfig(r io.Reader) (c Config, err error) {
 	if len(data) > maxConfigBytes {
 		return c, fmt.Errorf("is larger than %d bytes", maxConfigBytes)
 	}
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&c); err != nil {
-		return c, yamlError(err)
+	if err := decodeYAML(data, &c); err != nil {
+		return c, err
 	}
 	if err := c.Check(); err != nil {
 		return c, err
 	}
 	return c, c.Model.Check()
+}
+
+// decodeYAML reads data into c. The library dereferences nil on some malformed input, which is an error here.
+func decodeYAML(data []byte, c *Config) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("is not well-formed YAML (%v)", p)
+		}
+	}()
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c); err != nil {
+		return yamlError(err)
+	}
+	return nil
 }
 
 // yamlError makes one line of a YAML error: line, column and what was wrong.

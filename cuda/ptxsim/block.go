@@ -273,7 +273,7 @@ func (b *block) reduce(bar *barrier) {
 	count, all := 0, 0
 	for _, r := range bar.reduce {
 		p := *r.w.p(r.in.e)
-		if r.in.signed {
+		if r.in.inv {
 			p = ^p
 		}
 		count += bits.OnesCount32(p & r.w.live)

@@ -30,14 +30,6 @@ const (
 	NumClasses
 )
 
-const (
-	classFMA     = ClassFMA
-	classFloat   = ClassFloat
-	classInteger = ClassInteger
-	classMove    = ClassMove
-	classSpecial = ClassSpecial
-)
-
 func (c Class) String() string {
 	return [...]string{"none", "fma", "float", "integer", "move", "special", "global", "shared", "local", "warp", "mma", "control", "?"}[min(c, NumClasses)]
 }
@@ -150,10 +142,10 @@ func (b *block) rowTraffic(in *inst, off, n, size uint64) {
 	t.Sectors += (off&31 + n + 31) / 32
 }
 
-// globalTraffic counts an access of n bytes a lane.
+// globalTraffic counts an access of n bytes a lane at the addresses a + imm.
 //
 //go:norace
-func (b *block) globalTraffic(in *inst, m uint32, a *[32]uint64, n uint64) {
+func (b *block) globalTraffic(in *inst, m uint32, a *[32]uint64, imm, n uint64) {
 	if !b.checks.Count {
 		return
 	}
@@ -161,7 +153,7 @@ func (b *block) globalTraffic(in *inst, m uint32, a *[32]uint64, n uint64) {
 	count := 0
 	last, top := ^uint64(0), uint64(0)
 	for k := m; k != 0; k &= k - 1 {
-		s := (a[bits.TrailingZeros32(k)&31] + in.imm) >> 5
+		s := (a[bits.TrailingZeros32(k)&31] + imm) >> 5
 		if s == last {
 			continue
 		}
@@ -203,9 +195,7 @@ func (b *block) anyTraffic(in *inst, m uint32, a *[32]uint64, n uint64) {
 	}
 	switch s {
 	case spaceGlobal:
-		plain := *in
-		plain.imm = 0 // the addresses have it
-		b.globalTraffic(&plain, m, a, n)
+		b.globalTraffic(in, m, a, 0, n)
 	case spaceShared:
 		var o [32]uint32
 		for i := range o {

@@ -83,7 +83,7 @@ func (d *decoder) vote(s *stmt, m mods) (*inst, error) {
 		return nil, err
 	}
 	p := s.args[1]
-	in.signed, p.not = p.not, false
+	in.inv, p.not = p.not, false
 	var err error
 	if in.d, err = d.dst(s.args[0], ty); err != nil {
 		return nil, err
@@ -248,16 +248,16 @@ const (
 )
 
 // carry decodes add, sub and mad with .cc, and addc, subc and madc; without, they are in the table.
-// d = a + b, or lo/hi(a*b) + c, plus the carry that went before; signed: reads the carry, wide: writes it.
+// d = a + b, or lo/hi(a*b) + c, plus the carry that went before.
 func (d *decoder) carry(s *stmt, m mods) (*inst, error) {
 	op := baseOp(s.op)
-	in := &inst{fn: carry, class: ClassInteger, signed: op[len(op)-1] == 'c'}
+	in := &inst{fn: carry, class: ClassInteger, carryIn: op[len(op)-1] == 'c'}
 	half := ""
 	if op[0] == 'm' {
 		half = m.take("lo", "hi")
 	}
-	in.wide = m.take("cc") != ""
-	if !in.signed && !in.wide {
+	in.carryOut = m.take("cc") != ""
+	if !in.carryIn && !in.carryOut {
 		return d.alu(s.op, s.args)
 	}
 	switch {
@@ -285,9 +285,6 @@ func (d *decoder) carry(s *stmt, m mods) (*inst, error) {
 		return nil, err
 	}
 	in.long = t.size() == 8
-	in.not = false
-	if t.signed() && in.mode == carryMadHi {
-		in.imm = 1
-	}
+	in.signed = t.signed()
 	return in, d.srcs(s.args[1:], []ptype{t, t, t}[:n-1], &in.a, &in.b, &in.c)
 }

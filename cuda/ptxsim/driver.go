@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -273,16 +272,28 @@ func (d *Device) prepare(l *driver.Launch) (*program, *driver.Launch, []byte, er
 	return p, &c, params, nil
 }
 
+// poolKey says which launches may use the contexts of earlier ones.
+type poolKey struct {
+	block  driver.Dim3
+	shared int
+}
+
+const maxPools = 8
+
 // launch runs a prepared launch.
 func (d *Device) launch(p *program, l *driver.Launch, params []byte) error {
 	began := time.Now()
 	total := l.Grid.X * l.Grid.Y * l.Grid.Z
 	epoch := d.nextEpoch(total)
-	p.pool = slices.DeleteFunc(p.pool, func(b *block) bool { return b.dim != l.Block || b.dynamic != l.Shared })
-	workers := min(d.opt.Workers, total)
-	for len(p.pool) < workers {
-		p.pool = append(p.pool, newBlock(p, d, l))
+	key := poolKey{l.Block, l.Shared}
+	if p.pool[key] == nil && len(p.pool) >= maxPools || p.pool == nil {
+		p.pool = map[poolKey][]*block{}
 	}
+	pool, workers := p.pool[key], min(d.opt.Workers, total)
+	for len(pool) < workers {
+		pool = append(pool, newBlock(p, d, l))
+	}
+	p.pool[key] = pool
 	var next atomic.Int64
 	var failed atomic.Pointer[Fault]
 	work := func(b *block) {
@@ -305,13 +316,13 @@ func (d *Device) launch(p *program, l *driver.Launch, params []byte) error {
 		}
 	}
 	var wg sync.WaitGroup
-	for _, b := range p.pool[1:workers] {
+	for _, b := range pool[1:workers] {
 		wg.Go(func() { work(b) })
 	}
-	work(p.pool[0])
+	work(pool[0])
 	wg.Wait()
 	if f := failed.Load(); f != nil {
-		p.pool = nil // their state is that of the fault
+		delete(p.pool, key) // their state is that of the fault
 		return f
 	}
 	if d.opt.OnLaunch != nil {
@@ -319,7 +330,7 @@ func (d *Device) launch(p *program, l *driver.Launch, params []byte) error {
 		if l.Shared > 0 {
 			c.Shared = int(p.dynamic) + l.Shared
 		}
-		for _, b := range p.pool[:workers] {
+		for _, b := range pool[:workers] {
 			c.counted(b)
 		}
 		d.opt.OnLaunch(c)

@@ -22,7 +22,6 @@ func cpAsync(w *warp, in *inst, m uint32) {
 	b := w.block
 	b.anyTraffic(in, m, &from, n)
 	b.anyTraffic(in.sub, m, &to, n)
-	in.sub.line = in.line
 	for k := m; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k) & 31
 		size := n

@@ -91,7 +91,7 @@ func ldGlobal(w *warp, in *inst, m uint32) {
 			}
 		}
 	}
-	w.block.globalTraffic(in, m, a, 4)
+	w.block.globalTraffic(in, m, a, in.imm, 4)
 	for k := m; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k) & 31
 		d[i] = *(*uint32)(w.global(in, i, a[i]+in.imm, 4))
@@ -109,7 +109,7 @@ func stGlobal(w *warp, in *inst, m uint32) {
 			return
 		}
 	}
-	w.block.globalTraffic(in, m, a, 4)
+	w.block.globalTraffic(in, m, a, in.imm, 4)
 	for k := m; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k) & 31
 		*(*uint32)(w.global(in, i, a[i]+in.imm, 4)) = v[i]
@@ -134,7 +134,7 @@ func ldGlobalVec(w *warp, in *inst, m uint32) {
 			return
 		}
 	}
-	w.block.globalTraffic(in, m, a, n)
+	w.block.globalTraffic(in, m, a, in.imm, n)
 	for k := m; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k) & 31
 		p := w.global(in, i, a[i]+in.imm, n)
@@ -160,7 +160,7 @@ func stGlobalVec(w *warp, in *inst, m uint32) {
 			return
 		}
 	}
-	w.block.globalTraffic(in, m, a, n)
+	w.block.globalTraffic(in, m, a, in.imm, n)
 	for k := m; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k) & 31
 		p := w.global(in, i, a[i]+in.imm, n)

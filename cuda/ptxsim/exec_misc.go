@@ -112,14 +112,14 @@ func movVec(w *warp, in *inst, m uint32) {
 	}
 }
 
-// carry is add, sub and mad with a carry in (signed) or out (wide). Subtraction keeps a borrow in the flag.
+// carry is add, sub and mad with a carry in or out. Subtraction keeps a borrow in the flag.
 //
 //go:norace
 func carry(w *warp, in *inst, m uint32) {
 	for k := m; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k) & 31
 		var c uint64
-		if in.signed {
+		if in.carryIn {
 			c = uint64(w.carry >> i & 1)
 		}
 		get := func(o int32) uint64 {
@@ -134,11 +134,11 @@ func carry(w *warp, in *inst, m uint32) {
 			a, b = a*b, get(in.c)
 		case carryMadHi:
 			switch {
-			case in.imm == 0 && in.long:
+			case !in.signed && in.long:
 				a = mulHiU64(a, b)
 			case in.long:
 				a = uint64(mulHiS64(int64(a), int64(b)))
-			case in.imm == 0:
+			case !in.signed:
 				a = a * b >> 32
 			default:
 				a = uint64(int64(int32(a)) * int64(int32(b)) >> 32)
@@ -160,7 +160,7 @@ func carry(w *warp, in *inst, m uint32) {
 			out = r >> 32 & 1
 			w.u32(in.d)[i] = uint32(r)
 		}
-		if in.wide {
+		if in.carryOut {
 			w.carry = w.carry&^(1<<i) | uint32(out)<<i
 		}
 	}

@@ -59,7 +59,7 @@ func shfl(w *warp, in *inst, m uint32) {
 //go:norace
 func vote(w *warp, in *inst, m uint32) {
 	p := *w.p(in.a)
-	if in.signed { // !p
+	if in.inv {
 		p = ^p
 	}
 	p &= m

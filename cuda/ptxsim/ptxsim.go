@@ -13,6 +13,8 @@
 // race as well.
 package ptxsim
 
+//go:generate go run ./gen ops_gen.go
+
 import (
 	"runtime"
 
@@ -36,7 +38,7 @@ type Options struct {
 	Workers      int // goroutines that run blocks, GOMAXPROCS
 	Skip         Checks
 	Limit        uint64 // instructions that a warp may run, 1<<32
-	// OnLaunch, if set, is called after every launch.
+	// OnLaunch, if set, is called after every launch without a fault.
 	OnLaunch func(*LaunchCount)
 }
 

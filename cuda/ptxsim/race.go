@@ -28,7 +28,7 @@ const (
 // tagPage holds the tags of single bytes, for accesses of less than a word.
 type tagPage [tagPageBytes]tag
 
-// mayRead says whether no other block has written or, for .nc, nobody.
+// mayRead says that no other block has written and, for .nc, that this one has not either.
 //
 //go:norace
 func (t *tag) mayRead(own, epoch, nc uint32) bool { return t.wr < epoch || t.wr == own && nc == 0 }
@@ -42,7 +42,7 @@ func (t *tag) mayWrite(own, epoch uint32) bool {
 //
 //go:norace
 func (t *tag) hasRead(own, epoch, nc uint32) bool {
-	v := t.rd | 1 ^ nc
+	v := t.rd | (1 ^ nc)
 	return v == own|1 || v == epoch|1
 }
 

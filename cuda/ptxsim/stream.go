@@ -8,7 +8,7 @@ import (
 	"convae/cuda/driver"
 )
 
-// Stream runs work at once. The first failure stays: later calls do nothing and return it.
+// stream runs work at once. The first failure stays: later calls do nothing and return it.
 type stream struct {
 	dev    *Device
 	err    error
@@ -120,6 +120,8 @@ func (s *stream) Synchronize() error {
 }
 
 func (s *stream) Close() error {
+	s.dev.mu.Lock()
+	defer s.dev.mu.Unlock()
 	s.closed = true
 	return nil
 }

@@ -1,6 +1,7 @@
 package ptxsim
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"os"
@@ -200,4 +201,22 @@ func TestAssembler(t *testing.T) {
 		b.WriteString(op + " " + strings.Join(args, ", ") + ";\n")
 	}
 	assemble(t, b.String()+"ret;\n}\n")
+}
+
+// TestGenerated checks that ops_gen.go is what its generator writes.
+func TestGenerated(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("no go on the path")
+	}
+	file := filepath.Join(t.TempDir(), "ops_gen.go")
+	if out, err := exec.Command("go", "run", "./gen", file).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile("ops_gen.go"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("ops_gen.go is not what gen writes (%v): go generate", err)
+	}
 }

@@ -297,7 +297,7 @@ func (w *warp) stuck(g []group) {
 func (w *warp) setp(in *inst, m, r uint32) {
 	if in.mode != 0 {
 		c := *w.p(in.c)
-		if in.signed { // !c
+		if in.inv {
 			c = ^c
 		}
 		n := ^r

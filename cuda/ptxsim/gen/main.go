@@ -1,4 +1,4 @@
-// Command gen writes ops_gen.go: a lane loop for every arithmetic instruction, and the table that names them.
+// Command gen writes a lane loop for every arithmetic instruction, and the table that names them, to the given file.
 package main
 
 import (
@@ -51,7 +51,7 @@ func entry(name, fn, kind, class, dst string, srcs []string) {
 	for i, s := range srcs {
 		q[i] = "ty" + strings.ToUpper(s[:1]) + s[1:]
 	}
-	fmt.Fprintf(&table, "\t%q: {%s, %s, class%s, ty%s, []ptype{%s}},\n", name, fn, kind, class, strings.ToUpper(dst[:1])+dst[1:], strings.Join(q, ", "))
+	fmt.Fprintf(&table, "\t%q: {%s, %s, Class%s, ty%s, []ptype{%s}},\n", name, fn, kind, class, strings.ToUpper(dst[:1])+dst[1:], strings.Join(q, ", "))
 }
 
 // define writes a function of the given body, unless one with that body exists already.
@@ -401,7 +401,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := os.WriteFile("ops_gen.go", out, 0o644); err != nil {
+	if err := os.WriteFile(os.Args[1], out, 0o644); err != nil {
 		log.Fatal(err)
 	}
 }
