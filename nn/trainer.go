@@ -618,7 +618,7 @@ func (t *Trainer) Network() *Network {
 		mem: arena{b: t.mem.b}, weights: t.weights, version: &t.version}
 }
 
-// Steps as text: what is run for one micro-batch, an op a line.
+// String lists the ops that are run for one micro-batch, one a line with its layer.
 func (t *Trainer) String() string {
 	var s strings.Builder
 	p := compileTrain(t.m, t.mem.b, t.nodes, t.plan.micro, t.o.Loss, t.source(false))
