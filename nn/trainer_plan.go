@@ -1,0 +1,159 @@
+package nn
+
+import (
+	"fmt"
+
+	"convae/nn/backend"
+)
+
+// trainPlan is how a batch is cut and what memory that needs.
+type trainPlan struct {
+	chunk, slots, micro int
+	offsets             map[bool][]int // of the tensors, by whether samples are fed or gathered
+	need                Memory
+	arena, workspace    int // bytes a lane
+}
+
+// Memory is what training needs on the device, in bytes.
+type Memory struct {
+	Weights, Gradients, Optimizer, Activations, Workspace, Data int
+	MicroBatch                                                  int  // samples taken through the model at a time
+	Streamed                                                    bool // the data set does not fit: it stays on the host
+}
+
+// Total returns the sum.
+func (m Memory) Total() int {
+	return m.Weights + m.Gradients + m.Optimizer + m.Activations + m.Workspace + m.Data
+}
+
+func (m Memory) String() string {
+	data := bytesText(m.Data)
+	if m.Streamed {
+		data += ", streamed"
+	}
+	return fmt.Sprintf("%s (weights %s, gradients %s, optimizer %s, activations %s, workspace %s, data %s)", bytesText(m.Total()),
+		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace), data)
+}
+
+// TrainingMemory returns what NewTrainer would take on the device, without taking it. Its errors are NewTrainer's.
+func TrainingMemory(m *Model, dev backend.Device, o TrainerOptions) (Memory, error) {
+	t, err := planTrainer(m, dev, o)
+	if err != nil {
+		return Memory{}, err
+	}
+	return t.plan.need, nil
+}
+
+// planTrainer checks the options and plans the batch; nothing is allocated on the device.
+func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error) {
+	var err error
+	if o.Optimizer, err = o.Optimizer.WithDefaults(); err != nil {
+		return nil, fmt.Errorf("nn: %w", err)
+	}
+	const maxBatch = 1 << 20
+	if o.Batch < 1 || o.Batch > maxBatch {
+		return nil, fmt.Errorf("nn: batch is %d, want 1 to %d", o.Batch, maxBatch)
+	}
+	if !(o.Noise >= 0 && o.Noise <= 100) {
+		return nil, fmt.Errorf("nn: noise is %v, want 0 to 100", o.Noise)
+	}
+	if m.Output.Len() != m.Input.Len() {
+		return nil, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", shapeText(m.Output), shapeText(m.Input))
+	}
+	b := dev.Lanes()[0]
+	t := &Trainer{m: m, dev: dev, o: o, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
+	if t.nodes, err = trainingNodes(m, o); err != nil {
+		return nil, err
+	}
+	return t, t.choosePlan()
+}
+
+// trainingNodes are the nodes to differentiate: for cross-entropy without the last sigmoid, because the loss is
+// computed from logits.
+func trainingNodes(m *Model, o TrainerOptions) ([]node, error) {
+	nodes := m.nodes
+	last := nodes[len(nodes)-1]
+	if o.Loss == BCE {
+		if last.op != opAct || last.act != backend.Sigmoid {
+			return nil, fmt.Errorf("nn: loss bce needs a model whose last activation is sigmoid; %s ends otherwise (use loss mse)", m.Layers[last.layer].Name)
+		}
+		nodes = nodes[:len(nodes)-1]
+	}
+	if !needsGrad(nodes) {
+		return nil, fmt.Errorf("nn: model %q has no weights to train", m.Config.Name)
+	}
+	if o.Unfused {
+		return nodes, nil
+	}
+	return m.fuse(nodes), nil
+}
+
+func (t *Trainer) source(feed bool) source {
+	return source{gather: !feed, noise: t.o.Noise, seed: t.o.Seed}
+}
+
+// planFor cuts a batch, into micro-batches of at most limit samples, and adds up what it needs.
+func (t *Trainer) planFor(batch, limit int) trainPlan {
+	b := t.mem.b
+	policy := t.dev.Policy()
+	lanes := len(t.dev.Lanes())
+	slotBytes := t.layout.bytes + 4*lossFloats
+	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), batch)
+	chunk := (batch + slots - 1) / slots
+	p := trainPlan{chunk: chunk, slots: (batch + chunk - 1) / chunk}
+	p.micro = microBatch(policy, min(chunk, limit), func(n int) int {
+		_, bytes := compileTrain(t.m, b, t.nodes, n, t.o.Loss, t.source(false)).plan(b)
+		return bytes
+	})
+	p.offsets = map[bool][]int{}
+	for _, feed := range []bool{false, true} {
+		prog := compileTrain(t.m, b, t.nodes, p.micro, t.o.Loss, t.source(feed))
+		offsets, bytes := prog.plan(b)
+		p.offsets[feed] = offsets
+		p.arena, p.workspace = max(p.arena, bytes), max(p.workspace, prog.workspace)
+	}
+	_, packed := packedBytes(t.nodes, b)
+	p.need = Memory{
+		Weights:     t.layout.bytes + packed,
+		Gradients:   p.slots * slotBytes,
+		Optimizer:   len(t.o.Optimizer.states()) * t.layout.bytes,
+		Activations: lanes * p.arena,
+		Workspace:   lanes * p.workspace,
+		MicroBatch:  p.micro,
+	}
+	return p
+}
+
+// choosePlan plans the batch within the device's free memory: micro-batches are halved until it fits.
+func (t *Trainer) choosePlan() error {
+	free, err := t.dev.Free()
+	if err != nil {
+		return fmt.Errorf("nn: %w", err)
+	}
+	plan := func(batch int) (trainPlan, bool) {
+		p := t.planFor(batch, batch)
+		for p.need.Total() > free && p.micro > 1 {
+			p = t.planFor(batch, p.micro/2)
+		}
+		return p, p.need.Total() <= free
+	}
+	p, fits := plan(t.o.Batch)
+	if t.plan = p; fits {
+		return nil
+	}
+	batch := 0
+	for lo, hi := 1, t.o.Batch-1; lo <= hi; {
+		mid := (lo + hi) / 2
+		if _, fits := plan(mid); fits {
+			batch, lo = mid, mid+1
+		} else {
+			hi = mid - 1
+		}
+	}
+	advice := "not even a batch of 1 fits"
+	if batch > 0 {
+		advice = fmt.Sprintf("a batch of %d fits", batch)
+	}
+	return fmt.Errorf("nn: training %q with batch %d needs %s on %s, where %s are free: %s", t.m.Config.Name, t.o.Batch,
+		bytesText(p.need.Total()), t.dev.Name(), bytesText(free), advice)
+}

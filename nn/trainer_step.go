@@ -1,0 +1,179 @@
+package nn
+
+import (
+	"fmt"
+
+	"convae/nn/backend"
+)
+
+// Step trains on the samples offset to offset+n of the order; n is at most the batch. draw chooses the noise: 0 for
+// noise that is drawn once, the epoch for noise drawn afresh. It returns before the device has finished.
+func (t *Trainer) Step(offset, n int, draw uint32) {
+	t.checkSamples(offset, n)
+	t.run(offset, n, draw, false)
+}
+
+func (t *Trainer) checkSamples(offset, n int) {
+	if n < 1 || n > t.o.Batch || offset < 0 || offset+n > t.order.Shape.C {
+		panic("nn: samples outside the batch or the data set")
+	}
+}
+
+// StepOn trains on n samples given as float32 values, inputs x and targets y in NHWC order, without noise.
+func (t *Trainer) StepOn(x, y []float32, n int) error {
+	if n < 1 || n > t.o.Batch || len(x) != n*t.m.Input.Len() || len(y) != len(x) {
+		return fmt.Errorf("nn: StepOn wants 1 to %d samples of %d values, got %d samples, %d inputs and %d targets", t.o.Batch, t.m.Input.Len(), n, len(x), len(y))
+	}
+	t.x, t.y = x, y
+	t.run(0, n, 0, true)
+	t.x, t.y = nil, nil
+	return nil
+}
+
+func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
+	t.begin(offset, n, draw, feed)
+	if r, ok := t.mem.b.(backend.Recorder); ok && !feed && len(t.w.lanes) == 1 {
+		key := recordingKey{n, t.turn}
+		if t.recordings[key] == nil {
+			t.recordings[key] = r.Record(t.work)
+		}
+		r.Replay(t.recordings[key])
+	} else {
+		t.work()
+	}
+	t.end()
+}
+
+// work does all of a step that the device does: what changes from step to step is in the clock.
+func (t *Trainer) work() {
+	t.w.run(t.used(), t.gradTasks)
+	t.w.run(len(t.ranges), t.updateTasks)
+	t.w.run(len(t.packs.tasks), t.packTasks)
+}
+
+// begin prepares a step.
+func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
+	for first := 0; first < n; first += t.plan.chunk {
+		c := min(t.plan.chunk, n-first)
+		t.prepare(min(t.plan.micro, c), feed)
+		t.prepare(c%t.plan.micro, feed)
+	}
+	t.step++
+	clock := t.o.Optimizer.clock(t.step)
+	clock.Offset, clock.Draw = uint32(offset), draw
+	t.mem.b.SetClock(t.clock, clock)
+	t.offset, t.count, t.feed = offset, n, feed
+	if t.stream != nil && !feed {
+		t.turn = 1 - t.turn
+		part := t.pixels[t.turn]
+		part.Shape.N = n
+		t.mem.b.Stage(part, t.fillStages)
+	}
+}
+
+// end books a step.
+func (t *Trainer) end() {
+	t.seen += t.count
+	t.version++
+}
+
+// prepare compiles the program for n samples unless it is there.
+func (t *Trainer) prepare(n int, feed bool) {
+	key := programKey{n, feed}
+	if n == 0 || t.programs[key] != nil {
+		return
+	}
+	p := compileTrain(t.m, t.mem.b, t.nodes, n, t.o.Loss, t.source(feed))
+	t.programs[key] = bindLanes(p, t.plan.offsets[feed], t.w.lanes, t.lanes,
+		context{params: t.packs.params, clock: t.clock, data: dataTensors{order: t.order}})
+}
+
+// used returns the slots of the batch at hand.
+func (t *Trainer) used() int { return (t.count + t.plan.chunk - 1) / t.plan.chunk }
+
+// gradTask computes the gradient of a chunk in its slot.
+func (t *Trainer) gradTask(lane, chunk int) { t.chunk(lane, chunk, nil) }
+
+var zeroStep = step{op: "Zero", layer: "gradients"}
+
+// chunk runs the steps of a chunk; profile, if there is one, runs each of them.
+func (t *Trainer) chunk(lane, chunk int, profile func(s *step, run func())) {
+	b, s := t.w.lanes[lane], &t.slots[chunk]
+	b.SetWorkspace(t.lanes[lane].workspace)
+	if profile == nil {
+		b.Zero(s.flat)
+	} else {
+		profile(&zeroStep, func() { b.Zero(s.flat) })
+	}
+	end := min((chunk+1)*t.plan.chunk, t.count)
+	for first := chunk * t.plan.chunk; first < end; first += t.plan.micro {
+		n := min(t.plan.micro, end-first)
+		p := t.programs[programKey{n, t.feed}]
+		c := p.ctx[lane]
+		c.grads, c.loss, c.first, c.data.pixels = s.grads, s.loss, first, t.pixels[t.turn]
+		c.scale = 1 / float32(t.count*t.m.Output.Len())
+		if t.feed {
+			b.Upload(c.t[p.x], t.x[first*p.image:(first+n)*p.image])
+			b.Upload(c.t[p.target], t.y[first*p.image:(first+n)*p.image])
+		}
+		if profile == nil {
+			c.runSteps(p.program)
+			continue
+		}
+		for i := range p.steps {
+			profile(&p.steps[i], func() { p.steps[i].run(c) })
+		}
+	}
+}
+
+// updateTask sums the slots of a range and runs the optimiser on it; the last task is the loss.
+func (t *Trainer) updateTask(lane, task int) {
+	b, r := t.w.lanes[lane], &t.ranges[task]
+	if n := t.used(); n > 1 {
+		b.Sum(r.slots[0], r.slots[:n])
+	}
+	if task == len(t.ranges)-1 {
+		b.Axpy(t.total, float32(t.count), r.slots[0])
+		return
+	}
+	t.o.Optimizer.update(b, r.param, r.slots[0], r.state, t.clock)
+}
+
+func (t *Trainer) packTask(lane, task int) { t.packs.pack(t.w.lanes[lane], task) }
+
+func (t *Trainer) repack() {
+	t.w.run(len(t.packs.tasks), t.packTasks)
+	t.version++
+}
+
+// Loss waits for the device and returns the mean loss over the samples of all steps since ResetLoss, 0 if there were
+// none.
+func (t *Trainer) Loss() (float64, error) {
+	var sum [1]float32
+	if err := t.mem.b.Download(sum[:], t.total); err != nil {
+		return 0, fmt.Errorf("nn: %w", err)
+	}
+	return float64(sum[0]) / float64(max(t.seen, 1)), nil
+}
+
+// RecentLoss is Loss without waiting: it asks the device for the loss so far, and returns what an earlier call asked for
+// once that has arrived. ok is false as long as there is nothing new.
+func (t *Trainer) RecentLoss() (loss float64, ok bool) {
+	var sum [1]float32
+	if t.asked > 0 {
+		if ok = t.mem.b.Fetched(sum[:]); !ok {
+			return 0, false
+		}
+		loss = float64(sum[0]) / float64(t.asked)
+	}
+	if t.asked = t.seen; t.asked > 0 {
+		t.mem.b.Fetch(t.total)
+	}
+	return loss, ok
+}
+
+// ResetLoss starts a new mean.
+func (t *Trainer) ResetLoss() {
+	t.mem.b.Zero(t.total)
+	t.seen, t.asked = 0, 0
+}
