@@ -109,7 +109,7 @@ func (a *convArgs) backWeights(b backend.Backend, s backend.ConvShape) {
 // The table has small tensors. Here are those for which the other forms of the kernels are taken.
 func TestLargeConv(t *testing.T) {
 	if testing.Short() {
-		t.Skip("slow")
+		t.Skip("-short: the simulator takes seconds, and minutes under the race detector")
 	}
 	type spec = backend.ConvSpec
 	for _, c := range []struct {
@@ -162,7 +162,7 @@ func TestLargeConv(t *testing.T) {
 // A layer of 32 filters on 32 channels takes few instructions for each multiply-add, and no bank conflicts to speak of.
 func TestConvCost(t *testing.T) {
 	if testing.Short() {
-		t.Skip("slow")
+		t.Skip("-short: the simulator takes seconds, and minutes under the race detector")
 	}
 	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 168, H: 14, W: 14, C: 32}, Filters: 32, KernelH: 3, KernelW: 3,
 		Pool: 2, Act: backend.ReLU, InAct: backend.ReLU}))

@@ -61,7 +61,7 @@ func TestGoldenDenoiser(t *testing.T) {
 	}
 	t.Run("sim", func(t *testing.T) {
 		if testing.Short() {
-			t.Skip("the simulator takes some ten seconds")
+			t.Skip("-short: the simulator takes some ten seconds")
 		}
 		t.Parallel()
 		testGoldenDenoiser(golden{t, f}, openSim(t), false)

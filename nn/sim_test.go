@@ -25,7 +25,7 @@ func openSim(t testing.TB) backend.Device {
 // The shipped GPU code trains the denoiser as the CPU does: noise drawn on the device, recorded steps, a partial batch.
 func TestSimTrainsAsCPU(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the simulator takes some ten seconds")
+		t.Skip("-short: the simulator takes some ten seconds")
 	}
 	t.Parallel()
 	const samples, epochs = 18, 4 // batches of 4, 4, 4, 4 and 2: 20 steps

@@ -268,7 +268,7 @@ func TestKillChild(t *testing.T) {
 // A run that is killed again and again, while it writes a checkpoint at every step, ends as one that is not.
 func TestResumeAfterKill(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts and kills processes for several seconds")
+		t.Skip("-short: starts and kills processes for several seconds")
 	}
 	root := t.TempDir()
 	whole, dir := filepath.Join(root, "whole"), filepath.Join(root, "killed")

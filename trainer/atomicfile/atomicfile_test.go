@@ -56,6 +56,21 @@ func skipRoot(t *testing.T) {
 	}
 }
 
+// A folder that cannot be written to whoever asks: there is none, or a file is in its place.
+func TestWriteNowhere(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := Write(file, content("mine")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "none", "model"), filepath.Join(file, "model")} {
+		if err := Write(path, content("new")); err == nil || !strings.Contains(err.Error(), "write "+path) {
+			t.Errorf("error %v, want one that names %s", err, path)
+		}
+	}
+	wantFiles(t, dir, map[string]string{"file": "mine"})
+}
+
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "model")
