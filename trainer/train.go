@@ -197,6 +197,10 @@ func (s *session) resume() error {
 			return err
 		}
 	}
+	// The checkpoint is written before the history: a run killed between them has an epoch that its history lacks.
+	if err := writeHistory(s.o.Dir, s.p.History); err != nil {
+		return err
+	}
 	return s.c.Write(filepath.Join(s.o.Dir, ConfigFile))
 }
 

@@ -308,6 +308,33 @@ func TestResumeAfterKill(t *testing.T) {
 	sameRun(t, whole, dir)
 }
 
+// A run killed between its last checkpoint and the history's last line has that line after --resume.
+func TestResumeWritesHistory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	c := smallConfig()
+	c.Training.Epochs = 2
+	o := smallOptions(t, dir)
+	r, err := Train(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "history.csv")
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeHistory(dir, r.History[:1]); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	if _, err := Train(t.Context(), c, o); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("after --resume history.csv has\n%s\nwant\n%s (%v)", got, want, err)
+	}
+}
+
 func TestEarlyStopping(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	c := smallConfig()
