@@ -45,21 +45,20 @@ func selections(t *testing.T) [][2]int {
 	return found
 }
 
-// TestTable runs the table on the simulator, once for every choice of kernels.
-func TestTable(t *testing.T) {
-	var cases []backendtest.Case
+// tableCases returns the table, or with -short a fifth of it, which is enough for the race detector: that slows the
+// simulator down.
+func tableCases() (cases []backendtest.Case) {
 	for i, c := range backendtest.Cases() {
-		if !testing.Short() || i%5 == 0 { // a fifth is enough for the race detector, which slows the simulator down
+		if !testing.Short() || i%5 == 0 {
 			cases = append(cases, c)
 		}
 	}
-	for _, cc := range selections(t) {
-		runTable(t, cc[0], cc[1], cases)
-	}
+	return cases
 }
 
-// TestGoldenSim runs the golden cases on the simulator, once for every choice of kernels.
-func TestGoldenSim(t *testing.T) {
+// goldenCases returns the cases of the golden vectors.
+func goldenCases(t *testing.T) []backendtest.Case {
+	t.Helper()
 	dir, err := backendtest.GoldenDir()
 	if err != nil {
 		t.Fatal(err)
@@ -68,22 +67,40 @@ func TestGoldenSim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cases
+}
+
+// TestTable runs the table on the simulator, once for every choice of kernels.
+func TestTable(t *testing.T) {
+	cases := tableCases()
 	for _, cc := range selections(t) {
-		runTable(t, cc[0], cc[1], cases)
+		t.Run(fmt.Sprintf("%d.%d", cc[0], cc[1]), func(t *testing.T) {
+			runTable(t, cases, func() *Device { return openSim(t, cc[0], cc[1]) })
+		})
 	}
 }
 
-// runTable runs cases on as many devices as there are processors, each as a test of its name, and logs the worst share of
+// TestGoldenSim runs the golden cases on the simulator, once for every choice of kernels.
+func TestGoldenSim(t *testing.T) {
+	cases := goldenCases(t)
+	for _, cc := range selections(t) {
+		t.Run(fmt.Sprintf("%d.%d", cc[0], cc[1]), func(t *testing.T) {
+			runTable(t, cases, func() *Device { return openSim(t, cc[0], cc[1]) })
+		})
+	}
+}
+
+// runTable runs cases on as many opened devices as there are processors, each as a test of its name, and logs the worst share of
 // each family.
-func runTable(t *testing.T, major, minor int, cases []backendtest.Case) {
+func runTable(t *testing.T, cases []backendtest.Case, open func() *Device) {
 	free := make(chan *Device, runtime.GOMAXPROCS(0))
 	for range cap(free) {
-		free <- openSim(t, major, minor)
+		free <- open()
 	}
 	var mu sync.Mutex
 	var families []string
 	worst := make(map[string]backendtest.Result)
-	t.Run(fmt.Sprintf("%d.%d", major, minor), func(t *testing.T) {
+	t.Run("cases", func(t *testing.T) {
 		for _, c := range cases {
 			t.Run(c.Name, func(t *testing.T) {
 				t.Parallel()
@@ -94,7 +111,7 @@ func runTable(t *testing.T, major, minor int, cases []backendtest.Case) {
 					t.Error(r)
 				}
 				if d.Lanes()[0].Sync() != nil { // it would refuse all that follows
-					d = openSim(t, major, minor)
+					d = open()
 				}
 				mu.Lock()
 				defer mu.Unlock()

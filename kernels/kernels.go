@@ -146,6 +146,12 @@ type Module struct {
 	Entries []Entry
 }
 
+// Target returns the architecture that the PTX was made for, such as "sm_75".
+func (m Module) Target() string {
+	_, s, _ := strings.Cut(strings.TrimSuffix(m.File, ".ptx"), ".")
+	return s
+}
+
 // Select returns the modules that give a device of compute capability major.minor its best form of every entry. It is
 // an error when the device is too old for one.
 func Select(major, minor int) ([]Module, error) { return choose(all(), major, minor) }
@@ -184,7 +190,7 @@ func all() []file {
 
 // parseTarget returns the target in a file's name.
 func parseTarget(name string) target {
-	_, s, _ := strings.Cut(strings.TrimSuffix(name, ".ptx"), ".sm_")
+	s := strings.TrimPrefix(Module{File: name}.Target(), "sm_")
 	digits := strings.TrimSuffix(s, "a")
 	arch, err := strconv.Atoi(digits)
 	if err != nil {

@@ -1,33 +1,92 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"convae/cpu"
 	"convae/cuda"
+	"convae/cuda/driver"
 	"convae/cuda/ptxsim"
 	"convae/nn/backend"
 )
 
-// Open opens a device by name: "cpu"; "sim", the GPU backend on a simulated GPU, which runs the shipped GPU code on the
-// CPU, slowly, and reports what it must not do; or "auto" for the best there is. The reason says why auto chose what it
-// chose; it is empty for a device named outright.
+// Open opens a device by name: "cpu"; "cuda" or "cuda:1", the first or another NVIDIA GPU, which takes a build with the
+// tag cuda; "sim", the GPU backend on a simulated GPU, which runs the shipped GPU code on the CPU, slowly, and reports
+// what it must not do; or "auto" for the first GPU that can be opened, else the CPU. The reason says why auto chose what it chose;
+// it is empty for a device named outright.
 func Open(name string) (dev backend.Device, reason string, err error) {
-	switch name {
-	case "cpu":
-		dev, err = cpu.Open(cpu.Options{})
-	case "sim":
+	switch {
+	case name == "cpu":
+		dev, err = openCPU()
+	case name == "sim":
 		dev, err = OpenSim(ptxsim.Options{})
-	case "auto":
-		dev, err = cpu.Open(cpu.Options{})
-		reason = "this build has no CUDA driver"
+	case name == "auto":
+		return openAuto()
+	case name == "cuda":
+		dev, err = openCUDA(0)
+	case strings.HasPrefix(name, "cuda:"):
+		i, e := strconv.Atoi(name[len("cuda:"):])
+		if e != nil || i < 0 {
+			return nil, "", fmt.Errorf("nn: device is %q, want cuda:0, cuda:1 and so on", name)
+		}
+		dev, err = openCUDA(i)
 	default:
-		err = fmt.Errorf("nn: device is %q, want auto, cpu or sim", name)
+		err = fmt.Errorf("nn: device is %q, want auto, cuda, cuda:1, cpu or sim", name)
 	}
 	if err != nil {
 		return nil, "", err // not dev: it may hold a nil pointer
 	}
-	return dev, reason, nil
+	return dev, "", nil
+}
+
+func openCPU() (backend.Device, error) { return cpu.Open(cpu.Options{}) }
+
+func openCUDA(i int) (backend.Device, error) {
+	d, err := driver.System()
+	if err != nil {
+		return nil, err
+	}
+	return cuda.Open(d, i, fmt.Sprintf("cuda:%d", i))
+}
+
+// openAuto opens the first GPU that works, else the CPU.
+func openAuto() (backend.Device, string, error) {
+	dev, reason, err := openFirst()
+	if err == nil {
+		return dev, reason, nil
+	}
+	dev, cpuErr := openCPU()
+	if cpuErr != nil {
+		return nil, "", cpuErr
+	}
+	return dev, err.Error(), nil
+}
+
+func openFirst() (backend.Device, string, error) {
+	d, err := driver.System()
+	if err != nil {
+		return nil, "", err
+	}
+	infos, err := d.Devices()
+	if err != nil {
+		return nil, "", err
+	}
+	var failed []error
+	for i := range infos {
+		dev, err := openCUDA(i)
+		if err == nil {
+			reason := infos[i].Name
+			if len(failed) > 0 {
+				reason += "; " + errors.Join(failed...).Error()
+			}
+			return dev, reason, nil
+		}
+		failed = append(failed, err)
+	}
+	return nil, "", errors.Join(failed...)
 }
 
 // OpenSim opens a simulated GPU with options of its own.

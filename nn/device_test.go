@@ -5,11 +5,14 @@ import (
 	"testing"
 )
 
+// autoDevice is what auto opens where the tests run.
+var autoDevice = "cpu"
+
 func TestOpen(t *testing.T) {
 	for name, want := range map[string]struct {
 		device string
 		reason bool
-	}{"auto": {"cpu", true}, "cpu": {"cpu", false}, "sim": {"sim", false}} {
+	}{"auto": {autoDevice, true}, "cpu": {"cpu", false}, "sim": {"sim", false}} {
 		dev, reason, err := Open(name)
 		if err != nil {
 			t.Fatal(err)
@@ -19,7 +22,13 @@ func TestOpen(t *testing.T) {
 		}
 		dev.Close()
 	}
-	if _, _, err := Open("tpu"); err == nil || !strings.Contains(err.Error(), `device is "tpu", want auto, cpu or sim`) {
-		t.Errorf("error %v", err)
+	for name, want := range map[string]string{
+		"tpu":     `device is "tpu", want auto, cuda, cuda:1, cpu or sim`,
+		"cuda:":   `device is "cuda:", want cuda:0`,
+		"cuda:-1": `device is "cuda:-1", want cuda:0`,
+	} {
+		if dev, _, err := Open(name); dev != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open(%q): %v, error %v, want %q", name, dev, err, want)
+		}
 	}
 }

@@ -8,9 +8,12 @@ import (
 	"convae/nn/backend"
 )
 
+// openGPU opens a simulated GPU; a build with the driver makes it go through the real bindings.
+var openGPU = func() (backend.Device, error) { return OpenSim(ptxsim.Options{}) }
+
 func openSim(t testing.TB) backend.Device {
 	t.Helper()
-	dev, err := OpenSim(ptxsim.Options{})
+	dev, err := openGPU()
 	if err != nil {
 		t.Fatal(err)
 	}

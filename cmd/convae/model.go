@@ -18,7 +18,7 @@ import (
 
 const (
 	runsDir    = "runs" // where train makes the folders of new runs
-	deviceHelp = "device: auto, cpu, sim (a simulated GPU)"
+	deviceHelp = "device: auto, cuda, cuda:1, cpu, sim (a simulated GPU)"
 )
 
 // modelFlags are the flags of the commands that run a trained model.
