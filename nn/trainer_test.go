@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"convae/cpu"
+	"convae/cuda"
+	"convae/cuda/driver"
+	"convae/cuda/ptxsim"
 	"convae/nn/backend"
 	"convae/nn/rng"
 	"convae/nn/safetensors"
@@ -403,47 +406,100 @@ func TestTooLargeBatchSaysWhatFits(t *testing.T) {
 	}
 }
 
+// trainStreamed trains on 40 samples for two epochs, with a data set that does not fit.
+func trainStreamed(t *testing.T, dev backend.Device) (*Trainer, *Model) {
+	t.Helper()
+	m := mustModel(t, streamedModel)
+	tr, err := NewTrainer(m, tiny{dev, 90_000}, streamedOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tr.Close)
+	// Only the first 40 samples are drawn; the rest makes the set too large.
+	const samples = 3000
+	pixels := append(pixelsFor(m, 40), make([]byte, (samples-40)*m.Input.Len())...)
+	if err := tr.SetData(pixels, samples); err != nil {
+		t.Fatal(err)
+	}
+	if mem := tr.Memory(); !mem.Streamed || mem.Data > 20_000 {
+		t.Fatalf("a set of %d bytes takes %d and is streamed: %v", len(pixels), mem.Data, mem.Streamed)
+	}
+	order := make([]int32, samples)
+	for e := range 2 {
+		rng.Source{Seed: 3, Stream: rng.StreamShuffle}.Perm(order[:40], uint32(e))
+		tr.SetOrder(order)
+		for at := 0; at < 40; at += streamedOptions.Batch {
+			tr.Step(at, min(streamedOptions.Batch, 40-at), uint32(e))
+		}
+	}
+	if err := tr.Pull(); err != nil {
+		t.Fatal(err)
+	}
+	return tr, m
+}
+
+var (
+	streamedModel   = zoo()[3]
+	streamedOptions = TrainerOptions{Batch: 16, Noise: 0.2, Seed: 3}
+)
+
+// sameParams reports whether a model's parameters have the bits of want.
+func sameParams(m *Model, want [][]float32) bool {
+	for i := range want {
+		if !slices.Equal(m.Params[i].Data, want[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // A data set that does not fit is streamed, with the same result and without allocation.
 func TestStreamedData(t *testing.T) {
-	c, o := zoo()[3], TrainerOptions{Batch: 16, Noise: 0.2, Seed: 3}
-	const samples = 3000
 	for name, dev := range map[string]backend.Device{"cpu": openTest(t), "sim": openSim(t)} {
-		want := train(t, mustModel(t, c), dev, o, 40, 2)
-		m := mustModel(t, c)
-		tr, err := NewTrainer(m, tiny{dev, 90_000}, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer tr.Close()
-		// Only the first 40 samples are drawn; the rest makes the set too large.
-		pixels := append(pixelsFor(m, 40), make([]byte, (samples-40)*m.Input.Len())...)
-		if err := tr.SetData(pixels, samples); err != nil {
-			t.Fatal(err)
-		}
-		if mem := tr.Memory(); !mem.Streamed || mem.Data > 20_000 {
-			t.Fatalf("%s: a set of %d bytes takes %d and is streamed: %v", name, len(pixels), mem.Data, mem.Streamed)
-		}
-		order := make([]int32, samples)
-		for e := range 2 {
-			rng.Source{Seed: 3, Stream: rng.StreamShuffle}.Perm(order[:40], uint32(e))
-			tr.SetOrder(order)
-			for at := 0; at < 40; at += o.Batch {
-				tr.Step(at, min(o.Batch, 40-at), uint32(e))
-			}
-		}
-		if err := tr.Pull(); err != nil {
-			t.Fatal(err)
-		}
-		for i := range want {
-			if !slices.Equal(m.Params[i].Data, want[i]) {
-				t.Errorf("%s: parameter %d differs from a resident data set's", name, i)
-			}
+		want := train(t, mustModel(t, streamedModel), dev, streamedOptions, 40, 2)
+		tr, m := trainStreamed(t, dev)
+		if !sameParams(m, want) {
+			t.Errorf("%s: the parameters differ from a resident data set's", name)
 		}
 		if name == "cpu" {
 			if n := testing.AllocsPerRun(3, func() { tr.Step(0, 16, 0) }); n != 0 {
 				t.Errorf("a streamed step makes %v allocations", n)
 			}
 		}
+	}
+}
+
+// Work that is done as late as CUDA allows, or copies that are done as early, change no bit; a missing wait would.
+func TestStreamOrder(t *testing.T) {
+	open := func(l *driver.Late) backend.Device {
+		l.Driver = ptxsim.New(ptxsim.Options{})
+		dev, err := cuda.Open(l, 0, "sim")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { dev.Close() })
+		return dev
+	}
+	want := train(t, mustModel(t, streamedModel), openSim(t), streamedOptions, 40, 2)
+	for name, eager := range map[string][]int{"all late": nil, "copies early": {1}, "computing early": {0}} {
+		if _, m := trainStreamed(t, open(&driver.Late{Eager: eager})); !sameParams(m, want) {
+			t.Errorf("%s: the parameters differ", name)
+		}
+	}
+	// Of the two waits of each batch, the copies' matters when copies are early (but for the first batches, which
+	// overwrite nothing), the ops' when all is late (but for copies that a later Stage has waited for).
+	for name, eager := range map[string][]int{"copies early": {1}, "all late": nil} {
+		found := 0
+		for i := range 12 {
+			drop := func(n int) bool { return n == i }
+			if _, m := trainStreamed(t, open(&driver.Late{Eager: eager, DropWait: drop})); !sameParams(m, want) {
+				found++
+			}
+		}
+		if found < 3 {
+			t.Errorf("%s: of 12 waits left out one by one only %d change the result", name, found)
+		}
+		t.Logf("%s: %d of 12 missing waits found", name, found)
 	}
 }
 
