@@ -12,6 +12,11 @@ import (
 	"convae/trainer/metric"
 )
 
+const (
+	historyCSV  = "history.csv"
+	historyJSON = "history.json"
+)
+
 // Epoch is what is known of a finished epoch.
 type Epoch struct {
 	Epoch        int     `json:"epoch"` // from 1
@@ -46,7 +51,7 @@ func (e Epoch) row() []string {
 
 // writeHistory writes history.csv and history.json.
 func writeHistory(dir string, epochs []Epoch) error {
-	err := atomicfile.Write(filepath.Join(dir, "history.csv"), func(w io.Writer) error {
+	err := atomicfile.Write(filepath.Join(dir, historyCSV), func(w io.Writer) error {
 		c := csv.NewWriter(w)
 		if err := c.Write(historyColumns); err != nil {
 			return err
@@ -62,7 +67,7 @@ func writeHistory(dir string, epochs []Epoch) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, "history.json"), func(w io.Writer) error {
+	return atomicfile.Write(filepath.Join(dir, historyJSON), func(w io.Writer) error {
 		data, err := json.MarshalIndent(jsonEpochs(epochs), "", "  ")
 		if err != nil {
 			return fmt.Errorf("history: %w", err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"convae/nn"
 	"convae/nn/safetensors"
@@ -20,8 +21,12 @@ const (
 	LossFile    = "loss.png"
 )
 
-// createRun makes the folder of a new run. One that exists must be empty, so that no earlier run is overwritten.
-func createRun(dir string) error {
+// startFiles are in a run's folder before its first checkpoint.
+var startFiles = []string{ConfigFile, historyCSV, historyJSON, checkpointDir}
+
+// createRun makes the folder of a new run. One that exists must be empty, so that no earlier run is overwritten; with
+// again it may also hold a run that ended before its first checkpoint.
+func createRun(dir string, again bool) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("run folder: %w", err)
 	}
@@ -29,7 +34,10 @@ func createRun(dir string) error {
 	if err != nil {
 		return fmt.Errorf("run folder: %w", err)
 	}
-	if len(entries) > 0 {
+	foreign := func(e os.DirEntry) bool {
+		return !slices.Contains(startFiles, e.Name()) && !atomicfile.IsTemp(e.Name())
+	}
+	if len(entries) > 0 && (!again || slices.ContainsFunc(entries, foreign)) {
 		return fmt.Errorf("run folder %s is not empty: choose another, or go on with --resume %s", dir, dir)
 	}
 	return nil

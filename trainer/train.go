@@ -22,7 +22,9 @@ import (
 type Options struct {
 	Dir    string // the run's folder: new or empty, or with Resume one that has a checkpoint
 	Resume bool
-	Device backend.Device
+	// Continue resumes a run in Dir that has a checkpoint and else starts one, so that a job that is started again goes on.
+	Continue bool
+	Device   backend.Device
 	// Train and Test are the data; Load makes them from a configuration.
 	Train, Test *dataset.Set
 	Observer    Observer // may be nil
@@ -149,10 +151,18 @@ func (s *session) open() (err error) {
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + tr.Batch - 1) / tr.Batch
 	s.p = progress{Epoch: 1, Config: s.fingerprint()}
-	if s.o.Resume {
+	resume := s.o.Resume
+	if s.o.Continue {
+		found, err := checkpoints(s.o.Dir)
+		if err != nil {
+			return err
+		}
+		resume = len(found) > 0
+	}
+	if resume {
 		return s.resume()
 	}
-	if err := createRun(s.o.Dir); err != nil {
+	if err := createRun(s.o.Dir, s.o.Continue); err != nil {
 		return err
 	}
 	if err := s.c.Write(filepath.Join(s.o.Dir, ConfigFile)); err != nil {

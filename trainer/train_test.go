@@ -335,6 +335,38 @@ func TestResumeWritesHistory(t *testing.T) {
 	}
 }
 
+// A job that is started again goes on, also one that ended before its first checkpoint or after its end.
+func TestContinue(t *testing.T) {
+	root := t.TempDir()
+	c := smallConfig()
+	c.Training.Epochs = 2
+	whole, dir := filepath.Join(root, "whole"), filepath.Join(root, "run")
+	if _, err := Train(t.Context(), c, smallOptions(t, whole)); err != nil {
+		t.Fatal(err)
+	}
+	if err := createRun(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{historyCSV, historyJSON, ConfigFile} {
+		if err := os.WriteFile(filepath.Join(dir, f), []byte("half of it"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := smallOptions(t, dir)
+	o.Continue = true
+	for _, epochs := range []int{1, 2, 2} {
+		c.Training.Epochs = epochs
+		r, err := Train(t.Context(), c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.History) != epochs {
+			t.Errorf("%d epochs of history, want %d", len(r.History), epochs)
+		}
+	}
+	sameRun(t, whole, dir)
+}
+
 func TestEarlyStopping(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	c := smallConfig()

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,12 +142,14 @@ func TestTrainErrors(t *testing.T) {
 		{"unwritable folder", []string{"--out", filepath.Join(notDir, "run")}, []string{"run folder", "plain"}},
 		{"resume nothing", []string{"--resume", filepath.Join(dir, "nowhere")}, []string{"nowhere", "config.yaml"}},
 		{"resume and out", []string{"--resume", occupied, "--out", "x"}, []string{"leave out --out"}},
+		{"continue without a folder", []string{"--continue"}, []string{"--continue needs", "--out RUN"}},
+		{"continue in a foreign folder", []string{"--continue", "--out", occupied}, []string{"occupied is not empty"}},
 		{"resume and preset", []string{"--resume", occupied, "denoiser"}, []string{`leave out "denoiser"`}},
 		{"huge batch", []string{"--batch", "99999999"}, []string{"training.batch is", "1.048576e+06"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := append([]string{"train"}, c.args...)
-			if !strings.Contains(strings.Join(args, " "), "--out") && !strings.Contains(strings.Join(args, " "), "--resume") {
+			if !slices.ContainsFunc(args, func(a string) bool { return a == "--out" || a == "--resume" || a == "--continue" }) {
 				args = append(args, "--out", filepath.Join(t.TempDir(), "run"))
 			}
 			_, _, err := run(t, args...)

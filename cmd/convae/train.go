@@ -29,7 +29,7 @@ type trainFlags struct {
 	epochs, batch, limit, patience, steps   int
 	lr, noise, validation                   float64
 	seed                                    uint64
-	fresh, keepBest                         bool
+	fresh, keepBest, goOn                   bool
 }
 
 func trainCommand() *cobra.Command {
@@ -63,6 +63,7 @@ override the configuration. Ctrl-C ends after the step at hand and saves; --resu
 	fs.StringVar(&f.device, "device", "auto", deviceHelp)
 	fs.StringVar(&f.out, "out", "", "folder of the run (default runs/MODEL-DATE-TIME)")
 	fs.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
+	fs.BoolVar(&f.goOn, "continue", false, "go on with the run in --out if it has a checkpoint, else start it: for jobs that may be started again")
 	logFlag(c, &f.log)
 	return c
 }
@@ -97,7 +98,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 		}
 	}
 	start := time.Now()
-	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, Resume: f.resume != "", Device: dev, Train: train, Test: test, Observer: ui})
+	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, Resume: f.resume != "", Continue: f.goOn, Device: dev, Train: train, Test: test, Observer: ui})
 	if err != nil {
 		ui.stop()
 		return err
@@ -117,6 +118,8 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		return cfg, false, fmt.Errorf("--resume takes the configuration from the run: leave out %q", args[0])
 	case f.resume != "" && f.out != "":
 		return cfg, false, fmt.Errorf("--resume writes to the run's own folder: leave out --out")
+	case f.goOn && f.out == "":
+		return cfg, false, fmt.Errorf("--continue needs the folder of the run: --out RUN")
 	case f.resume != "":
 		cfg, err = trainer.ReadConfig(filepath.Join(f.resume, trainer.ConfigFile))
 	case len(args) > 0 && (strings.HasSuffix(args[0], ".yaml") || strings.HasSuffix(args[0], ".yml")):

@@ -114,6 +114,9 @@ func tempName(base string) string {
 
 var tempPattern = regexp.MustCompile(`^\..+\.tmp-[0-9a-f]{16}$`)
 
+// IsTemp reports whether a file of that name is one of Write's before it is renamed.
+func IsTemp(name string) bool { return tempPattern.MatchString(name) }
+
 // RemoveTemp removes the temporary files that killed processes left in dir,
 // not in its subdirectories. Call it when no [Write] to dir is in progress. A
 // dir that does not exist has none.
@@ -129,7 +132,7 @@ func RemoveTemp(dir string) error {
 	}
 	var first error
 	for _, e := range entries {
-		if !e.Type().IsRegular() || !tempPattern.MatchString(e.Name()) {
+		if !e.Type().IsRegular() || !IsTemp(e.Name()) {
 			continue
 		}
 		err := os.Remove(filepath.Join(dir, e.Name()))
