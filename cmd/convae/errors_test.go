@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,7 +130,7 @@ func TestTrainErrors(t *testing.T) {
 		{"other images", []string{config("input: [28, 28, 1]", "input: [32, 32, 1]")}, []string{"28 x 28 x 1 = 784", "takes 1024"}},
 		{"unknown data", []string{"--data", "cifar"}, []string{"cifar", "digits, mnist, fashion-mnist"}},
 		{"unknown device", []string{"--device", "tpu"}, []string{`device is "tpu", want auto, cuda, cuda:1, cpu or sim`}},
-		{"unknown log", []string{"--log", "xml"}, []string{`--log is "xml"`}},
+		{"unknown log", []string{"--log", "xml"}, []string{`--log (or CONVAE_LOG) is "xml"`}},
 		{"no data", mnist(filepath.Join(dir, "nowhere")), []string{"nowhere", "train-images-idx3-ubyte"}},
 		{"truncated idx", mnist(data("truncated", image[:400])), []string{"train-images-idx3-ubyte", "cut off", "800", "400"}},
 		{"trailing idx", mnist(data("trailing", append(bytes.Clone(image), 1))), []string{"train-images-idx3-ubyte"}},
@@ -271,5 +272,28 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 	if strings.Contains(stdout, "interrupted") {
 		t.Errorf("the resumed run printed %q", stdout)
+	}
+}
+
+// In a container the log is JSON without a flag.
+func TestLogVariable(t *testing.T) {
+	dir := t.TempDir()
+	config := write(t, []byte(tinyConfig), dir, "tiny.yaml")
+	t.Setenv(logVariable, "json")
+	_, stderr, err := run(t, "train", config, "--out", filepath.Join(dir, "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(stderr) {
+		if !json.Valid([]byte(line)) {
+			t.Fatalf("not JSON: %s", line)
+		}
+	}
+	if !strings.Contains(stderr, `"message":"epoch"`) {
+		t.Errorf("no epoch in the log:\n%s", stderr)
+	}
+	t.Setenv(logVariable, "loud")
+	if _, _, err := run(t, "train", config, "--out", filepath.Join(dir, "run2")); err == nil || !strings.Contains(err.Error(), `CONVAE_LOG) is "loud"`) {
+		t.Errorf("error %v", err)
 	}
 }

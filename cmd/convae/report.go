@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -16,8 +17,11 @@ import (
 	"convae/trainer"
 )
 
+// logVariable is the environment variable that has the default of --log, for containers.
+const logVariable = "CONVAE_LOG"
+
 func logFlag(c *cobra.Command, v *string) {
-	c.Flags().StringVar(v, "log", "auto", "what to print: auto (a progress bar on a terminal, else lines), bar, lines, json")
+	c.Flags().StringVar(v, "log", cmp.Or(os.Getenv(logVariable), "auto"), "what to print: auto (a progress bar on a terminal, else lines), bar, lines, json; the default is $"+logVariable)
 }
 
 // reporter tells a person or a log file how training goes on.
@@ -50,7 +54,7 @@ func newReporter(mode string, stdout, stderr io.Writer) (*reporter, error) {
 	case "json":
 		r.log = zerolog.New(stderr).With().Timestamp().Logger()
 	default:
-		return nil, fmt.Errorf("--log is %q, want auto, bar, lines or json", mode)
+		return nil, fmt.Errorf("--log (or %s) is %q, want auto, bar, lines or json", logVariable, mode)
 	}
 	return r, nil
 }
