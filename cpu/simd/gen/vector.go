@@ -1,0 +1,156 @@
+package main
+
+import "fmt"
+
+// elements makes a loop over the {n} elements of slices whose first elements R8, R9 and so on point to: body makes the
+// code for a vector of each. It is made twice, the second time for what is left.
+func (g *gen) elements(slices int, body func()) {
+	g.line("MOVQ {n}, CX\nSUBQ $%d, CX\nJLT part\nwhole:", g.lanes)
+	body()
+	for i := range slices {
+		g.line("ADDQ $%d, R%d", g.bytes, 8+i)
+	}
+	g.line("SUBQ $%d, CX\nJGE whole\npart:\nADDQ $%d, CX\nJZ done", g.lanes, g.lanes)
+	g.lanesLeft()
+	g.part = true
+	body()
+	g.part = false
+	g.line("done:")
+}
+
+// lanesLeft makes mask(0) of CX lanes; BX is lost.
+func (g *gen) lanesLeft() {
+	if g.reg == "Z" {
+		g.line("MOVQ $-1, BX\nSHLQ CX, BX\nNOTQ BX\nKMOVW BX, K1")
+		return
+	}
+	g.line("NEGQ CX\nLEAQ ·lanes+64(SB), BX\nVMOVUPS (BX)(CX*4), %s", g.mask(0))
+}
+
+// get and put move a vector of slice i of elements.
+func (g *gen) get(i int, to string) {
+	at := fmt.Sprintf("(R%d)", 8+i)
+	if g.part {
+		g.load(0, at, to)
+	} else {
+		g.line("VMOVUPS %s, %s", at, to)
+	}
+}
+
+func (g *gen) put(from string, i int) {
+	at := fmt.Sprintf("(R%d)", 8+i)
+	if g.part {
+		g.store(0, from, at)
+	} else {
+		g.line("VMOVUPS %s, %s", from, at)
+	}
+}
+
+// op is an instruction that sets a vector: to = op(a, b). b may be in memory.
+func (g *gen) op(name, a, b, to string) { g.line("%s %s, %s, %s", name, b, a, to) }
+
+// The conditions of when.
+const (
+	greater   = 0x1e
+	least     = 0x1d // greater or equal
+	notAtMost = 0x16 // greater, or one of them is NaN
+	ordered   = 0x07 // none is NaN
+	equal     = 0x00
+)
+
+// when does to = from in the lanes where a and b are so; spare is lost. b may be in memory.
+func (g *gen) when(condition int, a, b, from, to, spare string) {
+	if g.reg == "Z" {
+		g.line("VCMPPS $%#x, %s, %s, K3\nVMOVAPS %s, K3, %s", condition, b, a, from, to)
+		return
+	}
+	g.line("VCMPPS $%#x, %s, %s, %s\nVBLENDVPS %s, %s, %s, %s", condition, b, a, spare, spare, from, to, to)
+}
+
+// polynomial does to = ((c[0] x + c[1]) x + ...), fused.
+func (g *gen) polynomial(x, to string, c ...float64) {
+	g.line("VMOVUPS %s, %s", g.f(c[0]), to)
+	for _, c := range c[1:] {
+		g.line("VFMADD213PS %s, %s, %s", g.f(c), x, to)
+	}
+}
+
+// pointers loads parameters into R8, R9 and so on.
+func (g *gen) pointers(names ...string) {
+	for i, n := range names {
+		g.line("MOVQ {%s}, R%d", n, 8+i)
+	}
+}
+
+// broadcast loads a scalar parameter.
+func (g *gen) broadcast(name, to string) { g.line("VBROADCASTSS {%s}, %s", name, to) }
+
+func (g *gen) end() { g.line("VZEROUPPER\nRET") }
+
+func (g *gen) vector() {
+	g.function("does dst = a + b.", "sum", "dst, a, b *float32, n int")
+	g.pointers("dst", "a", "b")
+	x, y, z := g.v(0), g.v(1), g.v(2)
+	g.elements(3, func() {
+		g.get(1, x)
+		g.get(2, y)
+		g.op("VADDPS", x, y, x)
+		g.put(x, 0)
+	})
+	g.end()
+
+	g.function("does dst += alpha*src.", "axpy", "dst, src *float32, n int, alpha float32")
+	g.pointers("dst", "src")
+	g.broadcast("alpha", z)
+	g.elements(2, func() {
+		g.get(1, x)
+		g.op("VMULPS", x, z, x)
+		g.get(0, y)
+		g.op("VADDPS", y, x, x)
+		g.put(x, 0)
+	})
+	g.end()
+
+	// Columns: SI and DI are a row and a pixel of src, R8 and R9 their strides.
+	most := 64 / g.lanes
+	g.function("adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors.", "columns", "dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int")
+	g.line("MOVQ {src}, SI\nMOVQ {sh}, R8\nMOVQ {sw}, R9\nMOVQ {h}, R10\nMOVQ {dst}, DX\nMOVQ {n}, CX\nANDQ $%d, CX\nJNZ lanes\nMOVQ $%d, CX\nlanes:", g.lanes-1, g.lanes)
+	g.lanesLeft()
+	g.line("MOVQ {vectors}, AX")
+	for n := most; n > 1; n-- {
+		g.line("CMPQ AX, $%d\nJEQ vectors%d", n, n)
+	}
+	for n := 1; n <= most; n++ {
+		each := func(f func(acc, offset string, last bool)) {
+			for v := range n {
+				f(g.v(v), fmt.Sprint(v*g.bytes), v == n-1)
+			}
+		}
+		g.line("vectors%d:", n)
+		each(func(acc, offset string, last bool) {
+			if last {
+				g.load(0, offset+"(DX)", acc)
+			} else {
+				g.line("VMOVUPS %s(DX), %s", offset, acc)
+			}
+		})
+		g.line("row%d:\nMOVQ {w}, CX\nMOVQ SI, DI\npixel%d:", n, n)
+		each(func(acc, offset string, last bool) {
+			if last {
+				g.load(0, offset+"(DI)", g.v(15))
+				g.op("VADDPS", acc, g.v(15), acc)
+			} else {
+				g.op("VADDPS", acc, offset+"(DI)", acc)
+			}
+		})
+		g.line("ADDQ R9, DI\nDECQ CX\nJNZ pixel%d\nADDQ R8, SI\nDECQ R10\nJNZ row%d", n, n)
+		each(func(acc, offset string, last bool) {
+			if last {
+				g.store(0, acc, offset+"(DX)")
+			} else {
+				g.line("VMOVUPS %s, %s(DX)", acc, offset)
+			}
+		})
+		g.end()
+	}
+}

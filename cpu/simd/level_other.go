@@ -1,0 +1,6 @@
+//go:build !amd64 || noasm
+
+package simd
+
+// Supported lists the levels of this machine, the best last.
+func Supported() []Level { return []Level{None} }

@@ -1,0 +1,80 @@
+package simd
+
+import (
+	"math"
+
+	"convae/nn/backend"
+)
+
+// The optimisers update in place, by the formulas of backend.Optim, bit for bit alike at every level: products are
+// converted to float32 before they are added, so that none is fused.
+
+// SGD is gradient descent; velocity is not used when there is no momentum.
+func SGD(o backend.SGD, lr float32, param, velocity, grad []float32) {
+	same(len(param), grad)
+	if o.Momentum == 0 {
+		Axpy(param, -lr, grad)
+		return
+	}
+	same(len(param), velocity)
+	switch {
+	case current == AVX512 && o.Nesterov:
+		nesterovAVX512(first(param), first(velocity), first(grad), len(param), lr, o.Momentum)
+	case current == AVX512:
+		momentumAVX512(first(param), first(velocity), first(grad), len(param), lr, o.Momentum)
+	case current == AVX2 && o.Nesterov:
+		nesterovAVX2(first(param), first(velocity), first(grad), len(param), lr, o.Momentum)
+	case current == AVX2:
+		momentumAVX2(first(param), first(velocity), first(grad), len(param), lr, o.Momentum)
+	default:
+		for i, g := range grad {
+			v := float32(o.Momentum*velocity[i]) + g
+			velocity[i] = v
+			if o.Nesterov {
+				v = float32(o.Momentum*v) + g
+			}
+			param[i] -= float32(lr * v)
+		}
+	}
+}
+
+// Adam is Adam, and AdamW when it has weight decay.
+func Adam(o backend.Adam, c backend.Clock, param, m, v, grad []float32) {
+	same(len(param), m, v, grad)
+	keep := 1 - float32(c.LearningRate*o.WeightDecay)
+	step := c.LearningRate / c.BiasCorrection1
+	switch current {
+	case AVX512:
+		adamAVX512(first(param), first(m), first(v), first(grad), len(param), keep, step, 1-o.Beta1, 1-o.Beta2, c.BiasCorrection2, o.Eps)
+	case AVX2:
+		adamAVX2(first(param), first(m), first(v), first(grad), len(param), keep, step, 1-o.Beta1, 1-o.Beta2, c.BiasCorrection2, o.Eps)
+	default:
+		for i, g := range grad {
+			a := m[i] + float32((1-o.Beta1)*(g-m[i]))
+			b := v[i] + float32((1-o.Beta2)*(float32(g*g)-v[i]))
+			m[i], v[i] = a, b
+			param[i] = float32(param[i]*keep) - float32(step*a)/(sqrt(b/c.BiasCorrection2)+o.Eps)
+		}
+	}
+}
+
+// Adadelta is Zeiler's method.
+func Adadelta(o backend.Adadelta, lr float32, param, accGrad, accDelta, grad []float32) {
+	same(len(param), accGrad, accDelta, grad)
+	switch current {
+	case AVX512:
+		adadeltaAVX512(first(param), first(accGrad), first(accDelta), first(grad), len(param), lr, o.Rho, 1-o.Rho, o.Eps)
+	case AVX2:
+		adadeltaAVX2(first(param), first(accGrad), first(accDelta), first(grad), len(param), lr, o.Rho, 1-o.Rho, o.Eps)
+	default:
+		for i, d := range grad {
+			a := float32(o.Rho*accGrad[i]) + float32((1-o.Rho)*float32(d*d))
+			d *= sqrt(accDelta[i]+o.Eps) / sqrt(a+o.Eps)
+			accGrad[i] = a
+			accDelta[i] = float32(o.Rho*accDelta[i]) + float32((1-o.Rho)*float32(d*d))
+			param[i] -= float32(lr * d)
+		}
+	}
+}
+
+func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
