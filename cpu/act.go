@@ -1,8 +1,7 @@
 package cpu
 
 import (
-	"math"
-
+	"convae/cpu/simd"
 	"convae/nn/backend"
 )
 
@@ -26,17 +25,11 @@ func activate(a backend.Act, v []float32) {
 	switch a {
 	case backend.Linear:
 	case backend.ReLU:
-		for i, x := range v {
-			v[i] = max(x, 0)
-		}
+		simd.ReLU(v)
 	case backend.Sigmoid:
-		for i, x := range v {
-			v[i] = float32(1 / (1 + math.Exp(-float64(x))))
-		}
+		simd.Sigmoid(v)
 	case backend.Tanh:
-		for i, x := range v {
-			v[i] = float32(math.Tanh(float64(x)))
-		}
+		simd.Tanh(v)
 	default:
 		panic(errAct)
 	}
@@ -48,22 +41,11 @@ func derive(a backend.Act, g, out []float32) {
 	switch a {
 	case backend.Linear:
 	case backend.ReLU:
-		for i, x := range out {
-			// On bits, so that the compiler makes a conditional move of it.
-			b := math.Float32bits(g[i])
-			if !(x > 0) {
-				b = 0
-			}
-			g[i] = math.Float32frombits(b)
-		}
+		simd.ReLUBack(g, out)
 	case backend.Sigmoid:
-		for i, x := range out {
-			g[i] *= x * (1 - x)
-		}
+		simd.SigmoidBack(g, out)
 	case backend.Tanh:
-		for i, x := range out {
-			g[i] *= 1 - x*x
-		}
+		simd.TanhBack(g, out)
 	default:
 		panic(errAct)
 	}

@@ -1,6 +1,9 @@
 package cpu
 
-import "convae/nn/backend"
+import (
+	"convae/cpu/simd"
+	"convae/nn/backend"
+)
 
 // plainLane does the ops that have a working path by the plain loops that specify it. It needs no scratch and no packed
 // weights.
@@ -194,7 +197,7 @@ func (l plainLane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad b
 		}
 	})
 	if b := l.bias(grad.Bias, s.Filters); b != nil {
-		columnSums(b, g, s.Out.N*s.Out.H*s.Out.W)
+		simd.AddColumns(b, g, 1, 0, len(g)/len(b), len(b))
 	}
 }
 

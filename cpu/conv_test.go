@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"convae/cpu/simd"
 	"convae/nn/backend"
 )
 
@@ -33,30 +34,44 @@ func compareLayers(t *testing.T, what any, plain, work *layer) {
 	}
 }
 
-func TestConvAgainstPlain(t *testing.T) {
+func TestConvAgainstPlain(t *testing.T) { levels(t, convAgainstPlain) }
+
+func convAgainstPlain(t *testing.T) {
 	p, w := open(t, true), open(t, false)
-	r := rand.New(rand.NewSource(20260731))
-	tried := 0
-	for tried < 400 {
+	r := rand.New(rand.NewSource(20260731 + int64(simd.Current())))
+	tried, paths := 0, make(map[string]int)
+	for tried < 150 {
 		side := func() int { return 1 + r.Intn(18) }
 		spec := backend.ConvSpec{
 			X:       backend.Shape{N: 1 + r.Intn(4), H: side(), W: side(), C: 1 + r.Intn(10)},
 			Filters: 1 + r.Intn(10), KernelH: 1 + r.Intn(7), KernelW: 1 + r.Intn(7), Stride: 1 + r.Intn(2),
-			Padding: backend.Padding(r.Intn(2)), Up: 1 + r.Intn(3), Pool: 1 + r.Intn(3),
+			Padding: backend.Padding(r.Intn(2)), Up: max(r.Intn(5)-1, 1), Pool: max(r.Intn(5)-1, 1),
 			Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)),
 		}
-		if tried%50 == 0 { // large enough for several blocks
+		if tried%30 == 0 { // large enough for several blocks
 			spec.X.H, spec.X.W, spec.X.C = 40+r.Intn(20), 30+r.Intn(30), 8+r.Intn(20)
 			spec.X.N = 1
+		}
+		if tried%6 == 2 { // several panels of weights, and few channels beside many
+			spec.X.H, spec.X.W, spec.X.C, spec.Filters = 1+r.Intn(7), 1+r.Intn(7), 1+r.Intn(70), 1+r.Intn(4)
+			if tried%4 == 0 {
+				spec.X.C, spec.Filters = spec.Filters, spec.X.C
+			}
+		}
+		if tried%20 == 3 {
+			spec.X.H, spec.X.W, spec.Up = 1+r.Intn(4), 1+r.Intn(4), 1+r.Intn(9)
 		}
 		if tried%10 == 1 {
 			spec.KernelH, spec.KernelW = 1, 1
 		}
-		if _, err := backend.NewConv(spec); err != nil {
+		if s, err := backend.NewConv(spec); err != nil || s.MACs() > 20e6 {
 			continue
 		}
 		tried++
 		a, b := newConvCase(t, p, spec, int64(tried)), newConvCase(t, w, spec, int64(tried))
+		for _, op := range []string{"Conv", "ConvBackInput", "ConvBackWeights"} {
+			paths[op+": "+w.(backend.Paths).Path(op, b.s)]++
+		}
 		compareLayers(t, spec, &a.layer, &b.layer)
 		if spec.Pool > 1 {
 			x, y := make([]byte, a.s.Out.Len()), make([]byte, a.s.Out.Len())
@@ -79,16 +94,27 @@ func TestConvAgainstPlain(t *testing.T) {
 			return
 		}
 	}
+	if len(paths) != 12 {
+		t.Errorf("the shapes took %d ways of 12: %v", len(paths), paths)
+	}
 }
 
-func TestConvTransposeAgainstPlain(t *testing.T) {
+func TestConvTransposeAgainstPlain(t *testing.T) { levels(t, convTransposeAgainstPlain) }
+
+func convTransposeAgainstPlain(t *testing.T) {
 	p, w := open(t, true), open(t, false)
-	r := rand.New(rand.NewSource(20260731))
-	for i := range 200 {
+	r := rand.New(rand.NewSource(20260731 + int64(simd.Current())))
+	for i := range 70 {
 		spec := backend.ConvTransposeSpec{
 			X:       backend.Shape{N: 1 + r.Intn(4), H: 1 + r.Intn(12), W: 1 + r.Intn(12), C: 1 + r.Intn(10)},
 			Filters: 1 + r.Intn(10), KernelH: 1 + r.Intn(7), KernelW: 1 + r.Intn(7), Stride: 1 + r.Intn(2),
 			Padding: backend.Padding(r.Intn(2)), Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)),
+		}
+		if i%5 == 0 {
+			spec.X.C = 1 + r.Intn(70)
+		}
+		if i%5 == 1 {
+			spec.Filters = 1 + r.Intn(70)
 		}
 		compareLayers(t, spec, newTransposeCase(t, p, spec, int64(i)), newTransposeCase(t, w, spec, int64(i)))
 		if t.Failed() {
@@ -97,10 +123,12 @@ func TestConvTransposeAgainstPlain(t *testing.T) {
 	}
 }
 
-func TestDenseAgainstPlain(t *testing.T) {
+func TestDenseAgainstPlain(t *testing.T) { levels(t, denseAgainstPlain) }
+
+func denseAgainstPlain(t *testing.T) {
 	p, w := open(t, true), open(t, false)
-	r := rand.New(rand.NewSource(20260731))
-	for i := range 100 {
+	r := rand.New(rand.NewSource(20260731 + int64(simd.Current())))
+	for i := range 40 {
 		spec := backend.DenseSpec{N: 1 + r.Intn(40), In: 1 + r.Intn(300), Out: 1 + r.Intn(100), Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4))}
 		if i == 0 {
 			spec.N, spec.In = 1100, 17 // several blocks
@@ -111,7 +139,9 @@ func TestDenseAgainstPlain(t *testing.T) {
 
 // Results must not depend on the lane, the size and the contents of the workspace, or where tensors lie: only then are
 // runs repeatable.
-func TestResultsDependOnShapesOnly(t *testing.T) {
+func TestResultsDependOnShapesOnly(t *testing.T) { levels(t, resultsDependOnShapesOnly) }
+
+func resultsDependOnShapesOnly(t *testing.T) {
 	for i, spec := range denoiser(3) {
 		var want [][]float32
 		for try := range 4 {
@@ -139,6 +169,57 @@ func TestResultsDependOnShapesOnly(t *testing.T) {
 			} else if !slices.EqualFunc(got, want, slices.Equal[[]float32]) {
 				t.Errorf("another run of layer %d gave other bits", i)
 			}
+		}
+	}
+}
+
+func TestPaths(t *testing.T) {
+	conv := func(side, c, filters, stride, up int) backend.ConvShape {
+		s, err := backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 2, H: side, W: side, C: c}, Filters: filters, KernelH: 3, KernelW: 3, Stride: stride, Up: up})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	transpose, err := backend.NewConvTranspose(backend.ConvTransposeSpec{X: backend.Shape{N: 2, H: 7, W: 7, C: 32}, Filters: 32, KernelH: 3, KernelW: 3, Stride: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dense := backend.DenseShape{DenseSpec: backend.DenseSpec{N: 8, In: 30, Out: 20}}
+	l := open(t, false).(backend.Paths)
+	for _, c := range []struct {
+		op    string
+		shape any
+		want  path
+	}{
+		{"Conv", conv(28, 1, 32, 1, 1), pathTile}, {"Conv", conv(7, 32, 32, 1, 2), pathPhases},
+		{"Conv", conv(14, 32, 1, 1, 2), pathFewOut}, {"Conv", conv(4, 8, 8, 1, 5), pathUpsampled},
+		{"ConvBackInput", conv(14, 32, 32, 2, 1), pathResidues}, {"ConvBackInput", conv(7, 32, 32, 1, 2), pathCopies},
+		{"ConvBackWeights", conv(28, 1, 32, 1, 1), pathFewIn}, {"ConvBackWeights", conv(14, 32, 1, 1, 2), pathFewGrad},
+		{"ConvBackWeights", conv(14, 32, 32, 1, 1), pathTile}, {"ConvTranspose", transpose, pathResidues},
+		{"ConvTransposeBackInput", transpose, pathTile}, {"ConvTransposeBackWeights", transpose, pathTile},
+		{"Dense", dense, pathTile}, {"DenseBackInput", dense, pathTile}, {"DenseBackWeights", dense, pathTile},
+		{"ConvPack", conv(28, 1, 32, 1, 1), ""}, {"MaxPool", backend.PoolShape{}, ""},
+	} {
+		if got := l.Path(c.op, c.shape); got != string(c.want) {
+			t.Errorf("%s of %+v goes %q, want %q", c.op, c.shape, got, c.want)
+		}
+	}
+	if got := open(t, true).(backend.Paths).Path("Dense", dense); got != string(pathPlain) {
+		t.Errorf("the plain loops go %q", got)
+	}
+}
+
+// The scratch is that of a few rows, whatever the height of an image.
+func TestWorkspaceIsBounded(t *testing.T) {
+	l := open(t, false)
+	for _, side := range []int{512, 4096} {
+		s, err := backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 9, H: side, W: 64, C: 64}, Filters: 64, KernelH: 3, KernelW: 3, Pool: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := l.ConvNeeds(s).Workspace; n > 1<<20 {
+			t.Errorf("%d bytes of scratch for images of %d rows", n, side)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package cpu
 
-import "convae/nn/backend"
+import (
+	"convae/cpu/simd"
+	"convae/nn/backend"
+)
 
 // A transposed convolution is its dual convolution with the roles of input and output swapped.
 
@@ -19,8 +22,7 @@ func (l *lane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Tensor
 	o, in := l.activation(out, s.Out), l.activation(x, s.X)
 	d := whole(s.Dual)
 	l.param(p.W, s.Weights())
-	e := epilogue{bias: l.bias(p.Bias, s.Filters), act: s.Act}
-	l.backInput(&d, o, in, nil, l.packed(p.Packed, packedLen(&d)), e)
+	l.back(&d, o, in, nil, p.Packed, epilogue{bias: l.bias(p.Bias, s.Filters), act: s.Act})
 }
 
 // ConvTransposeBackInput: gradX from gradOut, times the derivative of s.InAct at x.
@@ -31,7 +33,8 @@ func (l *lane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradO
 		e.x = l.activation(x, s.X)
 	}
 	d := whole(s.Dual)
-	l.correlate(&d, gx, nil, g, l.param(p.W, s.Weights()), l.packed(p.Packed, packedLen(&d)), e)
+	l.param(p.W, s.Weights())
+	l.ahead(&d, gx, nil, g, p.Packed, e)
 }
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.
@@ -40,6 +43,6 @@ func (l *lane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad backe
 	d := whole(s.Dual)
 	l.backWeights(&d, l.param(grad.W, s.Weights()), in, nil, g)
 	if b := l.bias(grad.Bias, s.Filters); b != nil {
-		columnSums(b, g, s.Out.N*s.Out.H*s.Out.W)
+		simd.AddColumns(b, g, 1, 0, len(g)/len(b), len(b))
 	}
 }

@@ -1,12 +1,14 @@
-// Package cpu is the CPU backend: every op of package backend in portable Go.
+// Package cpu is the CPU backend: every op of package backend.
 //
 // Tensors are contiguous: NHWC activations, OHWI weights. Convolutions, transposed convolutions and dense layers have
 // two implementations: the plain loops (conv_plain.go, dense_plain.go), which are the specification, and the working
-// path, which copies the pixels under the kernel into rows ("im2col") and takes dot products of rows; Options.Plain
-// chooses the former. All other ops are plain loops.
+// path, which takes the matrix products and the sums of outer products of package simd over strided rows of the images
+// themselves, or of bands of them that were copied with a border of zeros; Options.Plain chooses the former. Which way
+// an op goes follows from its shape alone (path.go lists them). All other ops are loops of package simd or plain ones.
 //
 // Parallelism is many lanes, each used by one goroutine; an op starts no goroutine and allocates nothing. Every
-// summation order follows from the op's shape alone, so results depend on neither the lane nor the workspace.
+// summation order follows from the op's shape and the SIMD level alone, so results depend on neither the lane nor the
+// workspace.
 //
 // NaN and infinities go through sums and activations as IEEE arithmetic has it; ReLU and max-pooling give NaN for
 // NaN. On the working path a place of the padding is a zero that is multiplied, so a weight or gradient that is not

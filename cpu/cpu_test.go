@@ -4,6 +4,7 @@ import (
 	"math/rand"
 	"testing"
 
+	"convae/cpu/simd"
 	"convae/nn/backend"
 	"convae/nn/rng"
 )
@@ -17,6 +18,16 @@ func open(tb testing.TB, plain bool) backend.Backend {
 		tb.Fatal(err)
 	}
 	return d.Lanes()[0]
+}
+
+// levels runs a test at every SIMD level of this machine.
+func levels(t *testing.T, test func(t *testing.T)) {
+	for _, l := range simd.Supported() {
+		t.Run(l.String(), func(t *testing.T) {
+			defer simd.Use(l)()
+			test(t)
+		})
+	}
 }
 
 // tensor returns a new tensor of random values: whole numbers from -3 to 3, or bytes below 4, or else zeros.
@@ -186,7 +197,9 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	}
 }
 
-func TestNoOpAllocates(t *testing.T) {
+func TestNoOpAllocates(t *testing.T) { levels(t, noOpAllocates) }
+
+func noOpAllocates(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for name, op := range ops(t, open(t, plain)) {
 			if n := testing.AllocsPerRun(5, op); n != 0 {

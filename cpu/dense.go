@@ -1,14 +1,17 @@
 package cpu
 
-import "convae/nn/backend"
+import (
+	"convae/cpu/simd"
+	"convae/nn/backend"
+)
 
 // A dense layer is a convolution of single pixels; its rows are the rows of one image.
 func pixels(s backend.DenseShape) backend.ConvShape {
 	if s.N < 1 || s.In < 1 || s.DenseSpec.Out < 1 {
 		panic(errGeometry)
 	}
-	x := backend.Shape{N: 1, H: s.N, W: 1, C: s.In}
-	out := backend.Shape{N: 1, H: s.N, W: 1, C: s.DenseSpec.Out}
+	x := backend.Shape{N: 1, H: 1, W: s.N, C: s.In}
+	out := backend.Shape{N: 1, H: 1, W: s.N, C: s.DenseSpec.Out}
 	return backend.ConvShape{
 		ConvSpec: backend.ConvSpec{X: x, Filters: out.C, KernelH: 1, KernelW: 1, Stride: 1, Up: 1, Pool: 1},
 		In:       x, Conv: out, Out: out,
@@ -24,8 +27,8 @@ func (l *lane) DensePack(s backend.DenseShape, dst, w backend.Tensor) { l.ConvPa
 // Dense: out = act(x wᵀ + bias).
 func (l *lane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Params) {
 	o, in, c := l.activation(out, s.OutShape()), l.activation(x, s.XShape()), pixels(s)
-	e := epilogue{bias: l.bias(p.Bias, c.Filters), act: s.Act}
-	l.correlate(&c, o, nil, in, l.param(p.W, s.Weights()), l.packed(p.Packed, packedLen(&c)), e)
+	l.param(p.W, s.Weights())
+	l.ahead(&c, o, nil, in, p.Packed, epilogue{bias: l.bias(p.Bias, c.Filters), act: s.Act})
 }
 
 // DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
@@ -36,7 +39,7 @@ func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tenso
 	if s.InAct != backend.Linear {
 		e.x = l.activation(x, s.XShape())
 	}
-	l.backInput(&c, gx, g, nil, l.packed(p.Packed, packedLen(&c)), e)
+	l.back(&c, gx, g, nil, p.Packed, e)
 }
 
 // DenseBackWeights adds to grad.W and grad.Bias.
@@ -44,6 +47,6 @@ func (l *lane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradO
 	g, in, c := l.activation(gradOut, s.OutShape()), l.activation(x, s.XShape()), pixels(s)
 	l.backWeights(&c, l.param(grad.W, s.Weights()), g, nil, in)
 	if b := l.bias(grad.Bias, c.Filters); b != nil {
-		columnSums(b, g, s.N)
+		simd.AddColumns(b, g, 1, 0, len(g)/len(b), len(b))
 	}
 }

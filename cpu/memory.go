@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"unsafe"
 
+	"convae/cpu/simd"
 	"convae/nn/backend"
 )
 
@@ -23,6 +24,9 @@ type Device struct {
 
 // Open returns the CPU as a device.
 func Open(o Options) (*Device, error) {
+	if err := simd.Err(); err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
+	}
 	if o.Lanes < 0 {
 		return nil, fmt.Errorf("cpu: %d lanes, want at least 1, or 0 for GOMAXPROCS", o.Lanes)
 	}
@@ -43,12 +47,21 @@ func Open(o Options) (*Device, error) {
 // Name returns "cpu".
 func (d *Device) Name() string { return "cpu" }
 
+// String tells the SIMD level and the number of lanes too: "cpu (avx512, 2 lanes)".
+func (d *Device) String() string {
+	s := ""
+	if len(d.lanes) > 1 {
+		s = "s"
+	}
+	return fmt.Sprintf("cpu (%v, %d lane%s)", simd.Current(), len(d.lanes), s)
+}
+
 // Lanes returns the executors.
 func (d *Device) Lanes() []backend.Backend { return d.lanes }
 
 // Policy cuts a batch into micro-batches that stay in a core's L2 cache.
 func (d *Device) Policy() backend.Policy {
-	return backend.Policy{CacheBytes: 1 << 20, Slots: 16, SlotBytes: 64 << 20}
+	return backend.Policy{CacheBytes: 512 << 10, Slots: 16, SlotBytes: 64 << 20}
 }
 
 // Free returns the bytes that can still be allocated: on Linux the MemAvailable of /proc/meminfo, or what the
@@ -64,6 +77,9 @@ func (d *Device) Close() error { return nil }
 // lane is one executor. It has no state but its workspace and what was fetched.
 type lane struct {
 	dev     *Device
+	product simd.Product // arguments, here because they would be allocated elsewhere
+	outer   simd.Outer
+	taps    [backend.MaxKernel]int
 	ws      []float32
 	fetched [backend.MaxFetch]float32
 	fetches int // elements in fetched; 0 when there are none to hand out

@@ -1,6 +1,9 @@
 package cpu
 
-import "convae/nn/backend"
+import (
+	"convae/cpu/simd"
+	"convae/nn/backend"
+)
 
 // MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all
 // numbers.
@@ -12,6 +15,10 @@ func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
 	var arg []byte
 	if !argmax.IsZero() {
 		arg = l.bytes(argmax, s.Out)
+	}
+	if tiled(&s) {
+		maxPool(o, arg, in, s.X.N*s.Out.H, s.Size, s.Out.W, s.X.C)
+		return
 	}
 	c, i := s.X.C, 0
 	for n := range s.X.N {
@@ -75,6 +82,10 @@ func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.T
 		panic(errGeometry)
 	}
 	gx, g, arg := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.bytes(argmax, s.Out)
+	if tiled(&s) {
+		unpool(gx, g, arg, s.X.N*s.Out.H, s.Size, s.Out.W, s.X.C)
+		return
+	}
 	var places [256]int
 	for k := range s.Size * s.Size {
 		places[k] = (k/s.Size*s.X.W + k%s.Size) * s.X.C
@@ -92,5 +103,28 @@ func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.T
 				}
 			}
 		}
+	}
+}
+
+// tiled reports whether the windows cover the input, side by side.
+func tiled(s *backend.PoolShape) bool {
+	return s.Stride == s.Size && s.X.H == s.Out.H*s.Size && s.X.W == s.Out.W*s.Size
+}
+
+// maxPool pools rows of w windows that lie side by side; argmax may be nil.
+func maxPool(out []float32, argmax []byte, in []float32, rows, size, w, c int) {
+	for y := range rows {
+		var at []byte
+		if argmax != nil {
+			at = argmax[y*w*c:]
+		}
+		simd.MaxPool(out[y*w*c:], at, in[y*size*size*w*c:], size*w*c, size, w, c)
+	}
+}
+
+// unpool is its inverse for gradients.
+func unpool(gradIn, g []float32, argmax []byte, rows, size, w, c int) {
+	for y := range rows {
+		simd.Unpool(gradIn[y*size*size*w*c:], size*w*c, g[y*w*c:], argmax[y*w*c:], size, w, c)
 	}
 }

@@ -1,6 +1,9 @@
 package cpu
 
-import "convae/nn/backend"
+import (
+	"convae/cpu/simd"
+	"convae/nn/backend"
+)
 
 // span returns the memory of a tensor of any kind.
 func (l *lane) span(t backend.Tensor) []byte {
@@ -34,10 +37,7 @@ func (l *lane) Axpy(dst backend.Tensor, alpha float32, src backend.Tensor) {
 	if dst.Kind == backend.Activation {
 		panic(errKind)
 	}
-	d, s := l.values(dst), l.values(src)
-	for i, v := range s[:len(d)] {
-		d[i] += alpha * v
-	}
+	simd.Axpy(l.values(dst), alpha, l.values(src))
 }
 
 // Sum sets dst to src[0] + src[1] + ... in this order.
@@ -45,18 +45,14 @@ func (l *lane) Sum(dst backend.Tensor, src []backend.Tensor) {
 	if len(src) == 0 {
 		panic(errSum)
 	}
-	d := l.flat(dst)
-	for i, t := range src {
+	d, sum := l.flat(dst), l.flat(src[0])
+	same(dst, src[0])
+	for _, t := range src[1:] {
 		same(dst, t)
-		s := l.flat(t)[:len(d)]
-		if i == 0 {
-			copy(d, s)
-			continue
-		}
-		for j, v := range s {
-			d[j] += v
-		}
+		simd.Sum(d, sum, l.flat(t))
+		sum = d
 	}
+	copy(d, sum)
 }
 
 // Reshape copies activations to another shape of as many elements an image.

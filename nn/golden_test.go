@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"convae/cpu/simd"
 	"convae/nn/backend"
 	"convae/nn/safetensors"
 )
@@ -57,7 +58,12 @@ func TestGoldenDenoiser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, unfused := range []bool{false, true} {
-		t.Run(fmt.Sprintf("cpu/unfused=%v", unfused), func(t *testing.T) { testGoldenDenoiser(golden{t, f}, openTest(t), unfused) })
+		for _, l := range simd.Supported() {
+			t.Run(fmt.Sprintf("cpu/%v/unfused=%v", l, unfused), func(t *testing.T) {
+				defer simd.Use(l)()
+				testGoldenDenoiser(golden{t, f}, openTest(t), unfused)
+			})
+		}
 	}
 	t.Run("sim", func(t *testing.T) {
 		if testing.Short() {

@@ -170,10 +170,9 @@ func (n *Network) part(which int) (*part, error) {
 	if n.o.Batch > 0 {
 		limit = n.o.Batch
 	}
-	p.micro = microBatch(n.dev.Policy(), limit, func(k int) int {
-		_, bytes := compileForward(n.m, b, nodes, k).plan(b)
-		return bytes
-	})
+	_, sample := compileForward(n.m, b, nodes, 1).plan(b)
+	_, packed := packedBytes(nodes, b)
+	p.micro = microBatch(n.dev.Policy(), limit, sample, packed)
 	var err error
 	if p.packs, err = newPacks(nodes, &p.mem, n.weights); err == nil {
 		prog := compileForward(n.m, b, nodes, p.micro)
@@ -205,13 +204,16 @@ func allocLanes(mem *arena, n, arenaBytes, workspaceBytes int) ([]laneMemory, er
 	return lanes, nil
 }
 
-// microBatch returns how many samples to take through the model at a time: as many as the policy's cache holds, at
-// least 1, at most limit.
-func microBatch(p backend.Policy, limit int, bytes func(n int) int) int {
+// microBatch returns how many of limit samples to take through the model at a time: as many as the policy's cache holds
+// of activations, or as are not larger than the weights, which every micro-batch reads; at least 1, and the same number
+// each time.
+func microBatch(p backend.Policy, limit, sample, weights int) int {
 	if p.CacheBytes == 0 {
 		return limit
 	}
-	return min(max(p.CacheBytes/max(bytes(1), 1), 1), limit)
+	most := max(max(p.CacheBytes, weights)/max(sample, 1), 1)
+	times := (limit + most - 1) / most
+	return (limit + times - 1) / times
 }
 
 // prepare compiles the program for n samples unless it is there.

@@ -3,6 +3,8 @@ package nn
 import (
 	"fmt"
 	"time"
+
+	"convae/nn/backend"
 )
 
 // OpProfile is what one op of a training step took.
@@ -10,7 +12,8 @@ type OpProfile struct {
 	Op, Layer string
 	Calls     int // in the step
 	Time      time.Duration
-	MACs      int // multiply-adds, 0 where they do not say much
+	MACs      int    // multiply-adds, 0 where they do not say much
+	Path      string // how the device does it, "" if it does not say
 }
 
 // Observe is called before and after each op of a profiled step, with its index in Profile's result.
@@ -57,7 +60,11 @@ func (p *profiler) step(s *step, run func()) {
 	if !ok {
 		i = len(p.rows)
 		p.index[key] = i
-		p.rows = append(p.rows, OpProfile{Op: s.op, Layer: s.layer})
+		r := OpProfile{Op: s.op, Layer: s.layer}
+		if lane, ok := p.t.mem.b.(backend.Paths); ok && s.shape != nil {
+			r.Path = lane.Path(s.op, s.shape)
+		}
+		p.rows = append(p.rows, r)
 	}
 	p.observe(i, true)
 	start := time.Now()
@@ -66,7 +73,9 @@ func (p *profiler) step(s *step, run func()) {
 	r := &p.rows[i]
 	r.Time += time.Since(start)
 	r.Calls++
-	r.MACs += s.macs
+	if s.shape != nil {
+		r.MACs += s.shape.MACs()
+	}
 	p.observe(i, false)
 	if p.err == nil {
 		p.err = err

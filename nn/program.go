@@ -29,7 +29,7 @@ type step struct {
 	op            string // method of the Backend
 	layer         string // layer that it serves
 	reads, writes []int  // tensors of the program
-	macs          int    // multiply-adds, 0 where they do not say much
+	shape         sized  // geometry of an op that consists of multiply-adds, else nil
 	run           func(c *context)
 }
 
@@ -114,10 +114,13 @@ func (c *compiler) emit(op string, reads, writes []int, run func(k *context)) {
 	c.p.steps = append(c.p.steps, step{op: op, layer: c.layer, reads: reads, writes: writes, run: run})
 }
 
-// emitMACs is emit for an op that consists of so many multiply-adds.
-func (c *compiler) emitMACs(macs int, op string, reads, writes []int, run func(k *context)) {
+// sized is the geometry of a convolution, a transposed one or a dense layer.
+type sized interface{ MACs() int }
+
+// emitSized is emit for an op that consists of multiply-adds.
+func (c *compiler) emitSized(s sized, op string, reads, writes []int, run func(k *context)) {
 	c.emit(op, reads, writes, run)
-	c.p.steps[len(c.p.steps)-1].macs = macs
+	c.p.steps[len(c.p.steps)-1].shape = s
 }
 
 // get returns a tensor of the context, or the zero Tensor for id -1.
@@ -158,15 +161,15 @@ func (c *compiler) forward(nodes []node, training bool, seed uint64) {
 				arg = c.tensor(backend.Byte, nd.out)
 				writes = append(writes, arg)
 			}
-			c.emitMACs(s.MACs(), "Conv", []int{in}, writes, func(k *context) { k.b.Conv(s, k.t[out], k.get(arg), k.t[in], k.params[i]) })
+			c.emitSized(s, "Conv", []int{in}, writes, func(k *context) { k.b.Conv(s, k.t[out], k.get(arg), k.t[in], k.params[i]) })
 		case opConvTranspose:
 			s := must(backend.NewConvTranspose(nd.convT))
 			c.need(c.b.ConvTransposeNeeds(s))
-			c.emitMACs(s.MACs(), "ConvTranspose", []int{in}, []int{out}, func(k *context) { k.b.ConvTranspose(s, k.t[out], k.t[in], k.params[i]) })
+			c.emitSized(s, "ConvTranspose", []int{in}, []int{out}, func(k *context) { k.b.ConvTranspose(s, k.t[out], k.t[in], k.params[i]) })
 		case opDense:
 			s := must(backend.NewDense(nd.dense))
 			c.need(c.b.DenseNeeds(s))
-			c.emitMACs(s.MACs(), "Dense", []int{in}, []int{out}, func(k *context) { k.b.Dense(s, k.t[out], k.t[in], k.params[i]) })
+			c.emitSized(s, "Dense", []int{in}, []int{out}, func(k *context) { k.b.Dense(s, k.t[out], k.t[in], k.params[i]) })
 		case opPool:
 			s := must(backend.NewPool(nd.pool))
 			writes := []int{out}
@@ -237,25 +240,25 @@ func (c *compiler) backward(nodes []node, loss Loss, seed uint64) {
 		switch nd.op {
 		case opConv:
 			s := must(backend.NewConv(nd.conv))
-			c.emitMACs(s.MACs(), "ConvBackWeights", gradReads, nil, func(k *context) { k.b.ConvBackWeights(s, k.grads[i], k.t[gy], k.get(arg), k.t[x]) })
+			c.emitSized(s, "ConvBackWeights", gradReads, nil, func(k *context) { k.b.ConvBackWeights(s, k.grads[i], k.t[gy], k.get(arg), k.t[x]) })
 			if gx >= 0 {
-				c.emitMACs(s.MACs(), "ConvBackInput", gradReads, []int{gx}, func(k *context) {
+				c.emitSized(s, "ConvBackInput", gradReads, []int{gx}, func(k *context) {
 					k.b.ConvBackInput(s, k.t[gx], k.t[gy], k.get(arg), k.params[i], k.t[x])
 				})
 			}
 		case opConvTranspose:
 			s := must(backend.NewConvTranspose(nd.convT))
-			c.emitMACs(s.MACs(), "ConvTransposeBackWeights", gradReads, nil, func(k *context) { k.b.ConvTransposeBackWeights(s, k.grads[i], k.t[gy], k.t[x]) })
+			c.emitSized(s, "ConvTransposeBackWeights", gradReads, nil, func(k *context) { k.b.ConvTransposeBackWeights(s, k.grads[i], k.t[gy], k.t[x]) })
 			if gx >= 0 {
-				c.emitMACs(s.MACs(), "ConvTransposeBackInput", gradReads, []int{gx}, func(k *context) {
+				c.emitSized(s, "ConvTransposeBackInput", gradReads, []int{gx}, func(k *context) {
 					k.b.ConvTransposeBackInput(s, k.t[gx], k.t[gy], k.params[i], k.t[x])
 				})
 			}
 		case opDense:
 			s := must(backend.NewDense(nd.dense))
-			c.emitMACs(s.MACs(), "DenseBackWeights", gradReads, nil, func(k *context) { k.b.DenseBackWeights(s, k.grads[i], k.t[gy], k.t[x]) })
+			c.emitSized(s, "DenseBackWeights", gradReads, nil, func(k *context) { k.b.DenseBackWeights(s, k.grads[i], k.t[gy], k.t[x]) })
 			if gx >= 0 {
-				c.emitMACs(s.MACs(), "DenseBackInput", gradReads, []int{gx}, func(k *context) {
+				c.emitSized(s, "DenseBackInput", gradReads, []int{gx}, func(k *context) {
 					k.b.DenseBackInput(s, k.t[gx], k.t[gy], k.params[i], k.t[x])
 				})
 			}

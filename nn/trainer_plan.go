@@ -92,19 +92,23 @@ func (t *Trainer) source(feed bool) source {
 	return source{gather: !feed, noise: t.o.Noise, seed: t.o.Seed}
 }
 
-// planFor cuts a batch, into micro-batches of at most limit samples, and adds up what it needs.
+// enough is how many samples are enough work for a gradient slot, however large that is.
+const enough = 64
+
+// planFor cuts a batch, into micro-batches of at most limit samples, and adds up what it needs. Slots that are larger
+// together than the activations of the batch take as long to clear and sum as to compute, so then there are only as many
+// as have enough samples, and two.
 func (t *Trainer) planFor(batch, limit int) trainPlan {
 	b := t.mem.b
 	policy := t.dev.Policy()
 	lanes := len(t.dev.Lanes())
 	slotBytes := t.layout.bytes + 4*lossFloats
-	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), batch)
+	_, sample := compileTrain(t.m, b, t.nodes, 1, t.o.Loss, t.source(false)).plan(b)
+	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(batch*sample/slotBytes, batch/enough, 2), batch)
 	chunk := (batch + slots - 1) / slots
 	p := trainPlan{chunk: chunk, slots: (batch + chunk - 1) / chunk}
-	p.micro = microBatch(policy, min(chunk, limit), func(n int) int {
-		_, bytes := compileTrain(t.m, b, t.nodes, n, t.o.Loss, t.source(false)).plan(b)
-		return bytes
-	})
+	p.micro = microBatch(policy, chunk, sample, slotBytes)
+	p.micro = min(p.micro, limit)
 	p.offsets = map[bool][]int{}
 	for _, feed := range []bool{false, true} {
 		prog := compileTrain(t.m, b, t.nodes, p.micro, t.o.Loss, t.source(feed))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"convae/cpu"
+	"convae/cpu/simd"
 	"convae/cuda"
 	"convae/cuda/driver"
 	"convae/cuda/ptxsim"
@@ -100,8 +101,34 @@ func trainEpochs(tr *Trainer, n, epochs int) {
 	}
 }
 
+// Where parameters outweigh activations there are few gradient slots; micro-batches of a chunk are of one size.
+func TestSlotsFollowSizes(t *testing.T) {
+	dense := Config{Name: "dense", Input: []int{784}, Encoder: Spec(&Dense{Units: 512}), Decoder: Spec(&Dense{Units: 784})}
+	for _, c := range []struct {
+		model                      Config
+		batch, slots, chunk, micro int
+	}{{Denoiser(), 128, 16, 8, 4}, {Denoiser(), 3, 2, 2, 2}, {dense, 128, 2, 64, 64}, {dense, 512, 8, 64, 64}, {dense, 1, 1, 1, 1}} {
+		tr, err := planTrainer(mustModel(t, c.model), openTest(t), TrainerOptions{Batch: c.batch, Loss: MSE})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := tr.plan; p.slots != c.slots || p.chunk != c.chunk || p.micro != c.micro {
+			t.Errorf("%s, batch %d: %d slots of %d samples, %d at a time", c.model.Name, c.batch, p.slots, p.chunk, p.micro)
+		}
+	}
+}
+
 // The number of lanes must not change a single bit, for any model and with a partial last batch.
 func TestLanesDoNotChangeBits(t *testing.T) {
+	for _, l := range simd.Supported() {
+		t.Run(l.String(), func(t *testing.T) {
+			defer simd.Use(l)()
+			lanesDoNotChangeBits(t)
+		})
+	}
+}
+
+func lanesDoNotChangeBits(t *testing.T) {
 	for _, c := range zoo() {
 		t.Run(c.Name, func(t *testing.T) {
 			var want [][]float32

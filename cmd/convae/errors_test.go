@@ -237,7 +237,7 @@ func TestEvalAndSummary(t *testing.T) {
 		t.Errorf("eval --json printed %q, %v", out, err)
 	}
 	for _, what := range []string{dir, "denoiser"} {
-		if out, _, err = run(t, "summary", what); err != nil || !strings.Contains(out, "Trainable params") || !strings.Contains(out, "Training on cpu, batch") {
+		if out, _, err = run(t, "summary", what); err != nil || !strings.Contains(out, "Trainable params") || !strings.Contains(out, "Training on cpu (") || !strings.Contains(out, "), batch ") {
 			t.Errorf("summary %s printed %q, %v", what, out, err)
 		}
 	}

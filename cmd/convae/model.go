@@ -60,6 +60,14 @@ func findModel(path string) (string, error) {
 	return path, nil
 }
 
+// deviceText names a device with what it says of itself.
+func deviceText(dev backend.Device) string {
+	if s, ok := dev.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return dev.Name()
+}
+
 // openDevice opens a device and says why auto chose it.
 func openDevice(name string) (dev backend.Device, reason string, err error) {
 	dev, reason, err = nn.Open(name)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,8 @@ func profileCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "profile [RUN | PRESET | CONFIG.yaml]",
 		Short: "Show what each op of a training step takes",
-		Long: `Train for a few steps on one lane of the device, wait for each op, and show its time, its share of the step and its speed.
+		Long: `Train for a few steps on one lane of the device, wait for each op, and show its time, its share of the step, its speed and
+the way that the CPU takes for its shape.
 The samples are drawn digits, or noise for a model of other images. A step of training is faster than the sum: it uses all lanes.
 On the simulated GPU (--device sim) one step is counted instead, kernel by kernel: instructions, memory traffic, bank conflicts.`,
 		Args: cobra.MaximumNArgs(1),
@@ -87,7 +89,7 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 				}
 				total = addProfiles(total, rows)
 			}
-			return writeProfile(c.OutOrStdout(), dev.Name(), m.Config.Name, n, steps, total, asJSON)
+			return writeProfile(c.OutOrStdout(), deviceText(dev), m.Config.Name, n, steps, total, asJSON)
 		},
 	}
 	fs := c.Flags()
@@ -130,6 +132,7 @@ type profileRow struct {
 	Seconds float64 `json:"seconds"`
 	Share   float64 `json:"share"`
 	GFLOPS  float64 `json:"gflops,omitempty"`
+	Path    string  `json:"path,omitempty"`
 }
 
 func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.OpProfile, asJSON bool) error {
@@ -140,7 +143,7 @@ func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.
 	rows := make([]profileRow, len(ops))
 	for i, o := range ops {
 		s := o.Time.Seconds() / float64(steps)
-		rows[i] = profileRow{Op: o.Op, Layer: o.Layer, Calls: o.Calls, Seconds: s, Share: o.Time.Seconds() / sum.Seconds()}
+		rows[i] = profileRow{Op: o.Op, Layer: o.Layer, Calls: o.Calls, Seconds: s, Share: o.Time.Seconds() / sum.Seconds(), Path: o.Path}
 		if o.MACs > 0 {
 			rows[i].GFLOPS = 2 * float64(o.MACs) / s / 1e9
 		}
@@ -151,13 +154,14 @@ func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.
 		e.SetIndent("", "  ")
 		return e.Encode(map[string]any{"device": device, "model": model, "batch": batch, "seconds": step, "ops": rows})
 	}
-	fmt.Fprintf(w, "%s on one lane of %s, batch %d\n\n%-26s %-20s %6s %10s %7s %9s\n", model, device, batch, "op", "layer", "calls", "ms", "share", "GFLOP/s")
+	fmt.Fprintf(w, "%s on one lane of %s, batch %d\n\n%-26s %-20s %6s %10s %7s %9s  %s\n", model, device, batch, "op", "layer", "calls", "ms", "share", "GFLOP/s", "path")
 	for _, r := range rows {
 		speed := ""
 		if r.GFLOPS > 0 {
 			speed = fmt.Sprintf("%.2f", r.GFLOPS)
 		}
-		fmt.Fprintf(w, "%-26s %-20s %6d %10.3f %6.1f%% %9s\n", r.Op, r.Layer, r.Calls, r.Seconds*1e3, r.Share*100, speed)
+		line := fmt.Sprintf("%-26s %-20s %6d %10.3f %6.1f%% %9s  %s", r.Op, r.Layer, r.Calls, r.Seconds*1e3, r.Share*100, speed, r.Path)
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	_, err := fmt.Fprintf(w, "%-26s %-20s %6s %10.3f\n", "step", "", "", step*1e3)
 	return err

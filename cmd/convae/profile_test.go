@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"convae/cpu/simd"
 )
 
 func TestProfile(t *testing.T) {
@@ -24,6 +26,9 @@ func TestProfile(t *testing.T) {
 		seconds += o.Seconds
 		share += o.Share
 		seen[o.Op]++
+		if o.Op == "ConvBackInput" && (o.Path == "" || o.GFLOPS <= 0) {
+			t.Errorf("%+v has no path or speed", o)
+		}
 	}
 	if math.Abs(seconds-p.Seconds) > 1e-9 || math.Abs(share-1) > 1e-9 {
 		t.Errorf("the rows add up to %v s of %v and %v of the step", seconds, p.Seconds, share)
@@ -32,7 +37,8 @@ func TestProfile(t *testing.T) {
 	if seen["Conv"] != 5 || seen["ConvBackWeights"] != 5 || seen["ConvBackInput"] != 4 || seen["Gather"] != 1 || seen["adam"] != 1 || seen["SigmoidBCE"] != 1 {
 		t.Errorf("ops %v", seen)
 	}
-	if out, _, err = run(t, "profile", "--batch", "3", "--steps", "2"); err != nil || !strings.Contains(out, "ConvBackInput") || !strings.Contains(out, "GFLOP/s") {
+	if out, _, err = run(t, "profile", "--batch", "3", "--steps", "2"); err != nil || !strings.Contains(out, "ConvBackInput") || !strings.Contains(out, "GFLOP/s") ||
+		!strings.Contains(out, "few results") || !strings.Contains(out, simd.Current().String()) {
 		t.Errorf("%v: %s", err, out)
 	}
 	if out, _, err = run(t, "profile", "--batch", "2", "--device", "sim", "--json"); err != nil {

@@ -42,7 +42,7 @@ func summaryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(w, "Training on %s, batch %d: %v\n", dev.Name(), cfg.Training.Batch, need)
+			fmt.Fprintf(w, "Training on %s, batch %d: %v\n", deviceText(dev), cfg.Training.Batch, need)
 			return nil
 		},
 	}

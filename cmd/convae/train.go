@@ -82,7 +82,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	defer dev.Close()
-	ui.device(dev.Name(), reason)
+	ui.device(deviceText(dev), reason)
 	train, test, err := trainer.LoadData(c.Context(), cfg.Data, ui.download)
 	if err != nil {
 		return err

@@ -32,8 +32,8 @@ type Device interface {
 // Policy tells how a batch is cut into micro-batches. It depends on the kind of device, never on the number of lanes,
 // because it decides the order of summation.
 type Policy struct {
-	// CacheBytes is the wanted size of a micro-batch's activations (at least one image is taken); 0 means the whole
-	// batch at once.
+	// CacheBytes is the wanted size of a micro-batch's activations, or the size of the weights if that is more (at least
+	// one image is taken); 0 means the whole batch at once.
 	CacheBytes int
 	// Slots is the largest number of gradient slots of a batch, SlotBytes the largest size of them together (one
 	// slot is always granted).
@@ -87,6 +87,13 @@ type Memory interface {
 	SetClock(dst Tensor, c Clock)
 	// Sync waits for all calls and returns the first failure of the device.
 	Sync() error
+}
+
+// Paths is implemented by backends that have several ways to do an op.
+type Paths interface {
+	// Path names the way that an op, by its method's name, is done for a ConvShape, ConvTransposeShape or DenseShape; ""
+	// when there is no choice.
+	Path(op string, shape any) string
 }
 
 // MaxFetch is the largest tensor that can be fetched, in elements.

@@ -75,6 +75,22 @@ func convTable() []convCase {
 	for _, c := range [][2]int{{1, 64}, {64, 1}, {2, 31}, {31, 33}, {33, 32}, {32, 5}, {5, 16}, {16, 8}, {8, 3}, {64, 64}, {3, 3}, {1, 1}} {
 		add(spec(2, 5, 6, c[0], c[1]))
 	}
+	add(kernel(spec(1, 5, 6, 20, 33), 5, 5, 2, same))
+	add(kernel(spec(1, 7, 8, 4, 18), 7, 7, 2, same))
+	add(spec(1, 3, 4, 40, 50))
+	// Rows of any width, and few channels in.
+	for w := 1; w <= 15; w++ {
+		add(spec(1, 2, w, 1+w%4, 17))
+	}
+	// Few filters.
+	for up := 1; up <= 3; up++ {
+		c := spec(1, 3, 4, 32, 1)
+		c.Up = up
+		add(c)
+		c = spec(2, 4, 3, 40, 3)
+		c.Up = up
+		add(c)
+	}
 	// What can be fused: input upsampled, output pooled, activations.
 	for up := 1; up <= 3; up++ {
 		for pool := 1; pool <= 3; pool++ {

@@ -1,19 +1,24 @@
 package backendtest_test
 
 import (
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"convae/cpu"
+	"convae/cpu/simd"
 	"convae/nn/backend"
 	"convae/nn/backend/backendtest"
 )
 
 // open returns a lane of the CPU backend, the plain loops or the working ones.
-func open(tb testing.TB, plain bool) backend.Backend {
+func open(tb testing.TB, plain bool) backend.Backend { return lanes(tb, 1, plain)[0] }
+
+func lanes(tb testing.TB, n int, plain bool) []backend.Backend {
 	tb.Helper()
-	d, err := cpu.Open(cpu.Options{Lanes: 1, Plain: plain})
+	d, err := cpu.Open(cpu.Options{Lanes: n, Plain: plain})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -22,36 +27,58 @@ func open(tb testing.TB, plain bool) backend.Backend {
 			tb.Error(err)
 		}
 	})
-	return d.Lanes()[0]
+	return d.Lanes()
 }
 
-// run runs cases on a backend, each as a test of its name, and logs the worst share of each family.
-func run(t *testing.T, b backend.Backend, cases []backendtest.Case) {
+// run runs cases on the CPU, each as a test of its name, and logs the worst share of each family.
+func run(t *testing.T, plain bool, cases []backendtest.Case) {
+	free := make(chan backend.Backend, runtime.GOMAXPROCS(0))
+	for _, l := range lanes(t, cap(free), plain) {
+		free <- l
+	}
 	var families []string
 	worst := make(map[string]backendtest.Result)
-	for _, c := range cases {
-		t.Run(c.Name, func(t *testing.T) {
-			r := backendtest.Run(b, c)
-			if !r.OK() {
-				t.Error(r)
-			}
-			family := strings.Join(strings.SplitN(c.Name, "/", 3)[:2], "/")
-			if !slices.Contains(families, family) {
-				families = append(families, family)
-			}
-			if r.Worst >= worst[family].Worst {
-				worst[family] = r
-			}
-		})
-	}
+	var mu sync.Mutex
+	t.Run("cases", func(t *testing.T) {
+		for _, c := range cases {
+			t.Run(c.Name, func(t *testing.T) {
+				t.Parallel()
+				l := <-free
+				r := backendtest.Run(l, c)
+				free <- l
+				if !r.OK() {
+					t.Error(r)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				family := strings.Join(strings.SplitN(c.Name, "/", 3)[:2], "/")
+				if !slices.Contains(families, family) {
+					families = append(families, family)
+				}
+				if r.Worst >= worst[family].Worst {
+					worst[family] = r
+				}
+			})
+		}
+	})
 	for _, f := range families {
 		t.Logf("%-24s worst %.3f: %v", f, worst[f].Worst, worst[f])
 	}
 	t.Logf("%d cases, seed %d", len(cases), backendtest.Seed)
 }
 
-func TestCPU(t *testing.T)      { t.Parallel(); run(t, open(t, false), backendtest.Cases()) }
-func TestCPUPlain(t *testing.T) { t.Parallel(); run(t, open(t, true), backendtest.Cases()) }
+// levels runs cases at every SIMD level of this machine.
+func levels(t *testing.T, cases []backendtest.Case) {
+	for _, l := range simd.Supported() {
+		t.Run(l.String(), func(t *testing.T) {
+			defer simd.Use(l)()
+			run(t, false, cases)
+		})
+	}
+}
+
+func TestCPU(t *testing.T)      { levels(t, backendtest.Cases()) }
+func TestCPUPlain(t *testing.T) { run(t, true, backendtest.Cases()) }
 
 func golden(t *testing.T) []backendtest.Case {
 	t.Helper()
@@ -66,8 +93,8 @@ func golden(t *testing.T) []backendtest.Case {
 	return cases
 }
 
-func TestGoldenCPU(t *testing.T)      { run(t, open(t, false), golden(t)) }
-func TestGoldenCPUPlain(t *testing.T) { run(t, open(t, true), golden(t)) }
+func TestGoldenCPU(t *testing.T)      { levels(t, golden(t)) }
+func TestGoldenCPUPlain(t *testing.T) { run(t, true, golden(t)) }
 
 // BenchmarkCPU measures the cases that are of a realistic size.
 func BenchmarkCPU(b *testing.B) {

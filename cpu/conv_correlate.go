@@ -1,0 +1,151 @@
+package cpu
+
+import (
+	"convae/cpu/simd"
+	"convae/nn/backend"
+)
+
+// epilogue is what follows a product while its result is in the cache: bias and activation of a forward pass, the
+// derivative of the activation before of a backward pass.
+type epilogue struct {
+	bias  []float32 // nil for none
+	act   backend.Act
+	inAct backend.Act
+	x     []float32 // outputs of inAct, of the result's size
+}
+
+// mode is how much of it the product itself does.
+func (e *epilogue) mode() simd.Mode {
+	switch {
+	case e.act == backend.ReLU:
+		return simd.Relu
+	case e.inAct == backend.ReLU:
+		return simd.Mask
+	}
+	return simd.Store
+}
+
+// rest does what mode leaves, on elements at and on of the result.
+func (e *epilogue) rest(v []float32, at int) {
+	if e.act != backend.ReLU {
+		activate(e.act, v)
+	}
+	if e.inAct != backend.Linear && e.inAct != backend.ReLU {
+		derive(e.inAct, v, e.x[at:][:len(v)])
+	}
+}
+
+// finish does all of it, on whole pixels of c channels.
+func (e *epilogue) finish(v []float32, c, at int) {
+	if e.bias != nil {
+		for i := 0; i < len(v); i += c {
+			p := v[i:][:c]
+			for j, b := range e.bias[:c] {
+				p[j] += b
+			}
+		}
+	}
+	activate(e.act, v)
+	if e.inAct != backend.Linear {
+		derive(e.inAct, v, e.x[at:][:len(v)])
+	}
+}
+
+// correlate computes the images of a correlation. argmax is nil when it is not wanted.
+func (l *lane) correlate(c *correlation, src *source, ws *scratch, out []float32, argmax []byte, w []float32, e epilogue) {
+	if c.path == pathFewOut {
+		l.correlateFew(c, src, ws, out, w, e)
+		return
+	}
+	frame, rows := ws.take(c.frame), ws.take(c.full)
+	clear(frame)
+	size := c.y.out * c.x.out * c.n / (c.pool * c.pool)
+	for n := range src.stored.N {
+		src.start(n)
+		for q := 0; q < c.y.grid(); q += c.band {
+			q1 := min(q+c.band, c.y.grid())
+			v := src.image(n)
+			if !c.direct {
+				from, to := c.y.reach(q, q1)
+				v = src.load(frame, n, from, to, c.left, c.width)
+			}
+			for r := q; r < q1; r += c.part {
+				r1 := min(r+c.part, q1)
+				y, y1 := r*c.y.period, min(r1*c.y.period, c.y.out) // result rows
+				at := n*size + y/c.pool*(c.x.out/c.pool)*c.n
+				to := out[at:]
+				if c.pool > 1 {
+					to = rows
+				}
+				to = to[:(y1-y)*c.x.out*c.n]
+				l.products(c, &v, r, r1, to, at, w, &e)
+				e.rest(to, at)
+				if c.pool > 1 {
+					var places []byte
+					if argmax != nil {
+						places = argmax[at:]
+					}
+					maxPool(out[at:], places, to, (y1-y)/c.pool, c.pool, c.x.out/c.pool, c.n)
+				}
+			}
+		}
+	}
+}
+
+// products multiplies grid rows q to q1, phase by phase and panel by panel. to is their part of the result, at its place
+// in the whole.
+func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int, w []float32, e *epilogue) {
+	p, cols := &l.product, simd.Columns()
+	*p = simd.Product{
+		CH: c.y.period * c.x.out * c.n, CW: c.x.period * c.n,
+		AH: c.y.step * v.width * c.c, AW: c.x.step * c.c,
+		Mode: e.mode(),
+	}
+	for ry := range c.y.period {
+		y, ty := c.y.phase(ry)
+		p.H = min(q1, c.y.count(ry)) - q
+		for rx := range c.x.period {
+			x, tx := c.x.phase(rx)
+			p.W, p.K, p.Taps = c.x.count(rx), tx*c.c, l.taps[:ty]
+			panel := ty * tx * c.c * cols
+			if p.H <= 0 || p.W <= 0 {
+				w = w[divUp(c.n, cols)*panel:]
+				continue
+			}
+			first := (ry*c.x.out + rx) * c.n
+			if panel == 0 {
+				c.fill(to[first:], p, e)
+				continue
+			}
+			p.A = v.at(q*c.y.step+y, x)
+			for i := range p.Taps {
+				p.Taps[i] = i * v.width * c.c
+			}
+			for n := 0; n < c.n; n += cols {
+				p.N, p.C, p.B = min(cols, c.n-n), to[first+n:], w[:panel]
+				w = w[panel:]
+				if e.bias != nil {
+					p.Bias = e.bias[n:]
+				}
+				if p.Mode == simd.Mask {
+					p.Mask = e.x[at+first+n:]
+				}
+				simd.Multiply(p)
+			}
+		}
+	}
+}
+
+// fill is a product of nothing: such places of the input are under no kernel.
+func (c *correlation) fill(to []float32, p *simd.Product, e *epilogue) {
+	for y := range p.H {
+		for x := range p.W {
+			pixel := to[y*p.CH+x*p.CW:][:c.n]
+			clear(pixel)
+			copy(pixel, e.bias)
+			if p.Mode == simd.Relu {
+				simd.ReLU(pixel)
+			}
+		}
+	}
+}

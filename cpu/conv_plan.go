@@ -1,0 +1,253 @@
+package cpu
+
+import (
+	"convae/cpu/simd"
+	"convae/nn/backend"
+)
+
+// An axis is one direction, rows or columns, of what a convolution or its gradient reads. The places of the result fall
+// into period phases: place period*q+r of phase r sees the source's places step*q+first to step*q+first+taps-1, with
+// weights that depend on the phase alone. So the pixels of a phase in both directions are a convolution with a stride.
+type axis struct {
+	in, out      int // places of the source and of the result
+	kernel       int
+	stride, up   int
+	pad          int
+	back         bool
+	period, step int
+}
+
+// maxPeriod is the largest upsampling factor that is done in phases: the phases have weights of their own.
+const maxPeriod = 4
+
+// forwardAxis: place y sees places y*stride-pad to y*stride-pad+kernel-1 of the source with each place repeated up times.
+// With up > 1 several taps fall on one place, so fewer taps with summed weights do.
+func forwardAxis(in, out, kernel, stride, up, pad int) axis {
+	d := gcd(stride, up)
+	return axis{in: in, out: out, kernel: kernel, stride: stride, up: up, pad: pad, period: up / d, step: stride / d}
+}
+
+// backAxis: place y of the input sees the places of the gradient that it contributed to, its taps in reverse order. With
+// a stride, places with the same residue see their own taps: every stride-th.
+func backAxis(in, out, kernel, stride, pad int) axis {
+	return axis{in: in, out: out, kernel: kernel, stride: stride, up: 1, pad: pad, back: true, period: stride, step: 1}
+}
+
+// backCopiesAxis is the same for an upsampled input, over the gradient summed over the copies of a place (see sumRow).
+func backCopiesAxis(in, out, kernel, up, pad int) axis {
+	return axis{in: in, out: out, kernel: kernel, stride: 1, up: 1, pad: pad + up - 1, back: true, period: 1, step: up}
+}
+
+// phase returns what place r of the result sees.
+func (a *axis) phase(r int) (first, taps int) {
+	if a.back {
+		skipped := (r + a.pad) % a.stride
+		taps = divUp(a.kernel-skipped, a.stride)
+		return (r+a.pad-skipped)/a.stride - taps + 1, taps
+	}
+	at := r*a.stride - a.pad
+	first = divDown(at, a.up)
+	return first, divDown(at+a.kernel-1, a.up) - first + 1
+}
+
+// under returns the places of the kernel that fall on tap i of phase r.
+func (a *axis) under(r, i int) (lo, hi int) {
+	first, taps := a.phase(r)
+	if a.back {
+		k := (r+a.pad)%a.stride + a.stride*(taps-1-i)
+		return k, k + 1
+	}
+	at := (first+i)*a.up - r*a.stride + a.pad
+	return max(at, 0), min(at+a.up, a.kernel)
+}
+
+// grid is the largest number of places of a phase, count that of phase r.
+func (a *axis) grid() int       { return a.count(0) }
+func (a *axis) count(r int) int { return divUp(a.out-r, a.period) }
+
+// allTaps is the number of taps of all phases.
+func (a *axis) allTaps() (taps int) {
+	for r := range a.period {
+		_, n := a.phase(r)
+		taps += n
+	}
+	return taps
+}
+
+// reach returns the range of source places that the places lo to hi of all phases see.
+func (a *axis) reach(lo, hi int) (from, to int) {
+	from, to = lo*a.step, lo*a.step // a phase may see nothing
+	for r := range a.period {
+		first, taps := a.phase(r)
+		if taps > 0 {
+			from, to = min(from, lo*a.step+first), max(to, (hi-1)*a.step+first+taps)
+		}
+	}
+	return from, to
+}
+
+// window is how a source is read: in bands of grid rows, as rows of width pixels of which left lie before the image.
+type window struct {
+	y, x        axis
+	c           int // channels
+	source      sourceKind
+	rows        int  // of the source that come together: those of a window of the pool
+	direct      bool // the image itself is read: nothing is outside of it
+	left, width int
+	band        int // grid rows
+	frame       int // floats of scratch: a band with its border
+}
+
+// forwardWindow is how a convolution reads its input; in phases unless the input is upsampled too much.
+func forwardWindow(s *backend.ConvShape) window {
+	w := window{c: s.X.C, rows: 1}
+	height, width, up := s.X.H, s.X.W, s.Up
+	if up > maxPeriod {
+		w.source = upsampled
+		height, width, up = s.In.H, s.In.W, 1
+	}
+	w.y = forwardAxis(height, s.Conv.H, s.KernelH, s.Stride, up, s.PadTop)
+	w.x = forwardAxis(width, s.Conv.W, s.KernelW, s.Stride, up, s.PadLeft)
+	return w
+}
+
+// backWindow is how the gradient of a convolution's input reads that of its output.
+func backWindow(s *backend.ConvShape) window {
+	w := window{c: s.Filters, rows: 1}
+	if s.Up > 1 {
+		w.source = summed
+		height, width := copiesExtent(s)
+		w.y = backCopiesAxis(height, s.X.H, s.KernelH, s.Up, s.PadTop)
+		w.x = backCopiesAxis(width, s.X.W, s.KernelW, s.Up, s.PadLeft)
+		return w
+	}
+	if s.Pool > 1 {
+		w.source, w.rows = unpooled, s.Pool
+	}
+	w.y = backAxis(s.Conv.H, s.X.H, s.KernelH, s.Stride, s.PadTop)
+	w.x = backAxis(s.Conv.W, s.X.W, s.KernelW, s.Stride, s.PadLeft)
+	return w
+}
+
+// bandFloats is the wanted size of a band: it shares the L2 cache with a panel of weights.
+const bandFloats = 64 << 10
+
+// cut makes bands of about so many floats: a multiple of so many grid rows, with pixels of so many floats, and so many
+// more for each grid row.
+func (w *window) cut(floats, rows, pixel, more int) {
+	height := w.y.grid()
+	from, to := w.x.reach(0, w.x.grid())
+	w.left = max(-from, 0)
+	w.width = w.left + max(to, w.x.in)
+	from, to = w.y.reach(0, height)
+	w.direct = w.source == stored && w.width == w.x.in && from >= 0 && to <= w.y.in
+	row := w.width * pixel
+	from, to = w.y.reach(0, 1)
+	w.band = max((floats-(to-from)*row)/(w.y.step*row+more), 4)
+	w.band = min(divUp(w.band, rows)*rows, height)
+	from, to = w.y.reach(0, w.band)
+	w.frame = (to - from + 2*(w.rows-1)) * row
+}
+
+// correlation is how a convolution or the gradient of its input is computed: products of strided rows of the source and
+// packed weights. It follows from the shape alone.
+type correlation struct {
+	window
+	path path
+	n    int // channels of the result
+	pool int // of the result
+	part int // grid rows of a product: those that are pooled at once, or a band
+	full int // floats of scratch: a part of the result before the pool
+}
+
+// partFloats is the wanted size of what is pooled at once: it stays in the L1 cache.
+const partFloats = 4 << 10
+
+// forward is a convolution.
+func forward(s *backend.ConvShape) correlation {
+	c := correlation{window: forwardWindow(s), n: s.Filters, pool: s.Pool, path: pathTile}
+	switch {
+	case s.Up > maxPeriod:
+		c.path = pathUpsampled
+	case s.Up > 1:
+		c.path = pathPhases
+	}
+	c.plan()
+	return c
+}
+
+// backward is the gradient of a convolution's input.
+func backward(s *backend.ConvShape) correlation {
+	c := correlation{window: backWindow(s), n: s.X.C, pool: 1, path: pathTile}
+	switch {
+	case s.Up > 1:
+		c.path = pathCopies
+	case s.Stride > 1:
+		c.path = pathResidues
+	}
+	c.plan()
+	return c
+}
+
+func (c *correlation) plan() {
+	if c.few() {
+		c.path = pathFewOut
+		c.cut(bandFloats, 1, c.columns(), 0)
+		return
+	}
+	unit := c.pool / gcd(c.pool, c.y.period) // grid rows of whole windows of the pool
+	c.cut(bandFloats, unit, c.c, 0)
+	if c.part = c.band; c.pool > 1 {
+		row := c.y.period * c.x.out * c.n
+		c.part = max(partFloats/(row*unit), 1) * unit
+		c.full = c.part * row
+	}
+	if c.direct {
+		c.frame = 0
+	}
+}
+
+// columns is the number of columns of few's product: every tap of every phase, and every channel of the result.
+func (c *correlation) columns() int { return c.y.allTaps() * c.x.allTaps() * c.n }
+
+// few reports whether a result has so few channels that it is less work to multiply the source once by the weights of
+// all taps, and to add up for each pixel of the result what it gets. Vectors are taken as of 16 floats; an addition of
+// the sum costs about as much as three of their products.
+func (c *correlation) few() bool {
+	if c.source != stored || c.pool > 1 || c.y.kernel*c.x.kernel == 1 {
+		return false
+	}
+	columns := c.columns()
+	tile := columns / c.n * c.c * divUp(c.n, 16)
+	return 2*(c.y.step*c.x.step*c.c*divUp(columns, 16)+3*columns) < tile
+}
+
+// packedLen is the size of the packed weights.
+func (c *correlation) packedLen() int {
+	if c.path == pathFewOut {
+		return c.c * panels(c.columns())
+	}
+	return c.y.allTaps() * c.x.allTaps() * c.c * panels(c.n)
+}
+
+// panels rounds a number of columns up to whole panels of packed weights.
+func panels(n int) int { return divUp(n, simd.Columns()) * simd.Columns() }
+
+// scratchLen is the size of the scratch.
+func (c *correlation) scratchLen() int { return lineUp(c.frame) + lineUp(c.full) }
+
+// divUp and divDown are a/b rounded up and down, b > 0.
+func divUp(a, b int) int { return -divDown(-a, b) }
+func divDown(a, b int) int {
+	if a < 0 {
+		return -((-a + b - 1) / b)
+	}
+	return a / b
+}
+
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
+}

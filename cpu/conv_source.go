@@ -1,0 +1,154 @@
+package cpu
+
+import (
+	"convae/cpu/simd"
+	"convae/nn/backend"
+)
+
+// sourceKind tells what is read of a stored image.
+type sourceKind uint8
+
+const (
+	stored    sourceKind = iota // the image
+	upsampled                   // every pixel repeated
+	unpooled                    // a gradient before the pool
+	summed                      // a gradient before the pool, summed over the copies of an upsampled pixel
+)
+
+// source is the images that a correlation, or the gradient of weights, reads.
+type source struct {
+	kind   sourceKind
+	s      backend.ConvShape
+	h, w   int           // of an image as it is read
+	stored backend.Shape // as it is stored
+	data   []float32
+	argmax []byte    // of a gradient, when there is a pool
+	row    []float32 // scratch of kind summed: a row, and the image before the pool
+	full   []float32
+}
+
+// inputs and gradients are the two kinds of sources: a convolution's input, and the gradient of its output.
+func inputs(s *backend.ConvShape, k sourceKind, x []float32) source {
+	v := source{kind: k, s: *s, h: s.X.H, w: s.X.W, stored: s.X, data: x}
+	if k == upsampled {
+		v.h, v.w = s.In.H, s.In.W
+	}
+	return v
+}
+
+func gradients(s *backend.ConvShape, k sourceKind, g []float32, argmax []byte, ws *scratch) source {
+	v := source{kind: k, s: *s, h: s.Conv.H, w: s.Conv.W, stored: s.Out, data: g, argmax: argmax}
+	if k == summed {
+		v.h, v.w = copiesExtent(s)
+		v.row = ws.take(s.Conv.W * s.Filters)
+		if s.Pool > 1 {
+			v.full = ws.take(s.Conv.Image())
+		}
+	}
+	return v
+}
+
+// gradientsLen is the size of the scratch that gradients takes.
+func gradientsLen(s *backend.ConvShape, k sourceKind) int {
+	if k != summed {
+		return 0
+	}
+	n := lineUp(s.Conv.W * s.Filters)
+	if s.Pool > 1 {
+		n += lineUp(s.Conv.Image())
+	}
+	return n
+}
+
+// view is some rows of an image, with zeros round the image where they reach out of it: data starts at row top of the
+// image, left pixels before it; a row has width pixels of c channels.
+type view struct {
+	data                []float32
+	top, left, width, c int
+}
+
+// at returns the elements from a pixel of the image on.
+func (v *view) at(y, x int) []float32 { return v.data[((y-v.top)*v.width+x+v.left)*v.c:] }
+
+// image is all of image n, without zeros round it.
+func (v *source) image(n int) view {
+	return view{v.data[n*v.stored.Image():][:v.stored.Image()], 0, 0, v.stored.W, v.stored.C}
+}
+
+// load writes rows from to to of image n to a frame, whose columns outside of the image are zero already. Rows of
+// whole windows of the pool may come at either end: the frame has room for them.
+func (v *source) load(frame []float32, n, from, to, left, width int) view {
+	f := view{frame, from, left, width, v.stored.C}
+	size, ld, rows := v.w*f.c, width*f.c, 1
+	if v.kind == unpooled {
+		rows = v.s.Pool
+		f.top = divDown(from, rows) * rows
+	}
+	img := v.image(n)
+	for y := f.top; y < to; y += rows {
+		row := frame[(y-f.top)*ld+left*f.c:]
+		if y < 0 || y >= v.h {
+			for i := range rows {
+				clear(row[i*ld:][:size])
+			}
+			continue
+		}
+		switch v.kind {
+		case stored:
+			copy(row[:size], img.data[y*size:])
+		case upsampled:
+			for x := range v.w {
+				copy(row[x*f.c:][:f.c], img.at(y/v.s.Up, x/v.s.Up))
+			}
+		case unpooled:
+			at := (n*v.stored.H + y/rows) * v.stored.W * f.c
+			simd.Unpool(row, ld, v.data[at:], v.argmax[at:], rows, v.stored.W, f.c)
+		case summed:
+			v.sumRow(row[:size], img.data, y)
+		}
+	}
+	return f
+}
+
+// copiesExtent is the size of a gradient that is summed over copies.
+func copiesExtent(s *backend.ConvShape) (h, w int) {
+	return s.Stride*(s.Conv.H-1) + s.Up, s.Stride*(s.Conv.W-1) + s.Up
+}
+
+// sumRow makes row y of the sums of a gradient over the copies of an upsampled pixel: place (a, b) has the sum of the
+// gradients of the outputs whose place times the stride lies in a-Up+1 to a and b-Up+1 to b. So one product serves all
+// copies.
+func (v *source) sumRow(dst, g []float32, y int) {
+	s, c := &v.s, v.s.Filters
+	if v.full != nil {
+		g = v.full
+	}
+	size := s.Conv.W * c
+	first, last := max(divUp(y-s.Up+1, s.Stride), 0), min(y/s.Stride, s.Conv.H-1)
+	clear(dst)
+	row := g[first*size:][:size]
+	for i := first + 1; i <= last; i++ {
+		simd.Sum(v.row, row, g[i*size:][:size])
+		row = v.row
+	}
+	for u := range s.Up {
+		if s.Stride == 1 {
+			to := dst[u*c:][:size]
+			simd.Sum(to, to, row)
+			continue
+		}
+		for x := range s.Conv.W {
+			to := dst[(x*s.Stride+u)*c:][:c]
+			simd.Sum(to, to, row[x*c:][:c])
+		}
+	}
+}
+
+// start prepares for load of image n: it gives sumRow the gradient before the pool.
+func (v *source) start(n int) {
+	if v.full == nil {
+		return
+	}
+	size := v.stored.Image()
+	unpool(v.full, v.data[n*size:], v.argmax[n*size:], v.stored.H, v.s.Pool, v.stored.W, v.stored.C)
+}
