@@ -1,0 +1,37 @@
+package main
+
+import (
+	"testing"
+
+	"convae/cpu/simd"
+	"convae/nn"
+	"convae/trainer"
+)
+
+// A first look takes all built-in digits, but on a slow device, which would need minutes or hours.
+func TestFirstLook(t *testing.T) {
+	look := func(device string) (trainer.Config, bool) {
+		dev, _, err := nn.Open(device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		c, err := trainer.Preset("denoiser")
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow := firstLook(&c, dev)
+		return c, slow
+	}
+	for _, l := range simd.Supported() {
+		restore := simd.Use(l)
+		c, slow := look("cpu")
+		if slow != (l == simd.None) || slow != (c.Data.Limit > 0) {
+			t.Errorf("cpu at %v: slow %v, %d samples", l, slow, c.Data.Limit)
+		}
+		restore()
+	}
+	if c, slow := look("sim"); !slow || c.Data.Limit*c.Training.Epochs > 12000 {
+		t.Errorf("sim: slow %v, %d samples, %d epochs", slow, c.Data.Limit, c.Training.Epochs)
+	}
+}
