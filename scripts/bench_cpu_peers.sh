@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Compares the denoiser's speed on the CPU with PyTorch's: bench_cpu_peers.sh [ROUNDS].
+# Compares convae's speed on the CPU with PyTorch's: bench_cpu_peers.sh [ROUNDS [PATTERN]]; only rows
+# that match the pattern, such as denoiser.*train.
 # Processes alternate, so that other work on the machine hits both alike; medians over the rounds and their ratio are
-# printed. PyTorch runs as fast as we know to make it: all cores, the better memory layout, OpenMP threads that wait
-# actively, no memory given back between steps, and an OpenMP BLAS if the system has one.
-# PYTHON names the interpreter that has torch (default: the first of /usr/bin/python3 and python3 that has it).
+# printed. PyTorch computes the same losses and runs as fast as we know to make it: all cores, the better memory layout,
+# OpenMP threads that wait actively, no memory given back between steps, and an OpenMP BLAS if the system has one.
+# PYTHON names the interpreter that has torch (default: the first of /usr/bin/python3 and python3 that has it). CONVAE_SIMD
+# (avx512, avx2, none) holds for convae alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
-threads=$(nproc)
+pattern=${2:-.}
 for python in ${PYTHON:-/usr/bin/python3 python3}; do
   if "$python" -c 'import torch' 2>/dev/null; then found=$python; break; fi
 done
@@ -17,34 +19,43 @@ if [ -z "${found:-}" ]; then
 fi
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-go test -c -o "$tmp/bench" .
+go build -o "$tmp/convae" ./cmd/convae
 
-ours() { "$tmp/bench" -test.run '^$' -test.bench . -test.benchtime 2s; }
-theirs() {
-  OMP_WAIT_POLICY=active MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456 \
-    "$found" scripts/torch_denoiser.py --threads "$threads"
-}
-for _ in $(seq "$rounds"); do
-  ours >>"$tmp/ours"
-  theirs >>"$tmp/theirs"
+# name model batch-of-training what
+rows="denoiser denoiser 128 --train 128
+denoiser denoiser 128 --predict 1
+denoiser denoiser 128 --predict 128
+denoiser denoiser 128 --predict 1024
+dense scripts/bench_dense.yaml 256 --train 256
+large scripts/bench_large.yaml 16 --train 16"
+rows=$(grep -- "$pattern" <<<"$rows")
+
+for model in denoiser:128 scripts/bench_dense.yaml:256 scripts/bench_large.yaml:16; do
+  "$tmp/convae" bench "${model%:*}" --device cpu --train "${model#*:}" --save "$tmp/$(basename "${model%:*}").safetensors" >/dev/null
 done
-"$found" - "$tmp" "$rounds" <<'P'
-import json, re, statistics, sys
-tmp, rounds = sys.argv[1], sys.argv[2]
-names = {"BenchmarkDenoiserTrain": "train", **{f"BenchmarkDenoiserPredict/batch={n}": f"predict/{n}" for n in (1, 128, 1024)}}
-ours, theirs = {}, {}
-for line in open(f"{tmp}/ours"):
-    m = re.match(r"(Benchmark\S+?)(?:-\d+)?\s.*?([\d.e+]+) images/s", line)
-    if m:
-        ours.setdefault(names[m[1]], []).append(float(m[2]))
-for line in open(f"{tmp}/theirs"):
-    run = json.loads(line)
-    for k in names.values():
-        theirs.setdefault(k, []).append(run[k])
+for _ in $(seq "$rounds"); do
+  while read -r name model _ what batch; do
+    if [ "$what" = --predict ]; then peer=(--predict "$batch"); else peer=(--train); fi
+    printf '%s%s/%s ours ' "$name" "$what" "$batch"
+    "$tmp/convae" bench "$model" --device cpu "$what" "$batch" --rounds 1 --seconds 2 --json | tr -d '\n'
+    printf '\n%s%s/%s torch ' "$name" "$what" "$batch"
+    OMP_WAIT_POLICY=active MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456 \
+      "$found" scripts/torch_cpu.py "$tmp/$(basename "$model").safetensors" "${peer[@]}"
+  done <<<"$rows" >>"$tmp/results"
+done
+"$found" - "$tmp/results" "$rounds" <<'P'
+import json, statistics, sys
+rates = {}
+for line in open(sys.argv[1]):
+    name, who, text = line.split(" ", 2)
+    run = json.loads(text)
+    if who == "torch":
+        torch = run
+    rates.setdefault(name, {}).setdefault(who, []).append(run["images_per_second"] if who == "torch" else run["rows"][0]["images_per_second"])
 cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
-print(f"{cpu}, {run['threads']} threads, PyTorch {run['torch']}, medians of {rounds} alternating runs, images/s")
-print(f"{'':14s}{'convae':>10s}{'PyTorch':>10s}{'ratio':>8s}")
-for k in names.values():
-    a, b = statistics.median(ours[k]), statistics.median(theirs[k])
-    print(f"{k:14s}{a:10.0f}{b:10.0f}{a / b:8.2f}")
+print(f"{cpu}, {torch['threads']} threads, PyTorch {torch['torch']}, medians of {sys.argv[2]} alternating runs, images/s")
+print(f"{'':24s}{'convae':>10s}{'PyTorch':>10s}{'ratio':>8s}")
+for name, r in rates.items():
+    a, b = statistics.median(r["ours"]), statistics.median(r["torch"])
+    print(f"{name:24s}{a:10.0f}{b:10.0f}{a / b:8.2f}")
 P

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"convae/cpu"
+	"convae/nn/backend"
 	"convae/trainer/check"
 )
 
@@ -18,20 +19,21 @@ import (
 var errCheckFailed = errors.New("check: the device does not compute what it should")
 
 func checkCommand() *cobra.Command {
-	var device string
+	var device, against, golden string
 	var only []string
 	var asJSON bool
-	var steps, batch int
+	var steps, batch, every int
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check that a device computes what it should",
 		Long: `Run every op on the device, compare with float64 references, and train the denoiser for a few steps beside the CPU.
 For each op: the number of cases, the worst error as a share of its bound, and the speed. Exit status 1 when a bound is
-passed.`,
+passed. With --golden the cases and the training are those of a folder of reference vectors; with --against every op, in the
+cases and in the training, is done on another device too, from the same inputs, and every difference is told.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if steps < 0 || batch < 1 {
-				return fmt.Errorf("--steps is %d and --batch %d, want at least 0 and 1", steps, batch)
+			if steps < 0 || batch < 1 || every < 1 {
+				return fmt.Errorf("--steps is %d, --batch %d and --every %d, want at least 0, 1 and 1", steps, batch, every)
 			}
 			dev, _, err := openDevice(device)
 			if err != nil {
@@ -44,7 +46,18 @@ passed.`,
 				return err
 			}
 			defer reference.Close()
-			r, err := check.Run(c.Context(), dev, reference, check.Options{Words: only, Steps: steps, Batch: batch, Progress: checkProgress(c.ErrOrStderr())})
+			var other backend.Device
+			if against != "" {
+				if against == "cpu" || dev.Name() == "cpu" {
+					return fmt.Errorf("--device is %s and --against %s, want two devices that run the GPU's code (cuda, sim): the CPU sums in other orders, and is compared by the cases' own bounds", dev.Name(), against)
+				}
+				if other, _, err = openDevice(against); err != nil {
+					return err
+				}
+				defer other.Close()
+			}
+			r, err := check.Run(c.Context(), dev, reference, check.Options{Words: only, Every: every, Golden: golden, Against: other,
+				Steps: steps, Batch: batch, Progress: checkProgress(c.ErrOrStderr())})
 			if err != nil {
 				if c.Context().Err() != nil {
 					return errInterrupted
@@ -63,6 +76,9 @@ passed.`,
 	fs := c.Flags()
 	fs.StringVar(&device, "device", "auto", deviceHelp)
 	fs.StringSliceVar(&only, "only", nil, "check only cases with one of these words in their names")
+	fs.IntVar(&every, "every", 1, "check only one in so many cases of each op")
+	fs.StringVar(&golden, "golden", "", "folder of reference vectors, as testdata/golden")
+	fs.StringVar(&against, "against", "", "compare every op with this device too, which runs the same code: sim, cuda, cuda:1")
 	fs.IntVar(&steps, "steps", 5, "steps of the training, 0 for none")
 	fs.IntVar(&batch, "batch", 8, "its batch")
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
@@ -106,8 +122,17 @@ func writeReport(w io.Writer, r *check.Report, asJSON bool) error {
 	if t := r.Training; t.Error != "" {
 		fmt.Fprintf(w, "\ntraining FAILED: %s\n", t.Error)
 	} else if t.Steps > 0 {
-		fmt.Fprintf(w, "\ntraining: %d steps of batch %d, last loss %.6f; from the CPU's: losses %.2g, weights %.2g; %.0f images/s%s\n",
-			t.Steps, t.Batch, t.Loss, t.LossDiff, t.WeightDiff, t.Rate, verdict(t.Passed, "", " FAILED"))
+		fmt.Fprintf(w, "\ntraining: %d steps of batch %d, last loss %.6f; from %s: losses %.2g, weights %.2g; %.0f images/s%s\n",
+			t.Steps, t.Batch, t.Loss, t.Reference, t.LossDiff, t.WeightDiff, t.Rate, verdict(t.Passed, "", " FAILED"))
+	}
+	if a := r.Against; a != nil {
+		fmt.Fprintf(w, "\nagainst %s: %s%s\n", a.Device, verdict(a.BitEqual, "bit for bit the same", "differences, as shares of the bound"), verdict(a.Passed, "", " FAILED"))
+		for _, d := range a.Differences {
+			fmt.Fprintf(w, "%-26s %-8s %6d times, worst %.2g in %s: got %s, want %s\n", d.Op, d.Output, d.Times, d.Worst, d.Where, d.Got, d.Want)
+		}
+		for _, e := range a.Errors {
+			fmt.Fprintf(w, "  FAILED %s\n", e)
+		}
 	}
 	_, err := fmt.Fprintf(w, "%s in %.1f s\n", verdict(r.Passed, "passed", "FAILED"), r.Seconds)
 	return err

@@ -25,10 +25,20 @@ func TestCheck(t *testing.T) {
 		want string
 	}{
 		{[]string{"--device", "tpu"}, `device is "tpu"`}, {[]string{"--only", "nosuch"}, "nosuch"}, {[]string{"--batch", "0"}, "--batch 0"},
+		{[]string{"--device", "cpu", "--against", "sim"}, "want two devices that run the GPU's code"},
+		{[]string{"--device", "sim", "--against", "cpu"}, "want two devices that run the GPU's code"},
+		{[]string{"--golden", t.TempDir()}, "safetensors"},
 	} {
 		if _, _, err := run(t, append([]string{"check"}, c.args...)...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: error %v, want one with %q", c.args, err, c.want)
 		}
+	}
+}
+
+func TestCheckAgainst(t *testing.T) {
+	out, _, err := run(t, "check", "--device", "sim", "--against", "sim", "--only", "pool/", "--steps", "0")
+	if err != nil || !strings.Contains(out, "against sim: bit for bit the same") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

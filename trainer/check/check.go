@@ -1,5 +1,6 @@
 // Package check tells whether a device computes what it should: it runs the table of op cases against their float64
-// references, and a short training of the denoiser against the CPU.
+// references, and a short training of the denoiser against the CPU; or the cases and the training of golden files; and all
+// of it op by op against another device.
 package check
 
 import (
@@ -22,6 +23,7 @@ type Report struct {
 	Cases    int      `json:"cases"`
 	Ops      []Op     `json:"ops"`
 	Training Training `json:"training"`
+	Against  *Against `json:"against,omitempty"`
 	Seconds  float64  `json:"seconds"`
 	Passed   bool     `json:"passed"`
 }
@@ -36,8 +38,9 @@ type Op struct {
 	Failures []string `json:"failures,omitempty"`
 }
 
-// Training compares a short training on the device with the same on the CPU.
+// Training compares a short training on the device with the same on the reference, or with a golden one.
 type Training struct {
+	Reference  string  `json:"reference"` // "cpu", or the name of a golden file
 	Steps      int     `json:"steps"`
 	Batch      int     `json:"batch"`
 	Loss       float64 `json:"loss"`        // of the last step on the device
@@ -57,8 +60,11 @@ const (
 
 // Options are the choices of Run.
 type Options struct {
-	Words        []string // only cases whose name has one of these; none: all
-	Steps, Batch int      // of the training
+	Words        []string       // only cases whose name has one of these; none: all
+	Every        int            // of these only every so manieth of each op; below 2: all
+	Golden       string         // folder of golden files, which take the place of the table and of the reference's training
+	Against      backend.Device // compare every op with this device too, on the same inputs; nil: none
+	Steps, Batch int            // of the training; no steps: no training; a golden one has its own
 	Progress     func(done, total int)
 }
 
@@ -66,13 +72,18 @@ type Options struct {
 // report.
 func Run(ctx context.Context, dev, reference backend.Device, o Options) (*Report, error) {
 	start := time.Now()
-	cases, err := backendtest.Select(backendtest.Cases(), o.Words...)
+	cases, err := pick(o)
 	if err != nil {
 		return nil, err
 	}
 	r := &Report{Device: dev.Name(), Seed: backendtest.Seed, Cases: len(cases), Passed: true}
+	run := backendtest.Run
+	if o.Against != nil {
+		c := newCompared(dev, o.Against)
+		dev, run, r.Against = c, c.run, &c.Against
+	}
 	results := make([]backendtest.Result, len(cases))
-	if err := runCases(ctx, dev.Lanes(), cases, results, o.Progress); err != nil {
+	if err := runCases(ctx, dev.Lanes(), run, cases, results, o.Progress); err != nil {
 		return nil, err
 	}
 	for _, res := range results {
@@ -83,27 +94,62 @@ func Run(ctx context.Context, dev, reference backend.Device, o Options) (*Report
 	}
 	slices.SortFunc(r.Ops, func(a, b Op) int { return order(a.Op) - order(b.Op) })
 	for _, c := range cases {
-		if c.Bench && c.MACs > 0 && r.Passed {
+		if c.Bench && c.MACs > 0 && r.Passed && r.Against == nil {
 			if err := r.speed(dev.Lanes()[0], c); err != nil {
 				return nil, err
 			}
 		}
 	}
 	if o.Steps > 0 {
-		r.Training = train(ctx, dev, reference, o)
+		if o.Golden == "" {
+			r.Training = train(ctx, dev, reference, o)
+		} else {
+			r.Training = trainGolden(ctx, dev, o.Golden)
+		}
 		r.Passed = r.Passed && r.Training.Passed
+	}
+	if r.Against != nil {
+		r.Passed = r.Passed && r.Against.Passed
 	}
 	r.Seconds = time.Since(start).Seconds()
 	return r, ctx.Err()
 }
 
+// pick returns the cases that the options ask for.
+func pick(o Options) ([]backendtest.Case, error) {
+	cases := backendtest.Cases()
+	if o.Golden != "" {
+		var err error
+		if cases, err = backendtest.LoadGolden(o.Golden); err != nil {
+			return nil, err
+		}
+	}
+	cases, err := backendtest.Select(cases, o.Words...)
+	if err != nil || o.Every < 2 {
+		return cases, err
+	}
+	var picked []backendtest.Case
+	seen := make(map[string]int)
+	for _, c := range cases {
+		take := false
+		for _, op := range c.Ops {
+			take = take || seen[op]%o.Every == 0
+			seen[op]++
+		}
+		if take {
+			picked = append(picked, c)
+		}
+	}
+	return picked, nil
+}
+
 // runCases runs the cases on all lanes at once.
-func runCases(ctx context.Context, lanes []backend.Backend, cases []backendtest.Case, results []backendtest.Result, progress func(done, total int)) error {
+func runCases(ctx context.Context, lanes []backend.Backend, run func(backend.Backend, backendtest.Case) backendtest.Result, cases []backendtest.Case, results []backendtest.Result, progress func(done, total int)) error {
 	next, finished := make(chan int), make(chan int)
 	for _, lane := range lanes {
 		go func() {
 			for i := range next {
-				results[i] = backendtest.Run(lane, cases[i])
+				results[i] = run(lane, cases[i])
 				finished <- i
 			}
 		}()
@@ -146,8 +192,8 @@ func (o *Op) add(res backendtest.Result) {
 	if !res.OK() {
 		o.Failures = append(o.Failures, res.String())
 	}
-	if res.Worst >= o.Worst && res.Err == nil {
-		o.Worst, o.Case = res.Worst, res.Name
+	if worst := finite(res.Worst); worst >= o.Worst && res.Err == nil {
+		o.Worst, o.Case = worst, res.Name
 	}
 }
 
@@ -192,71 +238,102 @@ func (r *Report) speed(b backend.Backend, c backendtest.Case) error {
 	return nil
 }
 
+// finite keeps NaN and infinities out of the report: JSON has none.
+func finite(v float64) float64 {
+	if v < math.MaxFloat64 {
+		return v
+	}
+	return math.MaxFloat64
+}
+
 // train runs the same steps on both devices.
 func train(ctx context.Context, dev, reference backend.Device, o Options) Training {
-	t := Training{Steps: o.Steps, Batch: o.Batch}
 	digits := dataset.Digits(o.Steps*o.Batch, 1)
+	run := func(dev backend.Device) (outcome, error) { return steps(ctx, dev, digits, o) }
+	return compareTraining(Training{Reference: reference.Name(), Steps: o.Steps, Batch: o.Batch}, dev, run, func() (outcome, error) { return run(reference) })
+}
+
+// outcome is what a training came to: the loss of each step and the weights at the end.
+type outcome struct{ losses, weights []float64 }
+
+// compareTraining runs a training on the device and compares it with what it should come to.
+func compareTraining(t Training, dev backend.Device, run func(backend.Device) (outcome, error), reference func() (outcome, error)) Training {
 	start := time.Now()
-	losses, weights, err := steps(ctx, dev, digits, o)
+	got, err := run(dev)
 	took := time.Since(start)
 	if err == nil {
-		var wantLosses, wantWeights []float64
-		if wantLosses, wantWeights, err = steps(ctx, reference, digits, o); err == nil {
-			t.Loss = losses[len(losses)-1]
-			t.LossDiff, t.WeightDiff = farthest(losses, wantLosses), farthest(weights, wantWeights)
+		var want outcome
+		if want, err = reference(); err == nil {
+			t.Loss = finite(got.losses[len(got.losses)-1])
+			t.LossDiff, t.WeightDiff = farthest(got.losses, want.losses), farthest(got.weights, want.weights)
 		}
 	}
 	if err != nil {
 		t.Error = err.Error()
 		return t
 	}
-	t.Rate = float64(o.Steps*o.Batch) / took.Seconds()
-	t.Passed = t.LossDiff <= lossBound && t.WeightDiff <= weightBound // a NaN fails
+	t.Rate = float64(t.Steps*t.Batch) / took.Seconds()
+	t.Passed = t.LossDiff <= lossBound && t.WeightDiff <= weightBound
 	return t
 }
 
-// steps trains the denoiser and returns the loss of each step and the weights.
-func steps(ctx context.Context, dev backend.Device, digits *dataset.Set, o Options) (losses, weights []float64, err error) {
+// steps trains the denoiser on digits.
+func steps(ctx context.Context, dev backend.Device, digits *dataset.Set, o Options) (outcome, error) {
 	m, err := nn.New(nn.Denoiser(), 1)
 	if err != nil {
-		return nil, nil, err
+		return outcome{}, err
 	}
 	t, err := nn.NewTrainer(m, dev, nn.TrainerOptions{Batch: o.Batch, Loss: nn.BCE, Noise: 0.5, Seed: 1})
 	if err != nil {
-		return nil, nil, err
+		return outcome{}, err
 	}
 	defer t.Close()
 	if err := t.SetData(digits.Pixels, digits.Len()); err != nil {
-		return nil, nil, err
+		return outcome{}, err
 	}
-	for i := range o.Steps {
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		t.ResetLoss()
+	return follow(ctx, m, t, o.Steps, func(i int) error {
 		t.Step(i*o.Batch, o.Batch, 0)
-		loss, err := t.Loss()
-		if err != nil {
-			return nil, nil, err
-		}
-		losses = append(losses, loss)
-	}
-	if err := t.Pull(); err != nil {
-		return nil, nil, err
-	}
-	for _, p := range m.Params {
-		for _, v := range p.Data {
-			weights = append(weights, float64(v))
-		}
-	}
-	return losses, weights, nil
+		return nil
+	})
 }
 
-// farthest returns the largest difference, NaN if there is one.
+// follow does the steps and returns what they came to.
+func follow(ctx context.Context, m *nn.Model, t *nn.Trainer, steps int, step func(i int) error) (r outcome, err error) {
+	for i := range steps {
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		t.ResetLoss()
+		if err := step(i); err != nil {
+			return r, err
+		}
+		loss, err := t.Loss()
+		if err != nil {
+			return r, err
+		}
+		r.losses = append(r.losses, loss)
+	}
+	if err := t.Pull(); err != nil {
+		return r, err
+	}
+	for _, p := range m.Params {
+		r.weights = appendFloats(r.weights, p.Data)
+	}
+	return r, nil
+}
+
+func appendFloats(dst []float64, v []float32) []float64 {
+	for _, x := range v {
+		dst = append(dst, float64(x))
+	}
+	return dst
+}
+
+// farthest returns the largest difference; NaN is the farthest.
 func farthest(a, b []float64) float64 {
 	worst := 0.0
 	for i := range a {
 		worst = max(worst, math.Abs(a[i]-b[i]))
 	}
-	return worst
+	return finite(worst)
 }

@@ -1,0 +1,113 @@
+package scripts
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// gpuReport is what of gpu_check.sh's file every file has.
+type gpuReport struct {
+	Date, Device, GPU, Convae, System, Torch string
+	Smi                                      string `json:"nvidia_smi"`
+	Devices                                  json.RawMessage
+	Quick, Passed                            *bool
+	Steps                                    map[string]struct {
+		Status, Reason string
+		Seconds        *int
+		Result         json.RawMessage
+	}
+}
+
+var gpuSteps = []string{"table", "golden", "memcheck", "racecheck", "initcheck", "synccheck", "simulator", "mnist", "bench"}
+
+// checkReport reports what a file lacks.
+func checkReport(t *testing.T, path string) gpuReport {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r gpuReport
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if r.Date == "" || r.Device == "" || r.GPU == "" || r.Convae == "" || r.Devices == nil || r.Quick == nil || r.Passed == nil {
+		t.Errorf("%s lacks a field: %+v", path, r)
+	}
+	for _, name := range gpuSteps {
+		s := r.Steps[name]
+		switch s.Status {
+		case "passed":
+			if s.Result == nil {
+				t.Errorf("%s: %s has passed without a result", path, name)
+			}
+		case "failed", "not run":
+			if s.Reason == "" {
+				t.Errorf("%s: %s is %s without a reason", path, name, s.Status)
+			}
+		default:
+			t.Errorf("%s: the status of %s is %q", path, name, s.Status)
+		}
+	}
+	return r
+}
+
+// The committed results are whole, and of full runs.
+func TestGPUResults(t *testing.T) {
+	files, err := filepath.Glob("../testdata/gpu/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if r := checkReport(t, f); *r.Quick {
+			t.Errorf("%s is of a quick run", f)
+		}
+	}
+	t.Logf("%d results of hardware", len(files))
+}
+
+// The script runs without a GPU, on the simulator; and a check that fails is in its file and its exit status.
+func TestGPUCheck(t *testing.T) {
+	if os.Getenv("CONVAE_TEST_GPU_CHECK") == "" {
+		t.Skip("builds with cgo and needs cuda.h: set CONVAE_TEST_GPU_CHECK=1, as CI does")
+	}
+	path := filepath.Join(t.TempDir(), "sim.json")
+	if out, err := exec.Command("./gpu_check.sh", "--device", "sim", "--quick", "--out", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	r := checkReport(t, path)
+	if !*r.Passed || r.GPU != "sim" {
+		t.Errorf("passed %v, GPU %q", *r.Passed, r.GPU)
+	}
+	for _, name := range []string{"table", "golden", "simulator", "mnist", "bench"} {
+		if r.Steps[name].Status != "passed" {
+			t.Errorf("%s: %+v", name, r.Steps[name])
+		}
+	}
+	pack := t.TempDir()
+	for _, f := range []string{"gpu_check.sh", "torch_bench.py", "torch_model.py"} {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(pack, f), text, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A program whose every check fails, with a message that needs care in JSON.
+	broken := "#!/bin/sh\ncase $1 in devices) echo '{}';; version) echo none;; *) echo 'a \"kernel\" of C:\\x' >&2; exit 1;; esac\n"
+	if err := os.WriteFile(filepath.Join(pack, "convae"), []byte(broken), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(pack, "out.json")
+	if out, err := exec.Command(filepath.Join(pack, "gpu_check.sh"), "--device", "sim", "--quick", "--out", path).CombinedOutput(); err == nil {
+		t.Errorf("no exit status of a check that fails\n%s", out)
+	}
+	r = checkReport(t, path)
+	if s := r.Steps["golden"]; *r.Passed || s.Status != "failed" || s.Reason != `a "kernel" of C:\x` {
+		t.Errorf("passed %v, golden %+v", *r.Passed, s)
+	}
+}

@@ -1,0 +1,30 @@
+package check
+
+import (
+	"testing"
+
+	"convae/cpu"
+)
+
+func same(ptx string) string { return ptx }
+
+// The same code on the same inputs gives the same bits; code that is changed is found, and the op named.
+func TestAgainst(t *testing.T) {
+	o := Options{Words: []string{"upsample/", "act/"}, Steps: 1, Batch: 2}
+	o.Against = openSim(t, same)
+	r, err := Run(t.Context(), openSim(t, same), open(t, cpu.Options{}), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := r.Against; !r.Passed || !a.BitEqual || a.Worst != 0 || len(a.Differences) > 0 || a.Device != "sim" {
+		t.Errorf("passed %v, %+v", r.Passed, a)
+	}
+	o.Against = openSim(t, replaceIn(t, "upsample_back", "add.f32", "sub.f32"))
+	if r, err = Run(t.Context(), openSim(t, same), open(t, cpu.Options{}), o); err != nil {
+		t.Fatal(err)
+	}
+	a := r.Against
+	if r.Passed || a.Passed || a.BitEqual || a.Worst <= 1 || len(a.Differences) != 1 || a.Differences[0].Op != "UpsampleBack" || a.Differences[0].Times == 0 {
+		t.Errorf("passed %v, %+v", r.Passed, a)
+	}
+}
