@@ -32,6 +32,8 @@ type lane struct {
 	before driver.Event // on the compute stream: the ops before the last Stage
 	serial bool         // the next Stage has to wait for all ops so far
 
+	marks [2]driver.Event // of Time
+
 	// The arguments of a launch, here so that none is allocated.
 	params driver.Launch
 	args   [kernels.MaxParams]uint64

@@ -67,11 +67,9 @@ func (p *profiler) step(s *step, run func()) {
 		p.rows = append(p.rows, r)
 	}
 	p.observe(i, true)
-	start := time.Now()
-	run()
-	err := p.t.mem.b.Sync()
+	took, err := p.time(run)
 	r := &p.rows[i]
-	r.Time += time.Since(start)
+	r.Time += took
 	r.Calls++
 	if s.shape != nil {
 		r.MACs += s.shape.MACs()
@@ -80,4 +78,17 @@ func (p *profiler) step(s *step, run func()) {
 	if p.err == nil {
 		p.err = err
 	}
+}
+
+// time runs ops, on the device's clock if it has one.
+func (p *profiler) time(run func()) (time.Duration, error) {
+	b := p.t.mem.b
+	if timer, ok := b.(backend.Timer); ok {
+		took := timer.Time(run)
+		return took, b.Sync()
+	}
+	start := time.Now()
+	run()
+	err := b.Sync()
+	return time.Since(start), err
 }

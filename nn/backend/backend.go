@@ -12,7 +12,11 @@
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
 
-import "convae/nn/rng"
+import (
+	"time"
+
+	"convae/nn/rng"
+)
 
 // Device is a machine that runs ops: the CPU, one GPU, a simulator.
 type Device interface {
@@ -87,6 +91,12 @@ type Memory interface {
 	SetClock(dst Tensor, c Clock)
 	// Sync waits for all calls and returns the first failure of the device.
 	Sync() error
+}
+
+// Timer is implemented by backends that can time ops where they run. On a GPU the host's clock would also time the launch.
+type Timer interface {
+	// Time returns how long the device took for the ops that f calls, and waits for them; 0 after a failure.
+	Time(f func()) time.Duration
 }
 
 // Paths is implemented by backends that have several ways to do an op.
