@@ -277,33 +277,39 @@ func TestResumeAfterKill(t *testing.T) {
 	if _, err := Train(t.Context(), c, smallOptions(t, whole)); err != nil {
 		t.Fatal(err)
 	}
-	kills := 0
-	for wait := 300 * time.Millisecond; ; wait += 70 * time.Millisecond {
+	newest := func() string {
+		paths, err := checkpoints(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(paths, " ")
+	}
+	const kills = 8
+	for kill := range kills + 1 {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestKillChild$")
 		cmd.Env = append(os.Environ(), "CONVAE_TEST_KILL_DIR="+dir)
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
+		before := newest()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(wait, func() { cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
-		if err == nil {
+		if kill == kills { // it may end
+			if err := cmd.Wait(); err != nil {
+				t.Fatalf("%v\n%s", err, out.String())
+			}
 			break
 		}
+		// Somewhere in the steps and checkpoints behind the first new one.
+		for deadline := time.Now().Add(time.Minute); newest() == before && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(kill) * 1300 * time.Microsecond)
+		cmd.Process.Kill()
 		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != -1 {
+		if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
 			t.Fatalf("the child ended by itself: %v\n%s", err, out.String())
 		}
-		kills++
-		if _, err := os.Stat(filepath.Join(dir, checkpointDir)); err != nil {
-			os.RemoveAll(dir) // killed before the first checkpoint: nothing to resume
-		}
-	}
-	t.Logf("killed %d times", kills)
-	if kills == 0 {
-		t.Error("the process was never killed")
 	}
 	sameRun(t, whole, dir)
 }
