@@ -19,6 +19,7 @@ func TestAgainst(t *testing.T) {
 	if a := r.Against; !r.Passed || !a.BitEqual || a.Worst != 0 || len(a.Differences) > 0 || a.Device != "sim" {
 		t.Errorf("passed %v, %+v", r.Passed, a)
 	}
+	o.Steps = 0
 	o.Against = openSim(t, replaceIn(t, "upsample_back", "add.f32", "sub.f32"))
 	if r, err = Run(t.Context(), openSim(t, same), open(t, cpu.Options{}), o); err != nil {
 		t.Fatal(err)
