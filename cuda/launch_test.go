@@ -53,6 +53,7 @@ func TestLaunchGeometry(t *testing.T) {
 		sum[i] = p
 	}
 	pixels, order := bytes(x.Shape.WithN(5)), tensor(t, l, backend.Index, backend.Vec(9))
+	values := flat(5 * x.Shape.Image())
 	for _, c := range []struct {
 		name string
 		run  func()
@@ -84,6 +85,7 @@ func TestLaunchGeometry(t *testing.T) {
 		{"normal", func() { l.Normal(src, x, clock, 0) }, []string{"random_normal 15x256"}},
 		{"dropout", func() { l.Dropout(0.5, src, x, x, clock, 0) }, []string{"random_dropout 15x256"}},
 		{"gather", func() { l.Gather(0, src, x, none, pixels, order, clock, 0) }, []string{"random_gather 15x256"}},
+		{"select", func() { l.Select(0, src, x, none, values, order, clock, 0) }, []string{"random_select 15x256"}},
 	} {
 		f.Calls = nil
 		c.run()
@@ -104,6 +106,7 @@ func TestLaunchArguments(t *testing.T) {
 	x, clock := tensor(t, l, backend.Activation, s), tensor(t, l, backend.ClockKind, backend.Vec(1))
 	v := tensor(t, l, backend.Flat, backend.Vec(40))
 	pixels, order := tensor(t, l, backend.Byte, s.WithN(7)), tensor(t, l, backend.Index, backend.Vec(9))
+	values := tensor(t, l, backend.Flat, backend.Vec(7*60))
 	bits := func(v float32) uint64 { return uint64(math.Float32bits(v)) }
 	at := func(i int) uint64 { return address(v) + 4*uint64(i) }
 	sum := make([]backend.Tensor, 9)
@@ -118,15 +121,17 @@ func TestLaunchArguments(t *testing.T) {
 		want [][]uint64
 	}{
 		{"clock", func() {
-			l.SetClock(clock, backend.Clock{Step: 1, Draw: 2, Offset: math.MaxUint32, LearningRate: -4, BiasCorrection1: 5, BiasCorrection2: 6})
+			l.SetClock(clock, backend.Clock{Step: 1, Draw: 2, Offset: math.MaxUint32, LearningRate: -4, BiasCorrection1: 5, BiasCorrection2: 6, Divergence: 7, Temperature: 8})
 		},
-			[][]uint64{{address(clock), 1, 2, math.MaxUint32, bits(-4), bits(5), bits(6)}}},
+			[][]uint64{{address(clock), 1, 2, math.MaxUint32, bits(-4), bits(5), bits(6), bits(7), bits(8)}}},
 		{"sum", func() { l.Sum(v.Range(20, 23), sum) }, [][]uint64{
 			{at(20), 3, 8, at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)}, {at(20), 3, 2, at(20), at(8), 0, 0, 0, 0, 0, 0}}},
 		{"pool", func() { l.MaxPool(pool, out, backend.Tensor{}, x) }, [][]uint64{
 			{address(out), 0, address(x), 2 * 2 * 3, 3, 5, 4, 2, 3, 3, 2, 1, 1}}},
 		{"gather", func() { l.Gather(0.25, src, x, backend.Tensor{}, pixels, order, clock, 3) }, [][]uint64{
 			{address(x), 0, address(pixels), address(order), address(clock), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
+		{"select", func() { l.Select(0.25, src, x, x, values, order, clock, 3) }, [][]uint64{
+			{address(x), address(x), address(values), address(order), address(clock), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25)}}},
 	} {
 		f.Calls = nil
 		c.run()

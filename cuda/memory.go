@@ -254,7 +254,8 @@ func raw[T float32 | int32](v []T) []byte {
 // stream is there.
 func (l *lane) SetClock(dst backend.Tensor, c backend.Clock) {
 	l.launch("SetClock", kernels.VectorClock, driver.Dim3{X: 1}, driver.Dim3{X: 1}, 0, ptr(l.clock(dst)),
-		uint64(c.Step), uint64(c.Draw), uint64(c.Offset), f32(c.LearningRate), f32(c.BiasCorrection1), f32(c.BiasCorrection2))
+		uint64(c.Step), uint64(c.Draw), uint64(c.Offset), f32(c.LearningRate), f32(c.BiasCorrection1), f32(c.BiasCorrection2),
+		f32(c.Divergence), f32(c.Temperature))
 }
 
 // Sync waits for all calls and returns the first failure of the device.

@@ -97,6 +97,7 @@ func TestMistakesPanic(t *testing.T) {
 		"pool":             {errShape, func() { l.MaxPool(pool, x, backend.Tensor{}, x) }},
 		"loss of many":     {errShape, func() { l.MSE(1, flat, x, x, x) }},
 		"states":           {errShape, func() { l.Adam(backend.Adam{}, flat, flat, flat.Range(0, 8), flat, clock) }},
+		"values":           {errShape, func() { l.Select(0, src, x, backend.Tensor{}, flat, order, clock, 0) }},
 		"pixels":           {errShape, func() { l.Gather(0, src, out, backend.Tensor{}, pixels, order, clock, 0) }},
 		"beyond":           {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},
 		"before":           {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = -backend.Align })) }},

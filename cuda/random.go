@@ -58,3 +58,22 @@ func (l *lane) Gather(std float32, src rng.Source, clean, noisy, pixels, order, 
 	l.launch1("Gather", kernels.RandomGather, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
 		i32(s.N), i32(s.Image()), i32(pixels.Shape.N), i32(order.Shape.Len()), i32(first), k0, k1, stream, f32(std), i32(staged))
 }
+
+// Select collects a batch of float32 values in the order's order, and adds noise. What is not there gives NaN, as in Gather.
+func (l *lane) Select(std float32, src rng.Source, clean, noisy, values, order, clock backend.Tensor, first int) {
+	s := clean.Shape
+	if values.Shape.Len()%s.Image() != 0 {
+		panic(errShape)
+	}
+	if first < 0 {
+		panic(errIndex)
+	}
+	c, data, index, now := l.activation(clean, s), l.flat(values), l.index(order), l.clock(clock)
+	var noise driver.Ptr
+	if !noisy.IsZero() {
+		noise = l.activation(noisy, s)
+	}
+	k0, k1, stream := key(src)
+	l.launch1("Select", kernels.RandomSelect, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
+		i32(s.N), i32(s.Image()), i32(values.Shape.Len()/s.Image()), i32(order.Shape.Len()), i32(first), k0, k1, stream, f32(std))
+}

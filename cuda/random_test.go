@@ -17,16 +17,22 @@ func TestGatherOfNothing(t *testing.T) {
 	clean, noisy := tensor(t, l, backend.Activation, s), tensor(t, l, backend.Activation, s)
 	l.UploadIndex(order, []int32{0, 0, 3, 4, -1, 2})
 	l.SetClock(clock, backend.Clock{Offset: 1})
-	l.Gather(0.5, src, clean, noisy, pixels, order, clock, 1) // places 2 to 6
-	for _, x := range []backend.Tensor{clean, noisy} {
-		v := make([]float32, s.Len())
-		if err := l.Download(v, x); err != nil {
-			t.Fatal(err)
-		}
-		for i, y := range v {
-			there := i/s.Image() == 0 || i/s.Image() == 3
-			if isNaN := math.IsNaN(float64(y)); isNaN == there {
-				t.Fatalf("image %d has %v", i/s.Image(), y)
+	values := tensor(t, l, backend.Flat, backend.Vec(4*s.Image()))
+	for name, gather := range map[string]func(){ // places 2 to 6
+		"Gather": func() { l.Gather(0.5, src, clean, noisy, pixels, order, clock, 1) },
+		"Select": func() { l.Select(0.5, src, clean, noisy, values, order, clock, 1) },
+	} {
+		gather()
+		for _, x := range []backend.Tensor{clean, noisy} {
+			v := make([]float32, s.Len())
+			if err := l.Download(v, x); err != nil {
+				t.Fatal(err)
+			}
+			for i, y := range v {
+				there := i/s.Image() == 0 || i/s.Image() == 3
+				if isNaN := math.IsNaN(float64(y)); isNaN == there {
+					t.Fatalf("%s: image %d has %v", name, i/s.Image(), y)
+				}
 			}
 		}
 	}

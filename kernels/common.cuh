@@ -8,7 +8,7 @@
 // Clock is backend.Clock; in memory it takes 32 bytes.
 struct Clock {
   unsigned step, draw, offset;
-  float lr, correction1, correction2;
+  float lr, correction1, correction2, divergence, temperature;
 };
 
 // Act is backend.Act.
@@ -100,5 +100,16 @@ __device__ __forceinline__ float block_sum(float v) {
   __syncthreads();
   if (threadIdx.x == 0)
     for (unsigned w = 1; w < 8; w++) v += warps[w];
+  return v;
+}
+
+// block_total is block_sum with the sum returned to all threads; it may be called again.
+__device__ __forceinline__ float block_total(float v) {
+  __shared__ float total;
+  v = block_sum(v);
+  if (threadIdx.x == 0) total = v;
+  __syncthreads();
+  v = total;
+  __syncthreads();
   return v;
 }

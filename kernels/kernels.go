@@ -71,6 +71,26 @@ const (
 	RandomNormal
 	RandomDropout
 	RandomGather
+	RandomSelect
+
+	ClipValue
+	ClipSquares
+	ClipNorm
+
+	PenaltyNorms
+	PenaltyColumns
+	PenaltySparse
+	PenaltyRow
+
+	GaussianSample
+	GaussianBack
+
+	ContractDense
+	ContractPerturb
+
+	ConcreteSelect
+	ConcretePick
+	ConcreteBack
 
 	Count int = iota // number of entries
 )
@@ -82,7 +102,7 @@ var entries = [Count]struct {
 }{
 	VectorAxpy:  {"vector_axpy", 4},
 	VectorSum:   {"vector_sum", 11},
-	VectorClock: {"vector_clock", 7},
+	VectorClock: {"vector_clock", 9},
 
 	ConvForward:         {"conv_forward", 28},
 	ConvForward4:        {"conv_forward4", 28},
@@ -128,6 +148,26 @@ var entries = [Count]struct {
 	RandomNormal:  {"random_normal", 8},
 	RandomDropout: {"random_dropout", 11},
 	RandomGather:  {"random_gather", 15},
+
+	GaussianSample: {"gaussian_sample", 10},
+	GaussianBack:   {"gaussian_back", 13},
+
+	ContractDense:   {"contract_dense", 10},
+	ContractPerturb: {"contract_perturb", 10},
+
+	ConcreteSelect: {"concrete_select", 7},
+	ConcretePick:   {"concrete_pick", 6},
+	ConcreteBack:   {"concrete_back", 8},
+
+	ClipValue:   {"clip_value", 3},
+	ClipSquares: {"clip_squares", 3},
+	ClipNorm:    {"clip_norm", 5},
+
+	PenaltyNorms:   {"penalty_norms", 6},
+	PenaltyColumns: {"penalty_columns", 4},
+	PenaltySparse:  {"penalty_sparse", 7},
+	PenaltyRow:     {"penalty_row", 4},
+	RandomSelect:   {"random_select", 14},
 }
 
 // MaxParams is the largest number of parameters of a kernel.

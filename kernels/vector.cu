@@ -26,6 +26,6 @@ extern "C" __global__ void vector_sum(float *dst, unsigned n, unsigned count, co
 
 // One thread sets a Clock.
 extern "C" __global__ void vector_clock(Clock *dst, unsigned step, unsigned draw, unsigned offset, float lr,
-                                        float correction1, float correction2) {
-  *dst = Clock{step, draw, offset, lr, correction1, correction2};
+                                        float correction1, float correction2, float divergence, float temperature) {
+  *dst = Clock{step, draw, offset, lr, correction1, correction2, divergence, temperature};
 }

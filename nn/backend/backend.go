@@ -57,6 +57,11 @@ type Backend interface {
 	Loss
 	Optim
 	Random
+	Clip
+	Penalty
+	Gaussian
+	Contract
+	Concrete
 }
 
 // Memory is a backend's memory and its order of execution.
@@ -132,6 +137,8 @@ type Clock struct {
 	LearningRate float32 // of this step
 	// 1 - beta^Step for Adam's two betas, taken in float64.
 	BiasCorrection1, BiasCorrection2 float32
+	Divergence                       float32 // weight of the Kullback-Leibler divergence of Gaussian codes
+	Temperature                      float32 // of concrete selections
 }
 
 // Vector ops work on tensors of one kind and shape.
@@ -242,6 +249,71 @@ type Random interface {
 	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw clock.Draw. pixels is a Byte tensor of the whole
 	// data set, or a Staged one of the batch alone, whose place first+n is sample i. order is an Index tensor.
 	Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock Tensor, first int)
+	// Select is Gather for a data set of float32 values, of any range: values is a Flat tensor of all samples, one after
+	// another; clean[n] = values[i], and noisy[n] = clean[n] + std*normal, which is not clipped.
+	Select(std float32, src rng.Source, clean, noisy, values, order, clock Tensor, first int)
+}
+
+// Clip ops bound gradients, Flat tensors.
+type Clip interface {
+	// ClipValue: v = min(max(v, -limit), limit); NaN stays NaN.
+	ClipValue(limit float32, v Tensor)
+	// SumSquares: dst, one element, = the sum of the squares of src.
+	SumSquares(dst, src Tensor)
+	// ClipNorm: v *= min(1, limit / sqrt(squares[0] + squares[1] + ...)).
+	ClipNorm(limit float32, v, squares Tensor)
+}
+
+// Penalty ops add what a penalty adds to the loss (Flat, one element) and to the gradient.
+type Penalty interface {
+	// Penalize: loss += sum of L1 |x| + L2 x²; grad += L1 sign(x) + 2 L2 x, where sign(0) = 0. x and grad are of one
+	// shape and kind, Activation or Flat.
+	Penalize(o Norms, loss, grad, x Tensor)
+	// ColumnSum: dst[j] += x[0][j] + x[1][j] + ..., over the images of x; dst is Flat and as long as an image.
+	ColumnSum(dst, x Tensor)
+	// SparseKL compares mean activations r[j] = share sums[j], held within [1e-6, 1-1e-6], with the target rho: loss +=
+	// weight sum of rho ln(rho/r) + (1-rho) ln((1-rho)/(1-r)), and grad[j] = weight share ((1-rho)/(1-r) - rho/r), the
+	// gradient with respect to each activation that sums[j] is made of. grad and sums are Flat.
+	SparseKL(o Sparsity, share float32, loss, grad, sums Tensor)
+	// AddRow: x[n][j] += row[j] for every image n of x; row is Flat and as long as an image.
+	AddRow(x, row Tensor)
+}
+
+// Gaussian ops are the code of a variational autoencoder (Kingma and Welling, "Auto-Encoding Variational Bayes", 2014).
+// stats is (N, H, W, 2C): the means of the code (N, H, W, C) and then the logarithms of its variances.
+type Gaussian interface {
+	// Sample: code = mean + exp(logvar/2) eps, where eps are the numbers that Normal draws for the code. Without a clock,
+	// code = mean.
+	Sample(src rng.Source, code, stats, clock Tensor, first int)
+	// SampleBack: gradStats from gradCode, for the same draws. With w = scale clock.Divergence, w times the divergence from
+	// the standard normal distribution, the sum of (mean² + exp(logvar) - 1 - logvar)/2, is added to loss (Flat, one
+	// element), and its gradient to gradStats.
+	SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, clock Tensor, first int)
+}
+
+// Contract ops make encoders contractive (Rifai et al., "Contractive Auto-Encoders", 2011).
+type Contract interface {
+	// ContractDense: of a dense layer h = act(x wᵀ + bias), scale times the squared Frobenius norm of its Jacobian dh/dx,
+	// summed over the images of h, is added to loss (Flat, one element), and its gradients to gradH, with respect to h (N,
+	// 1, 1, Out), and to gradW, with respect to w (a Param) at h held fixed.
+	ContractDense(a Act, scale float32, loss, gradH, gradW, h, w Tensor)
+	// Perturb: out = x + std normal, with the numbers that Normal draws for x.
+	Perturb(std float32, src rng.Source, out, x, clock Tensor, first int)
+	// Accumulate: dst += alpha x, Activation.
+	Accumulate(dst Tensor, alpha float32, x Tensor)
+}
+
+// Concrete ops select inputs (Balın, Abid and Zou, "Concrete Autoencoders", 2019). logits is a Param (K, 1, 1, D), the
+// selection m an Activation of that shape, one of D inputs in each of K rows.
+type Concrete interface {
+	// Concretize: row j of m = softmax((logits + g) / clock.Temperature), where g = -ln(-ln u) are Gumbel's numbers, of the
+	// odd multiples u of 2^-24 that the words of row j and draw clock.Step give: (word>>8 | 1) 2^-24. Without a clock, m is 1
+	// at the first of a row's largest logits, else 0.
+	Concretize(src rng.Source, m, logits, clock Tensor)
+	// Pick: out (N, 1, 1, K) = x mᵀ, for x (N, 1, 1, D).
+	Pick(out, x, m Tensor)
+	// ConcreteBack adds to gradLogits what gradOut, the gradient of Pick's output, makes of it through the softmax.
+	ConcreteBack(gradLogits, gradOut, x, m, clock Tensor)
 }
 
 // SGD, Adam and Adadelta are the constants of the optimisers.
@@ -252,4 +324,10 @@ type (
 	}
 	Adam     struct{ Beta1, Beta2, Eps, WeightDecay float32 }
 	Adadelta struct{ Rho, Eps float32 }
+)
+
+// Norms and Sparsity are the constants of penalties.
+type (
+	Norms    struct{ L1, L2 float32 }
+	Sparsity struct{ Weight, Rho float32 }
 )

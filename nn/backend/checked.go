@@ -479,3 +479,85 @@ func (c *checked) Gather(std float32, src rng.Source, clean, noisy, pixels, orde
 		b.Gather(std, src, m.of(clean), m.of(noisy), m.of(pixels), m.of(order), m.of(clock), first)
 	})
 }
+
+func (c *checked) Select(std float32, src rng.Source, clean, noisy, values, order, clock Tensor, first int) {
+	c.run("Select", 0, []output{{"clean", clean}, {"noisy", noisy}}, []Tensor{values, order, clock}, func(b Backend, m *mirror) {
+		b.Select(std, src, m.of(clean), m.of(noisy), m.of(values), m.of(order), m.of(clock), first)
+	})
+}
+
+func (c *checked) ClipValue(limit float32, v Tensor) {
+	c.run("ClipValue", 0, []output{{"v", v}}, nil, func(b Backend, m *mirror) { b.ClipValue(limit, m.of(v)) })
+}
+
+func (c *checked) SumSquares(dst, src Tensor) {
+	c.run("SumSquares", 0, []output{{"dst", dst}}, []Tensor{src}, func(b Backend, m *mirror) { b.SumSquares(m.of(dst), m.of(src)) })
+}
+
+func (c *checked) ClipNorm(limit float32, v, squares Tensor) {
+	c.run("ClipNorm", 0, []output{{"v", v}}, []Tensor{squares}, func(b Backend, m *mirror) { b.ClipNorm(limit, m.of(v), m.of(squares)) })
+}
+
+func (c *checked) Penalize(o Norms, loss, grad, x Tensor) {
+	c.run("Penalize", 0, []output{{"loss", loss}, {"grad", grad}}, []Tensor{x}, func(b Backend, m *mirror) {
+		b.Penalize(o, m.of(loss), m.of(grad), m.of(x))
+	})
+}
+
+func (c *checked) ColumnSum(dst, x Tensor) {
+	c.run("ColumnSum", 0, []output{{"dst", dst}}, []Tensor{x}, func(b Backend, m *mirror) { b.ColumnSum(m.of(dst), m.of(x)) })
+}
+
+func (c *checked) SparseKL(o Sparsity, share float32, loss, grad, sums Tensor) {
+	c.run("SparseKL", 0, []output{{"loss", loss}, {"grad", grad}}, []Tensor{sums}, func(b Backend, m *mirror) {
+		b.SparseKL(o, share, m.of(loss), m.of(grad), m.of(sums))
+	})
+}
+
+func (c *checked) AddRow(x, row Tensor) {
+	c.run("AddRow", 0, []output{{"x", x}}, []Tensor{row}, func(b Backend, m *mirror) { b.AddRow(m.of(x), m.of(row)) })
+}
+
+func (c *checked) Sample(src rng.Source, code, stats, clock Tensor, first int) {
+	c.run("Sample", 0, []output{{"code", code}}, []Tensor{stats, clock}, func(b Backend, m *mirror) {
+		b.Sample(src, m.of(code), m.of(stats), m.of(clock), first)
+	})
+}
+
+func (c *checked) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, clock Tensor, first int) {
+	c.run("SampleBack", 0, []output{{"loss", loss}, {"gradStats", gradStats}}, []Tensor{gradCode, stats, clock}, func(b Backend, m *mirror) {
+		b.SampleBack(scale, src, m.of(loss), m.of(gradStats), m.of(gradCode), m.of(stats), m.of(clock), first)
+	})
+}
+
+func (c *checked) ContractDense(a Act, scale float32, loss, gradH, gradW, h, w Tensor) {
+	c.run("ContractDense", 0, []output{{"loss", loss}, {"gradH", gradH}, {"gradW", gradW}}, []Tensor{h, w}, func(b Backend, m *mirror) {
+		b.ContractDense(a, scale, m.of(loss), m.of(gradH), m.of(gradW), m.of(h), m.of(w))
+	})
+}
+
+func (c *checked) Perturb(std float32, src rng.Source, out, x, clock Tensor, first int) {
+	c.run("Perturb", 0, []output{{"out", out}}, []Tensor{x, clock}, func(b Backend, m *mirror) {
+		b.Perturb(std, src, m.of(out), m.of(x), m.of(clock), first)
+	})
+}
+
+func (c *checked) Accumulate(dst Tensor, alpha float32, x Tensor) {
+	c.run("Accumulate", 0, []output{{"dst", dst}}, []Tensor{x}, func(b Backend, m *mirror) { b.Accumulate(m.of(dst), alpha, m.of(x)) })
+}
+
+func (c *checked) Concretize(src rng.Source, sel, logits, clock Tensor) {
+	c.run("Concretize", 0, []output{{"m", sel}}, []Tensor{logits, clock}, func(b Backend, m *mirror) {
+		b.Concretize(src, m.of(sel), m.of(logits), m.of(clock))
+	})
+}
+
+func (c *checked) Pick(out, x, sel Tensor) {
+	c.run("Pick", 0, []output{{"out", out}}, []Tensor{x, sel}, func(b Backend, m *mirror) { b.Pick(m.of(out), m.of(x), m.of(sel)) })
+}
+
+func (c *checked) ConcreteBack(gradLogits, gradOut, x, sel, clock Tensor) {
+	c.run("ConcreteBack", 0, []output{{"gradLogits", gradLogits}}, []Tensor{gradOut, x, sel, clock}, func(b Backend, m *mirror) {
+		b.ConcreteBack(m.of(gradLogits), m.of(gradOut), m.of(x), m.of(sel), m.of(clock))
+	})
+}

@@ -206,3 +206,61 @@ func (f *Profile) Gather(std float32, src rng.Source, clean, noisy, pixels, orde
 	defer f.done("Gather", time.Now())
 	f.b.Gather(std, src, clean, noisy, pixels, order, clock, first)
 }
+func (f *Profile) Select(std float32, src rng.Source, clean, noisy, values, order, clock Tensor, first int) {
+	defer f.done("Select", time.Now())
+	f.b.Select(std, src, clean, noisy, values, order, clock, first)
+}
+func (f *Profile) ClipValue(limit float32, v Tensor) {
+	defer f.done("ClipValue", time.Now())
+	f.b.ClipValue(limit, v)
+}
+func (f *Profile) SumSquares(dst, src Tensor) {
+	defer f.done("SumSquares", time.Now())
+	f.b.SumSquares(dst, src)
+}
+func (f *Profile) ClipNorm(limit float32, v, squares Tensor) {
+	defer f.done("ClipNorm", time.Now())
+	f.b.ClipNorm(limit, v, squares)
+}
+func (f *Profile) Penalize(o Norms, loss, grad, x Tensor) {
+	defer f.done("Penalize", time.Now())
+	f.b.Penalize(o, loss, grad, x)
+}
+func (f *Profile) ColumnSum(dst, x Tensor) {
+	defer f.done("ColumnSum", time.Now())
+	f.b.ColumnSum(dst, x)
+}
+func (f *Profile) SparseKL(o Sparsity, share float32, loss, grad, sums Tensor) {
+	defer f.done("SparseKL", time.Now())
+	f.b.SparseKL(o, share, loss, grad, sums)
+}
+func (f *Profile) AddRow(x, row Tensor) { defer f.done("AddRow", time.Now()); f.b.AddRow(x, row) }
+func (f *Profile) Sample(src rng.Source, code, stats, clock Tensor, first int) {
+	defer f.done("Sample", time.Now())
+	f.b.Sample(src, code, stats, clock, first)
+}
+func (f *Profile) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, clock Tensor, first int) {
+	defer f.done("SampleBack", time.Now())
+	f.b.SampleBack(scale, src, loss, gradStats, gradCode, stats, clock, first)
+}
+func (f *Profile) ContractDense(a Act, scale float32, loss, gradH, gradW, h, w Tensor) {
+	defer f.done("ContractDense", time.Now())
+	f.b.ContractDense(a, scale, loss, gradH, gradW, h, w)
+}
+func (f *Profile) Perturb(std float32, src rng.Source, out, x, clock Tensor, first int) {
+	defer f.done("Perturb", time.Now())
+	f.b.Perturb(std, src, out, x, clock, first)
+}
+func (f *Profile) Accumulate(dst Tensor, alpha float32, x Tensor) {
+	defer f.done("Accumulate", time.Now())
+	f.b.Accumulate(dst, alpha, x)
+}
+func (f *Profile) Concretize(src rng.Source, m, logits, clock Tensor) {
+	defer f.done("Concretize", time.Now())
+	f.b.Concretize(src, m, logits, clock)
+}
+func (f *Profile) Pick(out, x, m Tensor) { defer f.done("Pick", time.Now()); f.b.Pick(out, x, m) }
+func (f *Profile) ConcreteBack(gradLogits, gradOut, x, m, clock Tensor) {
+	defer f.done("ConcreteBack", time.Now())
+	f.b.ConcreteBack(gradLogits, gradOut, x, m, clock)
+}

@@ -11,12 +11,14 @@ import "math/bits"
 
 // Streams keep the draws of one seed apart. Layers that draw add their index to StreamLayer.
 const (
-	StreamInit     uint32 = iota + 1 // initial weights
-	StreamShuffle                    // order of the samples in an epoch
-	StreamNoise                      // corruption of training inputs
-	StreamEvaluate                   // corruption of validation and test inputs
-	StreamTest                       // test data
-	StreamLayer    uint32 = 1 << 16  // dropout and the like
+	StreamInit      uint32 = iota + 1 // initial weights
+	StreamShuffle                     // order of the samples in an epoch
+	StreamNoise                       // corruption of training inputs
+	StreamEvaluate                    // corruption of validation and test inputs
+	StreamTest                        // test data
+	StreamCode                        // codes of variational models, in evaluation and from the prior
+	StreamDirection                   // directions in which contractive encoders are probed
+	StreamLayer     uint32 = 1 << 16  // dropout and the like
 )
 
 const (

@@ -219,3 +219,19 @@ func TestDropoutGradient(t *testing.T) {
 		t.Errorf("%d of %d are kept", kept, len(x))
 	}
 }
+
+// The gradient of the penalty on a Jacobian, with respect to weights and, through h = act(z), to z, which gradH leads to.
+func TestContractGradient(t *testing.T) {
+	const n, in, out = 3, 4, 5
+	for a := range backend.Tanh + 1 {
+		z, w := numbers(normal(1), 9000, n*out), numbers(normal(1), 9001, out*in)
+		d := func() data {
+			h, _ := refAct(a, z, z)
+			return data{"h": h, "w": w, "loss": {0}, "gradH": make([]float64, n*out), "gradW": make([]float64, out*in)}
+		}
+		loss := func() float64 { return refContract(a, 0.5, n, in, out, d())["loss"].v[0] }
+		r := refContract(a, 0.5, n, in, out, d())
+		checkGradient(t, "gradW", loss, w, r["gradW"].v)
+		checkGradient(t, "gradH", loss, z, refActBack(a, r["gradH"].v, r["gradH"].v, d()["h"]).v)
+	}
+}

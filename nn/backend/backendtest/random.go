@@ -24,11 +24,12 @@ func randomCases() []Case {
 	for i, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 1}, {N: 2, H: 3, W: 3, C: 3}, {N: 4, H: 28, W: 28, C: 1}, {N: 2, H: 5, W: 3, C: 33}} {
 		clock := backend.Clock{Step: 9, Draw: uint32(2 * i), Offset: uint32(i)}
 		cases = append(cases, gatherCase(0.5, noise, s, clock, i%3, true), gatherCase(0, noise, s, clock, 0, true),
-			gatherCase(0.5, src[2], s, clock, i%2, false))
+			gatherCase(0.5, src[2], s, clock, i%2, false),
+			selectCase(0.5, noise, s, clock, i%3, true), selectCase(0.5, src[2], s, clock, i%2, false))
 	}
 	s := shape{N: 3, H: 5, W: 4, C: 3}
 	part := []Case{normalCase(noise, s, backend.Clock{Step: 1}, 2), dropoutCase(0.5, noise, s, backend.Clock{Step: 1}, 2, false),
-		gatherCase(0.3, noise, s, backend.Clock{Draw: 1, Offset: 3}, 1, true)}
+		gatherCase(0.3, noise, s, backend.Clock{Draw: 1, Offset: 3}, 1, true), selectCase(0.3, noise, s, backend.Clock{Draw: 1, Offset: 3}, 1, true)}
 	for i := range part {
 		part[i].Name += "-of4"
 		for j := range part[i].args {
@@ -42,6 +43,8 @@ func randomCases() []Case {
 		bordered(dropoutCase(0.5, noise, s, backend.Clock{Step: 4}, 0, false), "out"),
 		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "clean"),
 		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "noisy"),
+		bordered(selectCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "clean"),
+		bordered(selectCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "noisy"),
 		stagedGather(gatherCase(0.3, noise, s, backend.Clock{Draw: 2, Offset: 4}, 2, true), s, 2, 4))
 	bench := gatherCase(0.5, noise, shape{N: 32, H: 28, W: 28, C: 1}, backend.Clock{Draw: 1}, 0, true)
 	bench.Bench = true
@@ -113,6 +116,37 @@ func gatherCase(std float32, src rng.Source, s shape, c backend.Clock, first int
 			pixel := float32(d["pixels"][row(i/s.Image())*s.Image()+i%s.Image()]) / 255
 			clean[i] = float64(pixel)
 			noisy[i] = float64(min(max(pixel+float32(std*z[i]), 0), 1))
+		}
+		return values{"clean": {v: clean}, "noisy": {v: noisy}}
+	}
+	return k
+}
+
+func selectCase(std float32, src rng.Source, s shape, c backend.Clock, first int, withNoise bool) Case {
+	const samples = 11
+	order := int(c.Offset) + first + s.N
+	k := Case{
+		Name: fmt.Sprintf("random/select/%dx%dx%dx%d-std%g-draw%d-offset%d-first%d", s.N, s.H, s.W, s.C, std, c.Draw, c.Offset, first),
+		Ops:  []string{"Select", "SetClock", "Upload", "UploadIndex"},
+		args: []arg{flat("values", samples*s.Image(), normal(3)),
+			{name: "order", kind: backend.Index, shape: backend.Vec(order), fill: grid(0, samples-1, 1)}, clockArg(c),
+			activation("clean", s, nil).out(exact)},
+		run: func(b backend.Backend, t tensors) {
+			b.Select(std, src, t["clean"], t["noisy"], t["values"], t["order"], t["clock"], first)
+		},
+	}
+	if withNoise {
+		k.args = append(k.args, activation("noisy", s, nil).out(exact))
+	} else {
+		k.Name += "/clean-only"
+	}
+	k.reference = func(d data) values {
+		clean, noisy := make([]float64, s.Len()), make([]float64, s.Len())
+		row := func(n int) int { return int(d["order"][int(c.Offset)+first+n]) }
+		z := normals(src, s, c.Draw, row)
+		for i := range clean {
+			clean[i] = d["values"][row(i/s.Image())*s.Image()+i%s.Image()]
+			noisy[i] = float64(float32(clean[i]) + float32(std*z[i]))
 		}
 		return values{"clean": {v: clean}, "noisy": {v: noisy}}
 	}

@@ -1,0 +1,44 @@
+package cpu
+
+import (
+	"math"
+
+	"convae/nn/backend"
+)
+
+// ClipValue bounds every element.
+func (l *lane) ClipValue(limit float32, v backend.Tensor) {
+	p := l.flat(v)
+	for i, x := range p {
+		p[i] = min(max(x, -limit), limit)
+	}
+}
+
+// SumSquares adds up squares.
+func (l *lane) SumSquares(dst, src backend.Tensor) {
+	sum := 0.0
+	for _, x := range l.flat(src) {
+		sum += float64(x) * float64(x)
+	}
+	*l.one(dst) = float32(sum)
+}
+
+// one returns the element of a Flat tensor that has one.
+func (l *lane) one(t backend.Tensor) *float32 { return &l.floats(t, backend.Flat, backend.Vec(1))[0] }
+
+// ClipNorm scales to a norm of at most limit.
+func (l *lane) ClipNorm(limit float32, v, squares backend.Tensor) {
+	sum := 0.0
+	for _, s := range l.flat(squares) {
+		sum += float64(s)
+	}
+	norm := math.Sqrt(sum)
+	if norm <= float64(limit) {
+		return
+	}
+	factor := float32(float64(limit) / norm)
+	p := l.flat(v)
+	for i := range p {
+		p[i] *= factor
+	}
+}

@@ -1,0 +1,87 @@
+package cpu
+
+import (
+	"math"
+
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// Concretize draws a selection of inputs, or takes the likeliest.
+func (l *lane) Concretize(src rng.Source, m, logits, clock backend.Tensor) {
+	s := logits.Shape
+	to, from, size := l.activation(m, s), l.param(logits, s), s.Image()
+	for j := range s.N {
+		row, a := to[j*size:][:size], from[j*size:][:size]
+		if clock.IsZero() {
+			clear(row)
+			best := 0
+			for i, v := range a {
+				if v > a[best] {
+					best = i
+				}
+			}
+			row[best] = 1
+			continue
+		}
+		now := l.clock(clock)
+		most := math.Inf(-1)
+		for i := 0; i < size; i += 4 {
+			words := src.Words(uint32(i/4), uint32(j), now.Step)
+			for k := i; k < min(i+4, size); k++ {
+				u := float64(words[k-i]>>8|1) / (1 << 24)
+				row[k] = float32((float64(a[k]) - math.Log(-math.Log(u))) / float64(now.Temperature))
+				most = max(most, float64(row[k]))
+			}
+		}
+		sum := 0.0
+		for i, v := range row {
+			row[i] = float32(math.Exp(float64(v) - most))
+			sum += float64(row[i])
+		}
+		for i := range row {
+			row[i] = float32(float64(row[i]) / sum)
+		}
+	}
+}
+
+// picked returns what Pick makes of x by the selection m.
+func picked(x, m backend.Shape) backend.Shape {
+	if x.Image() != m.Image() {
+		panic(errShape)
+	}
+	return backend.Shape{N: x.N, H: 1, W: 1, C: m.N}
+}
+
+// Pick selects from every sample.
+func (l *lane) Pick(out, x, m backend.Tensor) {
+	s, size := picked(x.Shape, m.Shape), m.Shape.Image()
+	y, p, sel := l.activation(out, s), l.activation(x, x.Shape), l.activation(m, m.Shape)
+	for at := range y {
+		a, b := p[at/s.C*size:][:size], sel[at%s.C*size:][:size]
+		sum := float32(0)
+		for i, v := range b {
+			sum += v * a[i]
+		}
+		y[at] = sum
+	}
+}
+
+// ConcreteBack is the gradient of the logits: with g = gradOutᵀ x, that of row j is m (g - the sum of m g) / temperature.
+// The sum comes from the outputs' gradients, because it is linear in g.
+func (l *lane) ConcreteBack(gradLogits, gradOut, x, m, clock backend.Tensor) {
+	s, size := picked(x.Shape, m.Shape), m.Shape.Image()
+	grad, gy, p, sel := l.param(gradLogits, m.Shape), l.activation(gradOut, s), l.activation(x, x.Shape), l.activation(m, m.Shape)
+	scale := 1 / l.clock(clock).Temperature
+	for at, d := range gy {
+		a, b, to := p[at/s.C*size:][:size], sel[at%s.C*size:][:size], grad[at%s.C*size:][:size]
+		mean := float32(0)
+		for i, v := range b {
+			mean += v * a[i]
+		}
+		d *= scale
+		for i, v := range b {
+			to[i] += v * (a[i] - mean) * d
+		}
+	}
+}

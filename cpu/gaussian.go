@@ -1,0 +1,54 @@
+package cpu
+
+import (
+	"math"
+
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// statsOf returns the shape of the means and variances of a code.
+func statsOf(code backend.Shape) backend.Shape { code.C *= 2; return code }
+
+// Sample draws a code from its distribution.
+func (l *lane) Sample(src rng.Source, code, stats, clock backend.Tensor, first int) {
+	s := code.Shape
+	z, p := l.activation(code, s), l.activation(stats, statsOf(s))
+	for i := range z {
+		z[i] = p[i+i/s.C*s.C]
+	}
+	if clock.IsZero() {
+		return
+	}
+	draw, size := l.clock(clock).Step, s.Image()
+	for n := range s.N {
+		for e := 0; e < size; e += 4 {
+			eps := src.Normals(uint32(e/4), uint32(first+n), draw)
+			for k := e; k < min(e+4, size); k++ {
+				i := n*size + k
+				z[i] += float32(math.Exp(0.5*float64(p[i+i/s.C*s.C+s.C])) * float64(eps[k-e]))
+			}
+		}
+	}
+}
+
+// SampleBack is the gradient of a draw and of the divergence.
+func (l *lane) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, clock backend.Tensor, first int) {
+	s := gradCode.Shape
+	total, gz, g, p, now := l.one(loss), l.activation(gradCode, s), l.activation(gradStats, statsOf(s)), l.activation(stats, statsOf(s)), l.clock(clock)
+	w, sum, size := float64(scale)*float64(now.Divergence), 0.0, s.Image()
+	for n := range s.N {
+		for e := 0; e < size; e += 4 {
+			eps := src.Normals(uint32(e/4), uint32(first+n), now.Step)
+			for k := e; k < min(e+4, size); k++ {
+				i := n*size + k
+				mean := i + i/s.C*s.C
+				m, v, d := float64(p[mean]), float64(p[mean+s.C]), float64(gz[i])
+				sum += (m*m + math.Exp(v) - 1 - v) / 2
+				g[mean] = float32(d + w*m)
+				g[mean+s.C] = float32((d*float64(eps[k-e])*math.Exp(v/2) + w*(math.Exp(v)-1)) / 2)
+			}
+		}
+	}
+	*total += float32(w * sum)
+}

@@ -1,0 +1,42 @@
+package cpu
+
+import (
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// Select collects a batch of float32 values in the order's order, and adds noise. The product is rounded before it is
+// added, so that the bits are the same on every machine.
+func (l *lane) Select(std float32, src rng.Source, clean, noisy, values, order, clock backend.Tensor, first int) {
+	c, data, index, now := l.activation(clean, clean.Shape), l.flat(values), l.index(order), l.clock(clock)
+	size := clean.Shape.Image()
+	if len(data)%size != 0 {
+		panic(errShape)
+	}
+	var noise []float32
+	if !noisy.IsZero() {
+		noise = l.activation(noisy, clean.Shape)
+	}
+	at := int(now.Offset) + first
+	if first < 0 || at+clean.Shape.N > len(index) {
+		panic(errIndex)
+	}
+	for n := range clean.Shape.N {
+		sample := int(index[at+n])
+		if sample < 0 || sample >= len(data)/size {
+			panic(errIndex)
+		}
+		row := c[n*size:][:size]
+		copy(row, data[sample*size:])
+		if noise == nil {
+			continue
+		}
+		to := noise[n*size:][:size]
+		for i := 0; i < size; i += 4 {
+			z := src.Normals(uint32(i/4), uint32(sample), now.Draw)
+			for j := i; j < min(i+4, size); j++ {
+				to[j] = row[j] + float32(std*z[j-i])
+			}
+		}
+	}
+}

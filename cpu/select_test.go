@@ -1,0 +1,42 @@
+package cpu
+
+import (
+	"testing"
+
+	"convae/nn/backend"
+	"convae/nn/rng"
+)
+
+// Select allocates nothing, and panics on samples that are not there.
+func TestSelect(t *testing.T) {
+	l := open(t, false)
+	s := backend.Shape{N: 2, H: 1, W: 1, C: 5}
+	x, y := tensor(t, l, backend.Activation, s, 1), tensor(t, l, backend.Activation, s, 2)
+	values, clock := tensor(t, l, backend.Flat, backend.Vec(15), 3), tensor(t, l, backend.ClockKind, backend.Vec(1), 0)
+	order := tensor(t, l, backend.Index, backend.Vec(3), 0)
+	l.SetClock(clock, backend.Clock{})
+	l.UploadIndex(order, []int32{2, 0, 3})
+	src := rng.Source{Seed: 1, Stream: rng.StreamNoise}
+	if n := testing.AllocsPerRun(5, func() { l.Select(0.5, src, x, y, values, order, clock, 0) }); n != 0 {
+		t.Errorf("it allocates %v times", n)
+	}
+	for name, c := range map[string]struct {
+		want string
+		call func()
+	}{
+		"sample":   {errIndex, func() { l.Select(0, src, x, backend.Tensor{}, values, order, clock, 1) }},
+		"place":    {errIndex, func() { l.Select(0, src, x, backend.Tensor{}, values, order, clock, 2) }},
+		"negative": {errIndex, func() { l.Select(0, src, x, backend.Tensor{}, values, order, clock, -1) }},
+		"length":   {errShape, func() { l.Select(0, src, x, backend.Tensor{}, values.Range(0, 14), order, clock, 0) }},
+		"noise":    {errKind, func() { l.Select(0, src, x, values, values, order, clock, 0) }},
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != c.want {
+					t.Errorf("%s: panic %v, want %q", name, got, c.want)
+				}
+			}()
+			c.call()
+		}()
+	}
+}
