@@ -24,10 +24,12 @@ type LayerSpec struct {
 	Flatten         *Flatten         `yaml:"flatten,omitempty,flow"`
 	Reshape         *Reshape         `yaml:"reshape,omitempty,flow"`
 	Dropout         *Dropout         `yaml:"dropout,omitempty,flow"`
+	Sampling        *Sampling        `yaml:"sampling,omitempty,flow"`
+	Concrete        *Concrete        `yaml:"concrete,omitempty,flow"`
 }
 
 // layerNames are the keys of LayerSpec.
-const layerNames = "conv2d, conv2d_transpose, maxpool2d, upsampling2d, dense, activation, flatten, reshape, dropout"
+const layerNames = "conv2d, conv2d_transpose, maxpool2d, upsampling2d, dense, activation, flatten, reshape, dropout, sampling, concrete"
 
 // Layer returns the one layer that is set.
 func (s LayerSpec) Layer() (Layer, error) {
@@ -46,6 +48,8 @@ func (s LayerSpec) Layer() (Layer, error) {
 	add(s.Flatten, s.Flatten != nil)
 	add(s.Reshape, s.Reshape != nil)
 	add(s.Dropout, s.Dropout != nil)
+	add(s.Sampling, s.Sampling != nil)
+	add(s.Concrete, s.Concrete != nil)
 	switch len(set) {
 	case 1:
 		return set[0], nil
@@ -82,6 +86,10 @@ func Spec(layers ...Layer) []LayerSpec {
 			specs[i].Reshape = l
 		case *Dropout:
 			specs[i].Dropout = l
+		case *Sampling:
+			specs[i].Sampling = l
+		case *Concrete:
+			specs[i].Concrete = l
 		default:
 			panic("nn: Spec: unknown layer type")
 		}

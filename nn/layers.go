@@ -7,7 +7,7 @@ import (
 )
 
 // Layer is one layer of a model: *Conv2D, *Conv2DTranspose, *MaxPool2D, *UpSampling2D, *Dense, *Activation, *Flatten,
-// *Reshape or *Dropout.
+// *Reshape, *Dropout, *Sampling or *Concrete.
 type Layer interface {
 	// Kind returns the layer's name in Keras, such as "Conv2D".
 	Kind() string
@@ -104,6 +104,17 @@ type Dropout struct {
 	Rate float32 `yaml:"rate"`
 }
 
+// Sampling makes a Gaussian code of means and logarithms of variances: of its input's channels the first half are means.
+// In training it draws the code, and the loss takes in the code's divergence from the standard normal distribution;
+// otherwise the code is the means. It ends an encoder.
+type Sampling struct{}
+
+// Concrete selects inputs: it has Select outputs, in training each a random mixture of the inputs that a temperature drives
+// towards one of them, otherwise the likeliest one. It begins an encoder, on a flat input.
+type Concrete struct {
+	Select int `yaml:"select"`
+}
+
 func (*Conv2D) Kind() string          { return "Conv2D" }
 func (*Conv2DTranspose) Kind() string { return "Conv2DTranspose" }
 func (*MaxPool2D) Kind() string       { return "MaxPooling2D" }
@@ -113,6 +124,8 @@ func (*Activation) Kind() string      { return "Activation" }
 func (*Flatten) Kind() string         { return "Flatten" }
 func (*Reshape) Kind() string         { return "Reshape" }
 func (*Dropout) Kind() string         { return "Dropout" }
+func (*Sampling) Kind() string        { return "Sampling" }
+func (*Concrete) Kind() string        { return "Concrete" }
 
 func (l *Conv2D) lower(b *builder) error {
 	pad, err := parsePadding(l.Padding)
@@ -212,6 +225,37 @@ func (l *Dropout) lower(b *builder) error {
 	b.add(node{op: opDropout, rate: l.Rate, out: b.shape})
 	b.module()
 	return nil
+}
+
+func (l *Sampling) lower(b *builder) error {
+	if b.shape.C%2 != 0 {
+		return fmt.Errorf("%d channels are no pairs of a mean and a logarithm of a variance: want twice the code's channels before it", b.shape.C)
+	}
+	out := b.shape
+	out.C /= 2
+	b.add(node{op: opSample, out: out})
+	b.module()
+	return nil
+}
+
+func (l *Concrete) lower(b *builder) error {
+	for _, n := range b.model.nodes {
+		if n.op != opReshape {
+			return fmt.Errorf("it selects inputs: want it first in the encoder, after a flatten at most")
+		}
+	}
+	if b.shape.H*b.shape.W != 1 {
+		return fmt.Errorf("the input %s is not flat: put a flatten layer before it", shapeText(b.shape))
+	}
+	if l.Select < 1 || l.Select > b.shape.C {
+		return fmt.Errorf("select is %d, want 1 to the %d inputs", l.Select, b.shape.C)
+	}
+	s, err := backend.NewDense(backend.DenseSpec{N: 1, In: b.shape.C, Out: l.Select})
+	if err != nil {
+		return err
+	}
+	n := node{op: opConcrete, dense: s.DenseSpec, out: s.OutShape()}
+	return b.weighted(n, s.Weights(), l.Select, b.shape.C, l.Select, true, "glorot_normal", "")
 }
 
 func parsePadding(s string) (backend.Padding, error) {

@@ -25,6 +25,18 @@ func newParamLayout(m *Model, b backend.Backend) paramLayout {
 // floats is the length of an arena as a flat tensor. Gaps between parameters are zero and stay so.
 func (l paramLayout) floats() int { return l.bytes / 4 }
 
+// weights returns the parts of the stretch lo to hi, in floats, that weights take, not biases.
+func (l paramLayout) weights(m *Model, b backend.Backend, lo, hi int) (parts [][2]int) {
+	for i, p := range m.Params {
+		first := l.offsets[i] / 4
+		end := first + b.Bytes(backend.Param, p.Shape)/4
+		if first, end = max(first, lo), min(end, hi); first < end && !p.isBias {
+			parts = append(parts, [2]int{first, end})
+		}
+	}
+	return parts
+}
+
 // tensors places the parameters in a buffer.
 func (l paramLayout) tensors(m *Model, buf backend.Buffer) []backend.Tensor {
 	t := make([]backend.Tensor, len(m.Params))

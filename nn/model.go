@@ -69,6 +69,8 @@ const (
 	opAct
 	opReshape
 	opDropout
+	opSample
+	opConcrete
 )
 
 // maxParams bounds a model: 1 GiB of weights.
@@ -108,10 +110,58 @@ func build(c Config) (*Model, error) {
 		return nil, err
 	}
 	b.model.Output = b.shape
+	if err := b.model.checkSampling(); err != nil {
+		return nil, err
+	}
 	if n := b.model.Size(); n > maxParams {
 		return nil, fmt.Errorf("nn: model %q has %d parameters, want at most %d", c.Name, n, maxParams)
 	}
 	return b.model, nil
+}
+
+// checkSampling wants a sampling layer, if there is one, at the end of the encoder.
+func (m *Model) checkSampling() error {
+	for i, n := range m.nodes {
+		if n.op == opSample && i != m.split-1 {
+			return fmt.Errorf("nn: %s of model %q is not the encoder's last layer: want it there, after the layer that makes means and variances", m.Layers[n.layer].Name, m.Config.Name)
+		}
+	}
+	return nil
+}
+
+// Variational reports whether the model's code is Gaussian: its encoder ends in a sampling layer.
+func (m *Model) Variational() bool { return m.split > 0 && m.nodes[m.split-1].op == opSample }
+
+// Concrete reports whether the model selects inputs: its encoder begins with a concrete layer.
+func (m *Model) Concrete() bool { return m.concrete() >= 0 }
+
+// concrete returns the index of the concrete layer's parameters, or -1.
+func (m *Model) concrete() int {
+	for _, n := range m.nodes {
+		if n.op == opConcrete {
+			return n.w
+		}
+	}
+	return -1
+}
+
+// Selected returns the inputs that a concrete model selects, by output of its concrete layer; several may select the same.
+func (m *Model) Selected() []int {
+	i := m.concrete()
+	if i < 0 {
+		return nil
+	}
+	p := m.Params[i]
+	size := p.Shape.C
+	selected := make([]int, p.Shape.N)
+	for j := range selected {
+		for k, v := range p.Data[j*size:][:size] {
+			if v > p.Data[j*size+selected[j]] {
+				selected[j] = k
+			}
+		}
+	}
+	return selected
 }
 
 // Size returns the number of trainable numbers.
@@ -154,7 +204,7 @@ func (b *builder) part(name string, specs []LayerSpec) error {
 func (b *builder) unique(kind string) string {
 	base := map[string]string{"Conv2D": "conv2d", "Conv2DTranspose": "conv2d_transpose", "MaxPooling2D": "max_pooling2d",
 		"UpSampling2D": "up_sampling2d", "Dense": "dense", "Activation": "activation", "Flatten": "flatten",
-		"Reshape": "reshape", "Dropout": "dropout"}[kind]
+		"Reshape": "reshape", "Dropout": "dropout", "Sampling": "sampling", "Concrete": "concrete"}[kind]
 	n := b.names[base]
 	b.names[base]++
 	if n == 0 {
@@ -166,7 +216,7 @@ func (b *builder) unique(kind string) string {
 func (b *builder) add(n node) {
 	n.layer = len(b.model.Layers) - 1
 	n.in = b.shape
-	if n.op != opConv && n.op != opConvTranspose && n.op != opDense {
+	if n.op != opConv && n.op != opConvTranspose && n.op != opDense && n.op != opConcrete {
 		n.w, n.b = -1, -1
 	}
 	if n.op != opAct && n.op != opDropout && n.op != opReshape {
@@ -186,7 +236,7 @@ func (b *builder) weighted(n node, w backend.Shape, units, fanIn, fanOut int, no
 	}
 	m := b.model
 	key := fmt.Sprintf("%s.%d.", b.partKey, b.modules)
-	p := Param{Name: key + "weight", Shape: w, init: in, dense: n.op == opDense}
+	p := Param{Name: key + "weight", Shape: w, init: in, dense: n.op == opDense || n.op == opConcrete}
 	if p.dense && b.flat.H*b.flat.W > 1 {
 		p.inImage = b.flat
 	}

@@ -22,13 +22,14 @@ type Network struct {
 	mem     arena
 	weights []backend.Tensor
 	version *int // of the weights: packed forms are remade when it has changed
-	parts   [3]*part
+	parts   [4]*part
 }
 
 const (
 	wholePart = iota
 	encoderPart
 	decoderPart
+	posteriorPart // the encoder without its sampling
 )
 
 // NewNetwork places a copy of the model's weights on the device.
@@ -72,6 +73,18 @@ func (n *Network) Encode(dst, x []float32, count int) error { return n.run(encod
 
 // Decode runs count codes through the decoder.
 func (n *Network) Decode(dst, x []float32, count int) error { return n.run(decoderPart, dst, x, count) }
+
+// Posterior runs count samples through the encoder of a variational model up to its sampling: dst receives for each pixel
+// of a code its means and then the logarithms of its variances, twice the code's elements in all.
+func (n *Network) Posterior(dst, x []float32, count int) error {
+	if !n.m.Variational() {
+		return fmt.Errorf("nn: model %q has no Gaussian code: its encoder does not end in sampling", n.m.Config.Name)
+	}
+	return n.run(posteriorPart, dst, x, count)
+}
+
+// Model returns the network's model.
+func (n *Network) Model() *Model { return n.m }
 
 func (n *Network) run(which int, dst, x []float32, count int) error {
 	p, err := n.part(which)
@@ -154,13 +167,13 @@ func (n *Network) part(which int) (*part, error) {
 	if n.parts[which] != nil {
 		return n.parts[which], nil
 	}
-	nodes := [...][]node{n.m.nodes, n.m.nodes[:n.m.split], n.m.nodes[n.m.split:]}[which]
+	nodes := [...][]node{n.m.nodes, n.m.nodes[:n.m.split], n.m.nodes[n.m.split:], n.m.nodes[:max(n.m.split-1, 0)]}[which]
 	if !n.o.Unfused {
 		nodes = n.m.fuse(nodes)
 	}
 	if len(nodes) == 0 {
 		// A part of layers that do nothing, such as a flatten of a vector.
-		shape := [...]backend.Shape{n.m.Input, n.m.Input, n.m.Code}[which]
+		shape := [...]backend.Shape{n.m.Input, n.m.Input, n.m.Code, n.m.Input}[which]
 		nodes = []node{{op: opReshape, in: shape, out: shape, w: -1, b: -1}}
 	}
 	b := n.w.lanes[0]

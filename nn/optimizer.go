@@ -95,8 +95,8 @@ func (o Optimizer) states() []string {
 }
 
 // clock returns what step t (from 1) needs to know.
-func (o Optimizer) clock(t uint32) backend.Clock {
-	c := backend.Clock{Step: t, LearningRate: float32(o.LearningRate)}
+func (o Optimizer) clock(t uint32, rate float64) backend.Clock {
+	c := backend.Clock{Step: t, LearningRate: float32(rate)}
 	if o.Beta1 != 0 {
 		c.BiasCorrection1 = float32(1 - math.Pow(o.Beta1, float64(t)))
 		c.BiasCorrection2 = float32(1 - math.Pow(o.Beta2, float64(t)))

@@ -29,8 +29,19 @@ func (t *Trainer) Profile(offset, n int, draw uint32, observe Observe) ([]OpProf
 	t.checkSamples(offset, n)
 	p := &profiler{t: t, observe: observe, index: map[[2]string]int{}}
 	t.begin(offset, n, draw, false)
+	if t.sparse() {
+		for chunk := range t.used() {
+			t.chunk(0, chunk, t.means, t.slots[chunk].sums, p.step)
+		}
+		p.step(&step{op: "SparseKL", layer: "code"}, func() { t.sparseTask(0, 0) })
+	}
 	for chunk := range t.used() {
-		t.chunk(0, chunk, p.step)
+		t.chunk(0, chunk, t.programs, t.slots[chunk].flat, p.step)
+	}
+	for i := range t.ranges {
+		if t.collects() {
+			p.step(&step{op: "Collect", layer: "update"}, func() { t.collectTask(0, i) })
+		}
 	}
 	for i := range t.ranges {
 		p.step(&step{op: t.o.Optimizer.Name, layer: "update"}, func() { t.updateTask(0, i) })

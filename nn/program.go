@@ -40,17 +40,22 @@ type context struct {
 	params []backend.Params // by node of the program's weighted layers
 	grads  []backend.Params
 	loss   backend.Tensor
+	sums   backend.Tensor // of the codes
+	row    backend.Tensor // gradient of the penalty on the mean code, the same for all samples
 	clock  backend.Tensor
 	data   dataTensors
-	scale  float32 // of the loss: 1 / elements of the batch
-	first  int     // place of the first sample in the batch
+	// What a sample and an element of it count in the loss: with the mean, 1 / samples of the batch and 1 / elements.
+	sampleScale, scale float32
+	first              int // place of the first sample in the batch
 }
 
-type dataTensors struct{ pixels, order backend.Tensor }
+// dataTensors are the data set, of pixels or of values, and the order of its samples.
+type dataTensors struct{ samples, order backend.Tensor }
 
 // source says where a training program gets its samples from.
 type source struct {
 	gather bool // from the data set on the device; otherwise x and target are uploaded before the run
+	values bool // the data set is of float32 values, not of pixels
 	noise  float32
 	seed   uint64
 }
@@ -75,28 +80,48 @@ func compileForward(m *Model, b backend.Backend, nodes []node, n int) *program {
 }
 
 // compileTrain builds the program that adds the gradients of n samples to a slot.
-func compileTrain(m *Model, b backend.Backend, nodes []node, n int, loss Loss, src source) *program {
+func compileTrain(m *Model, b backend.Backend, nodes []node, n int, o TrainerOptions, src source) *program {
 	c := newCompiler(m, b, nodes, n)
+	c.gather(nodes, n, src)
+	c.forward(nodes, true, src.seed)
+	c.backward(nodes, o, src.seed)
+	return c.p
+}
+
+// compileMean builds the program that adds the codes of n samples to the slot's sums.
+func compileMean(m *Model, b backend.Backend, nodes []node, n int, src source) *program {
+	nodes = nodes[:codeNode(m, nodes)]
+	c := newCompiler(m, b, nodes, n)
+	c.gather(nodes, n, src)
+	c.forward(nodes, true, src.seed)
+	c.layer = "code"
+	code := c.p.out
+	c.emit("ColumnSum", []int{code}, nil, func(k *context) { k.b.ColumnSum(k.sums, k.t[code]) })
+	return c.p
+}
+
+// gather makes the tensors of inputs and targets, and fills them from the data set unless they are fed.
+func (c *compiler) gather(nodes []node, n int, src source) {
 	shape := nodes[0].in.WithN(n)
 	c.p.target = c.tensor(backend.Activation, shape)
 	if src.gather {
 		c.layer = "input"
 		clean, noisy := c.p.target, c.p.x
 		s := rng.Source{Seed: src.seed, Stream: rng.StreamNoise}
+		writes := []int{clean, noisy}
 		if src.noise == 0 {
-			c.p.x = clean
-			c.emit("Gather", nil, []int{clean}, func(k *context) {
-				k.b.Gather(0, s, k.t[clean], backend.Tensor{}, k.data.pixels, k.data.order, k.clock, k.first)
+			c.p.x, noisy, writes = clean, -1, writes[:1]
+		}
+		if src.values {
+			c.emit("Select", nil, writes, func(k *context) {
+				k.b.Select(src.noise, s, k.t[clean], k.get(noisy), k.data.samples, k.data.order, k.clock, k.first)
 			})
 		} else {
-			c.emit("Gather", nil, []int{clean, noisy}, func(k *context) {
-				k.b.Gather(src.noise, s, k.t[clean], k.t[noisy], k.data.pixels, k.data.order, k.clock, k.first)
+			c.emit("Gather", nil, writes, func(k *context) {
+				k.b.Gather(src.noise, s, k.t[clean], k.get(noisy), k.data.samples, k.data.order, k.clock, k.first)
 			})
 		}
 	}
-	c.forward(nodes, true, src.seed)
-	c.backward(nodes, loss, src.seed)
-	return c.p
 }
 
 func newCompiler(m *Model, b backend.Backend, nodes []node, n int) *compiler {
@@ -142,8 +167,12 @@ func must[T any](s T, err error) T {
 	return s
 }
 
+// forward appends the nodes, from the program's input on.
 func (c *compiler) forward(nodes []node, training bool, seed uint64) {
-	x := c.p.x
+	c.p.out = c.forwardFrom(c.p.x, nodes, training, seed)
+}
+
+func (c *compiler) forwardFrom(x int, nodes []node, training bool, seed uint64) (out int) {
 	for i, nd := range nodes {
 		nd = nd.withN(c.p.n)
 		c.layer = c.m.Layers[nd.layer].Name
@@ -185,6 +214,17 @@ func (c *compiler) forward(nodes []node, training bool, seed uint64) {
 			c.emit("Activate", []int{in}, []int{out}, func(k *context) { k.b.Activate(nd.act, k.t[out], k.t[in]) })
 		case opReshape:
 			c.emit("Reshape", []int{in}, []int{out}, func(k *context) { k.b.Reshape(k.t[out], k.t[in]) })
+		case opConcrete:
+			src := rng.Source{Seed: seed, Stream: rng.StreamLayer + uint32(nd.layer)}
+			arg = c.tensor(backend.Activation, must(backend.NewDense(nd.dense)).Weights())
+			// One draw a step, the same for all samples; without a clock, out of training, the likeliest inputs.
+			c.emit("Concretize", nil, []int{arg}, func(k *context) { k.b.Concretize(src, k.t[arg], k.params[i].W, k.clock) })
+			c.emit("Pick", []int{in, arg}, []int{out}, func(k *context) { k.b.Pick(k.t[out], k.t[in], k.t[arg]) })
+		case opSample:
+			src := rng.Source{Seed: seed, Stream: rng.StreamLayer + uint32(nd.layer)}
+			c.emit("Sample", []int{in}, []int{out}, func(k *context) {
+				k.b.Sample(src, k.t[out], k.t[in], k.clock, k.first) // without a clock, out of training, the means
+			})
 		case opDropout:
 			src := rng.Source{Seed: seed, Stream: rng.StreamLayer + uint32(nd.layer)}
 			c.emit("Dropout", []int{in}, []int{out}, func(k *context) {
@@ -194,12 +234,11 @@ func (c *compiler) forward(nodes []node, training bool, seed uint64) {
 		c.x, c.y, c.arg = append(c.x, in), append(c.y, out), append(c.arg, arg)
 		x = out
 	}
-	c.p.out = x
+	return x
 }
 
-// backward appends the loss and the gradient of every node. g is the gradient with respect to the output of the node
-// at hand; pre says that it is already with respect to the values before that node's own activation.
-func (c *compiler) backward(nodes []node, loss Loss, seed uint64) {
+// backward appends the loss and the gradient of every node.
+func (c *compiler) backward(nodes []node, o TrainerOptions, seed uint64) {
 	out, target := c.p.out, c.p.target
 	c.layer = "loss"
 	pred, t, first := out, target, c.tensor(backend.Activation, c.p.tensors[out].shape)
@@ -208,16 +247,31 @@ func (c *compiler) backward(nodes []node, loss Loss, seed uint64) {
 		from := target
 		c.emit("Reshape", []int{from}, []int{t}, func(k *context) { k.b.Reshape(k.t[t], k.t[from]) })
 	}
-	if loss == BCE {
+	if o.Loss == BCE {
 		c.emit("SigmoidBCE", []int{pred, t}, []int{first}, func(k *context) { k.b.SigmoidBCE(k.scale, k.loss, k.t[first], k.t[pred], k.t[t]) })
 	} else {
 		c.emit("MSE", []int{pred, t}, []int{first}, func(k *context) { k.b.MSE(k.scale, k.loss, k.t[first], k.t[pred], k.t[t]) })
 	}
-	g, pre := first, false
+	var code func(grad, code int)
+	if o.penalizesCode() {
+		code = func(grad, code int) { c.penalizeCode(nodes[:codeNode(c.m, nodes)], o, grad, code, seed) }
+	}
+	c.back(nodes, first, code, seed)
+}
+
+// back appends the gradient of every node from that of the last one's output on, g. Then g is the gradient with respect to
+// the output of the node at hand; pre says that it is already with respect to the values before that node's own activation.
+// code, if there is one, is called with the gradient of the code and the code.
+func (c *compiler) back(nodes []node, g int, code func(grad, code int), seed uint64) {
+	pre, split := false, codeNode(c.m, nodes)
 	for i := len(nodes) - 1; i >= 0; i-- {
 		nd := nodes[i].withN(c.p.n)
 		c.layer = c.m.Layers[nd.layer].Name
 		x, y, arg, gy := c.x[i], c.y[i], c.arg[i], g
+		if code != nil && i == split-1 {
+			code(gy, y)
+			c.layer = c.m.Layers[nd.layer].Name
+		}
 		if nd.op == opDropout && x == y {
 			continue // a rate of 0: no step, and the gradient is that of the node before
 		}
@@ -225,7 +279,7 @@ func (c *compiler) backward(nodes []node, loss Loss, seed uint64) {
 			c.emit("ActivateBack", []int{gy, y}, []int{gy}, func(k *context) { k.b.ActivateBack(a, k.t[gy], k.t[gy], k.t[y]) })
 		}
 		var prev backend.Act
-		if i > 0 {
+		if i > 0 && !(code != nil && i == split) { // the penalty's gradient is with respect to the code itself
 			prev = nodes[i-1].outAct()
 		}
 		pre = prev != backend.Linear && nd.setInAct(prev)
@@ -262,9 +316,11 @@ func (c *compiler) backward(nodes []node, loss Loss, seed uint64) {
 					k.b.DenseBackInput(s, k.t[gx], k.t[gy], k.params[i], k.t[x])
 				})
 			}
+		case opConcrete: // nothing before it has weights
+			c.emit("ConcreteBack", gradReads, nil, func(k *context) { k.b.ConcreteBack(k.grads[i].W, k.t[gy], k.t[x], k.t[arg], k.clock) })
 		default:
 			if gx >= 0 {
-				c.backwardPlain(nd, gx, gy, y, arg, seed)
+				c.backwardPlain(nd, gx, gy, x, y, arg, seed)
 			}
 		}
 		if gx < 0 {
@@ -274,8 +330,49 @@ func (c *compiler) backward(nodes []node, loss Loss, seed uint64) {
 	}
 }
 
+// penalizeCode adds the gradient of the penalties to that of the code.
+func (c *compiler) penalizeCode(encoder []node, o TrainerOptions, grad, code int, seed uint64) {
+	c.layer = "code"
+	a := o.Activity
+	if norms := a.norms(); norms != (backend.Norms{}) {
+		c.emit("Penalize", []int{grad, code}, []int{grad}, func(k *context) {
+			k.b.Penalize(backend.Norms{L1: k.sampleScale * norms.L1, L2: k.sampleScale * norms.L2}, k.loss, k.t[grad], k.t[code])
+		})
+	}
+	if a.KL > 0 {
+		c.emit("AddRow", []int{grad}, []int{grad}, func(k *context) { k.b.AddRow(k.t[grad], k.row) })
+	}
+	if o.Contractive.Weight == 0 {
+		return
+	}
+	if act, i := c.m.oneDense(encoder); i >= 0 && !o.Contractive.Estimate {
+		c.emit("ContractDense", []int{grad, code}, []int{grad}, func(k *context) {
+			k.b.ContractDense(act, k.sampleScale*float32(o.Contractive.Weight), k.loss, k.t[grad], k.grads[i].W, k.t[code], k.params[i].W)
+		})
+		return
+	}
+	c.probe(encoder, o.Contractive, grad, code, seed)
+}
+
+// probe estimates the encoder's contraction from its change along a random direction: it runs a second time, on inputs
+// that are a small step away, and what its codes differ by is penalised in both runs.
+func (c *compiler) probe(encoder []node, o Contractive, grad, code int, seed uint64) {
+	x := c.p.x
+	moved, gm := c.tensor(backend.Activation, c.p.tensors[x].shape), c.tensor(backend.Activation, c.p.tensors[code].shape)
+	src := rng.Source{Seed: seed, Stream: rng.StreamDirection}
+	c.emit("Perturb", []int{x}, []int{moved}, func(k *context) {
+		k.b.Perturb(float32(o.Step), src, k.t[moved], k.t[x], k.clock, k.first)
+	})
+	second := &compiler{m: c.m, b: c.b, p: c.p}
+	y := second.forwardFrom(moved, encoder, true, seed)
+	weight := float32(o.Weight / (o.Step * o.Step))
+	c.emit("MSE", []int{y, code}, []int{gm}, func(k *context) { k.b.MSE(k.sampleScale*weight, k.loss, k.t[gm], k.t[y], k.t[code]) })
+	c.emit("Accumulate", []int{grad, gm}, []int{grad}, func(k *context) { k.b.Accumulate(k.t[grad], -1, k.t[gm]) })
+	second.back(encoder, gm, nil, seed)
+}
+
 // backwardPlain is the gradient of the nodes without weights.
-func (c *compiler) backwardPlain(nd node, gx, gy, y, arg int, seed uint64) {
+func (c *compiler) backwardPlain(nd node, gx, gy, x, y, arg int, seed uint64) {
 	switch nd.op {
 	case opPool:
 		s := must(backend.NewPool(nd.pool))
@@ -287,6 +384,11 @@ func (c *compiler) backwardPlain(nd node, gx, gy, y, arg int, seed uint64) {
 		c.emit("ActivateBack", []int{gy, y}, []int{gx}, func(k *context) { k.b.ActivateBack(nd.act, k.t[gx], k.t[gy], k.t[y]) })
 	case opReshape:
 		c.emit("Reshape", []int{gy}, []int{gx}, func(k *context) { k.b.Reshape(k.t[gx], k.t[gy]) })
+	case opSample:
+		src := rng.Source{Seed: seed, Stream: rng.StreamLayer + uint32(nd.layer)}
+		c.emit("SampleBack", []int{gy, x}, []int{gx}, func(k *context) {
+			k.b.SampleBack(k.sampleScale, src, k.loss, k.t[gx], k.t[gy], k.t[x], k.clock, k.first)
+		})
 	case opDropout:
 		src := rng.Source{Seed: seed, Stream: rng.StreamLayer + uint32(nd.layer)}
 		c.emit("Dropout", []int{gy}, []int{gx}, func(k *context) {

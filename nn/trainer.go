@@ -14,6 +14,13 @@ type TrainerOptions struct {
 	Noise     float32 // standard deviation of the noise added to the inputs, which are then clipped to [0,1]
 	Seed      uint64  // of noise and dropout
 	Unfused   bool    // run every layer as ops of its own
+
+	Reduction   Reduction
+	MicroBatch  int // most samples taken through the model at a time; 0 lets the device's policy decide
+	Clip        Clip
+	Kernel      Regularizer
+	Activity    ActivityRegularizer
+	Contractive Contractive
 }
 
 // Trainer trains a model on a device. A batch is cut into chunks, each with a gradient slot of its own, and a chunk
@@ -30,35 +37,46 @@ type Trainer struct {
 	nodes []node
 	plan  trainPlan
 
-	layout  paramLayout
-	weights []backend.Tensor   // by parameter
-	states  [][]backend.Tensor // by state of the optimiser, by parameter
-	packs   *packs
-	slots   []slot
-	ranges  []updateRange
-	lanes   []laneMemory
-	total   backend.Tensor // sum of batch losses times their sizes since ResetLoss
-	seen    int            // samples in it
-	asked   int            // samples in what RecentLoss has asked for, 0 if it has not
-	clock   backend.Tensor
-	pixels  [2]backend.Tensor // the data set, twice, or two batches of it that are filled in turn
-	order   backend.Tensor
-	stream  *stream // nil when the data set is on the device
-	version int
-	step    uint32
+	layout      paramLayout
+	weights     []backend.Tensor   // by parameter
+	states      [][]backend.Tensor // by state of the optimiser, by parameter
+	packs       *packs
+	slots       []slot
+	ranges      []updateRange
+	lanes       []laneMemory
+	total       backend.Tensor // sum of batch losses times their sizes since ResetLoss
+	seen        int            // samples in it
+	asked       int            // samples in what RecentLoss has asked for, 0 if it has not
+	clock       backend.Tensor
+	rate        float64 // learning rate
+	divergence  float64 // weight of a Gaussian code's divergence
+	temperature float64 // of a concrete layer
+	// By range: what its weights add to the loss, and the squares of its gradient.
+	penalties []backend.Tensor
+	squares   backend.Tensor
+	// Of the mean code, if it is penalised: the sums of codes by slot, the gradient and the loss.
+	sums            []backend.Tensor
+	row, sparseLoss backend.Tensor
+	samples         [2]backend.Tensor // the data set, twice, or two batches of it that are filled in turn
+	values          bool              // the data set is of float32 values, not of pixels
+	order           backend.Tensor
+	stream          *stream // nil when the data set is on the device
+	version         int
+	step            uint32
 
 	// Of the step at hand.
 	programs   map[programKey]*boundProgram
+	means      map[programKey]*boundProgram       // of the codes' sums
 	recordings map[recordingKey]backend.Recording // of a whole step, if the device records
-	turn       int                                // of pixels
+	turn       int                                // of samples
 	offset     int
 	count      int
 	feed       bool
 	x, y       []float32
 
 	// Methods as values, made once: one made in a step would be allocated.
-	gradTasks, updateTasks, packTasks func(lane, task int)
-	fillStages                        func(p []byte)
+	gradTasks, meanTasks, sparseTasks, collectTasks, updateTasks, packTasks func(lane, task int)
+	fillStages                                                              func(p []byte)
 }
 
 type recordingKey struct{ n, turn int }
@@ -73,6 +91,7 @@ type slot struct {
 	flat  backend.Tensor
 	grads []backend.Params // by node
 	loss  backend.Tensor
+	sums  backend.Tensor // of the codes, if their mean is wanted
 }
 
 // updateRange is a stretch of the flat arenas that one task sums and updates.
@@ -80,6 +99,9 @@ type updateRange struct {
 	slots []backend.Tensor
 	param backend.Tensor
 	state []backend.Tensor
+	// The weights in it with their gradients, if they are penalised; biases are not.
+	weights, grads  []backend.Tensor
+	penalty, square backend.Tensor
 }
 
 // rangeFloats is the length of an update range: small enough to share out, large enough not to be all overhead.
@@ -101,7 +123,8 @@ func NewTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error
 	}
 	upload(t.mem.b, m, t.weights)
 	t.w = newWorkers(dev.Lanes())
-	t.gradTasks, t.updateTasks, t.packTasks, t.fillStages = t.gradTask, t.updateTask, t.packTask, t.fillStage
+	t.gradTasks, t.meanTasks, t.sparseTasks = t.gradTask, t.meanTask, t.sparseTask
+	t.collectTasks, t.updateTasks, t.packTasks, t.fillStages = t.collectTask, t.updateTask, t.packTask, t.fillStage
 	t.repack()
 	return t, nil
 }
@@ -134,6 +157,24 @@ func (t *Trainer) alloc() error {
 		all := flat(buf, floats+lossFloats)
 		t.slots = append(t.slots, slot{flat: all, grads: byNode(t.nodes, t.layout.tensors(t.m, buf)), loss: all.Range(floats, floats+1)})
 	}
+	if t.sparse() {
+		size := backend.AlignUp(4*t.m.Code.Len()) / 4
+		if buf, err = t.mem.alloc(t.meanBytes(t.plan.slots), "mean code"); err != nil {
+			return err
+		}
+		all := flat(buf, size*(t.plan.slots+1)+1)
+		for i := range t.slots {
+			t.slots[i].sums = all.Range(size*i, size*i+t.m.Code.Len())
+			t.sums = append(t.sums, t.slots[i].sums)
+		}
+		t.row, t.sparseLoss = all.Range(size*t.plan.slots, size*t.plan.slots+t.m.Code.Len()), all.Range(size*(t.plan.slots+1), size*(t.plan.slots+1)+1)
+	}
+	count := (floats + rangeFloats - 1) / rangeFloats
+	if buf, err = t.mem.alloc(2*backend.AlignUp(4*count), "norms"); err != nil {
+		return err
+	}
+	norms := flat(buf, backend.AlignUp(4*count)/2)
+	t.squares = norms.Range(0, count)
 	for lo := 0; lo < floats; lo += rangeFloats {
 		hi := min(lo+rangeFloats, floats)
 		r := updateRange{param: param.Range(lo, hi)}
@@ -142,6 +183,14 @@ func (t *Trainer) alloc() error {
 		}
 		for _, s := range state {
 			r.state = append(r.state, s.Range(lo, hi))
+		}
+		i := len(t.ranges)
+		r.square, r.penalty = norms.Range(i, i+1), norms.Range(count+i, count+i+1)
+		t.penalties = append(t.penalties, r.penalty)
+		if t.o.Kernel != (Regularizer{}) {
+			for _, w := range t.layout.weights(t.m, b, lo, hi) {
+				r.weights, r.grads = append(r.weights, param.Range(w[0], w[1])), append(r.grads, t.slots[0].flat.Range(w[0], w[1]))
+			}
 		}
 		t.ranges = append(t.ranges, r)
 	}
@@ -165,6 +214,14 @@ func (t *Trainer) alloc() error {
 	return nil
 }
 
+// meanBytes returns what the mean code takes: a sum a slot, the gradient and the loss.
+func (t *Trainer) meanBytes(slots int) int {
+	if !t.sparse() {
+		return 0
+	}
+	return backend.AlignUp(4*t.m.Code.Len())*(slots+1) + backend.Align
+}
+
 // Close gives the trainer's memory back.
 func (t *Trainer) Close() {
 	t.w.close()
@@ -183,6 +240,7 @@ func (t *Trainer) Memory() Memory {
 // forget drops what was compiled and recorded with tensors that are about to go.
 func (t *Trainer) forget() {
 	clear(t.programs)
+	clear(t.means)
 	for n, r := range t.recordings {
 		r.Close()
 		delete(t.recordings, n)
@@ -191,6 +249,19 @@ func (t *Trainer) forget() {
 
 // Options returns the trainer's options with all defaults filled in.
 func (t *Trainer) Options() TrainerOptions { return t.o }
+
+// SetLearningRate sets the learning rate of the steps that follow; until then it is the optimiser's. A Schedule gives one
+// for each step.
+func (t *Trainer) SetLearningRate(rate float64) { t.rate = rate }
+
+// LearningRate returns the learning rate of the next step.
+func (t *Trainer) LearningRate() float64 { return t.rate }
+
+// SetTemperature sets the temperature of a concrete layer for the steps that follow; until then it is 10.
+func (t *Trainer) SetTemperature(temperature float64) { t.temperature = temperature }
+
+// SetDivergence sets the weight of a Gaussian code's divergence in the loss of the steps that follow; until then it is 1.
+func (t *Trainer) SetDivergence(weight float64) { t.divergence = weight }
 
 // Steps returns the number of optimiser steps so far.
 func (t *Trainer) Steps() int { return int(t.step) }

@@ -11,37 +11,74 @@ import (
 // device if it has room; else they are streamed batch by batch, and pixels must stay as it is. Samples are drawn in their
 // own order until SetOrder is called. Both ways give the same results.
 func (t *Trainer) SetData(pixels []byte, count int) error {
-	if count < 1 || count > math.MaxInt32 || len(pixels) != count*t.m.Input.Len() {
-		return fmt.Errorf("nn: the data set has %d bytes for %d samples, want %d a sample, the model's input %s", len(pixels), count, t.m.Input.Len(), shapeText(t.m.Input))
-	}
-	b := t.mem.b
-	t.forget()
-	t.data.free()
-	t.stream = nil
-	set := backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
-	t.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
-	orderBytes := b.Bytes(t.order.Kind, t.order.Shape)
-	free, err := t.dev.Free()
+	orderBytes, free, err := t.newData(len(pixels), "bytes", count)
 	if err != nil {
-		return fmt.Errorf("nn: %w", err)
-	}
-	if t.order.Buffer, err = t.data.alloc(orderBytes, "order of the data set"); err != nil {
 		return err
 	}
+	b := t.mem.b
+	t.values = false
+	set := backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
 	if b.Bytes(set.Kind, set.Shape)+orderBytes > free {
 		t.stream = &stream{pixels: pixels, order: make([]int32, count)}
 		// One is filled while the step before reads the other.
-		for i := range t.pixels {
-			if t.pixels[i], err = t.allocPixels(backend.Staged, t.o.Batch); err != nil {
+		for i := range t.samples {
+			if t.samples[i], err = t.allocSamples(backend.Staged, t.m.Input.WithN(t.o.Batch)); err != nil {
 				return err
 			}
 		}
 	} else {
-		if set, err = t.allocPixels(backend.Byte, count); err != nil {
+		if set, err = t.allocSamples(set.Kind, set.Shape); err != nil {
 			return err
 		}
 		b.UploadBytes(set, pixels)
-		t.pixels = [2]backend.Tensor{set, set}
+		t.samples = [2]backend.Tensor{set, set}
+	}
+	return t.setOrder(count)
+}
+
+// SetValues gives the trainer a data set of float32 values of any range: count samples in NHWC order. The noise that is
+// added to them is not clipped. They are copied to the device; it is an error that says how much is needed if it has no
+// room for them.
+func (t *Trainer) SetValues(values []float32, count int) error {
+	orderBytes, free, err := t.newData(len(values), "values", count)
+	if err != nil {
+		return err
+	}
+	t.values = true
+	shape := backend.Vec(len(values))
+	if need := t.mem.b.Bytes(backend.Flat, shape) + orderBytes; need > free {
+		return fmt.Errorf("nn: the data set needs %s on %s, where %s are free: float32 values must fit the device (uint8 pixels are streamed)", bytesText(need), t.dev.Name(), bytesText(free))
+	}
+	set, err := t.allocSamples(backend.Flat, shape)
+	if err != nil {
+		return err
+	}
+	t.mem.b.Upload(set, values)
+	t.samples = [2]backend.Tensor{set, set}
+	return t.setOrder(count)
+}
+
+// newData forgets the data set for one of count samples and n elements, and says what its order takes and what is free.
+func (t *Trainer) newData(n int, elements string, count int) (orderBytes, free int, err error) {
+	if count < 1 || count > math.MaxInt32 || n != count*t.m.Input.Len() {
+		return 0, 0, fmt.Errorf("nn: the data set has %d %s for %d samples, want %d a sample, the model's input %s", n, elements, count, t.m.Input.Len(), shapeText(t.m.Input))
+	}
+	t.forget()
+	t.data.free()
+	t.stream = nil
+	t.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
+	orderBytes = t.mem.b.Bytes(t.order.Kind, t.order.Shape)
+	if free, err = t.dev.Free(); err != nil {
+		return 0, 0, fmt.Errorf("nn: %w", err)
+	}
+	return orderBytes, free, nil
+}
+
+// setOrder makes the order of a data set of count samples, which is their own.
+func (t *Trainer) setOrder(count int) error {
+	var err error
+	if t.order.Buffer, err = t.data.alloc(t.mem.b.Bytes(t.order.Kind, t.order.Shape), "order of the data set"); err != nil {
+		return err
 	}
 	order := make([]int32, count)
 	for i := range order {
@@ -51,11 +88,11 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 	return nil
 }
 
-// allocPixels allocates the pixels of n samples.
-func (t *Trainer) allocPixels(k backend.Kind, n int) (backend.Tensor, error) {
-	p := backend.Tensor{Shape: t.m.Input.WithN(n), Kind: k}
+// allocSamples allocates a data set, or a batch of it.
+func (t *Trainer) allocSamples(k backend.Kind, s backend.Shape) (backend.Tensor, error) {
+	p := backend.Tensor{Shape: s, Kind: k}
 	var err error
-	p.Buffer, err = t.data.alloc(t.mem.b.Bytes(k, p.Shape), "data set")
+	p.Buffer, err = t.data.alloc(t.mem.b.Bytes(k, s), "data set")
 	return p, err
 }
 

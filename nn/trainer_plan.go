@@ -10,6 +10,7 @@ import (
 type trainPlan struct {
 	chunk, slots, micro int
 	offsets             map[bool][]int // of the tensors, by whether samples are fed or gathered
+	meanOffsets         map[bool][]int // of the program that adds up codes
 	need                Memory
 	arena, workspace    int // bytes a lane
 }
@@ -54,6 +55,17 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 	if o.Batch < 1 || o.Batch > maxBatch {
 		return nil, fmt.Errorf("nn: batch is %d, want 1 to %d", o.Batch, maxBatch)
 	}
+	if o.MicroBatch < 0 {
+		return nil, fmt.Errorf("nn: micro-batch is %d, want at least 1, or 0 for the device's choice", o.MicroBatch)
+	}
+	if o.Contractive, err = o.Contractive.WithDefaults(); err != nil {
+		return nil, fmt.Errorf("nn: %w", err)
+	}
+	for _, err := range []error{o.Clip.Check(), o.Kernel.Check(), o.Activity.Check()} {
+		if err != nil {
+			return nil, fmt.Errorf("nn: %w", err)
+		}
+	}
 	if !(o.Noise >= 0 && o.Noise <= 100) {
 		return nil, fmt.Errorf("nn: noise is %v, want 0 to 100", o.Noise)
 	}
@@ -61,8 +73,11 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 		return nil, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", shapeText(m.Output), shapeText(m.Input))
 	}
 	b := dev.Lanes()[0]
-	t := &Trainer{m: m, dev: dev, o: o, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
+	t := &Trainer{m: m, dev: dev, o: o, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, means: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
 	if t.nodes, err = trainingNodes(m, o); err != nil {
+		return nil, err
+	}
+	if err := t.checkCode(); err != nil {
 		return nil, err
 	}
 	return t, t.choosePlan()
@@ -88,8 +103,40 @@ func trainingNodes(m *Model, o TrainerOptions) ([]node, error) {
 	return m.fuse(nodes), nil
 }
 
+// checkCode reports a penalty that the code cannot have.
+func (t *Trainer) checkCode() error {
+	a, split := t.o.Activity, codeNode(t.m, t.nodes)
+	if !t.o.penalizesCode() {
+		return nil
+	}
+	what := "activity_regularizer"
+	if t.o.Contractive.Weight > 0 {
+		what = "contractive"
+		if t.m.Variational() {
+			return fmt.Errorf("nn: contractive: the codes of model %q are drawn, and so have no Jacobian: want an encoder without sampling", t.m.Config.Name)
+		}
+	}
+	if !needsGrad(t.nodes[:split]) {
+		return fmt.Errorf("nn: %s: the encoder of model %q has no weights that could change the code", what, t.m.Config.Name)
+	}
+	if last := t.m.nodes[t.m.split-1]; a.KL > 0 && (last.op != opAct || last.act != backend.Sigmoid) {
+		return fmt.Errorf("nn: activity_regularizer: kl wants activations between 0 and 1, an encoder that ends in sigmoid; %s ends otherwise", t.m.Layers[last.layer].Name)
+	}
+	return nil
+}
+
+// codeNode returns the index of the first node of the decoder: the code is its input.
+func codeNode(m *Model, nodes []node) int {
+	for i, n := range nodes {
+		if m.Layers[n.layer].Part == "decoder" {
+			return i
+		}
+	}
+	return len(nodes)
+}
+
 func (t *Trainer) source(feed bool) source {
-	return source{gather: !feed, noise: t.o.Noise, seed: t.o.Seed}
+	return source{gather: !feed, values: t.values, noise: t.o.Noise, seed: t.o.Seed}
 }
 
 // enough is how many samples are enough work for a gradient slot, however large that is.
@@ -103,23 +150,28 @@ func (t *Trainer) planFor(batch, limit int) trainPlan {
 	policy := t.dev.Policy()
 	lanes := len(t.dev.Lanes())
 	slotBytes := t.layout.bytes + 4*lossFloats
-	_, sample := compileTrain(t.m, b, t.nodes, 1, t.o.Loss, t.source(false)).plan(b)
+	_, sample := compileTrain(t.m, b, t.nodes, 1, t.o, t.source(false)).plan(b)
 	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(batch*sample/slotBytes, batch/enough, 2), batch)
 	chunk := (batch + slots - 1) / slots
 	p := trainPlan{chunk: chunk, slots: (batch + chunk - 1) / chunk}
 	p.micro = microBatch(policy, chunk, sample, slotBytes)
 	p.micro = min(p.micro, limit)
-	p.offsets = map[bool][]int{}
+	p.offsets, p.meanOffsets = map[bool][]int{}, map[bool][]int{}
 	for _, feed := range []bool{false, true} {
-		prog := compileTrain(t.m, b, t.nodes, p.micro, t.o.Loss, t.source(feed))
+		prog := compileTrain(t.m, b, t.nodes, p.micro, t.o, t.source(feed))
 		offsets, bytes := prog.plan(b)
 		p.offsets[feed] = offsets
 		p.arena, p.workspace = max(p.arena, bytes), max(p.workspace, prog.workspace)
+		if t.sparse() {
+			prog := compileMean(t.m, b, t.nodes, p.micro, t.source(feed))
+			p.meanOffsets[feed], bytes = prog.plan(b)
+			p.arena, p.workspace = max(p.arena, bytes), max(p.workspace, prog.workspace)
+		}
 	}
 	_, packed := packedBytes(t.nodes, b)
 	p.need = Memory{
 		Weights:     t.layout.bytes + packed,
-		Gradients:   p.slots * slotBytes,
+		Gradients:   p.slots*slotBytes + t.meanBytes(p.slots),
 		Optimizer:   len(t.o.Optimizer.states()) * t.layout.bytes,
 		Activations: lanes * p.arena,
 		Workspace:   lanes * p.workspace,
@@ -135,7 +187,11 @@ func (t *Trainer) choosePlan() error {
 		return fmt.Errorf("nn: %w", err)
 	}
 	plan := func(batch int) (trainPlan, bool) {
-		p := t.planFor(batch, batch)
+		limit := batch
+		if t.o.MicroBatch > 0 {
+			limit = min(batch, t.o.MicroBatch)
+		}
+		p := t.planFor(batch, limit)
 		for p.need.Total() > free && p.micro > 1 {
 			p = t.planFor(batch, p.micro/2)
 		}

@@ -46,7 +46,14 @@ func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 
 // work does all of a step that the device does: what changes from step to step is in the clock.
 func (t *Trainer) work() {
+	if t.sparse() {
+		t.w.run(t.used(), t.meanTasks)
+		t.w.run(1, t.sparseTasks)
+	}
 	t.w.run(t.used(), t.gradTasks)
+	if t.collects() {
+		t.w.run(len(t.ranges), t.collectTasks)
+	}
 	t.w.run(len(t.ranges), t.updateTasks)
 	t.w.run(len(t.packs.tasks), t.packTasks)
 }
@@ -59,13 +66,14 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 		t.prepare(c%t.plan.micro, feed)
 	}
 	t.step++
-	clock := t.o.Optimizer.clock(t.step)
-	clock.Offset, clock.Draw = uint32(offset), draw
+	clock := t.o.Optimizer.clock(t.step, t.rate)
+	clock.Offset, clock.Draw, clock.Divergence = uint32(offset), draw, float32(t.divergence)
+	clock.Temperature = float32(t.temperature)
 	t.mem.b.SetClock(t.clock, clock)
 	t.offset, t.count, t.feed = offset, n, feed
 	if t.stream != nil && !feed {
 		t.turn = 1 - t.turn
-		part := t.pixels[t.turn]
+		part := t.samples[t.turn]
 		part.Shape.N = n
 		t.mem.b.Stage(part, t.fillStages)
 	}
@@ -83,35 +91,58 @@ func (t *Trainer) prepare(n int, feed bool) {
 	if n == 0 || t.programs[key] != nil {
 		return
 	}
-	p := compileTrain(t.m, t.mem.b, t.nodes, n, t.o.Loss, t.source(feed))
-	t.programs[key] = bindLanes(p, t.plan.offsets[feed], t.w.lanes, t.lanes,
-		context{params: t.packs.params, clock: t.clock, data: dataTensors{order: t.order}})
+	base := context{params: t.packs.params, clock: t.clock, data: dataTensors{order: t.order}, row: t.row}
+	p := compileTrain(t.m, t.mem.b, t.nodes, n, t.o, t.source(feed))
+	t.programs[key] = bindLanes(p, t.plan.offsets[feed], t.w.lanes, t.lanes, base)
+	if t.sparse() {
+		p := compileMean(t.m, t.mem.b, t.nodes, n, t.source(feed))
+		t.means[key] = bindLanes(p, t.plan.meanOffsets[feed], t.w.lanes, t.lanes, base)
+	}
 }
+
+// sparse reports whether a step needs the mean code of the batch first.
+func (t *Trainer) sparse() bool { return t.o.Activity.KL > 0 }
 
 // used returns the slots of the batch at hand.
 func (t *Trainer) used() int { return (t.count + t.plan.chunk - 1) / t.plan.chunk }
 
 // gradTask computes the gradient of a chunk in its slot.
-func (t *Trainer) gradTask(lane, chunk int) { t.chunk(lane, chunk, nil) }
+func (t *Trainer) gradTask(lane, chunk int) {
+	t.chunk(lane, chunk, t.programs, t.slots[chunk].flat, nil)
+}
 
 var zeroStep = step{op: "Zero", layer: "gradients"}
 
-// chunk runs the steps of a chunk; profile, if there is one, runs each of them.
-func (t *Trainer) chunk(lane, chunk int, profile func(s *step, run func())) {
+// meanTask adds up the codes of a chunk in its slot.
+func (t *Trainer) meanTask(lane, chunk int) { t.chunk(lane, chunk, t.means, t.slots[chunk].sums, nil) }
+
+// sparseTask compares the mean code of the batch with the wanted one.
+func (t *Trainer) sparseTask(lane, _ int) {
+	b, sums := t.w.lanes[lane], t.slots[0].sums
+	if n := t.used(); n > 1 {
+		b.Sum(sums, t.sums[:n])
+	}
+	b.Zero(t.sparseLoss)
+	b.SparseKL(backend.Sparsity{Weight: float32(t.o.Activity.KL), Rho: float32(t.o.Activity.Rho)}, 1/float32(t.count), t.sparseLoss, t.row, sums)
+}
+
+// chunk clears a chunk's sums and runs the steps of its program; profile, if there is one, runs each of them.
+func (t *Trainer) chunk(lane, chunk int, programs map[programKey]*boundProgram, sums backend.Tensor, profile func(s *step, run func())) {
 	b, s := t.w.lanes[lane], &t.slots[chunk]
 	b.SetWorkspace(t.lanes[lane].workspace)
 	if profile == nil {
-		b.Zero(s.flat)
+		b.Zero(sums)
 	} else {
-		profile(&zeroStep, func() { b.Zero(s.flat) })
+		profile(&zeroStep, func() { b.Zero(sums) })
 	}
 	end := min((chunk+1)*t.plan.chunk, t.count)
 	for first := chunk * t.plan.chunk; first < end; first += t.plan.micro {
 		n := min(t.plan.micro, end-first)
-		p := t.programs[programKey{n, t.feed}]
+		p := programs[programKey{n, t.feed}]
 		c := p.ctx[lane]
-		c.grads, c.loss, c.first, c.data.pixels = s.grads, s.loss, first, t.pixels[t.turn]
-		c.scale = 1 / float32(t.count*t.m.Output.Len())
+		c.grads, c.loss, c.sums, c.first, c.data.samples = s.grads, s.loss, s.sums, first, t.samples[t.turn]
+		c.sampleScale = 1 / t.sampleWeight()
+		c.scale = 1 / (t.sampleWeight() * float32(t.m.Output.Len()/t.o.Reduction.Elements(t.m.Output.Len())))
 		if t.feed {
 			b.Upload(c.t[p.x], t.x[first*p.image:(first+n)*p.image])
 			b.Upload(c.t[p.target], t.y[first*p.image:(first+n)*p.image])
@@ -126,15 +157,60 @@ func (t *Trainer) chunk(lane, chunk int, profile func(s *step, run func())) {
 	}
 }
 
-// updateTask sums the slots of a range and runs the optimiser on it; the last task is the loss.
-func (t *Trainer) updateTask(lane, task int) {
+// sampleWeight is what the loss of a batch is divided by to be a sum over samples.
+func (t *Trainer) sampleWeight() float32 {
+	if t.o.Reduction == SumReduction {
+		return 1
+	}
+	return float32(t.count)
+}
+
+// collects reports whether an update needs the gradients of all ranges first.
+func (t *Trainer) collects() bool { return t.o.Clip.Norm > 0 || t.o.Kernel != (Regularizer{}) }
+
+// collectTask sums the slots of a range, penalises its weights and bounds its gradient; the last task is the loss.
+func (t *Trainer) collectTask(lane, task int) {
 	b, r := t.w.lanes[lane], &t.ranges[task]
+	grad := r.slots[0]
 	if n := t.used(); n > 1 {
-		b.Sum(r.slots[0], r.slots[:n])
+		b.Sum(grad, r.slots[:n])
 	}
 	if task == len(t.ranges)-1 {
-		b.Axpy(t.total, float32(t.count), r.slots[0])
 		return
+	}
+	if t.o.Kernel != (Regularizer{}) {
+		b.Zero(r.penalty)
+		for i := range r.weights {
+			b.Penalize(t.o.Kernel.norms(), r.penalty, r.grads[i], r.weights[i])
+		}
+	}
+	if t.o.Clip.Value > 0 {
+		b.ClipValue(float32(t.o.Clip.Value), grad)
+	}
+	if t.o.Clip.Norm > 0 {
+		b.SumSquares(r.square, grad)
+	}
+}
+
+// updateTask runs the optimiser on a range; the last task is the loss.
+func (t *Trainer) updateTask(lane, task int) {
+	if !t.collects() {
+		t.collectTask(lane, task)
+	}
+	b, r := t.w.lanes[lane], &t.ranges[task]
+	if task == len(t.ranges)-1 {
+		b.Axpy(t.total, t.sampleWeight(), r.slots[0])
+		if t.o.Kernel != (Regularizer{}) {
+			b.Sum(t.penalties[0], t.penalties)
+			b.Axpy(t.total, t.sampleWeight(), t.penalties[0])
+		}
+		if t.sparse() {
+			b.Axpy(t.total, t.sampleWeight(), t.sparseLoss)
+		}
+		return
+	}
+	if t.o.Clip.Norm > 0 {
+		b.ClipNorm(float32(t.o.Clip.Norm), r.slots[0], t.squares)
 	}
 	t.o.Optimizer.update(b, r.param, r.slots[0], r.state, t.clock)
 }

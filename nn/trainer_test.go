@@ -567,7 +567,7 @@ func TestPlanKeepsLiveTensorsApart(t *testing.T) {
 	for _, c := range append(zoo(), Denoiser()) {
 		m := mustModel(t, c)
 		for _, nodes := range [][]node{m.nodes, m.fuse(m.nodes)} {
-			p := compileTrain(m, b, nodes, 3, MSE, source{gather: true, noise: 1})
+			p := compileTrain(m, b, nodes, 3, TrainerOptions{Loss: MSE}, source{gather: true, noise: 1})
 			offsets, bytes := p.plan(b)
 			first, last := map[int]int{}, map[int]int{}
 			for i, s := range p.steps {

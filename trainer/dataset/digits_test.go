@@ -121,7 +121,7 @@ func abs(x float64) float64 { return max(x, -x) }
 func TestDigitsSeparable(t *testing.T) {
 	all := Digits(3000, 4)
 	train, test := all.Slice(0, 2000), all.Slice(2000, 3000)
-	size := train.imageSize()
+	size := train.Size()
 	means := make([][]float64, digitClasses)
 	for digit := range means {
 		means[digit] = make([]float64, size)

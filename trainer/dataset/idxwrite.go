@@ -13,7 +13,7 @@ func WriteIDXImages(w io.Writer, s *Set) error {
 		return fmt.Errorf("dataset %s: images have %d channels, an IDX file of images has 1", s.Name, s.C)
 	}
 	n := s.Len()
-	if n == 0 || n*s.imageSize() != len(s.Pixels) {
+	if n == 0 || n*s.Size() != len(s.Pixels) {
 		return fmt.Errorf("dataset %s: %d pixels are not one or more images of %d×%d", s.Name, len(s.Pixels), s.H, s.W)
 	}
 	return writeIDX(w, idxImagesMagic, s.Pixels, n, s.H, s.W)

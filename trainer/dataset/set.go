@@ -1,6 +1,7 @@
-// Package dataset holds labelled sets of small images and the ways to get
-// one: drawing the built-in digits, reading IDX files, and downloading the
-// public data sets that come as such files.
+// Package dataset holds labelled sets of samples, images or vectors, and the
+// ways to get one: drawing the built-in digits, the circle and the spiral,
+// reading IDX files, tables and folders of pictures, and downloading the
+// public data sets that come as IDX files.
 package dataset
 
 import (
@@ -8,36 +9,78 @@ import (
 	"math"
 )
 
-// A Set is a list of N equally sized 8-bit images, with a class each if the
-// set is labelled.
+// A Set is a list of N equally sized samples, with a class each if the set is
+// labelled. They are 8-bit images in Pixels or, if that is nil, float32 values
+// of any range in Values.
 type Set struct {
-	Name    string  // what the set is called, such as "mnist"
-	H, W, C int     // height, width and channels of one image
-	Pixels  []uint8 // the images in order, each H×W×C (NHWC); 0 is black
-	Labels  []uint8 // the class of each image; nil if there are none
+	Name    string    // what the set is called, such as "mnist"
+	H, W, C int       // height, width and channels of one sample; a vector is 1×1×C
+	Pixels  []uint8   // the images in order, each H×W×C (NHWC); 0 is black
+	Values  []float32 // the values in the same order
+	Labels  []uint8   // the class of each sample; nil if there are none
+
+	held *held // nil if there is nothing to give back
 }
 
-// Len returns N, the number of images.
+// held is what a set and its views hold together.
+type held struct{ close func() error }
+
+// Close gives back what a set larger than memory holds, for it and all views of
+// it: none of them may be used any more. For all other sets, and the second
+// time, it does nothing.
+func (s *Set) Close() error {
+	if s.held == nil || s.held.close == nil {
+		return nil
+	}
+	close := s.held.close
+	s.held.close = nil
+	return close()
+}
+
+// Len returns N, the number of samples.
 func (s *Set) Len() int {
-	if size := s.imageSize(); size > 0 {
-		return len(s.Pixels) / size
+	if size := s.Size(); size > 0 {
+		return (len(s.Pixels) + len(s.Values)) / size
 	}
 	return 0
 }
 
+// Size returns the number of values of one sample.
+func (s *Set) Size() int { return s.H * s.W * s.C }
+
+// Images reports whether the samples can be looked at: they have rows and
+// columns, and are grey or coloured.
+func (s *Set) Images() bool { return s.H*s.W > 1 && (s.C == 1 || s.C == 3) }
+
 // Image returns the pixels of image i, H×W×C of them. It is a view: writing
 // to it changes the set. As with indexing a slice, i must be in [0, Len()).
 func (s *Set) Image(i int) []uint8 {
-	size := s.imageSize()
+	size := s.Size()
 	return s.Pixels[i*size : (i+1)*size : (i+1)*size]
 }
 
-// Slice returns the images lo to hi-1 with their labels, as a view of s. As
+// Read copies sample i to dst: its values, or its pixels scaled to [0, 1].
+func (s *Set) Read(dst []float32, i int) {
+	size := s.Size()
+	if s.Pixels == nil {
+		copy(dst[:size], s.Values[i*size:])
+		return
+	}
+	for j, v := range s.Image(i) {
+		dst[j] = float32(v) / 255
+	}
+}
+
+// Slice returns the samples lo to hi-1 with their labels, as a view of s. As
 // with slicing a slice, 0 <= lo <= hi <= Len() must hold.
 func (s *Set) Slice(lo, hi int) *Set {
-	size := s.imageSize()
+	size := s.Size()
 	view := *s
-	view.Pixels = s.Pixels[lo*size : hi*size : hi*size]
+	if s.Pixels != nil {
+		view.Pixels = s.Pixels[lo*size : hi*size : hi*size]
+	} else {
+		view.Values = s.Values[lo*size : hi*size : hi*size]
+	}
 	if s.Labels != nil {
 		view.Labels = s.Labels[lo:hi:hi]
 	}
@@ -46,18 +89,19 @@ func (s *Set) Slice(lo, hi int) *Set {
 
 // Split cuts off the last fraction of s for validation, as validation_split
 // does in Keras: nothing is shuffled, and the first floor(N·(1-fraction))
-// images are left for training. Both parts are views of s. It is an error if
+// samples are left for training. Both parts are views of s. It is an error if
 // either would be empty.
 func (s *Set) Split(fraction float64) (train, validation *Set, err error) {
 	if !(fraction > 0 && fraction < 1) { // also refuses NaN
 		return nil, nil, fmt.Errorf("dataset %s: validation fraction is %v, want more than 0 and less than 1", s.Name, fraction)
 	}
 	n := s.Len()
-	at := int(math.Floor(float64(n) * (1 - fraction)))
+	at := SplitAt(n, fraction)
 	if at == 0 || at == n {
-		return nil, nil, fmt.Errorf("dataset %s: validation fraction %v splits %d images into %d and %d, want both parts non-empty", s.Name, fraction, n, at, n-at)
+		return nil, nil, fmt.Errorf("dataset %s: validation fraction %v splits %d samples into %d and %d, want both parts non-empty", s.Name, fraction, n, at, n-at)
 	}
 	return s.Slice(0, at), s.Slice(at, n), nil
 }
 
-func (s *Set) imageSize() int { return s.H * s.W * s.C }
+// SplitAt returns how many of n samples [Set.Split] leaves for training.
+func SplitAt(n int, fraction float64) int { return int(math.Floor(float64(n) * (1 - fraction))) }

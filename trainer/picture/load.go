@@ -34,16 +34,25 @@ var formats = []format{
 // [FromGoImage] does. It is an error, which names the file, if the file is
 // neither, is corrupt or truncated, or has more than 1<<28 pixels.
 func Load(path string, channels int) (Image, error) {
+	m, err := Open(path)
+	if err != nil {
+		return Image{}, err
+	}
+	return FromGoImage(m, channels), nil
+}
+
+// Open is [Load] without the conversion.
+func Open(path string) (image.Image, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Image{}, fmt.Errorf("picture: %w", err)
+		return nil, fmt.Errorf("picture: %w", err)
 	}
 	defer f.Close()
 	m, err := decode(f)
 	if err != nil {
-		return Image{}, fmt.Errorf("picture: %s: %w", path, err)
+		return nil, fmt.Errorf("picture: %s: %w", path, err)
 	}
-	return FromGoImage(m, channels), nil
+	return m, nil
 }
 
 // decode reads an image, whose size it checks before it makes room for it.

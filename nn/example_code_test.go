@@ -1,0 +1,82 @@
+package nn_test
+
+import (
+	"fmt"
+	"log"
+
+	"convae/nn"
+	"convae/trainer/dataset"
+)
+
+// open returns a trainer of a model on the drawn digits.
+func open(c nn.Config, o nn.TrainerOptions) (*nn.Model, *nn.Trainer, func()) {
+	model, err := nn.New(c, 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	dev, _, err := nn.Open("auto")
+	if err != nil {
+		log.Fatal(err)
+	}
+	t, err := nn.NewTrainer(model, dev, o)
+	if err != nil {
+		log.Fatal(err)
+	}
+	digits := dataset.Digits(o.Batch, 1)
+	if err := t.SetData(digits.Pixels, digits.Len()); err != nil {
+		log.Fatal(err)
+	}
+	return model, t, func() { t.Close(); dev.Close() }
+}
+
+// Trains a variational autoencoder for a few steps, the divergence growing, and makes up an image.
+func ExampleSampling() {
+	model, t, done := open(nn.Config{Name: "vae", Input: []int{784},
+		Encoder: nn.Spec(&nn.Dense{Units: 32, Activation: "relu"}, &nn.Dense{Units: 4}, &nn.Sampling{}),
+		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})},
+		nn.TrainerOptions{Batch: 64, Loss: nn.BCE, Reduction: nn.SampleReduction})
+	defer done()
+	for step := range 10 {
+		t.SetDivergence(nn.Divergence{Beta: 1, Warmup: 5}.Weight(float64(step)))
+		t.Step(0, 64, 0)
+	}
+	net := t.Network()
+	defer net.Close()
+	image := make([]float32, 784)
+	if err := net.Decode(image, []float32{0.5, -1}, 1); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("a code of", model.Code.Len(), "numbers makes", len(image), "pixels")
+	// Output: a code of 2 numbers makes 784 pixels
+}
+
+// Selects five pixels of the digits.
+func ExampleConcrete() {
+	model, t, done := open(nn.Config{Name: "concrete", Input: []int{784}, Encoder: nn.Spec(&nn.Concrete{Select: 5}),
+		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})}, nn.TrainerOptions{Batch: 64, Loss: nn.MSE})
+	defer done()
+	for step := range 20 {
+		t.SetTemperature(nn.Temperature{Start: 10, End: 0.1, Epochs: 20}.At(float64(step)))
+		t.Step(0, 64, 0)
+	}
+	if err := t.Pull(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(model.Selected()), "pixels selected")
+	// Output: 5 pixels selected
+}
+
+// Keeps a code sparse, its gradient short, and warms the learning rate up.
+func ExampleSchedule() {
+	_, t, done := open(nn.Config{Name: "sparse", Input: []int{784}, Encoder: nn.Spec(&nn.Dense{Units: 32, Activation: "sigmoid"}),
+		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})},
+		nn.TrainerOptions{Batch: 64, Loss: nn.BCE, Clip: nn.Clip{Norm: 1}, Activity: nn.ActivityRegularizer{KL: 0.1, Rho: 0.05}})
+	defer done()
+	schedule := nn.Schedule{Name: "cosine", Warmup: 2, Epochs: 10}
+	for epoch := range 10 {
+		t.SetLearningRate(0.01 * schedule.Share(float64(epoch), 1, 0))
+		t.Step(0, 64, 0)
+	}
+	fmt.Printf("the last rate was %.6f\n", t.LearningRate())
+	// Output: the last rate was 0.000381
+}

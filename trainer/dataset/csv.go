@@ -1,0 +1,202 @@
+package dataset
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CSVOptions say what to take from a table.
+type CSVOptions struct {
+	// Columns are the columns to take, in this order, by name or by number from
+	// 1; none stands for all but Label.
+	Columns []string
+	// Label is the column with the classes, by name or number; empty for none.
+	Label string
+	// NoHeader says that the first row is not one of names.
+	NoHeader bool
+}
+
+// A Table holds rows of numbers.
+type Table struct {
+	Columns []string  // their names; numbers from 1 without a header
+	Values  []float64 // row after row
+	Labels  []uint8   // the class of each row; nil if there are none
+}
+
+// ReadCSV reads the numeric table in the file at path, whose columns commas,
+// semicolons or tabs separate. Classes that are not all integers of 0 to 255
+// are numbered in the order of their names. The errors name the file and the
+// place in it.
+func ReadCSV(path string, o CSVOptions) (Table, error) {
+	return readFile(path, func(r io.Reader) (Table, error) { return decodeCSV(r, o) })
+}
+
+func decodeCSV(r io.Reader, o CSVOptions) (Table, error) {
+	rows, err := openCSV(r)
+	if err != nil {
+		return Table{}, err
+	}
+	first, err := rows.Read()
+	if errors.Is(err, io.EOF) {
+		return Table{}, errors.New("is empty, want a table")
+	}
+	if err != nil {
+		return Table{}, err
+	}
+	names := slices.Clone(first)
+	if o.NoHeader {
+		for i := range names {
+			names[i] = strconv.Itoa(i + 1)
+		}
+	} else if !slices.ContainsFunc(first, func(s string) bool { return !isNumber(s) }) {
+		return Table{}, errors.New("the first row has numbers only: if it is not one of names, say no_header: true")
+	}
+	columns, label, err := pickColumns(names, o)
+	if err != nil {
+		return Table{}, err
+	}
+	var t Table
+	for _, c := range columns {
+		t.Columns = append(t.Columns, names[c])
+	}
+	var classes []string
+	row := first
+	if !o.NoHeader {
+		row, err = rows.Read()
+	}
+	for ; err == nil; row, err = rows.Read() {
+		line, _ := rows.FieldPos(0)
+		for _, c := range columns {
+			v, err := parseCell(row[c])
+			if err != nil {
+				return Table{}, fmt.Errorf("line %d, column %s: %w", line, names[c], err)
+			}
+			t.Values = append(t.Values, v)
+		}
+		if label >= 0 {
+			classes = append(classes, strings.TrimSpace(row[label]))
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		return Table{}, err
+	}
+	if t.Values == nil {
+		return Table{}, errors.New("has no rows under its header")
+	}
+	if label >= 0 {
+		if t.Labels, err = numberClasses(classes); err != nil {
+			return Table{}, fmt.Errorf("column %s: %w", names[label], err)
+		}
+	}
+	return t, nil
+}
+
+// openCSV finds out what separates the columns: of the comma, the semicolon and
+// the tab the one that the first line has most of.
+func openCSV(r io.Reader) (*csv.Reader, error) {
+	b := bufio.NewReaderSize(r, 1<<16)
+	start, err := b.Peek(1 << 16)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if bytes.HasPrefix(start, []byte("\xef\xbb\xbf")) { // a byte order mark
+		start = start[3:]
+		if _, err := b.Discard(3); err != nil {
+			return nil, err
+		}
+	}
+	line, _, _ := bytes.Cut(start, []byte("\n"))
+	rows := csv.NewReader(b)
+	for _, c := range []string{";", "\t"} {
+		if bytes.Count(line, []byte(c)) > bytes.Count(line, []byte(string(rows.Comma))) {
+			rows.Comma = rune(c[0])
+		}
+	}
+	rows.TrimLeadingSpace = rows.Comma != '\t' // else empty cells would go, too
+	return rows, nil
+}
+
+// pickColumns returns the places of the columns that are wanted, and of the
+// label, -1 for none.
+func pickColumns(names []string, o CSVOptions) (columns []int, label int, err error) {
+	find := func(what string) (int, error) {
+		if i := slices.Index(names, what); i >= 0 {
+			return i, nil
+		}
+		if i, err := strconv.Atoi(what); err == nil && i >= 1 && i <= len(names) {
+			return i - 1, nil
+		}
+		return 0, fmt.Errorf("there is no column %q, want a number of 1 to %d or one of %.200s", what, len(names), strings.Join(names, ", "))
+	}
+	label = -1
+	if o.Label != "" {
+		if label, err = find(o.Label); err != nil {
+			return nil, 0, fmt.Errorf("label: %w", err)
+		}
+	}
+	if o.Columns == nil {
+		for i := range names {
+			if i != label {
+				columns = append(columns, i)
+			}
+		}
+	}
+	for _, c := range o.Columns {
+		i, err := find(c)
+		if err != nil {
+			return nil, 0, fmt.Errorf("columns: %w", err)
+		}
+		columns = append(columns, i)
+	}
+	if columns == nil {
+		return nil, 0, errors.New("has no column but the label")
+	}
+	return columns, label, nil
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return err == nil
+}
+
+func parseCell(s string) (float64, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0, errors.New("is empty, want a number (leave out the row or the column)")
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || v-v != 0 || math.Abs(v) > math.MaxFloat32 {
+		return 0, fmt.Errorf("is %q, want a finite number (columns chooses columns)", s)
+	}
+	return v, nil
+}
+
+// numberClasses turns names into numbers.
+func numberClasses(names []string) ([]uint8, error) {
+	labels := make([]uint8, len(names))
+	integers := true
+	for i, s := range names {
+		n, err := strconv.ParseUint(s, 10, 8)
+		labels[i], integers = uint8(n), integers && err == nil
+	}
+	if integers {
+		return labels, nil
+	}
+	classes := slices.Compact(slices.Sorted(slices.Values(names)))
+	if len(classes) > 256 {
+		return nil, fmt.Errorf("has %d different labels, want at most 256", len(classes))
+	}
+	for i, s := range names {
+		at, _ := slices.BinarySearch(classes, s)
+		labels[i] = uint8(at)
+	}
+	return labels, nil
+}

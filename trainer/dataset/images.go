@@ -1,0 +1,205 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/image/draw"
+
+	"convae/trainer/picture"
+)
+
+// imagesInMemory is the size of a set of pictures, in bytes, beyond which its
+// pixels lie in a file.
+var imagesInMemory = 1 << 30
+
+// maxImages bounds the number of pictures.
+const maxImages = 1 << 28
+
+// ReadImages reads all PNG and JPEG files in the folder dir and in those
+// within it, in the order of their paths, as images of h×w pixels with c
+// channels, 1 (grey) or 3. Each picture is resized until it just covers the
+// wanted size, and its middle is cut out. If all files are in folders within
+// dir, these are the classes, numbered in their order.
+//
+// The files are read by as many goroutines as there are processors. Pixels of
+// more than 1 GiB are written to a file in cacheDir (empty: [CacheDir]) that
+// has no name, and that the system reads as they are needed; [Set.Close] gives
+// it back.
+func ReadImages(ctx context.Context, dir string, h, w, c int, cacheDir string) (*Set, error) {
+	if h < 1 || w < 1 || h > 1<<14 || w > 1<<14 || c != 1 && c != 3 {
+		return nil, fmt.Errorf("dataset images: size is %d×%d with %d channels, want 1 to %d pixels and 1 or 3 channels", h, w, c, 1<<14)
+	}
+	files, labels, err := findImages(dir)
+	if err != nil {
+		return nil, fmt.Errorf("dataset images: %w", err)
+	}
+	s := &Set{Name: "images", H: h, W: w, C: c, Labels: labels}
+	store, err := newStore(len(files)*s.Size(), cacheDir)
+	if err != nil {
+		return nil, fmt.Errorf("dataset images: %w", err)
+	}
+	if err := s.readImages(ctx, files, store); err != nil {
+		store.close()
+		return nil, err
+	}
+	if s.Pixels, err = store.bytes(); err != nil {
+		store.close()
+		return nil, fmt.Errorf("dataset images: %w", err)
+	}
+	s.held = &held{store.close}
+	return s, nil
+}
+
+// readImages stores the files' pixels. The error is that of the first file that
+// has one.
+func (s *Set) readImages(ctx context.Context, files []string, to store) error {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	at := len(files)
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
+		wg.Go(func() {
+			pixels := make([]byte, s.Size())
+			for i := int(next.Add(1)) - 1; i < len(files); i = int(next.Add(1)) - 1 {
+				err := context.Cause(ctx)
+				if err == nil {
+					err = s.readImage(pixels, files[i])
+				}
+				if err == nil {
+					err = to.write(pixels, i*len(pixels))
+				}
+				if err == nil {
+					continue
+				}
+				next.Store(int64(len(files)))
+				mu.Lock()
+				if i < at {
+					failed, at = fmt.Errorf("dataset images: %w", err), i
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return failed
+}
+
+// findImages lists the pictures in a folder, and their classes.
+func findImages(dir string) (files []string, labels []uint8, err error) {
+	var classes []string
+	inFolders := true
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != dir && strings.HasPrefix(e.Name(), ".") {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		switch strings.ToLower(filepath.Ext(path)) {
+		case ".png", ".jpg", ".jpeg":
+		default:
+			return nil
+		}
+		if e.IsDir() {
+			return nil
+		}
+		if len(files) == maxImages {
+			return fmt.Errorf("%s has more than %d pictures", dir, maxImages)
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		class, _, ok := strings.Cut(rel, string(filepath.Separator))
+		inFolders = inFolders && ok
+		if len(classes) == 0 || classes[len(classes)-1] != class {
+			classes = append(classes, class)
+		}
+		files, labels = append(files, path), append(labels, uint8(len(classes)-1))
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("there is no folder %s", dir)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(files) == 0 {
+		return nil, nil, fmt.Errorf("%s has no .png, .jpg or .jpeg file", dir)
+	}
+	if !inFolders || len(classes) > 256 {
+		labels = nil
+	}
+	return files, labels, nil
+}
+
+// readImage reads a picture as one of the set's size.
+func (s *Set) readImage(dst []byte, path string) error {
+	m, err := picture.Open(path)
+	if err != nil {
+		return err
+	}
+	// The part of the picture that has the proportions wanted.
+	b := m.Bounds()
+	w, h := b.Dx(), b.Dy()
+	if w*s.H > h*s.W {
+		w = max((h*s.W+s.H/2)/s.H, 1)
+	} else {
+		h = max((w*s.H+s.W/2)/s.W, 1)
+	}
+	from := image.Rect(0, 0, w, h).Add(b.Min).Add(image.Pt((b.Dx()-w)/2, (b.Dy()-h)/2))
+	to := image.NewRGBA(image.Rect(0, 0, s.W, s.H))
+	if from.Size() == to.Bounds().Size() {
+		draw.Draw(to, to.Bounds(), m, from.Min, draw.Src)
+	} else {
+		draw.CatmullRom.Scale(to, to.Bounds(), m, from, draw.Src, nil)
+	}
+	sized := picture.FromGoImage(to, s.C)
+	for i, v := range sized.Pix {
+		dst[i] = byte(v*255 + 0.5)
+	}
+	return nil
+}
+
+// A store takes pixels, in any order, and gives them back.
+type store interface {
+	write(p []byte, at int) error
+	bytes() ([]byte, error)
+	close() error
+}
+
+func newStore(size int, cacheDir string) (store, error) {
+	if size <= imagesInMemory {
+		return memory(make([]byte, size)), nil
+	}
+	if cacheDir == "" {
+		var err error
+		if cacheDir, err = CacheDir(); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(cacheDir, 0o777); err != nil {
+		return nil, err
+	}
+	return newMapped(cacheDir, size)
+}
+
+type memory []byte
+
+func (m memory) write(p []byte, at int) error { copy(m[at:], p); return nil }
+func (m memory) bytes() ([]byte, error)       { return m, nil }
+func (m memory) close() error                 { return nil }
