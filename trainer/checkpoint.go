@@ -30,9 +30,12 @@ type progress struct {
 	History  []Epoch `json:"history"`
 	Best     float64 `json:"best"` // lowest validation loss, meaningful if BestAt is not 0
 	BestAt   int     `json:"best_at"`
-	LastGain int     `json:"last_gain"` // epoch of the last fall by more than early stopping's MinDelta
-	GainLoss float64 `json:"gain_loss"` // validation loss at LastGain
-	Config   string  `json:"config"`    // hash of what must not change between the parts of a run
+	LastGain int     `json:"last_gain"`           // epoch of the last fall by more than early stopping's MinDelta
+	GainLoss float64 `json:"gain_loss"`           // validation loss at LastGain
+	Falls    int     `json:"falls,omitempty"`     // of the learning rate, on plateaus
+	FallAt   int     `json:"fall_at,omitempty"`   // epoch of the last fall, of the rate or of the loss
+	FallLoss float64 `json:"fall_loss,omitempty"` // lowest validation loss for the schedule
+	Config   string  `json:"config"`              // hash of what must not change between the parts of a run
 }
 
 const (

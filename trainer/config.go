@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"reflect"
+	"strconv"
 
 	"github.com/goccy/go-yaml"
 
@@ -21,26 +23,85 @@ type Config struct {
 	Training Training  `yaml:"training"`
 }
 
-// Data names a data set.
-type Data struct {
-	Name       string  `yaml:"name"`                 // digits, mnist, fashion-mnist
-	Dir        string  `yaml:"dir,omitempty"`        // folder with its files; empty: built in or downloaded
-	Seed       uint64  `yaml:"seed,omitempty"`       // of digits
-	Limit      int     `yaml:"limit,omitempty"`      // train on the first samples only; 0 is all
-	Validation float64 `yaml:"validation,omitempty"` // share of the training samples to validate on; 0: the test set
-}
-
 // Training says how the model is trained. Zero values are filled in by Check.
 type Training struct {
-	Epochs        int            `yaml:"epochs"`
-	Batch         int            `yaml:"batch"`
-	Loss          string         `yaml:"loss"` // bce or mse
-	Optimizer     nn.Optimizer   `yaml:"optimizer"`
-	Noise         Noise          `yaml:"noise,omitempty"`
-	Seed          uint64         `yaml:"seed"` // of weights, order, noise and dropout
-	EarlyStopping *EarlyStopping `yaml:"early_stopping,omitempty"`
-	KeepBest      bool           `yaml:"keep_best,omitempty"`        // the model is that of the lowest validation loss
-	Checkpoint    int            `yaml:"checkpoint_steps,omitempty"` // steps between checkpoints; 0: one an epoch
+	Epochs        int                    `yaml:"epochs"`
+	Batch         Batch                  `yaml:"batch"`
+	Loss          string                 `yaml:"loss"` // bce or mse
+	Optimizer     nn.Optimizer           `yaml:"optimizer"`
+	Reduction     string                 `yaml:"reduction,omitempty"`  // of the loss: mean (default), sample (summed over a sample's elements), sum
+	Accumulate    int                    `yaml:"accumulate,omitempty"` // batches whose gradients make one step, as one batch that much larger would
+	Schedule      nn.Schedule            `yaml:"schedule,omitempty"`   // of the learning rate
+	Clip          nn.Clip                `yaml:"clip,omitempty"`       // of the gradient
+	Kernel        nn.Regularizer         `yaml:"kernel_regularizer,omitempty"`
+	Activity      nn.ActivityRegularizer `yaml:"activity_regularizer,omitempty"`
+	Contractive   nn.Contractive         `yaml:"contractive,omitempty"`
+	Temperature   nn.Temperature         `yaml:"temperature,omitempty"` // of a concrete layer
+	Divergence    nn.Divergence          `yaml:"divergence,omitempty"`  // of a variational model's codes
+	Noise         Noise                  `yaml:"noise,omitempty"`
+	Seed          uint64                 `yaml:"seed"` // of weights, order, noise and dropout
+	EarlyStopping *EarlyStopping         `yaml:"early_stopping,omitempty"`
+	Validation    int                    `yaml:"validation_freq,omitempty"`  // epochs between validations, history lines and checkpoints (1)
+	KeepBest      bool                   `yaml:"keep_best,omitempty"`        // the model is that of the lowest validation loss
+	Checkpoint    int                    `yaml:"checkpoint_steps,omitempty"` // steps between checkpoints; 0: one an epoch
+}
+
+// Batch is the number of samples of an optimiser step. In a file or flag it is a number, or `full` (or 0) for FullBatch.
+type Batch int
+
+// FullBatch stands for all training samples.
+const FullBatch Batch = -1
+
+// Of returns the batch for that number of training samples.
+func (b Batch) Of(samples int) int {
+	if b == FullBatch {
+		return samples
+	}
+	return int(b)
+}
+
+func (b Batch) String() string {
+	if b == FullBatch {
+		return "full"
+	}
+	return strconv.Itoa(int(b))
+}
+
+// Set reads what String writes.
+func (b *Batch) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	switch {
+	case text == "full" || err == nil && n == 0:
+		*b = FullBatch
+	case err != nil || n < 0:
+		return fmt.Errorf("is %q, want a number of samples, or full", text)
+	default:
+		*b = Batch(n)
+	}
+	return nil
+}
+
+// Type names the value in a flag's help.
+func (b *Batch) Type() string { return "number|full" }
+
+// UnmarshalYAML reads a number or `full`.
+func (b *Batch) UnmarshalYAML(unmarshal func(any) error) error {
+	var text string
+	if err := unmarshal(&text); err != nil {
+		return err
+	}
+	if err := b.Set(text); err != nil {
+		return fmt.Errorf("training.batch %w", err)
+	}
+	return nil
+}
+
+// MarshalYAML writes a number or `full`.
+func (b Batch) MarshalYAML() (any, error) {
+	if b == FullBatch {
+		return "full", nil
+	}
+	return int(b), nil
 }
 
 // Noise is added to the inputs, which are then clipped to [0,1]; the clean images stay the targets.
@@ -58,22 +119,23 @@ type EarlyStopping struct {
 // maxConfigBytes bounds a configuration file.
 const maxConfigBytes = 64 << 10
 
-// ReadConfig reads a configuration file. Fields that do not exist are errors, with line and column.
-func ReadConfig(path string) (Config, error) {
+// ReadConfig reads a configuration file, with changes as DecodeConfig takes them. Fields that do not exist are errors,
+// with line and column.
+func ReadConfig(path string, changes ...Change) (Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	defer f.Close()
-	c, err := DecodeConfig(f)
+	c, err := DecodeConfig(f, changes...)
 	if err != nil {
 		return Config{}, fmt.Errorf("config %s: %w", path, err)
 	}
 	return c, nil
 }
 
-// DecodeConfig reads and checks a configuration.
-func DecodeConfig(r io.Reader) (c Config, err error) {
+// DecodeConfig reads a configuration, changes it and checks it.
+func DecodeConfig(r io.Reader, changes ...Change) (c Config, err error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxConfigBytes+1))
 	if err != nil {
 		return c, err
@@ -84,6 +146,11 @@ func DecodeConfig(r io.Reader) (c Config, err error) {
 	if err := decodeYAML(data, &c); err != nil {
 		return c, err
 	}
+	for _, change := range changes {
+		if err := change(&c); err != nil {
+			return c, err
+		}
+	}
 	if err := c.Check(); err != nil {
 		return c, err
 	}
@@ -91,27 +158,31 @@ func DecodeConfig(r io.Reader) (c Config, err error) {
 }
 
 // decodeYAML reads data into c. The library dereferences nil on some malformed input, which is an error here.
-func decodeYAML(data []byte, c *Config) (err error) {
+func decodeYAML(data []byte, c any) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("is not well-formed YAML (%v)", p)
 		}
 	}()
 	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c); err != nil {
-		return yamlError(err)
+		return yamlError(err, data, reflect.TypeOf(c))
 	}
 	return nil
 }
 
-// yamlError makes one line of a YAML error: line, column and what was wrong.
-func yamlError(err error) error {
+// yamlError makes one line of a YAML error: line, column and what was wrong with data, which was read into a t.
+func yamlError(err error, data []byte, t reflect.Type) error {
 	if errors.Is(err, io.EOF) {
 		return errors.New("the file is empty")
 	}
 	var y yaml.Error
 	if errors.As(err, &y) && y.GetToken() != nil && y.GetToken().Position != nil {
 		p := y.GetToken().Position
-		return fmt.Errorf("line %d, column %d: %s", p.Line, p.Column, y.GetMessage())
+		advice := ""
+		if unknown := (*yaml.UnknownFieldError)(nil); errors.As(err, &unknown) {
+			advice = adviceAt(data, p.Line, p.Column, t)
+		}
+		return fmt.Errorf("line %d, column %d: %s%s", p.Line, p.Column, y.GetMessage(), advice)
 	}
 	return err
 }
@@ -125,19 +196,21 @@ func (c *Config) Check() error {
 		}
 	}
 	set(&t.Epochs, 10)
-	set(&t.Batch, 128)
+	set(&t.Validation, 1)
+	if t.Batch == 0 {
+		t.Batch = 128
+	}
 	if t.Loss == "" {
 		t.Loss = "bce"
 	}
-	if c.Data.Name == "" {
-		c.Data.Name = "digits"
+	if err := c.Data.check(c.Model.Input); err != nil {
+		return err
 	}
 	if _, err := nn.ParseLoss(t.Loss); err != nil {
 		return fmt.Errorf("training.%w", err)
 	}
-	var err error
-	if t.Optimizer, err = t.Optimizer.WithDefaults(); err != nil {
-		return fmt.Errorf("training.%w", err)
+	if err := t.checkTraining(c.Model); err != nil {
+		return err
 	}
 	for _, f := range []struct {
 		name     string
@@ -145,7 +218,8 @@ func (c *Config) Check() error {
 		min, max float64
 	}{
 		{"training.epochs", float64(t.Epochs), 1, 1e6},
-		{"training.batch", float64(t.Batch), 1, 1 << 20},
+		{"training.batch", float64(t.Batch.Of(1)), 1, 1 << 20},
+		{"training.validation_freq", float64(t.Validation), 1, 1e6},
 		{"training.noise.std", t.Noise.Std, 0, 100},
 		{"training.checkpoint_steps", float64(t.Checkpoint), 0, 1e9},
 		{"data.limit", float64(c.Data.Limit), 0, 1e9},

@@ -60,8 +60,9 @@ func TestConfigErrors(t *testing.T) {
 	}
 	for _, c := range []struct{ name, old, new, want string }{
 		{"empty", goodConfig, "", "the file is empty"},
-		{"unknown field", "filters: 2", "filtres: 2", `line 6, column 16: unknown field "filtres"`},
-		{"unknown layer", "- conv2d: {filters: 2, kernel: 3}", "- conv3d: {}", `line 6, column 7: unknown field "conv3d"`},
+		{"unknown field", "filters: 2", "filtres: 2", `line 6, column 16: unknown field "filtres", perhaps filters; want one of filters, kernel, stride`},
+		{"unknown layer", "- conv2d: {filters: 2, kernel: 3}", "- conv3d: {}", `line 6, column 7: unknown field "conv3d", perhaps conv2d; want one of conv2d, conv2d_transpose`},
+		{"unknown part", "training:", "trainings:", `unknown field "trainings", perhaps training; want one of model, data, training`},
 		{"type", "epochs: 2", "epochs: many", "line 10, column 11"},
 		{"duplicate", "epochs: 2", "epochs: 2\n  epochs: 3", "line 11, column 3"},
 		{"kernel", "[1, 3]", "[1, 3, 5]", "want a number or [height, width]"},

@@ -6,6 +6,6 @@
 //	model.safetensors    the weights, as PyTorch names and lays them out
 //	best.safetensors     the weights of the best epoch so far, when it is kept
 //	checkpoints/         the last two states to resume from
-//	samples.png          clean, noisy and denoised test images
+//	samples.png          clean, noisy and denoised test images, if the samples are images
 //	loss.png             the loss of each epoch
 package trainer

@@ -3,6 +3,7 @@ package trainer
 import (
 	"fmt"
 	"runtime"
+	"slices"
 
 	"convae/nn"
 	"convae/nn/rng"
@@ -10,18 +11,16 @@ import (
 	"convae/trainer/metric"
 )
 
-// evaluateChunk is the number of images that are held as float32 values at a time.
+// evaluateChunk is the number of samples that are held as float32 values at a time.
 const evaluateChunk = 512
 
-// Corrupt fills clean with the pixels of images lo to hi scaled to [0,1], and noisy with clean plus normal noise,
-// clipped to [0,1]. It draws the bits that the Gather op draws.
+// Corrupt fills clean with samples lo to hi, pixels scaled to [0,1], and noisy with clean plus normal noise, which for
+// pixels is clipped to [0,1]. It draws the bits that the Gather and Select ops draw.
 func Corrupt(clean, noisy []float32, set *dataset.Set, lo, hi int, std float64, src rng.Source) {
-	size := set.H * set.W * set.C
+	size := set.Size()
 	for i := lo; i < hi; i++ {
 		c, n := clean[(i-lo)*size:][:size], noisy[(i-lo)*size:][:size]
-		for j, v := range set.Image(i) {
-			c[j] = float32(v) / 255
-		}
+		set.Read(c, i)
 		if std == 0 {
 			copy(n, c)
 			continue
@@ -29,26 +28,32 @@ func Corrupt(clean, noisy []float32, set *dataset.Set, lo, hi int, std float64, 
 		for j := 0; j < size; j += 4 {
 			z := src.Normals(uint32(j/4), uint32(i), 0)
 			for k := range min(4, size-j) {
-				n[j+k] = min(max(c[j+k]+float32(float32(std)*z[k]), 0), 1)
+				n[j+k] = c[j+k] + float32(float32(std)*z[k])
+				if set.Pixels != nil {
+					n[j+k] = min(max(n[j+k], 0), 1)
+				}
 			}
 		}
 	}
 }
 
-// Evaluation compares a model's outputs, and its inputs, with the clean images.
+// Evaluation compares a model's outputs, and its inputs, with the clean samples. PSNR and SSIM are 0 for samples that are
+// no images.
 type Evaluation struct {
 	Output metric.Values
-	Input  metric.Values // what the noisy images score before the model
+	Input  metric.Values // what the noisy samples score before the model
+	Drawn  Evidence      // of a variational model, else 0
 }
 
 // Evaluate runs the model on a data set with noise of the seed's StreamEvaluate. Without inputs, Input stays zero.
 func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inputs bool) (Evaluation, error) {
-	size := set.H * set.W * set.C
+	size := set.Size()
 	buf := func() []float32 { return make([]float32, evaluateChunk*size) }
 	clean, noisy, out := buf(), buf(), buf()
 	workers := runtime.GOMAXPROCS(0)
 	a, b := metric.Accumulator{Workers: workers}, metric.Accumulator{Workers: workers}
 	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
+	codes := newDrawn(net, seed, min(evaluateChunk, set.Len()))
 	for lo := 0; lo < set.Len(); lo += evaluateChunk {
 		n := min(evaluateChunk, set.Len()-lo)
 		Corrupt(clean, noisy, set, lo, lo+n, noise, src)
@@ -56,17 +61,34 @@ func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inp
 			return Evaluation{}, err
 		}
 		a.Add(out[:n*size], clean[:n*size], set.H, set.W, set.C)
+		if err := codes.add(noisy[:n*size], clean[:n*size], n); err != nil {
+			return Evaluation{}, err
+		}
 		if inputs {
 			b.Add(noisy[:n*size], clean[:n*size], set.H, set.W, set.C)
 		}
 	}
-	return Evaluation{Output: a.Result(), Input: b.Result()}, nil
+	e := Evaluation{Output: a.Result(), Input: b.Result(), Drawn: codes.result()}
+	if !set.Images() {
+		e.Output.PSNR, e.Output.SSIM, e.Input.PSNR, e.Input.SSIM = 0, 0, 0, 0
+	}
+	return e, nil
 }
 
-// checkImages reports a data set whose images the model cannot take.
-func checkImages(m *nn.Model, set *dataset.Set) error {
-	if n := set.H * set.W * set.C; n != m.Input.Len() {
-		return fmt.Errorf("data set %s has images of %d x %d x %d = %d values, model %q takes %d", set.Name, set.H, set.W, set.C, n, m.Config.Name, m.Input.Len())
+// checkSet reports a data set whose samples the model cannot take, or the loss.
+func checkSet(m *nn.Model, loss nn.Loss, set *dataset.Set) error {
+	if n := set.Size(); n != m.Input.Len() {
+		what := fmt.Sprintf("samples of %d values", n)
+		if set.H*set.W > 1 {
+			what = fmt.Sprintf("images of %d x %d x %d = %d values", set.H, set.W, set.C, n)
+		}
+		return fmt.Errorf("data set %s has %s, model %q takes %d", set.Name, what, m.Config.Name, m.Input.Len())
+	}
+	if loss != nn.BCE {
+		return nil
+	}
+	if i := slices.IndexFunc(set.Values, func(v float32) bool { return !(v >= 0 && v <= 1) }); i >= 0 {
+		return fmt.Errorf("data set %s: value %d of sample %d is %v, and loss bce needs values in [0,1]: use data.scaling minmax or loss mse", set.Name, i%set.Size()+1, i/set.Size()+1, set.Values[i])
 	}
 	return nil
 }

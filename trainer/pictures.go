@@ -49,7 +49,7 @@ func writeSamples(path string, net *nn.Network, set *dataset.Set, noise float64,
 	if noise == 0 {
 		rows = []picture.Row{{Label: "original"}, {}, {Label: "reconstructed"}}
 	}
-	size := set.H * set.W * set.C
+	size := set.Size()
 	clean, noisy, out := make([]float32, size), make([]float32, size), make([]float32, size)
 	var before, after metric.Accumulator
 	for _, i := range pickSamples(set, sampleCount) {

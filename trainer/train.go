@@ -3,6 +3,7 @@ package trainer
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -47,6 +48,7 @@ type Start struct {
 	Model                *nn.Model
 	Memory               nn.Memory
 	Train, Validation    int // samples
+	Images               bool
 	Epoch, Offset, Steps int // where the run starts; Steps are those of an epoch
 }
 
@@ -64,25 +66,8 @@ type Result struct {
 	StoppedAt   int  // epoch at which early stopping ended it, else 0
 	BestAt      int  // epoch of the lowest validation loss
 	History     []Epoch
+	Selected    []int      // inputs that a concrete model selects
 	Final       Evaluation // of the saved model on the validation images
-}
-
-// LoadData loads a configuration's data and cuts it into training and validation samples.
-func LoadData(ctx context.Context, d Data, fetch func(file string, done, total int64)) (train, validation *dataset.Set, err error) {
-	train, test, err := dataset.Load(ctx, d.Name, d.Dir, d.Seed, fetch)
-	if err != nil {
-		return nil, nil, err
-	}
-	validation = test
-	if d.Validation > 0 {
-		if train, validation, err = train.Split(d.Validation); err != nil {
-			return nil, nil, err
-		}
-	}
-	if d.Limit > 0 && d.Limit < train.Len() {
-		train = train.Slice(0, d.Limit)
-	}
-	return train, validation, nil
 }
 
 // session is a run at work.
@@ -93,6 +78,7 @@ type session struct {
 	t     *nn.Trainer
 	net   *nn.Network
 	p     progress
+	batch int     // samples of a step
 	steps int     // of an epoch
 	loss  float64 // of the epoch, as last heard
 	order []int32
@@ -124,19 +110,32 @@ func (s *session) open() (err error) {
 	if s.m, err = nn.New(s.c.Model, s.c.Training.Seed); err != nil {
 		return err
 	}
-	for _, set := range []*dataset.Set{s.o.Train, s.o.Test} {
-		if err := checkImages(s.m, set); err != nil {
-			return err
-		}
+	if sc := &s.c.Training.Schedule; sc.Name == "cosine" && sc.Epochs == 0 {
+		sc.Epochs = float64(s.c.Training.Epochs)
+	}
+	if t := &s.c.Training.Temperature; s.m.Concrete() && t.Epochs == 0 {
+		t.Epochs = float64(s.c.Training.Epochs)
 	}
 	tr := s.c.Training
 	loss, err := nn.ParseLoss(tr.Loss)
 	if err != nil {
 		return err
 	}
-	s.t, err = nn.NewTrainer(s.m, s.o.Device, nn.TrainerOptions{Batch: tr.Batch, Loss: loss, Optimizer: tr.Optimizer, Noise: float32(tr.Noise.Std), Seed: tr.Seed})
+	for _, set := range []*dataset.Set{s.o.Train, s.o.Test} {
+		if err := checkSet(s.m, loss, set); err != nil {
+			return err
+		}
+	}
+	s.batch = tr.StepSamples(s.o.Train.Len())
+	options, err := tr.Options(s.o.Train.Len())
 	if err != nil {
 		return err
+	}
+	if s.t, err = nn.NewTrainer(s.m, s.o.Device, options); err != nil {
+		return err
+	}
+	if o := tr.Optimizer; o.Name == "adadelta" && o.LearningRate < 0.1 {
+		s.o.Observer.Note(fmt.Sprintf("adadelta with a learning rate of %v hardly moves: published runs have 1, its default here", o.LearningRate))
 	}
 	s.net = s.t.Network()
 	defer func() {
@@ -145,11 +144,16 @@ func (s *session) open() (err error) {
 			s.t.Close()
 		}
 	}()
-	if err := s.t.SetData(s.o.Train.Pixels, s.o.Train.Len()); err != nil {
+	if s.o.Train.Pixels != nil {
+		err = s.t.SetData(s.o.Train.Pixels, s.o.Train.Len())
+	} else {
+		err = s.t.SetValues(s.o.Train.Values, s.o.Train.Len())
+	}
+	if err != nil {
 		return err
 	}
 	s.order = make([]int32, s.o.Train.Len())
-	s.steps = (len(s.order) + tr.Batch - 1) / tr.Batch
+	s.steps = (len(s.order) + s.batch - 1) / s.batch
 	s.p = progress{Epoch: 1, Config: s.fingerprint()}
 	resume := s.o.Resume
 	if s.o.Continue {
@@ -175,8 +179,8 @@ func (s *session) open() (err error) {
 // decides when to stop or save.
 func (s *session) fingerprint() string {
 	c := s.c
-	c.Training.Epochs, c.Training.EarlyStopping, c.Training.KeepBest, c.Training.Checkpoint = 0, nil, false, 0
-	c.Data.Dir = "" // a data set may move; its content counts
+	c.Training.Epochs, c.Training.EarlyStopping, c.Training.KeepBest, c.Training.Checkpoint, c.Training.Validation = 0, nil, false, 0, 0
+	c.Data.Dir, c.Data.File, c.Data.TestFile, c.Data.Scaler = "", "", "", nil // a data set may move; its content counts
 	text, err := json.Marshal(c)
 	if err != nil {
 		panic("trainer: the configuration cannot be written as JSON")
@@ -184,6 +188,11 @@ func (s *session) fingerprint() string {
 	h := sha256.New()
 	h.Write(text)
 	h.Write(s.o.Train.Pixels)
+	var b [4]byte
+	for _, v := range s.o.Train.Values {
+		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
+		h.Write(b[:])
+	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
@@ -216,7 +225,7 @@ func (s *session) resume() error {
 
 // loop trains epoch after epoch.
 func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err error) {
-	s.o.Observer.Start(Start{Model: s.m, Memory: s.t.Memory(), Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
+	s.o.Observer.Start(Start{Model: s.m, Memory: s.t.Memory(), Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Images: s.o.Test.Images(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
 	for s.p.Epoch <= s.c.Training.Epochs && !s.patienceLost() {
 		done, err := s.epoch(ctx)
 		if err != nil {
@@ -225,11 +234,18 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 		if !done {
 			return true, false, s.checkpoint()
 		}
-		if err := s.validate(); err != nil {
-			return false, false, err
+		due := s.p.Epoch%s.c.Training.Validation == 0 || s.p.Epoch == s.c.Training.Epochs
+		if due {
+			if err := s.validate(); err != nil {
+				return false, false, err
+			}
 		}
+		s.t.ResetLoss()
 		s.p.Epoch++
 		s.p.Offset, s.p.Seconds = 0, 0
+		if !due {
+			continue
+		}
 		if err := s.checkpoint(); err != nil {
 			return false, false, err
 		}
@@ -255,7 +271,8 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 		if ctx.Err() != nil {
 			return false, nil
 		}
-		n := min(tr.Batch, len(s.order)-s.p.Offset)
+		n := min(s.batch, len(s.order)-s.p.Offset)
+		s.setRates()
 		s.t.Step(s.p.Offset, n, draw)
 		s.p.Offset += n
 		took := time.Since(start)
@@ -282,7 +299,7 @@ func (s *session) report(rate float64) {
 	}
 	tr := s.c.Training
 	left := (tr.Epochs-s.p.Epoch+1)*len(s.order) - s.p.Offset
-	s.o.Observer.Step(Step{Epoch: s.p.Epoch, Step: (s.p.Offset + tr.Batch - 1) / tr.Batch, Steps: s.steps, Loss: s.loss,
+	s.o.Observer.Step(Step{Epoch: s.p.Epoch, Step: (s.p.Offset + s.batch - 1) / s.batch, Steps: s.steps, Loss: s.loss,
 		Rate: rate, Left: time.Duration(float64(left) / rate * float64(time.Second))})
 }
 
@@ -293,18 +310,22 @@ func (s *session) validate() error {
 	if err != nil {
 		return err
 	}
-	s.t.ResetLoss()
 	v, err := Evaluate(s.net, s.o.Test, tr.Noise.Std, tr.Seed, false)
 	if err != nil {
 		return err
 	}
-	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: loss, LearningRate: s.t.Options().Optimizer.LearningRate,
+	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: loss, LearningRate: s.t.LearningRate(),
 		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds}
 	e.setValidation(tr.Loss, v.Output)
+	e.ValLoss *= float64(tr.reduction().Elements(s.m.Output.Len()))
+	if s.m.Variational() {
+		e.ValKL, e.ValLoss = v.Drawn.Divergence, v.Drawn.loss(tr, s.m.Output.Len())
+	}
 	if !finite(e.Loss) || !finite(e.ValLoss) {
 		return fmt.Errorf("epoch %d: the loss is %v and the validation loss %v: training has diverged, try a lower learning rate than %v", e.Epoch, e.Loss, e.ValLoss, e.LearningRate)
 	}
 	s.p.History = append(s.p.History, e)
+	s.p.plateau(tr.Schedule, e)
 	if s.p.BestAt == 0 || e.ValLoss < s.p.Best {
 		s.p.Best, s.p.BestAt = e.ValLoss, e.Epoch
 		if tr.KeepBest {
@@ -325,7 +346,8 @@ func finite(v float64) bool { return v-v == 0 }
 // patienceLost reports that early stopping ends the run.
 func (s *session) patienceLost() bool {
 	es := s.c.Training.EarlyStopping
-	return es != nil && s.p.LastGain > 0 && s.p.Epoch-1-s.p.LastGain >= es.Patience
+	last := s.p.Epoch - 1
+	return es != nil && s.p.LastGain > 0 && last%s.c.Training.Validation == 0 && last-s.p.LastGain >= es.Patience
 }
 
 func (s *session) save(name string) error {
@@ -368,13 +390,16 @@ func (s *session) finish(interrupted, stopped bool) (Result, error) {
 	if err := SaveModel(filepath.Join(s.o.Dir, ModelFile), s.m); err != nil {
 		return r, err
 	}
+	r.Selected = s.m.Selected()
 	var err error
 	tr := s.c.Training
 	if r.Final, err = Evaluate(net, s.o.Test, tr.Noise.Std, tr.Seed, true); err != nil {
 		return r, err
 	}
-	if err := writeSamples(filepath.Join(s.o.Dir, SamplesFile), net, s.o.Test, tr.Noise.Std, tr.Seed); err != nil {
-		return r, err
+	if s.o.Test.Images() {
+		if err := writeSamples(filepath.Join(s.o.Dir, SamplesFile), net, s.o.Test, tr.Noise.Std, tr.Seed); err != nil {
+			return r, err
+		}
 	}
 	if len(s.p.History) > 0 {
 		if err := writeLossCurve(filepath.Join(s.o.Dir, LossFile), s.p.History); err != nil {

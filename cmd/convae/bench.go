@@ -49,7 +49,11 @@ a model of other images. --save lets another program do the same training and co
 			}
 			set := c.Flags().Changed
 			if !set("train") && !set("predict") {
-				f.train, f.predict = []int{cfg.Training.Batch}, []int{1, cfg.Training.Batch}
+				o, err := trainerOptions(c, &cfg)
+				if err != nil {
+					return err
+				}
+				f.train, f.predict = []int{o.Batch}, []int{1, o.Batch}
 			}
 			return f.run(c, cfg)
 		},
@@ -130,11 +134,12 @@ func newBenchTrainer(dev backend.Device, cfg trainer.Config, batch int) (*nn.Mod
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	loss, err := nn.ParseLoss(cfg.Training.Loss)
+	cfg.Training.Batch, cfg.Training.Accumulate = trainer.Batch(batch), 1
+	o, err := cfg.Training.Options(batch)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	t, err := nn.NewTrainer(m, dev, nn.TrainerOptions{Batch: batch, Loss: loss, Optimizer: cfg.Training.Optimizer, Noise: float32(cfg.Training.Noise.Std), Seed: cfg.Training.Seed})
+	t, err := nn.NewTrainer(m, dev, o)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -248,7 +253,7 @@ func (f *benchFlags) record(dev backend.Device, cfg trainer.Config, batch int) e
 		}
 		losses[i] = float32(loss)
 	}
-	cfg.Training.Batch, cfg.Training.Optimizer = batch, t.Options().Optimizer
+	cfg.Training.Batch, cfg.Training.Optimizer = trainer.Batch(batch), t.Options().Optimizer
 	config, err := yaml.MarshalWithOptions(cfg, yaml.JSON())
 	if err != nil {
 		return err

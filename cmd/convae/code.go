@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"convae/nn"
 	"convae/nn/backend"
 	"convae/trainer"
-	"convae/trainer/dataset"
 	"convae/trainer/picture"
 )
 
@@ -51,8 +49,8 @@ grey, (N, rows, columns); vectors (N, n); or one image. Values are in [0,1]; uin
 	}
 	f.add(c)
 	fs := c.Flags()
-	fs.StringVar(&f.data, "data", "", "encode a data set: "+strings.Join(dataset.Names(), ", "))
-	fs.StringVar(&f.dataDir, "data-dir", "", "folder with the data set's files")
+	fs.StringVar(&f.data, "data", "", "encode a "+dataHelp)
+	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
 	fs.StringVar(&f.split, "split", "test", "part of the data set: train or test")
 	fs.IntVar(&f.limit, "limit", 0, "encode the first samples only (0: all)")
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of the digits (default: the run's)")
@@ -80,8 +78,7 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 	var x samples
 	switch {
 	case f.data != "":
-		in = f.data + " (" + f.split + ")"
-		x, err = f.dataSamples(c, m, cfg.Data)
+		in, x, err = f.dataSamples(c, m, cfg.Data)
 	case hasEnding(in, ".npy"):
 		x, err = npySamples(m, in)
 	default:
@@ -190,25 +187,29 @@ func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(*nn.Net
 	return y, dev.Name(), nil
 }
 
-// dataSamples are the images of the data set that the flags name. What they leave open is as in the run.
-func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Data) (samples, error) {
-	d := trainer.Data{Name: f.data}
-	if run.Name == f.data {
-		d.Dir, d.Seed = run.Dir, run.Seed
-	}
+// dataSamples are the samples of the data set that the flags name, and what to call them. What they leave open is as in the run.
+func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Data) (what string, x samples, err error) {
+	d := withData(run, f.data)
 	override(c.Flags().Changed("data-dir"), &d.Dir, f.dataDir)
 	override(c.Flags().Changed("seed"), &d.Seed, f.seed)
 	train, test, err := loadSets(c, d)
 	if err != nil {
-		return samples{}, err
+		return "", samples{}, err
 	}
-	set := pickSplit(train, test, f.split)
-	if want := set.H * set.W * set.C; want != m.Input.Len() {
-		return samples{}, fmt.Errorf("data set %s has images of %d x %d pixels, channels: %d; model %q takes %s", set.Name, set.H, set.W, set.C, m.Config.Name, inputText(m.Input))
+	set, err := pickSplit(train, test, f.split, c.Flags().Changed("split"))
+	if err != nil {
+		return "", samples{}, err
 	}
-	return samples{set.Len(), func(dst []float32, lo, hi int) {
-		for i, v := range set.Pixels[lo*m.Input.Len() : hi*m.Input.Len()] {
-			dst[i] = float32(v) / 255
+	if set.Size() != m.Input.Len() {
+		return "", samples{}, fmt.Errorf("data set %s has %s; model %q takes %s", set.Name, setText(set), m.Config.Name, inputText(m.Input))
+	}
+	what = f.data
+	if test != nil {
+		what += " (" + f.split + ")"
+	}
+	return what, samples{set.Len(), func(dst []float32, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			set.Read(dst[(i-lo)*set.Size():], i)
 		}
 	}}, nil
 }

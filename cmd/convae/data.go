@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"convae/nn"
 	"convae/nn/rng"
 	"convae/trainer"
 	"convae/trainer/atomicfile"
@@ -22,11 +25,41 @@ import (
 const (
 	maxSheet     = 1000 // images that --count may ask for
 	maxLabelRows = 20   // with more labels, rows no longer stand for them
+	maxColumns   = 20   // columns of a table that are described
+
+	dataDirHelp = "folder with the data set's idx files (default: the user's cache, downloaded once), or with the pictures of images"
 )
+
+var dataHelp = "data set: " + strings.Join(trainer.DataNames(), ", ") + ", or FILE.csv, FILE.npy or a folder of pictures"
+
+// withData returns the data set that a flag or an argument names. What it leaves open is as in old, if that is of the
+// same kind.
+func withData(old trainer.Data, name string) trainer.Data {
+	d := trainer.Data{Name: name, Limit: old.Limit, Validation: old.Validation}
+	for _, table := range []string{"csv", "npy"} {
+		if hasEnding(name, "."+table) {
+			d.Name, d.File = table, name
+		}
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() && !slices.Contains(trainer.DataNames(), name) {
+		d.Name, d.Dir = "images", name
+	}
+	if d.Name != old.Name {
+		return d
+	}
+	if d.File != "" {
+		old.File, old.TestFile = d.File, ""
+	}
+	if d.Dir != "" {
+		old.Dir = d.Dir
+	}
+	return old
+}
 
 type dataFlags struct {
 	dir, out, split, export string
 	count                   int
+	size                    []int
 	noise                   float64
 	seed                    uint64
 }
@@ -34,26 +67,27 @@ type dataFlags struct {
 func dataCommand() *cobra.Command {
 	var f dataFlags
 	c := &cobra.Command{
-		Use:   "data [NAME]",
+		Use:   "data [NAME | FILE.csv | FILE.npy | FOLDER]",
 		Short: "Describe, show or export a data set",
-		Long:  "Describe, show or export a data set: " + strings.Join(dataset.Names(), ", ") + "; the first is the default.",
+		Long:  "Describe, show or export a " + dataHelp + "; digits is the default.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := firstArg(args)
 			if name == "" {
-				name = dataset.Names()[0]
+				name = trainer.DataNames()[0]
 			}
 			return f.run(c, name)
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.dir, "data-dir", "", "folder with the data set's idx files (default: the user's cache, downloaded once)")
+	flags.StringVar(&f.dir, "data-dir", "", dataDirHelp)
+	flags.IntSliceVar(&f.size, "size", nil, "rows, columns and perhaps channels of the pictures of a folder, as 28,28 or 28,28,3")
 	flags.StringVar(&f.out, "out", "", "write a contact sheet to this .png")
 	flags.IntVar(&f.count, "count", sheetImages, "images on the contact sheet")
 	flags.StringVar(&f.split, "split", "train", "part that the contact sheet shows: train or test")
 	flags.Float64Var(&f.noise, "noise", 0, "standard deviation of noise on the contact sheet")
-	flags.StringVar(&f.export, "export", "", "write the data set to this folder as idx files")
-	flags.Uint64Var(&f.seed, "seed", 0, "seed of the digits and of the noise")
+	flags.StringVar(&f.export, "export", "", "write the data set to this folder as idx files, or to this .npy its training samples as float32")
+	flags.Uint64Var(&f.seed, "seed", 0, "seed of the data set and of the noise")
 	return c
 }
 
@@ -61,23 +95,46 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	if err := f.check(c); err != nil {
 		return err
 	}
-	train, test, err := loadSets(c, trainer.Data{Name: name, Dir: f.dir, Seed: f.seed})
+	d := withData(trainer.Data{}, name)
+	override(f.dir != "", &d.Dir, f.dir)
+	if slices.Contains([]string{"digits", "circle", "spiral"}, d.Name) {
+		d.Seed = f.seed
+	}
+	if f.size != nil {
+		d.Size, d.Channels = nn.Size{H: f.size[0], W: f.size[1]}, append(f.size, 0)[2]
+	}
+	train, test, err := loadSets(c, d)
 	if err != nil {
 		return err
 	}
+	defer train.Close()
+	if test != nil {
+		defer test.Close()
+	}
 	w := c.OutOrStdout()
-	fmt.Fprintf(w, "%s: %d x %d pixels, channels: %d\n", name, train.W, train.H, train.C)
+	if train.H*train.W == 1 {
+		fmt.Fprintf(w, "%s: vectors of %d values\n", name, train.C)
+	} else {
+		fmt.Fprintf(w, "%s: %d x %d pixels, channels: %d\n", name, train.W, train.H, train.C)
+	}
 	for _, s := range []struct {
 		split string
 		set   *dataset.Set
 	}{{"train", train}, {"test", test}} {
-		fmt.Fprintf(w, "%-5s  images: %d, mean intensity: %.4f\n", s.split, s.set.Len(), meanIntensity(s.set))
+		if s.set == nil {
+			continue
+		}
+		if s.set.Pixels != nil {
+			fmt.Fprintf(w, "%-5s  images: %d, mean intensity: %.4f\n", s.split, s.set.Len(), meanIntensity(s.set))
+		} else {
+			describeValues(w, s.split, s.set)
+		}
 		if s.set.Labels != nil {
 			fmt.Fprintf(w, "       labels: %s\n", labelText(s.set.Labels))
 		}
 	}
 	if f.export != "" {
-		if err := exportIDX(f.export, train, test); err != nil {
+		if err := f.exportTo(train, test); err != nil {
 			return err
 		}
 		fmt.Fprintf(w, "exported to %s\n", f.export)
@@ -85,7 +142,14 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	if f.out == "" {
 		return nil
 	}
-	if err := f.writeSheet(pickSplit(train, test, f.split)); err != nil {
+	set, err := pickSplit(train, test, f.split, c.Flags().Changed("split"))
+	if err != nil {
+		return err
+	}
+	if !set.Images() {
+		return fmt.Errorf("--out draws images, %s has %s", name, setText(set))
+	}
+	if err := f.writeSheet(set); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "look at: %s\n", f.out)
@@ -109,6 +173,9 @@ func (f *dataFlags) check(c *cobra.Command) error {
 	if err := checkSplit(f.split); err != nil {
 		return err
 	}
+	if f.size != nil && len(f.size) != 2 && len(f.size) != 3 {
+		return fmt.Errorf("--size has %d numbers, want rows, columns and perhaps channels, as 28,28 or 28,28,3", len(f.size))
+	}
 	return checkStd(f.noise)
 }
 
@@ -117,7 +184,7 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 	var rows []picture.Row
 	shown := 0
 	show := func(row *picture.Row, i int) {
-		clean, noisy := make([]float32, len(set.Image(i))), make([]float32, len(set.Image(i)))
+		clean, noisy := make([]float32, set.Size()), make([]float32, set.Size())
 		trainer.Corrupt(clean, noisy, set, i, i+1, f.noise, rng.Source{Seed: f.seed, Stream: rng.StreamEvaluate})
 		row.Images = append(row.Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: noisy})
 		shown++
@@ -161,7 +228,15 @@ func loadSets(c *cobra.Command, d trainer.Data) (train, test *dataset.Set, err e
 			}
 		}
 	}
-	return dataset.Load(c.Context(), d.Name, d.Dir, d.Seed, progress)
+	return d.Load(c.Context(), progress)
+}
+
+// setText describes the samples of a data set.
+func setText(set *dataset.Set) string {
+	if set.H*set.W == 1 {
+		return fmt.Sprintf("samples of %d values", set.C)
+	}
+	return fmt.Sprintf("images of %d x %d pixels, channels: %d", set.W, set.H, set.C)
 }
 
 // checkSplit reports a part of a data set that there is not.
@@ -172,11 +247,49 @@ func checkSplit(split string) error {
 	return nil
 }
 
-func pickSplit(train, test *dataset.Set, split string) *dataset.Set {
-	if split == "test" {
-		return test
+// pickSplit returns a part of a data set. One that has no test set is taken whole where the flag was not given.
+func pickSplit(train, test *dataset.Set, split string, given bool) (*dataset.Set, error) {
+	switch {
+	case split == "train" || test == nil && !given:
+		return train, nil
+	case test == nil:
+		return nil, fmt.Errorf("--split is test, want train: data set %s has no test set", train.Name)
 	}
-	return train
+	return test, nil
+}
+
+// describeValues prints the range of each column.
+func describeValues(w io.Writer, split string, set *dataset.Set) {
+	fmt.Fprintf(w, "%-5s  samples: %d\n", split, set.Len())
+	for j := range min(set.Size(), maxColumns) {
+		lo, hi, sum := math.Inf(1), math.Inf(-1), 0.0
+		for i := j; i < len(set.Values); i += set.Size() {
+			v := float64(set.Values[i])
+			lo, hi, sum = min(lo, v), max(hi, v), sum+v
+		}
+		fmt.Fprintf(w, "       column %d: %.6g to %.6g, mean %.6g\n", j+1, lo, hi, sum/float64(set.Len()))
+	}
+}
+
+// exportTo writes a data set as idx files or .npy.
+func (f *dataFlags) exportTo(train, test *dataset.Set) error {
+	if hasEnding(f.export, ".npy") {
+		if !missing(f.export) {
+			return fmt.Errorf("--export: %s is there already: want another name", f.export)
+		}
+		values, shape := make([]float32, train.Len()*train.Size()), []int{train.Len(), train.H, train.W, train.C}
+		for i := range train.Len() {
+			train.Read(values[i*train.Size():], i)
+		}
+		if train.H*train.W == 1 {
+			shape = []int{train.Len(), train.C}
+		}
+		return trainer.WriteNPY(f.export, values, shape)
+	}
+	if train.Pixels == nil || train.C != 1 || test == nil || train.Labels == nil {
+		return fmt.Errorf("--export is %s, want a name that ends in .npy: idx files hold grey images with labels, for training and testing", f.export)
+	}
+	return exportIDX(f.export, train, test)
 }
 
 // labelCount is how often a label occurs.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,8 @@ func evalCommand() *cobra.Command {
 			}
 			set := c.Flags().Changed
 			if set("data") {
-				cfg.Data = trainer.Data{Name: data}
+				cfg.Data = withData(cfg.Data, data)
+				cfg.Data.Limit, cfg.Data.Validation = 0, 0
 			}
 			override(set("data-dir"), &cfg.Data.Dir, dataDir)
 			override(set("noise"), &cfg.Training.Noise.Std, noise)
@@ -44,10 +46,12 @@ func evalCommand() *cobra.Command {
 				return err
 			}
 			defer dev.Close()
-			_, test, err := trainer.LoadData(c.Context(), cfg.Data, nil)
+			train, test, err := trainer.LoadData(c.Context(), &cfg.Data, nil)
 			if err != nil {
 				return err
 			}
+			defer train.Close()
+			defer test.Close()
 			net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
 			if err != nil {
 				return err
@@ -61,27 +65,45 @@ func evalCommand() *cobra.Command {
 			if asJSON {
 				out := json.NewEncoder(w)
 				out.SetIndent("", "  ")
-				return out.Encode(map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "input": e.Input, "output": e.Output})
+				fields := map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "input": e.Input, "output": e.Output}
+				if m.Variational() {
+					fields["variational"] = e.Drawn
+				}
+				return out.Encode(fields)
+			}
+			if !test.Images() {
+				return writeErrors(w, path, cfg, e)
 			}
 			fmt.Fprintf(w, "%s on %d images of %s, noise %g\n", path, e.Output.N, cfg.Data.Name, cfg.Training.Noise.Std)
-			fmt.Fprintf(w, "%-8s %10s %10s %10s %10s %10s\n", "", "BCE", "MSE", "MAE", "PSNR dB", "SSIM")
+			fmt.Fprintf(w, "%-8s %10s %10s %10s %10s %10s %10s\n", "", "BCE", "MSE", "MAE", "max error", "PSNR dB", "SSIM")
 			for _, r := range []struct {
 				name string
 				v    metric.Values
 			}{{"input", e.Input}, {"output", e.Output}} {
-				fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.2f %10.4f\n", r.name, r.v.BCE, r.v.MSE, r.v.MAE, r.v.PSNR, r.v.SSIM)
+				fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f %10.2f %10.4f\n", r.name, r.v.BCE, r.v.MSE, r.v.MAE, r.v.MaxAbs, r.v.PSNR, r.v.SSIM)
 			}
+			writeEvidence(w, e.Drawn)
 			return nil
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&data, "data", "", "data set (default: the run's)")
-	fs.StringVar(&dataDir, "data-dir", "", "folder with the data set's files")
+	fs.StringVar(&data, "data", "", dataHelp+" (default: the run's)")
+	fs.StringVar(&dataDir, "data-dir", "", dataDirHelp)
 	fs.Float64Var(&noise, "noise", 0, "standard deviation of the noise on the inputs (default: the run's)")
 	fs.Uint64Var(&seed, "seed", 0, "seed of the noise (default: the run's)")
 	fs.StringVar(&device, "device", "auto", deviceHelp)
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// writeErrors prints the metrics of samples that are no images.
+func writeErrors(w io.Writer, path string, cfg trainer.Config, e trainer.Evaluation) error {
+	fmt.Fprintf(w, "%s on %d samples of %s, noise %g\n", path, e.Output.N, cfg.Data.Name, cfg.Training.Noise.Std)
+	fmt.Fprintf(w, "%-8s %10s %10s %10s %10s\n", "", "MSE", "MAE", "max error", "distance")
+	fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", "input", e.Input.MSE, e.Input.MAE, e.Input.MaxAbs, e.Input.MaxDistance)
+	_, err := fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", "output", e.Output.MSE, e.Output.MAE, e.Output.MaxAbs, e.Output.MaxDistance)
+	writeEvidence(w, e.Drawn)
+	return err
 }
 
 func firstArg(args []string) string {

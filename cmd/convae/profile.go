@@ -12,12 +12,14 @@ import (
 	"convae/cuda/ptxsim"
 	"convae/nn"
 	"convae/nn/backend"
+	"convae/trainer"
 	"convae/trainer/dataset"
 )
 
 func profileCommand() *cobra.Command {
 	var device string
-	var batch, steps int
+	var batch trainer.Batch
+	var steps int
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "profile [RUN | PRESET | CONFIG.yaml]",
@@ -39,6 +41,11 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 			if err := cfg.Check(); err != nil {
 				return err
 			}
+			o, err := trainerOptions(c, &cfg)
+			if err != nil {
+				return err
+			}
+			n := o.Batch
 			m, err := nn.New(cfg.Model, cfg.Training.Seed)
 			if err != nil {
 				return err
@@ -54,16 +61,11 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 				return err
 			}
 			defer dev.Close()
-			loss, err := nn.ParseLoss(cfg.Training.Loss)
-			if err != nil {
-				return err
-			}
-			t, err := nn.NewTrainer(m, dev, nn.TrainerOptions{Batch: cfg.Training.Batch, Loss: loss, Optimizer: cfg.Training.Optimizer, Noise: float32(cfg.Training.Noise.Std), Seed: cfg.Training.Seed})
+			t, err := nn.NewTrainer(m, dev, o)
 			if err != nil {
 				return err
 			}
 			defer t.Close()
-			n := cfg.Training.Batch
 			if err := t.SetData(profilePixels(m.Input.Len(), n), n); err != nil {
 				return err
 			}
@@ -94,7 +96,7 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 	}
 	fs := c.Flags()
 	fs.StringVar(&device, "device", "auto", deviceHelp)
-	fs.IntVar(&batch, "batch", 0, "samples of a step (default: the configuration's)")
+	fs.Var(&batch, "batch", "samples of a step, or full for all training samples (default: the configuration's)")
 	fs.IntVar(&steps, "steps", 3, "steps to average over")
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return c

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -32,6 +33,7 @@ type reporter struct {
 	// One line a while is enough in a log.
 	lastLine time.Time
 	useBar   bool
+	images   bool // the samples are images: PSNR and SSIM say something
 	barOut   io.Writer
 }
 
@@ -85,10 +87,11 @@ func (r *reporter) download(file string, done, total int64) {
 }
 
 func (r *reporter) Start(s trainer.Start) {
+	r.images = s.Images
 	r.log.Info().Str("model", s.Model.Config.Name).Int("params", s.Model.Size()).Int("train", s.Train).Int("validation", s.Validation).
 		Int("epoch", s.Epoch).Int("bytes", s.Memory.Total()).Msg("start")
 	if r.useBar {
-		fmt.Fprintf(r.barOut, "model: %s, %d parameters; %d training and %d validation images; memory %v\n", s.Model.Config.Name, s.Model.Size(), s.Train, s.Validation, s.Memory)
+		fmt.Fprintf(r.barOut, "model: %s, %d parameters; %d training and %d validation samples; memory %v\n", s.Model.Config.Name, s.Model.Size(), s.Train, s.Validation, s.Memory)
 	}
 }
 
@@ -125,10 +128,21 @@ func (r *reporter) stop() {
 
 func (r *reporter) Epoch(e trainer.Epoch) {
 	r.stop()
-	r.log.Info().Int("epoch", e.Epoch).Float64("loss", round(e.Loss, 6)).Float64("val_loss", round(e.ValLoss, 6)).Float64("val_mse", round(e.ValMSE, 6)).
-		Float64("val_psnr", round(e.ValPSNR, 3)).Float64("val_ssim", round(e.ValSSIM, 4)).Float64("images_per_s", round(e.Rate, 1)).Float64("seconds", round(e.Seconds, 2)).Msg("epoch")
+	line := r.log.Info().Int("epoch", e.Epoch).Float64("loss", round(e.Loss, 6)).Float64("val_loss", round(e.ValLoss, 6)).Float64("val_mse", round(e.ValMSE, 6))
+	quality := fmt.Sprintf("PSNR %.2f dB, SSIM %.3f, %.0f images/s", e.ValPSNR, e.ValSSIM, e.Rate)
+	if r.images {
+		line = line.Float64("val_psnr", round(e.ValPSNR, 3)).Float64("val_ssim", round(e.ValSSIM, 4))
+	} else {
+		line = line.Float64("val_mae", round(e.ValMAE, 6)).Float64("val_max_error", round(e.ValMaxError, 6))
+		quality = fmt.Sprintf("MAE %.4f, max error %.4f", e.ValMAE, e.ValMaxError)
+	}
+	if e.ValKL > 0 {
+		line = line.Float64("val_kl", round(e.ValKL, 3))
+		quality = fmt.Sprintf("KL %.2f nats, %s", e.ValKL, quality)
+	}
+	line.Float64("images_per_s", round(e.Rate, 1)).Float64("seconds", round(e.Seconds, 2)).Msg("epoch")
 	if r.useBar {
-		fmt.Fprintf(r.barOut, "epoch %2d: loss %.4f, validation %.4f, PSNR %.2f dB, SSIM %.3f, %.0f images/s\n", e.Epoch, e.Loss, e.ValLoss, e.ValPSNR, e.ValSSIM, e.Rate)
+		fmt.Fprintf(r.barOut, "epoch %2d: loss %.4f, validation %.4f, %s\n", e.Epoch, e.Loss, e.ValLoss, quality)
 	}
 }
 
@@ -152,8 +166,14 @@ func (r *reporter) say(text string) {
 func (r *reporter) result(dir string, cfg trainer.Config, res trainer.Result, took time.Duration) {
 	r.stop()
 	in, out := res.Final.Input, res.Final.Output
-	r.log.Info().Str("run", dir).Bool("interrupted", res.Interrupted).Float64("val_bce", round(out.BCE, 6)).Float64("psnr_before", round(in.PSNR, 3)).Float64("psnr_after", round(out.PSNR, 3)).
-		Float64("ssim_before", round(in.SSIM, 4)).Float64("ssim_after", round(out.SSIM, 4)).Float64("seconds", round(took.Seconds(), 1)).Msg("done")
+	line := r.log.Info().Str("run", dir).Bool("interrupted", res.Interrupted).Float64("val_bce", round(out.BCE, 6))
+	if r.images {
+		line = line.Float64("psnr_before", round(in.PSNR, 3)).Float64("psnr_after", round(out.PSNR, 3)).
+			Float64("ssim_before", round(in.SSIM, 4)).Float64("ssim_after", round(out.SSIM, 4))
+	} else {
+		line = line.Float64("val_mse", round(out.MSE, 6)).Float64("val_mae", round(out.MAE, 6)).Float64("val_max_error", round(out.MaxAbs, 6))
+	}
+	line.Float64("seconds", round(took.Seconds(), 1)).Msg("done")
 	w := r.out
 	if res.Interrupted {
 		fmt.Fprintf(w, "interrupted and saved: go on with `convae train --resume %s`\n", dir)
@@ -161,13 +181,36 @@ func (r *reporter) result(dir string, cfg trainer.Config, res trainer.Result, to
 	if res.StoppedAt > 0 {
 		fmt.Fprintf(w, "stopped early after epoch %d; the best was epoch %d\n", res.StoppedAt, res.BestAt)
 	}
-	if cfg.Training.Noise.Std > 0 {
+	if !r.images {
+		fmt.Fprintf(w, "reconstructed: MSE %.6f, MAE %.6f, max error %.6f, largest distance %.6f (%d samples)\n", out.MSE, out.MAE, out.MaxAbs, out.MaxDistance, out.N)
+	} else if cfg.Training.Noise.Std > 0 {
 		fmt.Fprintf(w, "denoised: PSNR %.2f -> %.2f dB, SSIM %.3f -> %.3f (means over %d images)\n", in.PSNR, out.PSNR, in.SSIM, out.SSIM, out.N)
 	} else {
 		fmt.Fprintf(w, "reconstructed: PSNR %.2f dB, SSIM %.3f (means over %d images)\n", out.PSNR, out.SSIM, out.N)
 	}
+	writeEvidence(w, res.Final.Drawn)
+	writeSelected(w, res.Selected)
 	fmt.Fprintf(w, "run: %s\n", dir)
-	fmt.Fprintf(w, "look at: %s, %s\n", filepath.Join(dir, trainer.SamplesFile), filepath.Join(dir, trainer.LossFile))
+	look := filepath.Join(dir, trainer.LossFile)
+	if r.images {
+		look = filepath.Join(dir, trainer.SamplesFile) + ", " + look
+	}
+	fmt.Fprintf(w, "look at: %s\n", look)
+}
+
+// writeSelected prints the inputs that a concrete model selects, each once and in order.
+func writeSelected(w io.Writer, selected []int) {
+	if selected != nil {
+		inputs := slices.Compact(slices.Sorted(slices.Values(selected)))
+		fmt.Fprintf(w, "selected %d inputs, %d of them different: %v\n", len(selected), len(inputs), inputs)
+	}
+}
+
+// writeEvidence prints what a variational model makes of the samples.
+func writeEvidence(w io.Writer, e trainer.Evidence) {
+	if e != (trainer.Evidence{}) {
+		fmt.Fprintf(w, "variational: ELBO %.2f nats a sample, of reconstruction %.2f and KL %.2f; squared error %.3f a sample\n", e.ELBO, e.BCE, e.Divergence, e.MSE)
+	}
 }
 
 func round(v float64, digits int) float64 {

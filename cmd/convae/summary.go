@@ -34,24 +34,40 @@ func summaryCommand() *cobra.Command {
 				return err
 			}
 			defer dev.Close()
-			loss, err := nn.ParseLoss(cfg.Training.Loss)
+			o, err := trainerOptions(c, &cfg)
 			if err != nil {
 				return err
 			}
-			need, err := nn.TrainingMemory(m, dev, nn.TrainerOptions{Batch: cfg.Training.Batch, Loss: loss, Optimizer: cfg.Training.Optimizer, Noise: float32(cfg.Training.Noise.Std)})
+			need, err := nn.TrainingMemory(m, dev, o)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(w, "Training on %s, batch %d: %v\n", deviceText(dev), cfg.Training.Batch, need)
+			fmt.Fprintf(w, "Training on %s, batch %d: %v\n", deviceText(dev), o.Batch, need)
 			return nil
 		},
 	}
 }
 
+// trainerOptions returns the options of training. A full batch has to look at the data.
+func trainerOptions(c *cobra.Command, cfg *trainer.Config) (nn.TrainerOptions, error) {
+	samples := 0
+	if cfg.Training.Batch == trainer.FullBatch {
+		train, _, err := trainer.LoadData(c.Context(), &cfg.Data, nil)
+		if err != nil {
+			return nn.TrainerOptions{}, err
+		}
+		samples = train.Len()
+		if err := train.Close(); err != nil {
+			return nn.TrainerOptions{}, err
+		}
+	}
+	return cfg.Training.Options(samples)
+}
+
 // anyConfig reads the configuration of a run, a preset or a file; "" is the first preset.
 func anyConfig(name string) (trainer.Config, error) {
 	if name == "" {
-		name = trainer.Presets()[0]
+		name = trainer.DefaultPreset
 	}
 	if strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") {
 		return trainer.ReadConfig(name)

@@ -13,7 +13,6 @@ import (
 	"convae/nn"
 	"convae/nn/backend"
 	"convae/trainer"
-	"convae/trainer/dataset"
 )
 
 // firstLook sets what `convae train` does when it is given no configuration, data, epochs or batch: all of the built-in
@@ -34,10 +33,15 @@ const slowTest = 500
 type trainFlags struct {
 	data, dataDir, device, out, resume, log string
 	loss, optimizer                         string
-	epochs, batch, limit, patience, steps   int
+	epochs, limit, patience, steps          int
+	batch                                   trainer.Batch
 	lr, noise, validation                   float64
 	seed                                    uint64
 	fresh, keepBest, goOn                   bool
+	settings                                []string
+	accumulate                              int
+	schedule                                string
+	warmup, clipNorm                        float64
 }
 
 func trainCommand() *cobra.Command {
@@ -45,7 +49,8 @@ func trainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "train [PRESET | CONFIG.yaml]",
 		Short: "Train a model",
-		Long: `Train a model: a preset (` + strings.Join(trainer.Presets(), ", ") + `; the first is the default) or a configuration file.
+		Long: `Train a model: a preset (` + strings.Join(trainer.Presets(), ", ") + `; the first is the default;
+see convae presets) or a configuration file.
 
 Without arguments and flags it trains the denoiser on the built-in digits, in under a minute on two cores. Flags
 override the configuration. Ctrl-C ends after the step at hand and saves; --resume RUN goes on.`,
@@ -53,15 +58,20 @@ override the configuration. Ctrl-C ends after the step at hand and saves; --resu
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.data, "data", "", "data set: "+strings.Join(dataset.Names(), ", "))
-	fs.StringVar(&f.dataDir, "data-dir", "", "folder with the data set's idx files (default: the user's cache, downloaded once)")
+	fs.StringVar(&f.data, "data", "", dataHelp)
+	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
 	fs.IntVar(&f.limit, "limit", 0, "train on the first samples only (0: all)")
 	fs.Float64Var(&f.validation, "validation", 0, "share of the training samples to validate on (0: the test set)")
 	fs.IntVar(&f.epochs, "epochs", 0, "passes over the training samples")
-	fs.IntVar(&f.batch, "batch", 0, "samples of an optimiser step")
+	fs.Var(&f.batch, "batch", "samples of an optimiser step, or full for all training samples")
+	fs.StringArrayVar(&f.settings, "set", nil, "change any value of the configuration: PATH=VALUE, as training.optimizer.name=sgd or model.encoder.1.dense.units=16; may be repeated")
 	fs.StringVar(&f.loss, "loss", "", "bce or mse")
 	fs.StringVar(&f.optimizer, "optimizer", "", "sgd, adam, adamw or adadelta, with its default constants")
 	fs.Float64Var(&f.lr, "learning-rate", 0, "learning rate of the optimiser")
+	fs.IntVar(&f.accumulate, "accumulate", 0, "batches whose gradients make one step")
+	fs.StringVar(&f.schedule, "schedule", "", "of the learning rate: constant, cosine or plateau (others in a configuration)")
+	fs.Float64Var(&f.warmup, "warmup", 0, "epochs in which the learning rate rises from 0")
+	fs.Float64Var(&f.clipNorm, "clip-norm", 0, "largest norm of the gradient (0: any)")
 	fs.Float64Var(&f.noise, "noise", 0, "standard deviation of the noise on the inputs")
 	fs.BoolVar(&f.fresh, "fresh-noise", false, "draw the noise afresh in every epoch")
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of weights, order and noise")
@@ -92,10 +102,12 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	defer dev.Close()
 	ui.device(deviceText(dev), reason)
 	slow := quick && firstLook(&cfg, dev)
-	train, test, err := trainer.LoadData(c.Context(), cfg.Data, ui.download)
+	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, ui.download)
 	if err != nil {
 		return err
 	}
+	defer train.Close()
+	defer test.Close()
 	if slow {
 		test = test.Slice(0, slowTest)
 		ui.say(fmt.Sprintf("this device is slow, so this is only a first look, at %d of the built-in digits; `convae train denoiser` takes all of them", train.Len()))
@@ -122,6 +134,17 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 // config reads the configuration and lets flags override it.
 func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config, quick bool, err error) {
 	set := c.Flags().Changed
+	// What the data set is decides which settings suit it.
+	changes := []trainer.Change{func(c *trainer.Config) error {
+		if set("data") {
+			c.Data = withData(c.Data, f.data)
+		}
+		override(set("data-dir"), &c.Data.Dir, f.dataDir)
+		return nil
+	}}
+	for _, s := range f.settings {
+		changes = append(changes, trainer.Set(s))
+	}
 	switch {
 	case f.resume != "" && len(args) > 0:
 		return cfg, false, fmt.Errorf("--resume takes the configuration from the run: leave out %q", args[0])
@@ -130,32 +153,36 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 	case f.goOn && f.out == "":
 		return cfg, false, fmt.Errorf("--continue needs the folder of the run: --out RUN")
 	case f.resume != "":
-		cfg, err = trainer.ReadConfig(filepath.Join(f.resume, trainer.ConfigFile))
+		cfg, err = trainer.ReadConfig(filepath.Join(f.resume, trainer.ConfigFile), changes...)
 	case len(args) > 0 && (strings.HasSuffix(args[0], ".yaml") || strings.HasSuffix(args[0], ".yml")):
-		cfg, err = trainer.ReadConfig(args[0])
+		cfg, err = trainer.ReadConfig(args[0], changes...)
 	case len(args) > 0:
-		cfg, err = trainer.Preset(args[0])
+		cfg, err = trainer.Preset(args[0], changes...)
 	default:
-		cfg, err = trainer.Preset(trainer.Presets()[0])
-		quick = !set("data") && !set("data-dir") && !set("epochs") && !set("limit") && !set("batch")
+		cfg, err = trainer.Preset(trainer.DefaultPreset, changes...)
+		quick = f.settings == nil && !set("data") && !set("data-dir") && !set("epochs") && !set("limit") && !set("batch")
 	}
 	if err != nil {
 		return cfg, false, err
-	}
-	if set("data") {
-		cfg.Data.Name, cfg.Data.Dir = f.data, ""
 	}
 	t := &cfg.Training
 	if set("optimizer") {
 		t.Optimizer = nn.Optimizer{Name: f.optimizer}
 	}
-	override(set("data-dir"), &cfg.Data.Dir, f.dataDir)
 	override(set("limit"), &cfg.Data.Limit, f.limit)
 	override(set("validation"), &cfg.Data.Validation, f.validation)
 	override(set("epochs"), &t.Epochs, f.epochs)
 	override(set("batch"), &t.Batch, f.batch)
 	override(set("loss"), &t.Loss, f.loss)
 	override(set("learning-rate"), &t.Optimizer.LearningRate, f.lr)
+	override(set("accumulate"), &t.Accumulate, f.accumulate)
+	if set("schedule") {
+		t.Schedule = nn.Schedule{Name: f.schedule, Warmup: t.Schedule.Warmup}
+	}
+	override(set("warmup"), &t.Schedule.Warmup, f.warmup)
+	if set("clip-norm") {
+		t.Clip = nn.Clip{Norm: f.clipNorm}
+	}
 	override(set("noise"), &t.Noise.Std, f.noise)
 	override(set("fresh-noise"), &t.Noise.Fresh, f.fresh)
 	override(set("seed"), &t.Seed, f.seed)
@@ -170,7 +197,7 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 	for _, z := range []struct {
 		flag string
 		bad  bool
-	}{{"epochs", f.epochs < 1}, {"batch", f.batch < 1}, {"learning-rate", !(f.lr > 0)}} {
+	}{{"epochs", f.epochs < 1}, {"learning-rate", !(f.lr > 0)}} {
 		if set(z.flag) && z.bad {
 			return cfg, false, fmt.Errorf("--%s is %s, want a number above 0", z.flag, c.Flag(z.flag).Value)
 		}

@@ -2,16 +2,17 @@ package metric
 
 import "sync"
 
-// Values are the metrics of N images. Apart from MaxAbs each is the mean over
-// the images of the image's own value.
+// Values are the metrics of N images. Apart from MaxAbs and MaxDistance each is
+// the mean over the images of the image's own value.
 type Values struct {
-	N      int     // number of images
-	MSE    float64 // mean squared error
-	MAE    float64 // mean absolute error
-	BCE    float64 // binary cross-entropy, nats per value; predictions are clipped to [1e-7, 1-1e-7]
-	PSNR   float64 // peak signal-to-noise ratio for a peak of 1, in dB; at most MaxPSNR
-	SSIM   float64 // structural similarity, at most 1
-	MaxAbs float64 // largest absolute error of any pixel
+	N           int     // number of images
+	MSE         float64 // mean squared error
+	MAE         float64 // mean absolute error
+	BCE         float64 // binary cross-entropy, nats per value; predictions are clipped to [1e-7, 1-1e-7]
+	PSNR        float64 // peak signal-to-noise ratio for a peak of 1, in dB; at most MaxPSNR
+	SSIM        float64 // structural similarity, at most 1
+	MaxAbs      float64 // largest absolute error of any pixel
+	MaxDistance float64 // largest Euclidean distance of an image from its target
 }
 
 // Accumulator gathers the metrics of the images added to it. The zero value is
@@ -21,7 +22,7 @@ type Accumulator struct {
 	// Below 2 the caller's own goroutine does the work.
 	Workers int
 
-	total   Values   // sums over the images, but the maximum for MaxAbs
+	total   Values   // sums over the images, but the maxima for MaxAbs and MaxDistance
 	images  []Values // values of each image of the batch at hand
 	filters []filter // one for each worker
 }
@@ -120,7 +121,7 @@ func evaluate(images []Values, f *filter, pred, target []float32, h, w, c int) {
 	size := h * w * c
 	for i := range images {
 		p, t := pred[i*size:][:size], target[i*size:][:size]
-		images[i] = pixelwise(p, t)
+		images[i] = Pixelwise(p, t)
 		images[i].SSIM = f.ssim(p, t, h, w, c)
 	}
 }
@@ -134,4 +135,5 @@ func (v *Values) add(b *Values) {
 	v.PSNR += b.PSNR
 	v.SSIM += b.SSIM
 	v.MaxAbs = max(v.MaxAbs, b.MaxAbs)
+	v.MaxDistance = max(v.MaxDistance, b.MaxDistance)
 }

@@ -177,3 +177,15 @@ func BenchmarkAdd(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/image")
 }
+
+// The largest distance is that of one image, not of one pixel or of all.
+func TestMaxDistance(t *testing.T) {
+	var a Accumulator
+	a.Add([]float32{0, 0, 3, 4}, []float32{0, 4, 0, 0}, 1, 1, 2)
+	var b Accumulator
+	b.Add([]float32{1, 1}, []float32{0, 0}, 1, 1, 2)
+	b.Merge(&a)
+	if v := b.Result(); v.MaxDistance != 5 || v.MaxAbs != 4 || v.N != 3 {
+		t.Errorf("%+v, want a distance of 5 and an error of 4", v)
+	}
+}

@@ -11,8 +11,8 @@ const (
 	epsilon  = 1e-7  // keras.backend.epsilon(), the clipping of the BCE
 )
 
-// pixelwise returns the metrics of one image that compare pixel with pixel.
-func pixelwise(pred, target []float32) Values {
+// Pixelwise returns the metrics of one image that compare pixel with pixel.
+func Pixelwise(pred, target []float32) Values {
 	var se, ae, bce, largest float64
 	for i, p32 := range pred {
 		p, t := float64(p32), float64(target[i])
@@ -26,12 +26,13 @@ func pixelwise(pred, target []float32) Values {
 	n := float64(len(pred))
 	mse := se / n
 	return Values{
-		N:      1,
-		MSE:    mse,
-		MAE:    ae / n,
-		BCE:    bce / n,
-		PSNR:   -10 * math.Log10(max(mse, leastMSE)),
-		MaxAbs: largest,
+		N:           1,
+		MSE:         mse,
+		MAE:         ae / n,
+		BCE:         bce / n,
+		PSNR:        -10 * math.Log10(max(mse, leastMSE)),
+		MaxAbs:      largest,
+		MaxDistance: math.Sqrt(se),
 	}
 }
 

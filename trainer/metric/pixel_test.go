@@ -8,7 +8,7 @@ import (
 func TestPixelwiseByHand(t *testing.T) {
 	pred := []float32{0.5, 0.25, 1, 0.75}
 	target := []float32{0, 0.5, 1, 0.25}
-	v := pixelwise(pred, target)
+	v := Pixelwise(pred, target)
 	near(t, "MSE", v.MSE, (0.25+0.0625+0+0.25)/4, 0)
 	near(t, "MAE", v.MAE, (0.5+0.25+0+0.5)/4, 0)
 	near(t, "MaxAbs", v.MaxAbs, 0.5, 0)
@@ -31,8 +31,8 @@ func TestCrossEntropyClips(t *testing.T) {
 
 func TestPSNR(t *testing.T) {
 	target := filled(64, 0.25)
-	near(t, "error 0.1", pixelwise(filled(64, 0.35), target).PSNR, 20, 1e-5)
-	near(t, "error 1", pixelwise(filled(64, 1.25), target).PSNR, 0, 1e-12)
-	near(t, "identical", pixelwise(target, target).PSNR, MaxPSNR, 1e-12)
-	near(t, "error 1e-6", pixelwise(filled(64, 0.250001), target).PSNR, MaxPSNR, 1e-12)
+	near(t, "error 0.1", Pixelwise(filled(64, 0.35), target).PSNR, 20, 1e-5)
+	near(t, "error 1", Pixelwise(filled(64, 1.25), target).PSNR, 0, 1e-12)
+	near(t, "identical", Pixelwise(target, target).PSNR, MaxPSNR, 1e-12)
+	near(t, "error 1e-6", Pixelwise(filled(64, 0.250001), target).PSNR, MaxPSNR, 1e-12)
 }

@@ -1,0 +1,326 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"convae/nn"
+	"convae/trainer/dataset"
+)
+
+// Data names a data set. A field that the data set has no use for is an error.
+type Data struct {
+	Name string `yaml:"name"` // one of DataNames
+	// Dir is the folder with the idx files of mnist and fashion-mnist (empty: downloaded), or with the pictures of images,
+	// which may be in two folders in it, train and test.
+	Dir      string `yaml:"dir,omitempty"`
+	File     string `yaml:"file,omitempty"`      // of csv and npy
+	TestFile string `yaml:"test_file,omitempty"` // of csv and npy: samples for testing, if there are any
+	Seed     uint64 `yaml:"seed,omitempty"`      // of digits, circle and spiral
+
+	Samples int     `yaml:"samples,omitempty"` // of circle and spiral: 500
+	Noise   float64 `yaml:"noise,omitempty"`   // standard deviation, of circle (0.1) and spiral (0.3)
+
+	Columns  []string `yaml:"columns,omitempty,flow"` // of csv, by name or number from 1; empty: all but the label
+	Label    string   `yaml:"label,omitempty"`        // column of csv with the classes
+	NoHeader bool     `yaml:"no_header,omitempty"`    // the first row of csv is not one of names
+
+	// Scaling of csv and npy is fitted on the training samples: minmax (to [0,1]), standard (mean 0, deviation 1), or
+	// none (the default). Scaler is what was fitted: training writes it to the run, and one that is given is used.
+	Scaling string          `yaml:"scaling,omitempty"`
+	Scaler  *dataset.Scaler `yaml:"scaler,omitempty"`
+
+	Size     nn.Size `yaml:"size,omitempty"`     // of images: to which they are resized; the model's input by default
+	Channels int     `yaml:"channels,omitempty"` // of images: 1 (grey) or 3; the model's input by default
+
+	Limit int `yaml:"limit,omitempty"` // train on the first samples only; 0 is all
+	// Validation is the share of the training samples to validate on, the last ones. 0 takes the test set, or, for a data
+	// set that has none, the training samples.
+	Validation float64 `yaml:"validation,omitempty"`
+}
+
+// dataFields are the fields of each data set besides limit and validation.
+var dataFields = map[string][]string{
+	"circle": {"seed", "samples", "noise"},
+	"spiral": {"seed", "samples", "noise"},
+	"csv":    {"file", "test_file", "columns", "label", "no_header", "scaling", "scaler"},
+	"npy":    {"file", "test_file", "scaling", "scaler"},
+	"images": {"dir", "size", "channels"},
+	"digits": {"seed"},
+}
+
+// DataNames returns the names of the data sets.
+func DataNames() []string {
+	return append(dataset.Names(), "circle", "spiral", "csv", "npy", "images")
+}
+
+// check fills in the zero values and reports the first field that cannot be. input is that of the model.
+func (d *Data) check(input []int) error {
+	if d.Name == "" {
+		d.Name = "digits"
+	}
+	if !slices.Contains(DataNames(), d.Name) {
+		return fmt.Errorf("data.name: no data set %q%s", d.Name, advice(d.Name, DataNames(), ", want one of"))
+	}
+	fields, ok := dataFields[d.Name]
+	if !ok {
+		fields = []string{"dir"}
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"dir", d.Dir != ""}, {"file", d.File != ""}, {"test_file", d.TestFile != ""}, {"seed", d.Seed != 0}, {"samples", d.Samples != 0}, {"noise", d.Noise != 0},
+		{"columns", d.Columns != nil}, {"label", d.Label != ""}, {"no_header", d.NoHeader}, {"scaling", d.Scaling != ""},
+		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0},
+	} {
+		if f.set && !slices.Contains(fields, f.name) {
+			return fmt.Errorf("data.%s is not for %s, which has %s, limit and validation", f.name, d.Name, strings.Join(fields, ", "))
+		}
+	}
+	switch d.Name {
+	case "circle", "spiral":
+		return d.checkPoints()
+	case "csv", "npy":
+		return d.checkTable()
+	case "images":
+		return d.checkImages(input)
+	}
+	return nil
+}
+
+func (d *Data) checkPoints() error {
+	if d.Samples == 0 {
+		d.Samples = 500
+	}
+	if d.Noise == 0 {
+		d.Noise = map[string]float64{"circle": 0.1, "spiral": 0.3}[d.Name]
+	}
+	if d.Samples < 2 || d.Samples > 1e7 {
+		return fmt.Errorf("data.samples is %d, want 2 to 10000000", d.Samples)
+	}
+	if !(d.Noise > 0 && d.Noise <= 100) {
+		return fmt.Errorf("data.noise is %v, want more than 0 and at most 100", d.Noise)
+	}
+	if d.Seed > math.MaxUint32 {
+		return fmt.Errorf("data.seed is %d, want at most %d: %s is drawn as NumPy draws", d.Seed, uint32(math.MaxUint32), d.Name)
+	}
+	return nil
+}
+
+func (d *Data) checkTable() error {
+	if d.File == "" {
+		return fmt.Errorf("data.file is missing: want the .%[1]s file to read (data: {name: %[1]s, file: PATH}, or --data PATH.%[1]s)", d.Name)
+	}
+	if d.Columns != nil && len(d.Columns) == 0 {
+		return errors.New("data.columns is empty: leave it out to take all columns")
+	}
+	if !slices.Contains([]string{"", "none", "minmax", "standard"}, d.Scaling) {
+		return fmt.Errorf("data.scaling is %q, want minmax, standard or none", d.Scaling)
+	}
+	s := d.Scaler
+	if s == nil {
+		return nil
+	}
+	if !d.scales() {
+		return errors.New("data.scaler is there without data.scaling: want scaling minmax or standard, or no scaler")
+	}
+	bad := func(v float64) bool { return v-v != 0 }
+	if len(s.Offset) == 0 || len(s.Offset) != len(s.Scale) || slices.ContainsFunc(s.Offset, bad) || slices.ContainsFunc(s.Scale, bad) || slices.Contains(s.Scale, 0) {
+		return errors.New("data.scaler wants as many finite offsets as scales, and no scale of 0; leave it out to fit it again")
+	}
+	return nil
+}
+
+func (d *Data) scales() bool { return d.Scaling == "minmax" || d.Scaling == "standard" }
+
+func (d *Data) checkImages(input []int) error {
+	if d.Dir == "" {
+		return errors.New("data.dir is missing: want the folder with the pictures (data: {name: images, dir: PATH}, or --data-dir PATH)")
+	}
+	if len(input) == 3 {
+		if d.Size == (nn.Size{}) {
+			d.Size = nn.Size{H: input[0], W: input[1]}
+		}
+		if d.Channels == 0 {
+			d.Channels = input[2]
+		}
+	}
+	if d.Size == (nn.Size{}) {
+		return errors.New("data.size is missing: want [rows, columns], to which the pictures are resized (a model whose input is a vector does not say)")
+	}
+	if d.Size.H < 1 || d.Size.W < 1 {
+		return fmt.Errorf("data.size is %d x %d, want at least 1 x 1", d.Size.H, d.Size.W)
+	}
+	if d.Channels == 0 {
+		d.Channels = 1
+	}
+	if d.Channels != 1 && d.Channels != 3 {
+		return fmt.Errorf("data.channels is %d, want 1 (grey) or 3 (colour)", d.Channels)
+	}
+	return nil
+}
+
+// LoadData loads a configuration's data and cuts it into training and validation samples. A scaling that has to be fitted
+// is, and d.Scaler is set to it. fetch, which may be nil, is told of downloads. Sets of pictures should be closed.
+func LoadData(ctx context.Context, d *Data, fetch func(file string, done, total int64)) (train, validation *dataset.Set, err error) {
+	train, test, err := d.Load(ctx, fetch)
+	if err != nil {
+		return nil, nil, err
+	}
+	if validation = test; test == nil {
+		validation = train
+	}
+	if whole := train; d.Validation > 0 {
+		if test != nil {
+			err = test.Close()
+		}
+		if err == nil {
+			train, validation, err = whole.Split(d.Validation)
+		}
+		if err != nil {
+			return nil, nil, errors.Join(err, whole.Close())
+		}
+	}
+	if d.Limit > 0 && d.Limit < train.Len() {
+		train = train.Slice(0, d.Limit)
+	}
+	return train, validation, nil
+}
+
+// Load returns all samples for training, not cut into parts, and those for testing, nil if there are none.
+func (d *Data) Load(ctx context.Context, fetch func(file string, done, total int64)) (train, test *dataset.Set, err error) {
+	if err := d.check(nil); err != nil {
+		return nil, nil, err
+	}
+	switch d.Name {
+	case "circle":
+		return dataset.Circle(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
+	case "spiral":
+		return dataset.Spiral(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
+	case "images":
+		return d.loadImages(ctx)
+	case "csv":
+		return d.loadTables(d.readCSV)
+	case "npy":
+		return d.loadTables(d.readNPY)
+	}
+	return dataset.Load(ctx, d.Name, d.Dir, d.Seed, fetch)
+}
+
+// loadImages reads a folder, or those for training and for testing in it.
+func (d *Data) loadImages(ctx context.Context) (train, test *dataset.Set, err error) {
+	read := func(dir string) (*dataset.Set, error) {
+		return dataset.ReadImages(ctx, dir, d.Size.H, d.Size.W, d.Channels, "")
+	}
+	isDir := func(dir string) bool {
+		info, err := os.Stat(dir)
+		return err == nil && info.IsDir()
+	}
+	trainDir, testDir := filepath.Join(d.Dir, "train"), filepath.Join(d.Dir, "test")
+	if !isDir(trainDir) || !isDir(testDir) {
+		train, err = read(d.Dir)
+		return train, nil, err
+	}
+	if train, err = read(trainDir); err != nil {
+		return nil, nil, err
+	}
+	if test, err = read(testDir); err != nil {
+		return nil, nil, errors.Join(err, train.Close())
+	}
+	return train, test, nil
+}
+
+// loadTables reads the file for training and then, in the same scaling, that for testing.
+func (d *Data) loadTables(read func(path string) (*dataset.Set, error)) (train, test *dataset.Set, err error) {
+	if train, err = read(d.File); err != nil || d.TestFile == "" {
+		return train, nil, err
+	}
+	if test, err = read(d.TestFile); err != nil {
+		return nil, nil, err
+	}
+	if test.Size() != train.Size() {
+		return nil, nil, fmt.Errorf("%s has samples of %d values, want %d as in %s", d.TestFile, test.Size(), train.Size(), d.File)
+	}
+	return train, test, nil
+}
+
+func (d *Data) readCSV(path string) (*dataset.Set, error) {
+	t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: d.Columns, Label: d.Label, NoHeader: d.NoHeader})
+	if err != nil {
+		return nil, fmt.Errorf("csv: %w", err)
+	}
+	values, err := scaled(d, t.Values, len(t.Columns))
+	if err != nil {
+		return nil, fmt.Errorf("csv: %s: %w", path, err)
+	}
+	return &dataset.Set{Name: "csv", H: 1, W: 1, C: len(t.Columns), Values: values, Labels: t.Labels}, nil
+}
+
+// readNPY reads samples (N, n), (N, rows, columns) or (N, rows, columns, channels). uint8 values are pixels.
+func (d *Data) readNPY(path string) (*dataset.Set, error) {
+	a, err := ReadNPY(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &dataset.Set{Name: "npy", H: 1, W: 1, C: 1}
+	switch shape := a.Shape; len(shape) {
+	case 2:
+		s.C = shape[1]
+	case 3:
+		s.H, s.W = shape[1], shape[2]
+	case 4:
+		s.H, s.W, s.C = shape[1], shape[2], shape[3]
+	default:
+		return nil, fmt.Errorf("npy: %s: shape is %s, want (N, n), (N, rows, columns) or (N, rows, columns, channels)", path, ShapeText(shape))
+	}
+	if a.DType == "uint8" {
+		if d.scales() {
+			return nil, fmt.Errorf("npy: %s: data.scaling is %s, want none: uint8 values are pixels, which are scaled to [0,1]", path, d.Scaling)
+		}
+		s.Pixels = make([]uint8, len(a.Data))
+		for i, v := range a.Data {
+			s.Pixels[i] = uint8(v)
+		}
+		return s, nil
+	}
+	if i := slices.IndexFunc(a.Data, func(v float32) bool { return v-v != 0 }); i >= 0 {
+		return nil, fmt.Errorf("npy: %s: value %d of sample %d is %v, want finite numbers", path, i%s.Size()+1, i/s.Size()+1, a.Data[i])
+	}
+	if s.Values, err = scaled(d, a.Data, s.Size()); err != nil {
+		return nil, fmt.Errorf("npy: %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// scaled returns values of size columns in the configuration's scaling, which is fitted to the training samples if there
+// is no scaler yet.
+func scaled[T float32 | float64](d *Data, values []T, size int) ([]float32, error) {
+	if !d.scales() {
+		return dataset.ApplyScaler(dataset.Scaler{}, values), nil
+	}
+	if d.Scaler == nil {
+		rows := len(values) / size
+		if d.Validation > 0 {
+			rows = max(dataset.SplitAt(rows, d.Validation), 1)
+		}
+		if d.Limit > 0 {
+			rows = min(rows, d.Limit)
+		}
+		s, err := dataset.FitScaler(d.Scaling, values[:rows*size], size)
+		if err != nil {
+			return nil, err
+		}
+		d.Scaler = &s
+	}
+	if n := len(d.Scaler.Offset); n != size {
+		return nil, fmt.Errorf("data.scaler has %d columns, the samples have %d: leave data.scaler out to fit it again", n, size)
+	}
+	return dataset.ApplyScaler(*d.Scaler, values), nil
+}

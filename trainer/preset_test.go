@@ -1,0 +1,133 @@
+package trainer
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"convae/cuda/ptxsim"
+	"convae/nn"
+)
+
+func TestPresetLines(t *testing.T) {
+	if Presets()[0] != DefaultPreset {
+		t.Errorf("the first preset is %s, want the default", Presets()[0])
+	}
+	for _, name := range Presets() {
+		line, err := PresetLine(name)
+		if err != nil || len(line) < 20 || len(line) > 160 || !strings.HasSuffix(line, ".") {
+			t.Errorf("%s: line %q, %v", name, line, err)
+		}
+		if c, err := Preset(name); err != nil || c.Model.Name != name {
+			t.Errorf("%s: model %q, %v", name, c.Model.Name, err)
+		}
+	}
+	if _, err := Preset("dens32"); err == nil || !strings.Contains(err.Error(), `there is no preset "dens32", perhaps dense32: the presets are denoiser, circle`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Every preset trains on the simulated GPU, and its loss falls.
+func TestPresetsOnSim(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the simulator takes a while")
+	}
+	for _, name := range Presets() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := Preset(name, Set("training.epochs=3"), Set("training.validation_freq=1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Data.Limit = 16
+			if c.Training.Batch != FullBatch {
+				c.Training.Batch = 8
+			}
+			train, test, err := LoadData(t.Context(), &c.Data, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dev, err := nn.OpenSim(ptxsim.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dev.Close()
+			r, err := Train(t.Context(), c, Options{Dir: filepath.Join(t.TempDir(), "run"), Device: dev, Train: train, Test: test.Slice(0, min(4, test.Len()))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first, last := r.History[0].Loss, r.History[2].Loss; !(last < first) {
+				t.Errorf("the loss goes from %v to %v", first, last)
+			}
+		})
+	}
+}
+
+func TestSettings(t *testing.T) {
+	var changes []Change
+	for _, s := range []string{"training.epochs=5", "training.batch=full", "model.encoder.1.conv2d.filters=7", "model.encoder.3.conv2d.kernel=[1, 5]",
+		"training.optimizer={name: sgd, learning_rate: 0.5}", "data.name=circle", "data.samples=9", "training.early_stopping.patience=4", "model.name=a=b", "training.noise.std=0"} {
+		changes = append(changes, Set(s))
+	}
+	c, err := Preset("denoiser", changes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := c.Training
+	if tr.Epochs != 5 || tr.Batch != FullBatch || c.Model.Encoder[0].Conv2D.Filters != 7 || c.Model.Encoder[2].Conv2D.Kernel != (nn.Size{H: 1, W: 5}) ||
+		tr.Optimizer.Name != "sgd" || tr.Optimizer.LearningRate != 0.5 || tr.Optimizer.Beta1 != 0 || c.Data.Samples != 9 || tr.EarlyStopping.Patience != 4 ||
+		c.Model.Name != "a=b" || tr.Noise.Std != 0 {
+		t.Errorf("%+v", c)
+	}
+	for _, e := range []struct{ setting, want string }{
+		{"training.epochs", "want PATH=VALUE, as training.epochs=5"},
+		{"=5", "want PATH=VALUE"},
+		{"training.epochs=", "there is no value after the ="},
+		{"training.epoch=5", `setting "training.epoch=5": training has no "epoch", perhaps epochs; it has epochs, batch, loss`},
+		{"trainig.epochs=5", `the configuration has no "trainig", perhaps training; it has model, data, training`},
+		{"training.zzzzzz=5", `training has no "zzzzzz"; it has epochs`},
+		{"training.epochs.x=5", `training.epochs is a value, which has no "x"`},
+		{"training.epochs=many", "training.epochs line 1, column 1: cannot unmarshal"},
+		{"training.epochs=-1", "training.epochs is -1, want 1 to"},
+		{"training.batch=some", `is "some", want a number of samples, or full`},
+		{"training.optimizer={name: sgd, lr: 1}", `training.optimizer line 1, column 13: unknown field "lr"`},
+		{"model.encoder.9.conv2d.filters=1", `model.encoder has no item "9", want a number of 1 to 4`},
+		{"model.encoder.0.conv2d.filters=1", `want a number of 1 to 4`},
+		{"model.encoder.2.conv2d.filters=1", "names 2 layers"},
+		{"model.encoder.1.conv2d.filter=1", `model.encoder.1.conv2d has no "filter", perhaps filters`},
+	} {
+		_, err := Preset("denoiser", Set(e.setting))
+		if err == nil || !strings.Contains(err.Error(), e.want) {
+			t.Errorf("%s: error %v, want one with %q", e.setting, err, e.want)
+		}
+	}
+}
+
+func TestBatchText(t *testing.T) {
+	for text, want := range map[string]Batch{"full": FullBatch, "0": FullBatch, "7": 7} {
+		var b Batch
+		if err := b.Set(text); err != nil || b != want {
+			t.Errorf("%s: %v, %v", text, b, err)
+		}
+	}
+	for _, text := range []string{"", "-1", "1.5", "Full"} {
+		if err := new(Batch).Set(text); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
+func TestSlowAdadeltaIsNoted(t *testing.T) {
+	c := smallConfig()
+	c.Training.Epochs = 1
+	c.Training.Optimizer = nn.Optimizer{Name: "adadelta", LearningRate: 0.001}
+	n := &notes{}
+	o := smallOptions(t, filepath.Join(t.TempDir(), "run"))
+	o.Observer = n
+	if _, err := Train(t.Context(), c, o); err != nil {
+		t.Fatal(err)
+	}
+	if len(n.said) != 1 || !strings.Contains(n.said[0], "adadelta with a learning rate of 0.001 hardly moves") {
+		t.Errorf("notes %q", n.said)
+	}
+}

@@ -1,0 +1,163 @@
+package trainer
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Change changes a configuration that has been read and not yet been checked.
+type Change func(c *Config) error
+
+// Set is the change by a setting such as "training.epochs=5" or "model.encoder.1.dense.units=16": the path of a value in
+// the file, with lists counted from 1, and the value in YAML. Its errors name the key that there is not, and list those
+// that there are.
+func Set(setting string) Change { return func(c *Config) error { return c.set(setting) } }
+
+func (c *Config) set(setting string) error {
+	path, value, ok := strings.Cut(setting, "=")
+	if !ok || path == "" {
+		return fmt.Errorf("setting %q: want PATH=VALUE, as training.epochs=5", setting)
+	}
+	v := reflect.ValueOf(c).Elem()
+	at := ""
+	for _, key := range strings.Split(path, ".") {
+		var err error
+		if v, err = step(v, at, key); err != nil {
+			return fmt.Errorf("setting %q: %w", setting, err)
+		}
+		at = strings.TrimPrefix(at+"."+key, ".")
+	}
+	if value == "" {
+		return fmt.Errorf("setting %q: there is no value after the =", setting)
+	}
+	// The value is read as part of a configuration would be, so that unknown fields are errors.
+	fresh := reflect.New(v.Type())
+	if err := decodeYAML([]byte(value), fresh.Interface()); err != nil {
+		return fmt.Errorf("setting %q: %s %w", setting, path, err)
+	}
+	v.Set(fresh.Elem())
+	return nil
+}
+
+// step goes from the value at a path to the one that key names in it.
+func step(v reflect.Value, at, key string) (reflect.Value, error) {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		v = v.Elem()
+	}
+	where := "the configuration"
+	if at != "" {
+		where = at
+	}
+	switch {
+	case v.Kind() == reflect.Slice:
+		i, err := strconv.Atoi(key)
+		if err != nil || i < 1 || i > v.Len() {
+			return v, fmt.Errorf("%s has no item %q, want a number of 1 to %d", where, key, v.Len())
+		}
+		return v.Index(i - 1), nil
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			if yamlName(v.Type().Field(i)) == key {
+				return v.Field(i), nil
+			}
+		}
+		if keys := yamlNames(v.Type()); len(keys) > 0 {
+			return v, fmt.Errorf("%s has no %q%s", where, key, advice(key, keys, "; it has"))
+		}
+	}
+	return v, fmt.Errorf("%s is a value, which has no %q", where, key)
+}
+
+func yamlName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return name
+}
+
+// yamlNames lists the fields of a struct.
+func yamlNames(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		if name := yamlName(t.Field(i)); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// advice says which of the names was meant by a misspelt one, and which there are.
+func advice(name string, names []string, thereAre string) string {
+	near := nearest(name, names)
+	if near != "" {
+		near = ", perhaps " + near
+	}
+	return near + thereAre + " " + strings.Join(names, ", ")
+}
+
+// adviceAt is the advice for the unknown field in a line and column of data, which should be a t; "" if it is not found.
+func adviceAt(data []byte, line, column int, t reflect.Type) string {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return ""
+	}
+	find := &fieldFinder{line: line, column: column}
+	for _, doc := range file.Docs {
+		if doc.Body != nil {
+			ast.Walk(find, doc.Body)
+		}
+	}
+	// The path reads $.model.encoder[0].conv2d.filtres.
+	keys := strings.Split(find.path, ".")
+	if len(keys) < 2 {
+		return ""
+	}
+	for _, key := range keys[1 : len(keys)-1] {
+		name, _, _ := strings.Cut(key, "[")
+		if t = element(t); t.Kind() != reflect.Struct {
+			return ""
+		}
+		var next reflect.Type
+		for i := range t.NumField() {
+			if yamlName(t.Field(i)) == name {
+				next = t.Field(i).Type
+			}
+		}
+		if next == nil {
+			return ""
+		}
+		t = next
+	}
+	if t = element(t); t.Kind() != reflect.Struct {
+		return ""
+	}
+	return advice(keys[len(keys)-1], yamlNames(t), "; want one of")
+}
+
+// element returns what a pointer points to, or a slice holds.
+func element(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	return t
+}
+
+// fieldFinder is a visitor that finds the path of the field in a line and column.
+type fieldFinder struct {
+	line, column int
+	path         string
+}
+
+func (f *fieldFinder) Visit(n ast.Node) ast.Visitor {
+	if m, ok := n.(*ast.MappingValueNode); ok {
+		if p := m.Key.GetToken().Position; p.Line == f.line && p.Column == f.column {
+			f.path = m.Key.GetPath()
+		}
+	}
+	return f
+}

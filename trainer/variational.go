@@ -1,0 +1,85 @@
+package trainer
+
+import (
+	"math"
+
+	"convae/nn"
+	"convae/nn/rng"
+	"convae/trainer/metric"
+)
+
+// Evidence is what a variational model makes of samples, each with one code drawn from its posterior: means over samples.
+type Evidence struct {
+	ELBO       float64 `json:"elbo"`       // lower bound of the log-likelihood of values of [0,1], nats: -(BCE + Divergence)
+	BCE        float64 `json:"bce"`        // binary cross-entropy summed over a sample's values, nats
+	MSE        float64 `json:"mse"`        // squared error summed over a sample's values
+	Divergence float64 `json:"divergence"` // of the posterior from the standard normal distribution, nats
+}
+
+// drawn gathers the evidence of samples. Its zero value is for a model whose code is not Gaussian.
+type drawn struct {
+	net            *nn.Network
+	src            rng.Source
+	stats, code, y []float32
+	n              int
+	sum            Evidence
+}
+
+func newDrawn(net *nn.Network, seed uint64, chunk int) drawn {
+	m := net.Model()
+	if !m.Variational() {
+		return drawn{}
+	}
+	return drawn{net: net, src: rng.Source{Seed: seed, Stream: rng.StreamCode},
+		stats: make([]float32, 2*chunk*m.Code.Len()), code: make([]float32, chunk*m.Code.Len()), y: make([]float32, chunk*m.Output.Len())}
+}
+
+// add encodes n inputs x, draws their codes, and compares what these decode to with the clean samples.
+func (d *drawn) add(x, clean []float32, n int) error {
+	if d.net == nil {
+		return nil
+	}
+	code := d.net.Model().Code
+	size, channels, elements := code.Len(), code.C, len(clean)/n
+	stats, z, y := d.stats[:2*n*size], d.code[:n*size], d.y[:len(clean)]
+	if err := d.net.Posterior(stats, x, n); err != nil {
+		return err
+	}
+	for i := range z {
+		at := i + i/channels*channels
+		mean, logvar := float64(stats[at]), float64(stats[at+channels])
+		place, row := i%size, d.n+i/size
+		eps := d.src.Normals(uint32(place/4), uint32(row), 0)[place%4]
+		z[i] = float32(mean + math.Exp(logvar/2)*float64(eps))
+		d.sum.Divergence += (mean*mean + math.Exp(logvar) - 1 - logvar) / 2
+	}
+	if err := d.net.Decode(y, z, n); err != nil {
+		return err
+	}
+	for i := range n {
+		at := i * elements
+		v := metric.Pixelwise(y[at:at+elements], clean[at:at+elements])
+		d.sum.BCE += float64(elements) * v.BCE
+		d.sum.MSE += float64(elements) * v.MSE
+	}
+	d.n += n
+	return nil
+}
+
+func (d *drawn) result() Evidence {
+	n := float64(max(d.n, 1))
+	e := Evidence{BCE: d.sum.BCE / n, MSE: d.sum.MSE / n, Divergence: d.sum.Divergence / n}
+	if d.n > 0 {
+		e.ELBO = -(e.BCE + e.Divergence)
+	}
+	return e
+}
+
+// loss returns the training loss of samples with that evidence, of elements values each.
+func (e Evidence) loss(tr Training, elements int) float64 {
+	reconstruction := e.BCE
+	if tr.Loss == "mse" {
+		reconstruction = e.MSE
+	}
+	return reconstruction*float64(tr.reduction().Elements(elements))/float64(elements) + tr.Divergence.Beta*e.Divergence
+}

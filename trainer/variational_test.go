@@ -1,0 +1,117 @@
+package trainer
+
+import (
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"convae/nn"
+)
+
+// variationalConfig is a small variational model of the digits.
+func variationalConfig() Config {
+	c := smallConfig()
+	c.Model = nn.Config{Name: "small vae", Input: []int{28, 28, 1},
+		Encoder: nn.Spec(&nn.Conv2D{Filters: 4, Kernel: nn.Square(3), Stride: 2, Activation: "relu"}, &nn.Flatten{}, &nn.Dense{Units: 8}, &nn.Sampling{}),
+		Decoder: nn.Spec(&nn.Dense{Units: 32, Activation: "relu"}, &nn.Dense{Units: 784, Activation: "sigmoid"})}
+	c.Training.Noise, c.Training.Epochs, c.Training.Optimizer.LearningRate = Noise{}, 6, 0.003
+	c.Training.Divergence.Warmup = 2
+	return c
+}
+
+func TestVariationalRun(t *testing.T) {
+	root := t.TempDir()
+	c := variationalConfig()
+	whole, cut := filepath.Join(root, "whole"), filepath.Join(root, "cut")
+	r, err := Train(t.Context(), c, smallOptions(t, whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, last := r.History[0], r.History[len(r.History)-1]
+	e := r.Final.Drawn
+	if last.ValLoss >= first.ValLoss || last.Loss >= first.Loss || last.ValKL <= 0 {
+		t.Errorf("history from %+v to %+v", first, last)
+	}
+	if math.Abs(e.ELBO+e.BCE+e.Divergence) > 1e-9 || math.Abs(last.ValLoss+e.ELBO) > 1e-9 || last.ValKL != e.Divergence {
+		t.Errorf("evidence %+v, last epoch %+v", e, last)
+	}
+	// Drawn codes reconstruct about as well as their means.
+	if mean := 784 * r.Final.Output.BCE; e.BCE == mean || math.Abs(e.BCE-mean) > 0.1*mean {
+		t.Errorf("reconstruction %v of drawn codes, %v of their means", e.BCE, mean)
+	}
+	back, err := ReadConfig(filepath.Join(whole, ConfigFile))
+	if err != nil || back.Training.Reduction != "sample" || back.Training.Divergence != (nn.Divergence{Beta: 1, Warmup: 2}) {
+		t.Errorf("the configuration came back as %+v, %v", back.Training, err)
+	}
+	o := smallOptions(t, cut)
+	if _, err := Train(&countdown{Context: t.Context(), left: 6}, c, o); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	if _, err := Train(t.Context(), c, o); err != nil {
+		t.Fatal(err)
+	}
+	sameRun(t, whole, cut)
+}
+
+// The drawn codes have the divergence that a sum over the posterior's numbers gives, and evaluation in pieces changes nothing.
+func TestEvidence(t *testing.T) {
+	m, err := nn.New(variationalConfig().Model, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	net, err := nn.NewNetwork(m, openCPU(t), nn.NetworkOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer net.Close()
+	_, test := smallData()
+	const n = 40
+	x := make([]float32, n*784)
+	for i := range n {
+		test.Read(x[i*784:][:784], i)
+	}
+	whole, parts := newDrawn(net, 9, n), newDrawn(net, 9, n)
+	if err := whole.add(x, x, n); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range [][2]int{{0, 7}, {7, 30}, {30, n}} {
+		part := x[p[0]*784 : p[1]*784]
+		if err := parts.add(part, part, p[1]-p[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := whole.result(), parts.result()
+	if math.Abs(a.ELBO-b.ELBO) > 1e-9*math.Abs(a.ELBO) {
+		t.Errorf("whole %+v, in pieces %+v", a, b)
+	}
+	stats := make([]float32, n*8)
+	if err := net.Posterior(stats, x, n); err != nil {
+		t.Fatal(err)
+	}
+	want := 0.0
+	for i := range n {
+		for k := range 4 {
+			mean, logvar := float64(stats[8*i+k]), float64(stats[8*i+4+k])
+			want -= (1 + logvar - mean*mean - math.Exp(logvar)) / 2 / n
+		}
+	}
+	if math.Abs(a.Divergence-want) > 1e-9 {
+		t.Errorf("divergence %v, want %v", a.Divergence, want)
+	}
+}
+
+func TestVariationalErrors(t *testing.T) {
+	_, err := DecodeConfig(strings.NewReader(goodConfig + "  divergence: {beta: 2}\n"))
+	if err == nil || !strings.Contains(err.Error(), `training.divergence: the encoder of model "m" does not end in sampling`) {
+		t.Errorf("error %v", err)
+	}
+	vae := strings.Replace(goodConfig, "filters: 2, kernel: 3}", "filters: 2, kernel: 3}\n    - sampling: {}", 1)
+	if _, err := DecodeConfig(strings.NewReader(vae + "  divergence: {beta: -2}\n")); err == nil || !strings.Contains(err.Error(), "training.divergence: beta is -2") {
+		t.Errorf("error %v", err)
+	}
+	if c, err := DecodeConfig(strings.NewReader(vae)); err != nil || c.Training.Reduction != "sample" || c.Training.Divergence.Beta != 1 {
+		t.Errorf("%+v, %v", c.Training, err)
+	}
+}
