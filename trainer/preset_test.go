@@ -22,7 +22,7 @@ func TestPresetLines(t *testing.T) {
 			t.Errorf("%s: model %q, %v", name, c.Model.Name, err)
 		}
 	}
-	if _, err := Preset("dens32"); err == nil || !strings.Contains(err.Error(), `there is no preset "dens32", perhaps dense32: the presets are denoiser, circle`) {
+	if _, err := Preset("dens32"); err == nil || !strings.Contains(err.Error(), `there is no preset "dens32", perhaps dense32: the presets are denoiser, anomaly, circle`) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -125,7 +124,7 @@ func runDecode(c *cobra.Command, f *modelFlags, in, out string) error {
 		return err
 	}
 	toSheet := hasEnding(out, ".png")
-	size, isImage := imageShape(m.Output)
+	size, isImage := trainer.ImageShape(m.Output)
 	if toSheet && !isImage {
 		return fmt.Errorf("model %q makes %s of a code, which is no image: want OUT.npy", m.Config.Name, trainer.ShapeText(sampleShape(1, m.Output)))
 	}
@@ -257,7 +256,7 @@ func codeSamples(m *nn.Model, path string) (samples, error) {
 
 // pictureSample is one picture of the model's size.
 func pictureSample(m *nn.Model, path string) (samples, error) {
-	size, ok := imageShape(m.Input)
+	size, ok := trainer.ImageShape(m.Input)
 	if !ok {
 		return samples{}, fmt.Errorf("model %q takes %s, which is no image: want IN.npy", m.Config.Name, inputText(m.Input))
 	}
@@ -309,15 +308,6 @@ func sampleShape(n int, s backend.Shape) []int {
 }
 
 func inputText(s backend.Shape) string { return trainer.ShapeText(sampleShape(1, s)[1:]) }
-
-// imageShape returns the image that a model's input or output is. A vector is taken for a square grey one.
-func imageShape(s backend.Shape) (image backend.Shape, ok bool) {
-	if s.H*s.W > 1 {
-		return s, s.C == 1 || s.C == 3
-	}
-	side := int(math.Round(math.Sqrt(float64(s.C))))
-	return backend.Shape{N: 1, H: side, W: side, C: 1}, side*side == s.C
-}
 
 // sheetRows lays out images of one size.
 func sheetRows(pix []float32, size backend.Shape) []picture.Row {

@@ -44,7 +44,7 @@ func runSample(c *cobra.Command, f *modelFlags, out string, count int, seed uint
 		return fmt.Errorf("model %q is not variational: its codes follow no known distribution (an encoder that ends in sampling has such codes)", m.Config.Name)
 	}
 	toSheet := hasEnding(out, ".png")
-	size, isImage := imageShape(m.Output)
+	size, isImage := trainer.ImageShape(m.Output)
 	if toSheet && !isImage {
 		return fmt.Errorf("model %q makes %s of a code, which is no image: want OUT.npy", m.Config.Name, trainer.ShapeText(sampleShape(1, m.Output)))
 	}

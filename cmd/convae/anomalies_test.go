@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"convae/nn"
+	"convae/trainer"
+	"convae/trainer/picture"
+)
+
+// lineRun is a run whose model makes (a, a) of (a, b): the error is half of the squared difference.
+func lineRun(t *testing.T, dir string, data trainer.Data) {
+	t.Helper()
+	c := trainer.Config{Data: data, Model: nn.Config{Name: "line", Input: []int{2}, Encoder: nn.Spec(&nn.Dense{Units: 1, NoBias: true}), Decoder: nn.Spec(&nn.Dense{Units: 2, NoBias: true})}}
+	c.Training.Loss = "mse"
+	saveRun(t, dir, c)
+	m, err := nn.New(c.Model, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(m.Params[0].Data, []float32{1, 0})
+	copy(m.Params[1].Data, []float32{1, 1})
+	if err := trainer.SaveModel(filepath.Join(dir, trainer.ModelFile), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnomalies(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, []byte("a,b,class\n1,1.1,0\n1,1.2,0\n1,1.3,0\n1,6,1\n"), "train.csv")
+	write(t, []byte("a,b,class\n1,1.1,0\n2,2.4,0\n1,0.8,1\n1,1.5,1\n1,0.4,1\n"), "test.csv")
+	lineRun(t, "run", trainer.Data{Name: "csv", File: "train.csv", Label: "class"})
+
+	// The threshold is the largest normal error, 0.3^2/2.
+	out := mustRun(t, anomaliesCommand(), "run", "test.csv", "--normal", "0", "--quantile", "1", "--out", "s.csv", "--device", "cpu")
+	for _, want := range []string{"run on 5 samples of csv\n", "threshold: MSE 0.045, quantile 1 of the errors of 3 validation samples\n", "anomalies: 3 of 5 samples (60.00 %)\n",
+		"labels: 2 normal, 3 anomalous; ROC AUC 0.8333; above the threshold are 66.67 % of the anomalous, 50.00 % of the normal\n", "highest: sample 4 (0.18) sample 3 (0.125) sample 1 (0.08"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("printed %q, want %q in it", out, want)
+		}
+	}
+	table, err := os.ReadFile("s.csv")
+	lines := strings.Split(string(table), "\n")
+	if err != nil || len(lines) != 7 || lines[0] != "index,score,anomaly,label" || !strings.HasPrefix(lines[2], "1,0.08") || !strings.HasSuffix(lines[2], ",true,0") || !strings.HasSuffix(lines[3], ",false,1") {
+		t.Errorf("s.csv is %q, %v", table, err)
+	}
+
+	// Without --normal all validation samples count, and the run's own data are scored.
+	var r anomalyReport
+	if err := json.Unmarshal([]byte(mustRun(t, anomaliesCommand(), "run", "--quantile", "1", "--json", "--out", "s.json")), &r); err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(r.Threshold-12.5) > 1e-5 || r.Fitted != 4 || r.Samples != 4 || r.Anomalies != 0 || r.Scores != nil || r.labelledReport != nil {
+		t.Errorf("printed %+v", r)
+	}
+	text, err := os.ReadFile("s.json")
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil || len(r.Scores) != 4 || math.Abs(r.Scores[3].Score-12.5) > 1e-5 || *r.Scores[3].Label != 1 {
+		t.Errorf("s.json is %+v, %v", r, err)
+	}
+}
+
+// The picture has the sample with the highest score, and --count 1 no other.
+func TestWorst(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c := trainer.Config{Data: trainer.Data{Name: "npy", File: "x.npy"}, Model: nn.Config{Name: "dim", Input: []int{2, 2, 1},
+		Encoder: nn.Spec(&nn.Conv2D{Filters: 1, Kernel: nn.Square(1)}), Decoder: nn.Spec(&nn.Conv2D{Filters: 1, Kernel: nn.Square(1)})}}
+	saveRun(t, "runs/dim", c)
+	m, _, err := trainer.LoadModel("runs/dim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range []float32{1, 0, 0.4, 0} { // weights and biases: 0.4 of the input comes out
+		m.Params[i].Data[0] = v
+	}
+	if err := trainer.SaveModel("runs/dim/"+trainer.ModelFile, m); err != nil {
+		t.Fatal(err)
+	}
+	mustWriteNPY(t, "x.npy", []float32{0.2, 0.2, 0.2, 0.2, 1, 1, 1, 1, 0.2, 0.2, 0.2, 0.2}, 3, 2, 2, 1)
+	out := mustRun(t, anomaliesCommand(), "--worst", "w.png", "--count", "1")
+	if !strings.Contains(out, "highest: sample 1 (0.36)") || !strings.Contains(out, "look at: w.png") {
+		t.Errorf("printed %q", out)
+	}
+	img, err := picture.Load("w.png", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := map[int]int{}
+	for _, v := range img.Pix {
+		n[int(math.Round(255*float64(v)))]++
+	}
+	if n[255] < 80*80 || n[102] < 80*80 || n[153] < 80*80 || n[51] > 1000 {
+		t.Errorf("pixels of the input %d, the output %d, the difference %d; of another input %d", n[255], n[102], n[153], n[51])
+	}
+}
+
+func TestAnomalyErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, []byte("a,b,class\n1,1.1,0\n1,1.2,1\n"), "train.csv")
+	write(t, []byte("a,b,class\n1,1.1,3\n1,1.2,4\n"), "other.csv")
+	write(t, []byte("a,b\n1,1.1\n1,1.2\n"), "plain.csv")
+	lineRun(t, "run", trainer.Data{Name: "csv", File: "train.csv", Label: "class"})
+	lineRun(t, "bare", trainer.Data{Name: "csv", File: "plain.csv"})
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"--quantile is 0, want more than 0 and at most 1", []string{"run", "--quantile", "0"}},
+		{"--quantile is NaN", []string{"run", "--quantile", "NaN"}},
+		{"--normal is 256, want labels of 0 to 255", []string{"run", "--normal", "256"}},
+		{"--normal 7: 0 of 2 samples of csv are normal, want some but not all; labels: 0: 1, 1: 1", []string{"run", "--normal", "7"}},
+		{"--normal 0,1: 2 of 2 samples of csv are normal, want some but not all", []string{"run", "--normal", "0,1"}},
+		{"--normal 3: none of the run's 2 validation samples is normal", []string{"run", "other.csv", "--normal", "3"}},
+		{"--normal: data set csv has no labels: want one that has (--label names the column of a .csv)", []string{"bare", "--normal", "0"}},
+		{"data.label is not for circle", []string{"bare", "circle", "--label", "class"}},
+		{"data set digits has images of 28 x 28 x 1 = 784 values, model \"line\" takes 2", []string{"run", "digits"}},
+		{`no data set "nothing"`, []string{"run", "nothing"}},
+		{"--out: output file is s.txt, want a name that ends in .csv or .json", []string{"run", "--out", "s.txt"}},
+		{"--worst: output file is s.csv, want a name that ends in .png", []string{"run", "--worst", "s.csv"}},
+		{"--worst draws images, csv has samples of 2 values", []string{"run", "--worst", "w.png"}},
+		{"--count is for a picture: name its file with --worst", []string{"run", "--count", "3"}},
+		{"--count is 101, want 1 to 100", []string{"run", "--worst", "w.png", "--count", "101"}},
+		{"--split is test, want train: data set csv has no test set", []string{"run", "--split", "test"}},
+		{`--split is "all"`, []string{"run", "--split", "all"}},
+		{"there is no model in runs/", nil},
+		{"nowhere", []string{"nowhere"}},
+		{"--device tpu", []string{"run", "--device", "tpu"}},
+	} {
+		wantError(t, c.want, anomaliesCommand(), c.args...)
+	}
+	// The column of another file's labels.
+	out := mustRun(t, anomaliesCommand(), "bare", "other.csv", "--label", "class", "--normal", "3")
+	if !strings.Contains(out, "errors of 2 validation samples") || !strings.Contains(out, "1 normal, 1 anomalous; ROC AUC 1.0000") {
+		t.Errorf("printed %q", out)
+	}
+}

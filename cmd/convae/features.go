@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"convae/trainer"
+	"convae/trainer/picture"
+)
+
+func featuresCommand() *cobra.Command {
+	var model string
+	var count int
+	c := &cobra.Command{
+		Use:   "features OUT.png",
+		Short: "Draw the filters of a model's first layer, or the inputs that it selects",
+		Long: `Draw the filters of a model's first layer: those of a convolution, or the weights of each unit of a dense layer as an image
+of the model's input. Each is scaled by its largest weight; mid-grey is 0, white is positive. Of a concrete model draw
+and list the inputs that it selects, in white.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runFeatures(c, model, args[0], count) },
+	}
+	c.Flags().StringVar(&model, "model", "", "run folder, or its model.safetensors (default: the newest in "+runsDir+"/)")
+	c.Flags().IntVar(&count, "count", sheetImages, "most filters to draw")
+	return c
+}
+
+func runFeatures(c *cobra.Command, model, out string, count int) error {
+	if err := checkOutput(out, "", ".png"); err != nil {
+		return err
+	}
+	if count < 1 || count > maxSheet {
+		return fmt.Errorf("--count is %d, want 1 to %d", count, maxSheet)
+	}
+	f := modelFlags{model: model}
+	m, _, path, err := f.load()
+	if err != nil {
+		return err
+	}
+	images, err := trainer.Features(m)
+	if err != nil {
+		return err
+	}
+	shown := images[:min(count, len(images))]
+	var rows []picture.Row
+	for i, img := range shown {
+		if i%sheetColumns == 0 {
+			rows = append(rows, picture.Row{})
+		}
+		rows[len(rows)-1].Images = append(rows[len(rows)-1].Images, img)
+	}
+	if err := trainer.WriteSheet(out, rows, picture.SheetOptions{Title: m.Config.Name}); err != nil {
+		return err
+	}
+	w := c.OutOrStdout()
+	if m.Concrete() {
+		writeSelected(w, m.Selected())
+		_, err = fmt.Fprintf(w, "%s: the selected inputs, of %s\n", out, path)
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s: %d of %d filters, of %s\n", out, len(shown), len(images), path)
+	return err
+}

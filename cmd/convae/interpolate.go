@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"convae/nn"
+	"convae/trainer"
+	"convae/trainer/picture"
+)
+
+func interpolateCommand() *cobra.Command {
+	var f encodeFlags
+	var steps int
+	c := &cobra.Command{
+		Use:   "interpolate A B OUT.png|OUT.npy",
+		Short: "Write what a model makes of the codes between two samples",
+		Long: `Encode A and B, and decode codes at even steps on the line from one code to the other: as .png, a contact sheet with A and
+B above, or as .npy, float32 of shape (N, rows, columns, channels) or (N, n).
+
+A and B are PNG or JPEG pictures of the model's size, .npy files of one sample, or numbers of samples, from 0, of the
+run's data set or of --data.
+
+  convae interpolate 3 8 between.png --model RUN`,
+		Args: cobra.ExactArgs(3),
+		RunE: func(c *cobra.Command, args []string) error { return f.interpolate(c, args[:2], args[2], steps) },
+	}
+	f.add(c)
+	fs := c.Flags()
+	fs.IntVar(&steps, "steps", 10, "samples to write, with those of the codes of A and B")
+	fs.StringVar(&f.data, "data", "", dataHelp+" (default: the run's)")
+	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
+	fs.StringVar(&f.split, "split", "test", "part of the data set: train or test")
+	fs.Uint64Var(&f.seed, "seed", 0, "seed of the digits (default: the run's)")
+	return c
+}
+
+func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, steps int) error {
+	for _, in := range ends {
+		if err := checkOutput(out, in, ".png", ".npy"); err != nil {
+			return err
+		}
+	}
+	if steps < 2 || steps > maxSheet {
+		return fmt.Errorf("--steps is %d, want 2 to %d", steps, maxSheet)
+	}
+	if err := checkSplit(f.split); err != nil {
+		return err
+	}
+	m, cfg, path, err := f.load()
+	if err != nil {
+		return err
+	}
+	toSheet := hasEnding(out, ".png")
+	size, isImage := trainer.ImageShape(m.Output)
+	if toSheet && !isImage {
+		return fmt.Errorf("model %q makes %s of a code, which is no image: want OUT.npy", m.Config.Name, inputText(m.Output))
+	}
+	x, err := f.endSamples(c, m, cfg.Data, ends)
+	if err != nil {
+		return err
+	}
+	dev, _, err := openDevice(f.device)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
+	if err != nil {
+		return err
+	}
+	defer net.Close()
+	n := m.Input.Len()
+	y, err := trainer.Interpolate(net, x[:n], x[n:], steps)
+	if err != nil {
+		return err
+	}
+	shape := sampleShape(steps, m.Output)
+	if toSheet {
+		rows := append(sheetRows(x, size), sheetRows(y, size)...)
+		rows[0].Label, rows[1].Label = "A and B", "between"
+		err = trainer.WriteSheet(out, rows, picture.SheetOptions{})
+	} else {
+		err = trainer.WriteNPY(out, y, shape)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s to %s -> %s: %s, with %s on %s\n", ends[0], ends[1], out, trainer.ShapeText(shape), path, dev.Name())
+	return err
+}
+
+// endSamples reads the two samples that the arguments name, one after the other.
+func (f *encodeFlags) endSamples(c *cobra.Command, m *nn.Model, run trainer.Data, ends []string) ([]float32, error) {
+	if f.data == "" {
+		f.data = run.Name
+	}
+	var set *samples // loaded once
+	x := make([]float32, 2*m.Input.Len())
+	for i, end := range ends {
+		var s samples
+		at, err := strconv.Atoi(end)
+		if err != nil {
+			at = 0
+		}
+		switch {
+		case err == nil:
+			if set == nil {
+				_, loaded, err := f.dataSamples(c, m, run)
+				if err != nil {
+					return nil, err
+				}
+				set = &loaded
+			}
+			if s = *set; at < 0 || at >= s.n {
+				return nil, fmt.Errorf("sample %d: want 0 to %d of data set %s", at, s.n-1, f.data)
+			}
+		case hasEnding(end, ".npy"):
+			if s, err = npySamples(m, end); err == nil && s.n != 1 {
+				err = fmt.Errorf("%s has %d samples, want one", end, s.n)
+			}
+		default:
+			if s, err = pictureSample(m, end); err != nil {
+				err = fmt.Errorf("%w (A and B are pictures, .npy files or numbers of samples)", err)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.fill(x[i*m.Input.Len():][:m.Input.Len()], at, at+1)
+	}
+	return x, nil
+}
