@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"convae/nn/backend"
 	"convae/nn/rng"
@@ -90,50 +91,51 @@ func dropoutCase(rate float32, src rng.Source, s shape, c backend.Clock, first i
 	return k
 }
 
+// samplesOf is a data set of 11 samples to draw from, with what is particular to its op.
+type samplesOf struct {
+	op, upload string // methods
+	set        arg
+	call       func(b backend.Backend, t tensors)
+	clean      func(d data, at int) float64           // element at of the data set, as a sample
+	noisy      func(clean float64, n float32) float64 // with noise n added
+}
+
+const drawnFrom = 11
+
 func gatherCase(std float32, src rng.Source, s shape, c backend.Clock, first int, withNoise bool) Case {
-	const images = 11
-	set, order := shape{N: images, H: s.H, W: s.W, C: s.C}, int(c.Offset)+first+s.N
-	k := Case{
-		Name: fmt.Sprintf("random/gather/%dx%dx%dx%d-std%g-draw%d-offset%d-first%d", s.N, s.H, s.W, s.C, std, c.Draw, c.Offset, first),
-		Ops:  []string{"Gather", "SetClock", "UploadBytes", "UploadIndex"},
-		args: []arg{bytesArg("pixels", set, mixed(grid(0, 255, 1), 0, 255)),
-			{name: "order", kind: backend.Index, shape: backend.Vec(order), fill: grid(0, images-1, 1)}, clockArg(c),
-			activation("clean", s, nil).out(exact)},
-		run: func(b backend.Backend, t tensors) {
+	return drawCase(std, src, s, c, first, withNoise, samplesOf{
+		op: "Gather", upload: "UploadBytes",
+		set: bytesArg("pixels", shape{N: drawnFrom, H: s.H, W: s.W, C: s.C}, mixed(grid(0, 255, 1), 0, 255)),
+		call: func(b backend.Backend, t tensors) {
 			b.Gather(std, src, t["clean"], t["noisy"], t["pixels"], t["order"], t["clock"], first)
 		},
-	}
-	if withNoise {
-		k.args = append(k.args, activation("noisy", s, nil).out(exact))
-	} else {
-		k.Name += "/clean-only"
-	}
-	k.reference = func(d data) values {
-		clean, noisy := make([]float64, s.Len()), make([]float64, s.Len())
-		row := func(n int) int { return int(d["order"][int(c.Offset)+first+n]) }
-		z := normals(src, s, c.Draw, row)
-		for i := range clean {
-			pixel := float32(d["pixels"][row(i/s.Image())*s.Image()+i%s.Image()]) / 255
-			clean[i] = float64(pixel)
-			noisy[i] = float64(min(max(pixel+float32(std*z[i]), 0), 1))
-		}
-		return values{"clean": {v: clean}, "noisy": {v: noisy}}
-	}
-	return k
+		clean: func(d data, at int) float64 { return float64(float32(d["pixels"][at]) / 255) },
+		noisy: func(clean float64, n float32) float64 { return float64(min(max(float32(clean)+n, 0), 1)) },
+	})
 }
 
 func selectCase(std float32, src rng.Source, s shape, c backend.Clock, first int, withNoise bool) Case {
-	const samples = 11
-	order := int(c.Offset) + first + s.N
-	k := Case{
-		Name: fmt.Sprintf("random/select/%dx%dx%dx%d-std%g-draw%d-offset%d-first%d", s.N, s.H, s.W, s.C, std, c.Draw, c.Offset, first),
-		Ops:  []string{"Select", "SetClock", "Upload", "UploadIndex"},
-		args: []arg{flat("values", samples*s.Image(), normal(3)),
-			{name: "order", kind: backend.Index, shape: backend.Vec(order), fill: grid(0, samples-1, 1)}, clockArg(c),
-			activation("clean", s, nil).out(exact)},
-		run: func(b backend.Backend, t tensors) {
+	return drawCase(std, src, s, c, first, withNoise, samplesOf{
+		op: "Select", upload: "Upload",
+		set: flat("values", drawnFrom*s.Image(), normal(3)),
+		call: func(b backend.Backend, t tensors) {
 			b.Select(std, src, t["clean"], t["noisy"], t["values"], t["order"], t["clock"], first)
 		},
+		clean: func(d data, at int) float64 { return d["values"][at] },
+		noisy: func(clean float64, n float32) float64 { return float64(float32(clean) + n) },
+	})
+}
+
+// drawCase draws a batch of samples in an order, with noise or without.
+func drawCase(std float32, src rng.Source, s shape, c backend.Clock, first int, withNoise bool, o samplesOf) Case {
+	order := int(c.Offset) + first + s.N
+	k := Case{
+		Name: fmt.Sprintf("random/%s/%dx%dx%dx%d-std%g-draw%d-offset%d-first%d", strings.ToLower(o.op), s.N, s.H, s.W, s.C, std, c.Draw, c.Offset, first),
+		Ops:  []string{o.op, "SetClock", o.upload, "UploadIndex"},
+		args: []arg{o.set,
+			{name: "order", kind: backend.Index, shape: backend.Vec(order), fill: grid(0, drawnFrom-1, 1)}, clockArg(c),
+			activation("clean", s, nil).out(exact)},
+		run: o.call,
 	}
 	if withNoise {
 		k.args = append(k.args, activation("noisy", s, nil).out(exact))
@@ -145,8 +147,8 @@ func selectCase(std float32, src rng.Source, s shape, c backend.Clock, first int
 		row := func(n int) int { return int(d["order"][int(c.Offset)+first+n]) }
 		z := normals(src, s, c.Draw, row)
 		for i := range clean {
-			clean[i] = d["values"][row(i/s.Image())*s.Image()+i%s.Image()]
-			noisy[i] = float64(float32(clean[i]) + float32(std*z[i]))
+			clean[i] = o.clean(d, row(i/s.Image())*s.Image()+i%s.Image())
+			noisy[i] = o.noisy(clean[i], float32(std*z[i]))
 		}
 		return values{"clean": {v: clean}, "noisy": {v: noisy}}
 	}
