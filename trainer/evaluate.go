@@ -43,32 +43,42 @@ type Evaluation struct {
 	Output metric.Values
 	Input  metric.Values // what the noisy samples score before the model
 	Drawn  Evidence      // of a variational model, else 0
+	Code   metric.CodeValues
 }
 
 // Evaluate runs the model on a data set with noise of the seed's StreamEvaluate. Without inputs, Input stays zero.
 func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inputs bool) (Evaluation, error) {
-	size := set.Size()
+	m := net.Model()
+	if err := checkSet(m, nn.MSE, set); err != nil {
+		return Evaluation{}, err
+	}
+	size, units := set.Size(), m.Code.Len()
 	buf := func() []float32 { return make([]float32, evaluateChunk*size) }
-	clean, noisy, out := buf(), buf(), buf()
+	clean, noisy, out, code := buf(), buf(), buf(), make([]float32, evaluateChunk*units)
 	workers := runtime.GOMAXPROCS(0)
 	a, b := metric.Accumulator{Workers: workers}, metric.Accumulator{Workers: workers}
 	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
-	codes := newDrawn(net, seed, min(evaluateChunk, set.Len()))
+	codes := metric.Codes{Gaussian: m.Variational()}
+	drawn := newDrawn(net, seed, min(evaluateChunk, set.Len()))
 	for lo := 0; lo < set.Len(); lo += evaluateChunk {
 		n := min(evaluateChunk, set.Len()-lo)
 		Corrupt(clean, noisy, set, lo, lo+n, noise, src)
-		if err := net.Predict(out[:n*size], noisy[:n*size], n); err != nil {
+		if err := net.Encode(code[:n*units], noisy[:n*size], n); err != nil {
 			return Evaluation{}, err
 		}
+		if err := net.Decode(out[:n*size], code[:n*units], n); err != nil {
+			return Evaluation{}, err
+		}
+		codes.Add(code[:n*units], units)
 		a.Add(out[:n*size], clean[:n*size], set.H, set.W, set.C)
-		if err := codes.add(noisy[:n*size], clean[:n*size], n); err != nil {
+		if err := drawn.add(noisy[:n*size], clean[:n*size], n); err != nil {
 			return Evaluation{}, err
 		}
 		if inputs {
 			b.Add(noisy[:n*size], clean[:n*size], set.H, set.W, set.C)
 		}
 	}
-	e := Evaluation{Output: a.Result(), Input: b.Result(), Drawn: codes.result()}
+	e := Evaluation{Output: a.Result(), Input: b.Result(), Drawn: drawn.result(), Code: codes.Result(size)}
 	if !set.Images() {
 		e.Output.PSNR, e.Output.SSIM, e.Input.PSNR, e.Input.SSIM = 0, 0, 0, 0
 	}

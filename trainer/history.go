@@ -30,6 +30,7 @@ type Epoch struct {
 	ValPSNR      float64 `json:"val_psnr"`      // dB; 0, as SSIM, for samples that are no images
 	ValSSIM      float64 `json:"val_ssim"`
 	ValKL        float64 `json:"val_kl"` // divergence of a variational model's codes, nats a sample; else 0
+	ValActive    int     `json:"val_active_units"`
 	LearningRate float64 `json:"learning_rate"`
 	Seconds      float64 `json:"seconds"`           // of training, without validation
 	Rate         float64 `json:"images_per_second"` // in training
@@ -43,11 +44,11 @@ func (e *Epoch) setValidation(loss string, v metric.Values) {
 	}
 }
 
-var historyColumns = []string{"epoch", "step", "loss", "val_loss", "val_bce", "val_mse", "val_mae", "val_max_error", "val_psnr", "val_ssim", "val_kl", "learning_rate", "seconds", "images_per_second"}
+var historyColumns = []string{"epoch", "step", "loss", "val_loss", "val_bce", "val_mse", "val_mae", "val_max_error", "val_psnr", "val_ssim", "val_kl", "val_active_units", "learning_rate", "seconds", "images_per_second"}
 
 func (e Epoch) row() []string {
 	f := func(v float64) string { return strconv.FormatFloat(v, 'g', 8, 64) }
-	return []string{strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), f(e.Loss), f(e.ValLoss), f(e.ValBCE), f(e.ValMSE), f(e.ValMAE), f(e.ValMaxError), f(e.ValPSNR), f(e.ValSSIM), f(e.ValKL),
+	return []string{strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), f(e.Loss), f(e.ValLoss), f(e.ValBCE), f(e.ValMSE), f(e.ValMAE), f(e.ValMaxError), f(e.ValPSNR), f(e.ValSSIM), f(e.ValKL), strconv.Itoa(e.ValActive),
 		f(e.LearningRate), strconv.FormatFloat(e.Seconds, 'f', 2, 64), strconv.FormatFloat(e.Rate, 'f', 1, 64)}
 }
 

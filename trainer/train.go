@@ -315,7 +315,7 @@ func (s *session) validate() error {
 		return err
 	}
 	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: loss, LearningRate: s.t.LearningRate(),
-		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds}
+		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, ValActive: v.Code.Active}
 	e.setValidation(tr.Loss, v.Output)
 	e.ValLoss *= float64(tr.reduction().Elements(s.m.Output.Len()))
 	if s.m.Variational() {

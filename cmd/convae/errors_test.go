@@ -233,7 +233,13 @@ func TestEvalAndSummary(t *testing.T) {
 	if !strings.Contains(out, "on 2000 images of digits, noise 0.5") || !strings.Contains(out, "PSNR") {
 		t.Errorf("eval printed %q", out)
 	}
-	if out, _, err = run(t, "eval", dir, "--json", "--noise", "0"); err != nil || !strings.Contains(out, `"noise": 0`) {
+	if !strings.Contains(out, "code: 392 values, compression 2; active units: ") {
+		t.Errorf("eval printed %q of the code", out)
+	}
+	if _, _, err := run(t, "eval", dir, "--data", "circle"); err == nil || !strings.Contains(err.Error(), `data set circle has samples of 2 values, model "tiny" takes 784`) {
+		t.Errorf("eval on points: error %v", err)
+	}
+	if out, _, err = run(t, "eval", dir, "--json", "--noise", "0"); err != nil || !strings.Contains(out, `"noise": 0`) || !strings.Contains(out, `"active_units": `) {
 		t.Errorf("eval --json printed %q, %v", out, err)
 	}
 	for _, what := range []string{dir, "denoiser"} {

@@ -65,14 +65,15 @@ func evalCommand() *cobra.Command {
 			if asJSON {
 				out := json.NewEncoder(w)
 				out.SetIndent("", "  ")
-				fields := map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "input": e.Input, "output": e.Output}
+				fields := map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "input": e.Input, "output": e.Output, "code": e.Code}
 				if m.Variational() {
 					fields["variational"] = e.Drawn
 				}
 				return out.Encode(fields)
 			}
 			if !test.Images() {
-				return writeErrors(w, path, cfg, e)
+				writeErrors(w, path, cfg, e)
+				return nil
 			}
 			fmt.Fprintf(w, "%s on %d images of %s, noise %g\n", path, e.Output.N, cfg.Data.Name, cfg.Training.Noise.Std)
 			fmt.Fprintf(w, "%-8s %10s %10s %10s %10s %10s %10s\n", "", "BCE", "MSE", "MAE", "max error", "PSNR dB", "SSIM")
@@ -83,6 +84,7 @@ func evalCommand() *cobra.Command {
 				fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f %10.2f %10.4f\n", r.name, r.v.BCE, r.v.MSE, r.v.MAE, r.v.MaxAbs, r.v.PSNR, r.v.SSIM)
 			}
 			writeEvidence(w, e.Drawn)
+			writeCode(w, e.Code)
 			return nil
 		},
 	}
@@ -97,13 +99,13 @@ func evalCommand() *cobra.Command {
 }
 
 // writeErrors prints the metrics of samples that are no images.
-func writeErrors(w io.Writer, path string, cfg trainer.Config, e trainer.Evaluation) error {
+func writeErrors(w io.Writer, path string, cfg trainer.Config, e trainer.Evaluation) {
 	fmt.Fprintf(w, "%s on %d samples of %s, noise %g\n", path, e.Output.N, cfg.Data.Name, cfg.Training.Noise.Std)
 	fmt.Fprintf(w, "%-8s %10s %10s %10s %10s\n", "", "MSE", "MAE", "max error", "distance")
 	fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", "input", e.Input.MSE, e.Input.MAE, e.Input.MaxAbs, e.Input.MaxDistance)
-	_, err := fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", "output", e.Output.MSE, e.Output.MAE, e.Output.MaxAbs, e.Output.MaxDistance)
+	fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", "output", e.Output.MSE, e.Output.MAE, e.Output.MaxAbs, e.Output.MaxDistance)
 	writeEvidence(w, e.Drawn)
-	return err
+	writeCode(w, e.Code)
 }
 
 func firstArg(args []string) string {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"convae/trainer"
+	"convae/trainer/metric"
 )
 
 // logVariable is the environment variable that has the default of --log, for containers.
@@ -189,6 +190,7 @@ func (r *reporter) result(dir string, cfg trainer.Config, res trainer.Result, to
 		fmt.Fprintf(w, "reconstructed: PSNR %.2f dB, SSIM %.3f (means over %d images)\n", out.PSNR, out.SSIM, out.N)
 	}
 	writeEvidence(w, res.Final.Drawn)
+	writeCode(w, res.Final.Code)
 	writeSelected(w, res.Selected)
 	fmt.Fprintf(w, "run: %s\n", dir)
 	look := filepath.Join(dir, trainer.LossFile)
@@ -211,6 +213,11 @@ func writeEvidence(w io.Writer, e trainer.Evidence) {
 	if e != (trainer.Evidence{}) {
 		fmt.Fprintf(w, "variational: ELBO %.2f nats a sample, of reconstruction %.2f and KL %.2f; squared error %.3f a sample\n", e.ELBO, e.BCE, e.Divergence, e.MSE)
 	}
+}
+
+// writeCode prints what the codes are like.
+func writeCode(w io.Writer, v metric.CodeValues) {
+	fmt.Fprintf(w, "code: %d values, compression %.4g; active units: %d; mean value: %.4g\n", v.Units, v.Compression, v.Active, v.Mean)
 }
 
 func round(v float64, digits int) float64 {
