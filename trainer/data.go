@@ -140,6 +140,25 @@ func (d *Data) checkTable() error {
 
 func (d *Data) scales() bool { return d.Scaling == "minmax" || d.Scaling == "standard" }
 
+// Pixels reports whether the data are images, with values in [0,1].
+func (d *Data) Pixels() bool { return d.Name == "images" || slices.Contains(dataset.Names(), d.Name) }
+
+// Scaled returns samples in the scaling that was fitted, if there is one.
+func (d *Data) Scaled(values []float32) []float32 {
+	if d.Scaler == nil {
+		return values
+	}
+	return dataset.ApplyScaler(*d.Scaler, values)
+}
+
+// Unscaled returns values of scaled samples in the units of the data.
+func (d *Data) Unscaled(values []float32) []float32 {
+	if d.Scaler == nil {
+		return values
+	}
+	return d.Scaler.Undo(values)
+}
+
 func (d *Data) checkImages(input []int) error {
 	if d.Dir == "" {
 		return errors.New("data.dir is missing: want the folder with the pictures (data: {name: images, dir: PATH}, or --data-dir PATH)")

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"math"
 	"os"
 	"slices"
 	"testing"
 
+	"convae/nn"
 	"convae/trainer"
 	"convae/trainer/dataset"
 	"convae/trainer/picture"
@@ -101,6 +103,58 @@ func TestEncodeDataSet(t *testing.T) {
 	}
 }
 
+// Codes and labels go to a table; decoding reads the codes alone, and has the same bits as with .npy.
+func TestCodesInTables(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/a", 28, 28, 1)
+	for _, out := range []string{"code.npy", "code.csv"} {
+		mustRun(t, encodeCommand(), "--data", "digits", "--limit", "5", out)
+		mustRun(t, decodeCommand(), out, out+".npy")
+	}
+	table, err := dataset.ReadCSV("code.csv", dataset.CSVOptions{Label: "label"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, test := dataset.DigitsSplit(0)
+	if len(table.Columns) != 784 || table.Columns[783] != "code784" || !slices.Equal(table.Labels, test.Labels[:5]) {
+		t.Errorf("columns %d, labels %v, want 784 and %v", len(table.Columns), table.Labels, test.Labels[:5])
+	}
+	if a, b := mustReadNPY(t, "code.npy.npy"), mustReadNPY(t, "code.csv.npy"); !slices.Equal(a.Data, b.Data) {
+		t.Error("codes from .npy and from .csv decode to other values")
+	}
+	mustRun(t, decodeCommand(), "code.npy", "y.csv")
+	if table, err = dataset.ReadCSV("y.csv", dataset.CSVOptions{}); err != nil || table.Columns[0] != "value1" || len(table.Values) != 5*784 {
+		t.Errorf("decoded to .csv: columns %v ..., %d values, %v", table.Columns[0], len(table.Values), err)
+	}
+}
+
+// A model of a scaled table takes and gives the table's own units, whatever file they are in.
+func TestCodesOfScaledTables(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c := trainer.Config{Data: trainer.Data{Name: "csv", File: "old.csv", Columns: []string{"height", "weight"}, Scaling: "minmax",
+		Scaler: &dataset.Scaler{Offset: []float64{150, 50}, Scale: []float64{40, 20}}}}
+	c.Model = nn.Config{Name: "same", Input: []int{2}, Encoder: nn.Spec(&nn.Activation{Function: "linear"}), Decoder: nn.Spec(&nn.Activation{Function: "linear"})}
+	saveRun(t, "runs/table", c)
+	write(t, []byte("weight,name,height\n50,x,170\n90,y,150\n"), "new.csv")
+	mustWriteNPY(t, "new.npy", []float32{170, 50, 150, 90}, 2, 2)
+	for _, in := range []string{"new.csv", "new.npy"} {
+		mustRun(t, encodeCommand(), in, "code.npy")
+		if a := mustReadNPY(t, "code.npy"); !slices.Equal(a.Data, []float32{0.5, 0, 0, 2}) {
+			t.Errorf("%s: codes %v", in, a.Data)
+		}
+	}
+	mustRun(t, decodeCommand(), "code.npy", "back.npy")
+	mustRun(t, decodeCommand(), "code.npy", "back.csv")
+	if a := mustReadNPY(t, "back.npy"); !slices.Equal(a.Data, []float32{170, 50, 150, 90}) {
+		t.Errorf("decoded: %v", a.Data)
+	}
+	if text, err := os.ReadFile("back.csv"); err != nil || string(text) != "height,weight\n170,50\n150,90\n" {
+		t.Errorf("decoded: %q, %v", text, err)
+	}
+	mustWriteNPY(t, "nan.npy", []float32{170, float32(math.NaN())}, 1, 2)
+	wantError(t, "nan.npy: value 1 is NaN, want finite numbers", encodeCommand(), "nan.npy", "c.npy")
+}
+
 func TestCodeErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
 	makeRun(t, "runs/a", 6, 4, 1)
@@ -117,9 +171,11 @@ func TestCodeErrors(t *testing.T) {
 	wantError(t, "range.npy: value 0 is 1.5, want values in [0,1]", encodeCommand(), "range.npy", "c.npy")
 	wantError(t, "is the input", encodeCommand(), "big.npy", "./big.npy")
 	wantError(t, "is the input", decodeCommand(), "big.npy", "./big.npy")
-	wantError(t, "ends in .npy", encodeCommand(), "big.npy", "c.txt")
-	wantError(t, "ends in .npy or .png", decodeCommand(), "big.npy", "c.txt")
-	wantError(t, "ends in .npy", decodeCommand(), "x.png", "c.npy")
+	wantError(t, "ends in .npy or .csv", encodeCommand(), "big.npy", "c.txt")
+	wantError(t, "ends in .npy or .csv or .png", decodeCommand(), "big.npy", "c.txt")
+	wantError(t, "ends in .npy or .csv", decodeCommand(), "x.png", "c.npy")
+	write(t, []byte("code1,code2\n1,2\n"), "few.csv")
+	wantError(t, `few.csv: columns: there is no column "code3", want a number of 1 to 2 or one of code1, code2 (want codes of model "same" as encode writes them: code1 to code24)`, decodeCommand(), "few.csv", "c.npy")
 	wantError(t, "no image: want IN.npy", encodeCommand(), "x.png", "c.npy", "--model", "two")
 	wantError(t, "no image: want OUT.npy", decodeCommand(), "two.npy", "c.png", "--model", "two")
 	wantError(t, "found 1", encodeCommand(), "c.npy")

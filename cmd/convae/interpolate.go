@@ -15,10 +15,10 @@ func interpolateCommand() *cobra.Command {
 	var f encodeFlags
 	var steps int
 	c := &cobra.Command{
-		Use:   "interpolate A B OUT.png|OUT.npy",
+		Use:   "interpolate A B OUT.png|OUT.npy|OUT.csv",
 		Short: "Write what a model makes of the codes between two samples",
 		Long: `Encode A and B, and decode codes at even steps on the line from one code to the other: as .png, a contact sheet with A and
-B above, or as .npy, float32 of shape (N, rows, columns, channels) or (N, n).
+B above, as .npy, float32 of shape (N, rows, columns, channels) or (N, n), or as .csv, a sample in each row.
 
 A and B are PNG or JPEG pictures of the model's size, .npy files of one sample, or numbers of samples, from 0, of the
 run's data set or of --data.
@@ -39,7 +39,7 @@ run's data set or of --data.
 
 func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, steps int) error {
 	for _, in := range ends {
-		if err := checkOutput(out, in, ".png", ".npy"); err != nil {
+		if err := checkOutput(out, in, ".png", ".npy", ".csv"); err != nil {
 			return err
 		}
 	}
@@ -53,10 +53,8 @@ func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, s
 	if err != nil {
 		return err
 	}
-	toSheet := hasEnding(out, ".png")
-	size, isImage := trainer.ImageShape(m.Output)
-	if toSheet && !isImage {
-		return fmt.Errorf("model %q makes %s of a code, which is no image: want OUT.npy", m.Config.Name, inputText(m.Output))
+	if err := checkSheet(m, out); err != nil {
+		return err
 	}
 	x, err := f.endSamples(c, m, cfg.Data, ends)
 	if err != nil {
@@ -78,12 +76,13 @@ func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, s
 		return err
 	}
 	shape := sampleShape(steps, m.Output)
-	if toSheet {
+	if hasEnding(out, ".png") {
+		size, _ := trainer.ImageShape(m.Output)
 		rows := append(sheetRows(x, size), sheetRows(y, size)...)
 		rows[0].Label, rows[1].Label = "A and B", "between"
 		err = trainer.WriteSheet(out, rows, picture.SheetOptions{})
 	} else {
-		err = trainer.WriteNPY(out, y, shape)
+		err = writeSamples(out, m, cfg.Data, y)
 	}
 	if err != nil {
 		return err
@@ -118,7 +117,7 @@ func (f *encodeFlags) endSamples(c *cobra.Command, m *nn.Model, run trainer.Data
 				return nil, fmt.Errorf("sample %d: want 0 to %d of data set %s", at, s.n-1, f.data)
 			}
 		case hasEnding(end, ".npy"):
-			if s, err = npySamples(m, end); err == nil && s.n != 1 {
+			if s, err = npySamples(m, run, end); err == nil && s.n != 1 {
 				err = fmt.Errorf("%s has %d samples, want one", end, s.n)
 			}
 		default:

@@ -8,7 +8,6 @@ import (
 	"convae/nn"
 	"convae/nn/rng"
 	"convae/trainer"
-	"convae/trainer/picture"
 )
 
 func sampleCommand() *cobra.Command {
@@ -16,10 +15,10 @@ func sampleCommand() *cobra.Command {
 	var count int
 	var seed uint64
 	c := &cobra.Command{
-		Use:   "sample OUT.npy|OUT.png",
+		Use:   "sample OUT.npy|OUT.csv|OUT.png",
 		Short: "Write samples that a variational model makes up",
 		Long: `Draw codes from the standard normal distribution and write what a variational model's decoder makes of them: as .npy,
-float32 of shape (N, rows, columns, channels) or (N, n), or as .png, a contact sheet.`,
+float32 of shape (N, rows, columns, channels) or (N, n), as .csv, a sample in each row, or as .png, a contact sheet.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return runSample(c, &f, args[0], count, seed) },
 	}
@@ -30,38 +29,30 @@ float32 of shape (N, rows, columns, channels) or (N, n), or as .png, a contact s
 }
 
 func runSample(c *cobra.Command, f *modelFlags, out string, count int, seed uint64) error {
-	if err := checkOutput(out, "", ".npy", ".png"); err != nil {
+	if err := checkOutput(out, "", ".npy", ".csv", ".png"); err != nil {
 		return err
 	}
 	if count < 1 || count > 1<<20 {
 		return fmt.Errorf("--count is %d, want 1 to %d", count, 1<<20)
 	}
-	m, _, path, err := f.load()
+	m, cfg, path, err := f.load()
 	if err != nil {
 		return err
 	}
 	if !m.Variational() {
 		return fmt.Errorf("model %q is not variational: its codes follow no known distribution (an encoder that ends in sampling has such codes)", m.Config.Name)
 	}
-	toSheet := hasEnding(out, ".png")
-	size, isImage := trainer.ImageShape(m.Output)
-	if toSheet && !isImage {
-		return fmt.Errorf("model %q makes %s of a code, which is no image: want OUT.npy", m.Config.Name, trainer.ShapeText(sampleShape(1, m.Output)))
+	if err := checkSheet(m, out); err != nil {
+		return err
 	}
 	y, device, err := f.convert(c.Context(), m, (*nn.Network).Decode, m.Code, m.Output, priorSamples(m, count, seed))
 	if err != nil {
 		return err
 	}
-	shape := sampleShape(count, m.Output)
-	if toSheet {
-		err = trainer.WriteSheet(out, sheetRows(y, size), picture.SheetOptions{})
-	} else {
-		err = trainer.WriteNPY(out, y, shape)
-	}
-	if err != nil {
+	if err := writeSamples(out, m, cfg.Data, y); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: samples %s, with %s on %s\n", out, trainer.ShapeText(shape), path, device)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: samples %s, with %s on %s\n", out, trainer.ShapeText(sampleShape(count, m.Output)), path, device)
 	return err
 }
 
@@ -69,7 +60,7 @@ func runSample(c *cobra.Command, f *modelFlags, out string, count int, seed uint
 func priorSamples(m *nn.Model, n int, seed uint64) samples {
 	size := m.Code.Len()
 	src := rng.Source{Seed: seed, Stream: rng.StreamCode}
-	return samples{n, func(dst []float32, lo, hi int) {
+	return samples{n: n, fill: func(dst []float32, lo, hi int) {
 		for row := lo; row < hi; row++ {
 			code := dst[(row-lo)*size:][:size]
 			for i := 0; i < size; i += 4 {

@@ -53,7 +53,7 @@ func TestSample(t *testing.T) {
 	makeRun(t, "plain", 9)
 	wantError(t, "is not variational", sampleCommand(), "a.npy", "--model", "plain")
 	wantError(t, "--count is 0, want 1 to", sampleCommand(), "a.npy", "--model", "vae", "--count", "0")
-	wantError(t, "want a name that ends in .npy or .png", sampleCommand(), "a.txt", "--model", "vae")
+	wantError(t, "want a name that ends in .npy or .csv or .png", sampleCommand(), "a.txt", "--model", "vae")
 	vae.Model.Decoder, vae.Model.Input = nn.Spec(&nn.Dense{Units: 8}), []int{8}
 	saveRun(t, "vector", vae)
 	wantError(t, "which is no image: want OUT.npy", sampleCommand(), "a.png", "--model", "vector")

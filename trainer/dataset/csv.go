@@ -173,7 +173,7 @@ func parseCell(s string) (float64, error) {
 		return 0, errors.New("is empty, want a number (leave out the row or the column)")
 	}
 	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || v-v != 0 || math.Abs(v) > math.MaxFloat32 {
+	if err != nil || v-v != 0 || math.IsInf(float64(float32(v)), 0) {
 		return 0, fmt.Errorf("is %q, want a finite number (columns chooses columns)", s)
 	}
 	return v, nil

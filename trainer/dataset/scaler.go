@@ -56,3 +56,16 @@ func ApplyScaler[T float32 | float64](s Scaler, values []T) []float32 {
 	}
 	return out
 }
+
+// Undo returns values scaled by s as they were before.
+func (s Scaler) Undo(values []float32) []float32 {
+	out := make([]float32, len(values))
+	for i, v := range values {
+		if size := len(s.Offset); size > 0 {
+			out[i] = float32(mul(float64(v), s.Scale[i%size]) + s.Offset[i%size])
+		} else {
+			out[i] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"convae/nn"
+	"convae/nn/backend"
+	"convae/trainer"
+	"convae/trainer/atomicfile"
+	"convae/trainer/dataset"
+	"convae/trainer/picture"
+)
+
+// samples are what a model is to be run on.
+type samples struct {
+	n      int
+	labels []uint8                         // nil if they have none
+	fill   func(dst []float32, lo, hi int) // with samples lo to hi-1
+}
+
+// first returns the first n samples, or all if they are fewer.
+func (s samples) first(n int) samples {
+	s.n = min(s.n, n)
+	if s.labels != nil {
+		s.labels = s.labels[:s.n]
+	}
+	return s
+}
+
+// convert runs the samples through a part of the model that takes and makes the given shapes.
+func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(*nn.Network, []float32, []float32, int) error, from, to backend.Shape, x samples) (y []float32, device string, err error) {
+	dev, _, err := openDevice(f.device)
+	if err != nil {
+		return nil, "", err
+	}
+	defer dev.Close()
+	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
+	if err != nil {
+		return nil, "", err
+	}
+	defer net.Close()
+	y = make([]float32, x.n*to.Len())
+	buf := make([]float32, min(x.n, codeChunk)*from.Len())
+	for lo := 0; lo < x.n; lo += codeChunk {
+		if err := ctx.Err(); err != nil {
+			return nil, "", errInterrupted
+		}
+		hi := min(lo+codeChunk, x.n)
+		chunk := buf[:(hi-lo)*from.Len()]
+		x.fill(chunk, lo, hi)
+		if err := part(net, y[lo*to.Len():hi*to.Len()], chunk, hi-lo); err != nil {
+			return nil, "", err
+		}
+	}
+	return y, dev.Name(), nil
+}
+
+// dataSamples are the samples of the data set that the flags name, and what to call them. What they leave open is as in the run.
+func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Data) (what string, x samples, err error) {
+	d := withData(run, f.data)
+	override(c.Flags().Changed("data-dir"), &d.Dir, f.dataDir)
+	override(c.Flags().Changed("seed"), &d.Seed, f.seed)
+	train, test, err := loadSets(c, d)
+	if err != nil {
+		return "", samples{}, err
+	}
+	set, err := pickSplit(train, test, f.split, c.Flags().Changed("split"))
+	if err != nil {
+		return "", samples{}, err
+	}
+	if set.Size() != m.Input.Len() {
+		return "", samples{}, fmt.Errorf("data set %s has %s; model %q takes %s", set.Name, setText(set), m.Config.Name, inputText(m.Input))
+	}
+	what = f.data
+	if test != nil {
+		what += " (" + f.split + ")"
+	}
+	return what, samples{set.Len(), set.Labels, func(dst []float32, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			set.Read(dst[(i-lo)*set.Size():], i)
+		}
+	}}, nil
+}
+
+// npySamples are the samples in a .npy file, for a model that was trained on data of that kind.
+func npySamples(m *nn.Model, run trainer.Data, path string) (samples, error) {
+	a, err := trainer.ReadNPY(path)
+	if err != nil {
+		return samples{}, err
+	}
+	n, err := countSamples(path, a.Shape, m.Input, m.Config.Name)
+	if err != nil {
+		return samples{}, err
+	}
+	if a.DType == "uint8" {
+		for i := range a.Data {
+			a.Data[i] /= 255
+		}
+	}
+	isPixel := func(v float32) bool { return v >= 0 && v <= 1 }
+	if i := slices.IndexFunc(a.Data, func(v float32) bool { return !isPixel(v) }); run.Pixels() && i >= 0 {
+		return samples{}, fmt.Errorf("%s: value %d is %v, want values in [0,1], or uint8", path, i, a.Data[i])
+	}
+	if err := checkFinite(path, a.Data); err != nil {
+		return samples{}, err
+	}
+	return arraySamples(run.Scaled(a.Data), n), nil
+}
+
+// codeSamples are the codes in a .npy or .csv file.
+func codeSamples(m *nn.Model, path string) (samples, error) {
+	if hasEnding(path, ".csv") {
+		t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: numbered("code", m.Code.Len())})
+		if err != nil {
+			return samples{}, fmt.Errorf("codes: %w (want codes of model %q as encode writes them: code1 to code%d)", err, m.Config.Name, m.Code.Len())
+		}
+		return arraySamples(dataset.ApplyScaler(dataset.Scaler{}, t.Values), len(t.Values)/m.Code.Len()), nil
+	}
+	if !hasEnding(path, ".npy") {
+		return samples{}, fmt.Errorf("file of codes is %s, want a name that ends in .npy or .csv", path)
+	}
+	a, err := trainer.ReadNPY(path)
+	if err != nil {
+		return samples{}, err
+	}
+	n, err := countSamples(path, a.Shape, m.Code, m.Config.Name)
+	if err != nil {
+		return samples{}, err
+	}
+	if err := checkFinite(path, a.Data); err != nil {
+		return samples{}, err
+	}
+	return arraySamples(a.Data, n), nil
+}
+
+func checkFinite(path string, values []float32) error {
+	if i := slices.IndexFunc(values, func(v float32) bool { return v-v != 0 }); i >= 0 {
+		return fmt.Errorf("%s: value %d is %v, want finite numbers", path, i, values[i])
+	}
+	return nil
+}
+
+// pictureSample is one picture of the model's size.
+func pictureSample(m *nn.Model, path string) (samples, error) {
+	size, ok := trainer.ImageShape(m.Input)
+	if !ok {
+		return samples{}, fmt.Errorf("model %q takes %s, which is no image: want IN.npy", m.Config.Name, inputText(m.Input))
+	}
+	img, err := picture.Load(path, size.C)
+	if err != nil {
+		return samples{}, err
+	}
+	if img.H != size.H || img.W != size.W {
+		return samples{}, fmt.Errorf("%s has %d x %d pixels, model %q takes %d x %d", path, img.W, img.H, m.Config.Name, size.W, size.H)
+	}
+	return arraySamples(img.Pix, 1), nil
+}
+
+func arraySamples(data []float32, n int) samples {
+	size := len(data) / n
+	return samples{n: n, fill: func(dst []float32, lo, hi int) { copy(dst, data[lo*size:hi*size]) }}
+}
+
+// countSamples returns how many samples of the wanted shape an array holds: many, with their number in front, or one.
+func countSamples(path string, shape []int, want backend.Shape, model string) (int, error) {
+	forms := [][]int{{want.Len()}}
+	if want.H*want.W > 1 {
+		if want.C == 1 {
+			forms = append(forms, []int{want.H, want.W})
+		}
+		forms = append(forms, []int{want.H, want.W, want.C})
+	} else {
+		forms = append(forms, []int{1, 1, want.C})
+	}
+	for _, f := range forms {
+		if len(shape) == len(f)+1 && slices.Equal(shape[1:], f) {
+			return shape[0], nil
+		}
+	}
+	for _, f := range forms {
+		if slices.Equal(shape, f) {
+			return 1, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: shape %s does not suit model %q: want N samples of %s", path, trainer.ShapeText(shape), model, inputText(want))
+}
+
+// sampleShape returns the shape of an array of n samples.
+func sampleShape(n int, s backend.Shape) []int {
+	if s.H*s.W == 1 {
+		return []int{n, s.C}
+	}
+	return []int{n, s.H, s.W, s.C}
+}
+
+func inputText(s backend.Shape) string { return trainer.ShapeText(sampleShape(1, s)[1:]) }
+
+// sheetRows lays out images of one size.
+func sheetRows(pix []float32, size backend.Shape) []picture.Row {
+	var rows []picture.Row
+	for i := 0; i*size.Len() < len(pix); i++ {
+		if i%sheetColumns == 0 {
+			rows = append(rows, picture.Row{})
+		}
+		last := &rows[len(rows)-1]
+		last.Images = append(last.Images, picture.Image{H: size.H, W: size.W, C: size.C, Pix: pix[i*size.Len() : (i+1)*size.Len()]})
+	}
+	return rows
+}
+
+// checkSheet reports an output file that is a picture, of a model that makes none.
+func checkSheet(m *nn.Model, out string) error {
+	if _, ok := trainer.ImageShape(m.Output); hasEnding(out, ".png") && !ok {
+		return fmt.Errorf("model %q makes %s of a code, which is no image: want OUT.npy or OUT.csv", m.Config.Name, inputText(m.Output))
+	}
+	return nil
+}
+
+// writeSamples writes what a model made: to .png as a contact sheet, to .npy or .csv in the units of the data that the
+// model was trained on.
+func writeSamples(out string, m *nn.Model, run trainer.Data, y []float32) error {
+	size, _ := trainer.ImageShape(m.Output)
+	switch {
+	case hasEnding(out, ".png"):
+		return trainer.WriteSheet(out, sheetRows(y, size), picture.SheetOptions{})
+	case hasEnding(out, ".npy"):
+		return trainer.WriteNPY(out, run.Unscaled(y), sampleShape(len(y)/m.Output.Len(), m.Output))
+	}
+	columns := run.Columns
+	if len(columns) != m.Output.Len() {
+		columns = numbered("value", m.Output.Len())
+	}
+	return writeCSV(out, columns, run.Unscaled(y), nil)
+}
+
+func writeCSV(path string, columns []string, values []float32, labels []uint8) error {
+	return atomicfile.Write(path, func(w io.Writer) error { return dataset.WriteCSV(w, columns, values, labels) })
+}
+
+// numbered are names of columns.
+func numbered(name string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = name + strconv.Itoa(i+1)
+	}
+	return names
+}
