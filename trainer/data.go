@@ -39,9 +39,12 @@ type Data struct {
 	Size     nn.Size `yaml:"size,omitempty"`     // of images: to which they are resized; the model's input by default
 	Channels int     `yaml:"channels,omitempty"` // of images: 1 (grey) or 3; the model's input by default
 
+	// Only, of data with labels, are those of the samples to take, all others are left out; empty: all.
+	Only []int `yaml:"only,omitempty,flow"`
+
 	Limit int `yaml:"limit,omitempty"` // train on the first samples only; 0 is all
-	// Validation is the share of the training samples to validate on, the last ones. 0 takes the test set, or, for a data
-	// set that has none, the training samples.
+	// Validation is the share of the training samples to validate on: the last ones or, of pictures, some evenly from all.
+	// 0 takes the test set, or, for a data set that has none, the training samples.
 	Validation float64 `yaml:"validation,omitempty"`
 }
 
@@ -49,10 +52,10 @@ type Data struct {
 var dataFields = map[string][]string{
 	"circle": {"seed", "samples", "noise"},
 	"spiral": {"seed", "samples", "noise"},
-	"csv":    {"file", "test_file", "columns", "label", "no_header", "scaling", "scaler"},
+	"csv":    {"file", "test_file", "columns", "label", "no_header", "scaling", "scaler", "only"},
 	"npy":    {"file", "test_file", "scaling", "scaler"},
 	"images": {"dir", "size", "channels"},
-	"digits": {"seed"},
+	"digits": {"seed", "only"},
 }
 
 // DataNames returns the names of the data sets.
@@ -70,7 +73,7 @@ func (d *Data) check(input []int) error {
 	}
 	fields, ok := dataFields[d.Name]
 	if !ok {
-		fields = []string{"dir"}
+		fields = []string{"dir", "only"}
 	}
 	for _, f := range []struct {
 		name string
@@ -78,10 +81,15 @@ func (d *Data) check(input []int) error {
 	}{
 		{"dir", d.Dir != ""}, {"file", d.File != ""}, {"test_file", d.TestFile != ""}, {"seed", d.Seed != 0}, {"samples", d.Samples != 0}, {"noise", d.Noise != 0},
 		{"columns", d.Columns != nil}, {"label", d.Label != ""}, {"no_header", d.NoHeader}, {"scaling", d.Scaling != ""},
-		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0},
+		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil},
 	} {
 		if f.set && !slices.Contains(fields, f.name) {
 			return fmt.Errorf("data.%s is not for %s, which has %s, limit and validation", f.name, d.Name, strings.Join(fields, ", "))
+		}
+	}
+	for _, l := range d.Only {
+		if l < 0 || l > math.MaxUint8 {
+			return fmt.Errorf("data.only has %d, want labels of 0 to %d", l, math.MaxUint8)
 		}
 	}
 	switch d.Name {
@@ -115,6 +123,9 @@ func (d *Data) checkPoints() error {
 }
 
 func (d *Data) checkTable() error {
+	if d.Only != nil && d.Label == "" {
+		return errors.New("data.only goes by labels: want data.label, the column that has them")
+	}
 	if d.File == "" {
 		return fmt.Errorf("data.file is missing: want the .%[1]s file to read (data: {name: %[1]s, file: PATH}, or --data PATH.%[1]s)", d.Name)
 	}
@@ -187,9 +198,9 @@ func (d *Data) checkImages(input []int) error {
 }
 
 // LoadData loads a configuration's data and cuts it into training and validation samples. A scaling that has to be fitted
-// is, and d.Scaler is set to it. fetch, which may be nil, is told of downloads. Sets of pictures should be closed.
-func LoadData(ctx context.Context, d *Data, fetch func(file string, done, total int64)) (train, validation *dataset.Set, err error) {
-	train, test, err := d.Load(ctx, fetch)
+// is, and d.Scaler is set to it. progress may be nil. Sets of pictures should be closed.
+func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, validation *dataset.Set, err error) {
+	train, test, err := d.load(ctx, progress, d.Validation)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -213,8 +224,30 @@ func LoadData(ctx context.Context, d *Data, fetch func(file string, done, total 
 	return train, validation, nil
 }
 
-// Load returns all samples for training, not cut into parts, and those for testing, nil if there are none.
-func (d *Data) Load(ctx context.Context, fetch func(file string, done, total int64)) (train, test *dataset.Set, err error) {
+// Loading tells how far the loading of a data set has got.
+type Loading struct {
+	File        string // that is downloaded; "" while pictures are read
+	Done, Total int64  // bytes of the file, or pictures
+}
+
+func (l Loading) String() string {
+	if l.File == "" {
+		return fmt.Sprintf("read %d of %d pictures", l.Done, l.Total)
+	}
+	return fmt.Sprintf("download %s: %.1f of %.1f MB", l.File, float64(l.Done)/1e6, float64(max(l.Total, l.Done))/1e6)
+}
+
+// Load returns all samples for training, not cut into parts, and those for testing, nil if there are none. progress may
+// be nil.
+func (d *Data) Load(ctx context.Context, progress func(Loading)) (train, test *dataset.Set, err error) {
+	return d.load(ctx, progress, 0)
+}
+
+// load puts pictures that will be held out for validation last.
+func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64) (train, test *dataset.Set, err error) {
+	if progress == nil {
+		progress = func(Loading) {}
+	}
 	if err := d.check(nil); err != nil {
 		return nil, nil, err
 	}
@@ -224,20 +257,29 @@ func (d *Data) Load(ctx context.Context, fetch func(file string, done, total int
 	case "spiral":
 		return dataset.Spiral(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
 	case "images":
-		return d.loadImages(ctx)
+		return d.loadImages(ctx, dataset.ImageOptions{H: d.Size.H, W: d.Size.W, C: d.Channels, HeldOut: heldOut,
+			Progress: func(done, total int) { progress(Loading{Done: int64(done), Total: int64(total)}) }})
 	case "csv":
 		return d.loadTables(d.readCSV)
 	case "npy":
 		return d.loadTables(d.readNPY)
 	}
-	return dataset.Load(ctx, d.Name, d.Dir, d.Seed, fetch)
+	train, test, err = dataset.Load(ctx, d.Name, d.Dir, d.Seed, func(file string, done, total int64) { progress(Loading{file, done, total}) })
+	if err != nil || d.Only == nil {
+		return train, test, err
+	}
+	if train, err = train.Only(d.Only); err == nil {
+		test, err = test.Only(d.Only)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("data.only: %w", err)
+	}
+	return train, test, nil
 }
 
 // loadImages reads a folder, or those for training and for testing in it.
-func (d *Data) loadImages(ctx context.Context) (train, test *dataset.Set, err error) {
-	read := func(dir string) (*dataset.Set, error) {
-		return dataset.ReadImages(ctx, dir, d.Size.H, d.Size.W, d.Channels, "")
-	}
+func (d *Data) loadImages(ctx context.Context, o dataset.ImageOptions) (train, test *dataset.Set, err error) {
+	read := func(dir string) (*dataset.Set, error) { return dataset.ReadImages(ctx, dir, o) }
 	isDir := func(dir string) bool {
 		info, err := os.Stat(dir)
 		return err == nil && info.IsDir()
@@ -274,6 +316,11 @@ func (d *Data) readCSV(path string) (*dataset.Set, error) {
 	t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: d.Columns, Label: d.Label, NoHeader: d.NoHeader})
 	if err != nil {
 		return nil, fmt.Errorf("csv: %w", err)
+	}
+	if d.Only != nil {
+		if t, err = t.Only(d.Only); err != nil {
+			return nil, fmt.Errorf("csv: %s: data.only: %w", path, err)
+		}
 	}
 	values, err := scaled(d, t.Values, len(t.Columns))
 	if err != nil {

@@ -69,16 +69,18 @@ a quantile of the run's own validation data does.
 
 DATA is a ` + dataHelp + `; the run's own by default. RUN may be "" for the newest.
 
-Where the samples have labels, --normal says which of them are normal: the scores are then judged by the area under
-the ROC curve, and of validation data of the same kind the threshold is fitted to the normal samples alone.
+Where the samples have labels, --normal says which of them are normal; those that the run was trained on (data.only) are
+by default. The scores are then judged by the area under the ROC curve, and of validation data of the same kind the
+threshold is fitted to the normal samples alone.
 
-  convae anomalies RUN --normal 0 --out scores.csv --worst worst.png`,
+  convae train anomaly --set data.only=[7] --out sevens
+  convae anomalies sevens --out scores.csv --worst worst.png`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
 	fs := c.Flags()
 	fs.Float64Var(&f.quantile, "quantile", 0.99, "share of the validation data that is below the threshold")
-	fs.IntSliceVar(&f.normal, "normal", nil, "labels of the samples that are normal, as 0 or 0,3")
+	fs.IntSliceVar(&f.normal, "normal", nil, "labels of the samples that are normal, as 0 or 0,3 (default: data.only of the run)")
 	fs.StringVar(&f.label, "label", "", "column of a .csv with the labels (default: the run's)")
 	fs.StringVar(&f.out, "out", "", "write the score of each sample to this .csv or .json")
 	fs.StringVar(&f.worst, "worst", "", "draw the samples with the highest scores to this .png")
@@ -138,10 +140,15 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	}
 	override(c.Flags().Changed("data-dir"), &other.Data.Dir, f.dataDir)
 	override(c.Flags().Changed("label"), &other.Data.Label, f.label)
+	other.Data.Only = nil
 	for _, c := range []*trainer.Config{&cfg, &other} {
 		if err := c.Check(); err != nil {
 			return err
 		}
+	}
+	same := other.Data.Name == cfg.Data.Name && other.Data.Label == cfg.Data.Label
+	if same && f.normal == nil {
+		f.normal = cfg.Data.Only
 	}
 	train, test, err := loadSets(c, other.Data)
 	if err != nil {
@@ -162,7 +169,7 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	fit, validation, err := trainer.LoadData(c.Context(), &cfg.Data, nil)
+	fit, validation, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
 	if err != nil {
 		return err
 	}
@@ -183,7 +190,7 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if normal != nil && validation.Labels != nil && other.Data.Name == cfg.Data.Name && other.Data.Label == cfg.Data.Label {
+	if normal != nil && validation.Labels != nil && same {
 		if usual = f.normalOnly(usual, validation.Labels); len(usual) == 0 {
 			return fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", joinInts(f.normal), validation.Len())
 		}

@@ -67,6 +67,23 @@ func TestAnomalies(t *testing.T) {
 	}
 }
 
+// A run that was trained on some labels alone scores all samples, and takes those labels for the normal ones.
+func TestAnomaliesOfOnly(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, []byte("a,b,class\n1,1.1,4\n1,6,1\n1,1.3,4\n"), "train.csv")
+	lineRun(t, "run", trainer.Data{Name: "csv", File: "train.csv", Label: "class", Only: []int{4}})
+	out := mustRun(t, anomaliesCommand(), "run", "--quantile", "1")
+	for _, want := range []string{"run on 3 samples of csv\n", "of the errors of 2 validation samples\n", "anomalies: 1 of 3 samples", "labels: 2 normal, 1 anomalous; ROC AUC 1.0000"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("printed %q, want %q in it", out, want)
+		}
+	}
+	wantError(t, "--normal 1: none of the run's 2 validation samples is normal", anomaliesCommand(), "run", "--normal", "1")
+	if out := mustRun(t, encodeCommand(), "--model", "run", "--data", "train.csv", "codes.csv"); !strings.Contains(out, "codes (3, 1)") {
+		t.Errorf("encode leaves samples out: %q", out)
+	}
+}
+
 // The picture has the sample with the highest score, and --count 1 no other.
 func TestWorst(t *testing.T) {
 	t.Chdir(t.TempDir())

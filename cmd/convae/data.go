@@ -32,8 +32,8 @@ const (
 
 var dataHelp = "data set: " + strings.Join(trainer.DataNames(), ", ") + ", or FILE.csv, FILE.npy or a folder of pictures"
 
-// withData returns the data set that a flag or an argument names. What it leaves open is as in old, if that is of the
-// same kind.
+// withData returns the data set that a flag or an argument names, all of its labels. What else it leaves open is as in
+// old, if that is of the same kind.
 func withData(old trainer.Data, name string) trainer.Data {
 	d := trainer.Data{Name: name, Limit: old.Limit, Validation: old.Validation}
 	for _, table := range []string{"csv", "npy"} {
@@ -47,6 +47,7 @@ func withData(old trainer.Data, name string) trainer.Data {
 	if d.Name != old.Name {
 		return d
 	}
+	old.Only = nil
 	if d.File != "" {
 		old.File, old.TestFile = d.File, ""
 	}
@@ -217,18 +218,18 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 	return trainer.WriteSheet(f.out, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
 }
 
-// loadSets loads a data set; on a terminal it shows how a download goes on.
+// loadSets loads a data set.
 func loadSets(c *cobra.Command, d trainer.Data) (train, test *dataset.Set, err error) {
-	var progress func(file string, done, total int64)
-	if f, ok := c.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		progress = func(file string, done, total int64) {
-			fmt.Fprintf(f, "\r\033[Kdownload %s: %.1f of %.1f MB", file, float64(done)/1e6, float64(max(total, done))/1e6)
-			if done == total {
-				fmt.Fprintln(f)
-			}
-		}
+	return d.Load(c.Context(), loadingOn(c))
+}
+
+// loadingOn shows on a terminal how the loading of a data set goes on.
+func loadingOn(c *cobra.Command) func(trainer.Loading) {
+	f, ok := c.ErrOrStderr().(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
 	}
-	return d.Load(c.Context(), progress)
+	return func(l trainer.Loading) { showLoading(f, l) }
 }
 
 // setText describes the samples of a data set.

@@ -46,7 +46,7 @@ func evalCommand() *cobra.Command {
 				return err
 			}
 			defer dev.Close()
-			train, test, err := trainer.LoadData(c.Context(), &cfg.Data, nil)
+			train, test, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
 			if err != nil {
 				return err
 			}

@@ -58,7 +58,7 @@ func (f *pcaFlags) run(c *cobra.Command, run string) error {
 		return err
 	}
 	defer dev.Close()
-	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, nil)
+	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
 	if err != nil {
 		return err
 	}

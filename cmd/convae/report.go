@@ -73,17 +73,22 @@ func (r *reporter) device(name, reason string) {
 	}
 }
 
-// download reports the progress of a data set's files.
-func (r *reporter) download(file string, done, total int64) {
-	if done == total || time.Since(r.lastLine) > logEvery {
+// loading reports how the loading of a data set goes on.
+func (r *reporter) loading(l trainer.Loading) {
+	if l.Done == l.Total || time.Since(r.lastLine) > logEvery {
 		r.lastLine = time.Now()
-		r.log.Info().Str("file", file).Int64("bytes", done).Int64("of", total).Msg("download")
+		r.log.Info().Str("file", l.File).Int64("done", l.Done).Int64("of", l.Total).Msg("loading")
 	}
 	if r.useBar {
-		fmt.Fprintf(r.barOut, "\r\033[Kdownload %s: %.1f of %.1f MB", file, float64(done)/1e6, float64(total)/1e6)
-		if done == total {
-			fmt.Fprintln(r.barOut)
-		}
+		showLoading(r.barOut, l)
+	}
+}
+
+// showLoading overwrites a line of a terminal.
+func showLoading(w io.Writer, l trainer.Loading) {
+	fmt.Fprintf(w, "\r\033[K%v", l)
+	if l.Done == l.Total {
+		fmt.Fprintln(w)
 	}
 }
 

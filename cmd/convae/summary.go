@@ -52,7 +52,7 @@ func summaryCommand() *cobra.Command {
 func trainerOptions(c *cobra.Command, cfg *trainer.Config) (nn.TrainerOptions, error) {
 	samples := 0
 	if cfg.Training.Batch == trainer.FullBatch {
-		train, _, err := trainer.LoadData(c.Context(), &cfg.Data, nil)
+		train, _, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
 		if err != nil {
 			return nn.TrainerOptions{}, err
 		}

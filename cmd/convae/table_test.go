@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -121,3 +122,29 @@ func TestDataOfValues(t *testing.T) {
 	wantError(t, "data.size is missing: want [rows, columns]", dataCommand(), pictures)
 	wantError(t, "data.dir is not for circle", dataCommand(), "circle", "--data-dir", "x")
 }
+
+// The labels that a preset trains on hold for other digits, and for no other data.
+func TestTrainOnOnly(t *testing.T) {
+	dir := t.TempDir()
+	table := tableFile(t, 9)
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"only: [0]", []string{"--data", "digits"}},
+		{"only: [3, 4]", []string{"--set", "data.only=[3, 4]"}},
+		{"name: csv", []string{"--data", table, "--set", "model.input=[2]", "--set", "model.decoder.2.dense.units=2"}},
+	} {
+		dest := filepath.Join(dir, safeName(c.want))
+		args := append([]string{"train", "anomaly", "--epochs", "1", "--out", dest, "--log", "json"}, c.args...)
+		if _, _, err := run(t, args...); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(dest, "config.yaml"))
+		if err != nil || !strings.Contains(string(text), c.want) || strings.Contains(string(text), "only") != strings.Contains(c.want, "only") {
+			t.Errorf("%v: %s, %v", c.args, text, err)
+		}
+	}
+}
+
+func safeName(s string) string { return strings.Map(safeRune, s) }

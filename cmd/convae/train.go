@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"convae/nn"
 	"convae/nn/backend"
 	"convae/trainer"
+	"convae/trainer/dataset"
 )
 
 // firstLook sets what `convae train` does when it is given no configuration, data, epochs or batch: all of the built-in
@@ -102,7 +104,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	defer dev.Close()
 	ui.device(deviceText(dev), reason)
 	slow := quick && firstLook(&cfg, dev)
-	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, ui.download)
+	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, ui.loading)
 	if err != nil {
 		return err
 	}
@@ -137,7 +139,10 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 	// What the data set is decides which settings suit it.
 	changes := []trainer.Change{func(c *trainer.Config) error {
 		if set("data") {
-			c.Data = withData(c.Data, f.data)
+			only := c.Data.Only
+			if c.Data = withData(c.Data, f.data); slices.Contains(dataset.Names(), c.Data.Name) {
+				c.Data.Only = only // labels of the same ten classes
+			}
 		}
 		override(set("data-dir"), &c.Data.Dir, f.dataDir)
 		return nil

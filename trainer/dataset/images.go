@@ -25,30 +25,46 @@ var imagesInMemory = 1 << 30
 // maxImages bounds the number of pictures.
 const maxImages = 1 << 28
 
+// ImageOptions say how the pictures of a folder are read.
+type ImageOptions struct {
+	H, W, C int // rows, columns and channels (1, grey, or 3) that they are brought to
+
+	// HeldOut is the share of the pictures, taken evenly from all, that come
+	// last instead of in their places: [Set.Split] of that fraction then has
+	// pictures of every folder in both parts.
+	HeldOut float64
+
+	CacheDir string                // for pixels larger than memory; empty: [CacheDir]
+	Progress func(done, total int) // is told now and then how many pictures have been read; may be nil
+}
+
 // ReadImages reads all PNG and JPEG files in the folder dir and in those
-// within it, in the order of their paths, as images of h×w pixels with c
-// channels, 1 (grey) or 3. Each picture is resized until it just covers the
-// wanted size, and its middle is cut out. If all files are in folders within
-// dir, these are the classes, numbered in their order.
+// within it, in the order of their paths, as images of one size. Each picture
+// is resized until it just covers that size, and its middle is cut out. If all
+// files are in folders within dir, these are the classes, numbered in their
+// order.
 //
 // The files are read by as many goroutines as there are processors. Pixels of
-// more than 1 GiB are written to a file in cacheDir (empty: [CacheDir]) that
-// has no name, and that the system reads as they are needed; [Set.Close] gives
-// it back.
-func ReadImages(ctx context.Context, dir string, h, w, c int, cacheDir string) (*Set, error) {
-	if h < 1 || w < 1 || h > 1<<14 || w > 1<<14 || c != 1 && c != 3 {
-		return nil, fmt.Errorf("dataset images: size is %d×%d with %d channels, want 1 to %d pixels and 1 or 3 channels", h, w, c, 1<<14)
+// more than 1 GiB are written to a file in the cache folder that has no name,
+// and that the system reads as they are needed; [Set.Close] gives it back.
+func ReadImages(ctx context.Context, dir string, o ImageOptions) (*Set, error) {
+	if o.H < 1 || o.W < 1 || o.H > 1<<14 || o.W > 1<<14 || o.C != 1 && o.C != 3 {
+		return nil, fmt.Errorf("dataset images: size is %d×%d with %d channels, want 1 to %d pixels and 1 or 3 channels", o.H, o.W, o.C, 1<<14)
 	}
 	files, labels, err := findImages(dir)
 	if err != nil {
 		return nil, fmt.Errorf("dataset images: %w", err)
 	}
-	s := &Set{Name: "images", H: h, W: w, C: c, Labels: labels}
-	store, err := newStore(len(files)*s.Size(), cacheDir)
+	if o.HeldOut > 0 {
+		order := heldOutLast(len(files), o.HeldOut)
+		files, labels = rows(files, order, 1), rows(labels, order, 1)
+	}
+	s := &Set{Name: "images", H: o.H, W: o.W, C: o.C, Labels: labels}
+	store, err := newStore(len(files)*s.Size(), o.CacheDir)
 	if err != nil {
 		return nil, fmt.Errorf("dataset images: %w", err)
 	}
-	if err := s.readImages(ctx, files, store); err != nil {
+	if err := s.readImages(ctx, files, store, o.Progress); err != nil {
 		store.close()
 		return nil, err
 	}
@@ -60,14 +76,31 @@ func ReadImages(ctx context.Context, dir string, h, w, c int, cacheDir string) (
 	return s, nil
 }
 
+// heldOutLast returns the numbers 0 to n-1 in order, but those last that a split of the fraction holds out.
+func heldOutLast(n int, fraction float64) []int {
+	m := n - SplitAt(n, fraction)
+	order, last := make([]int, 0, n), make([]int, 0, m)
+	for i := range n {
+		if len(last) < m && i >= (2*len(last)+1)*n/(2*m) {
+			last = append(last, i)
+		} else {
+			order = append(order, i)
+		}
+	}
+	return append(order, last...)
+}
+
+// progressEvery is the number of pictures between two calls of Progress.
+const progressEvery = 64
+
 // readImages stores the files' pixels. The error is that of the first file that
 // has one.
-func (s *Set) readImages(ctx context.Context, files []string, to store) error {
+func (s *Set) readImages(ctx context.Context, files []string, to store, progress func(done, total int)) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
-	at := len(files)
+	at, done := len(files), 0
 	for range min(runtime.GOMAXPROCS(0), len(files)) {
 		wg.Go(func() {
 			pixels := make([]byte, s.Size())
@@ -79,13 +112,17 @@ func (s *Set) readImages(ctx context.Context, files []string, to store) error {
 				if err == nil {
 					err = to.write(pixels, i*len(pixels))
 				}
-				if err == nil {
-					continue
-				}
-				next.Store(int64(len(files)))
 				mu.Lock()
-				if i < at {
-					failed, at = fmt.Errorf("dataset images: %w", err), i
+				if err == nil {
+					done++
+					if progress != nil && (done%progressEvery == 0 || done == len(files)) {
+						progress(done, len(files))
+					}
+				} else {
+					next.Store(int64(len(files)))
+					if i < at {
+						failed, at = fmt.Errorf("dataset images: %w", err), i
+					}
 				}
 				mu.Unlock()
 			}

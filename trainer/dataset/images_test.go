@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -62,7 +63,7 @@ func TestReadImages(t *testing.T) {
 	defer func(n int) { imagesInMemory = n }(imagesInMemory)
 	for _, limit := range []int{1 << 30, 10} { // in memory, in a file
 		imagesInMemory = limit
-		s, err := ReadImages(t.Context(), dir, 4, 4, 3, t.TempDir())
+		s, err := ReadImages(t.Context(), dir, ImageOptions{H: 4, W: 4, C: 3, CacheDir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,12 +87,67 @@ func TestReadImages(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	grey, err := ReadImages(t.Context(), filepath.Join(dir, "cat"), 4, 6, 1, "")
+	grey, err := ReadImages(t.Context(), filepath.Join(dir, "cat"), ImageOptions{H: 4, W: 6, C: 1})
 	if err != nil || grey.Labels != nil || grey.Size() != 24 {
 		t.Fatalf("%+v, %v", grey, err)
 	}
 	if got := grey.Image(0)[0]; got < 50 || got > 90 {
 		t.Errorf("red as grey is %d", got)
+	}
+}
+
+// Pictures that are held out come from every class, and the rest keep their order.
+func TestReadImagesHeldOut(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 200 {
+		v := color.Gray{uint8(i)}
+		writePicture(t, filepath.Join(dir, fmt.Sprint(i/20), fmt.Sprintf("%03d.png", i)), 2, 2, v, v)
+	}
+	var told [][2]int
+	s, err := ReadImages(t.Context(), dir, ImageOptions{H: 2, W: 2, C: 1, HeldOut: 0.1, Progress: func(done, total int) { told = append(told, [2]int{done, total}) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := [][2]int{{64, 200}, {128, 200}, {192, 200}, {200, 200}}; !slices.Equal(told, want) {
+		t.Errorf("progress %v, want %v", told, want)
+	}
+	train, validation, err := s.Split(0.1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[uint8]bool{}
+	for _, part := range []*Set{train, validation} {
+		for i := range part.Len() {
+			v := part.Image(i)[0]
+			if seen[v] || part.Labels[i] != v/20 || i > 0 && v < part.Image(i - 1)[0] {
+				t.Fatalf("image %d of %d has value %d and label %d", i, part.Len(), v, part.Labels[i])
+			}
+			seen[v] = true
+		}
+	}
+	for class := range uint8(10) {
+		if n := bytes.Count(validation.Labels, []byte{class}); n != 2 {
+			t.Errorf("%d of class %d are held out, want 2 of 20", n, class)
+		}
+	}
+}
+
+// The order is one of all numbers, whatever the split.
+func TestHeldOutLast(t *testing.T) {
+	for n := range 40 {
+		for _, f := range []float64{0.01, 0.1, 0.34, 0.5, 0.9} {
+			order := heldOutLast(n, f)
+			at := SplitAt(n, f)
+			if len(order) != n || !slices.IsSorted(order[:at]) || !slices.IsSorted(order[at:]) {
+				t.Fatalf("n %d, fraction %v: %v", n, f, order)
+			}
+			slices.Sort(order)
+			for i, v := range order {
+				if i != v {
+					t.Fatalf("n %d, fraction %v: %v", n, f, order)
+				}
+			}
+		}
 	}
 }
 
@@ -109,7 +165,7 @@ func TestReadImagesCrops(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeBytes(t, filepath.Join(dir, "wide.png"), wide.Bytes())
-	s, err := ReadImages(t.Context(), dir, 5, 5, 1, "")
+	s, err := ReadImages(t.Context(), dir, ImageOptions{H: 5, W: 5, C: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +180,7 @@ func TestReadImagesErrors(t *testing.T) {
 	dir := t.TempDir()
 	check := func(want, dir string, h, c int) {
 		t.Helper()
-		if _, err := ReadImages(t.Context(), dir, h, 4, c, t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ReadImages(t.Context(), dir, ImageOptions{H: h, W: 4, C: c, CacheDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
@@ -143,7 +199,7 @@ func TestReadImagesErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := ReadImages(ctx, dir, 4, 4, 1, ""); !errors.Is(err, context.Canceled) {
+	if _, err := ReadImages(ctx, dir, ImageOptions{H: 4, W: 4, C: 1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: error %v", err)
 	}
 }
