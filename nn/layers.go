@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 
 	"convae/nn/backend"
@@ -23,18 +24,21 @@ func Square(n int) Size { return Size{n, n} }
 
 // UnmarshalYAML reads "3" or "[3, 5]".
 func (s *Size) UnmarshalYAML(unmarshal func(any) error) error {
-	var n int
+	var p []float64 // of which an int would lose the fraction
+	var n float64
 	if unmarshal(&n) == nil {
-		*s = Size{n, n}
-		return nil
+		p = []float64{n, n}
+	} else if unmarshal(&p) != nil || len(p) != 2 {
+		return errSize
 	}
-	var p []int
-	if err := unmarshal(&p); err != nil || len(p) != 2 {
-		return fmt.Errorf("want a number or [height, width]")
+	*s = Size{int(p[0]), int(p[1])}
+	if float64(s.H) != p[0] || float64(s.W) != p[1] {
+		return errSize
 	}
-	*s = Size{p[0], p[1]}
 	return nil
 }
+
+var errSize = errors.New("want a whole number, or [rows, columns]")
 
 // MarshalYAML writes a square as one number.
 func (s Size) MarshalYAML() (any, error) {

@@ -1,13 +1,11 @@
 package trainer
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
-	"reflect"
 	"strconv"
 
 	"github.com/goccy/go-yaml"
@@ -74,7 +72,7 @@ func (b *Batch) Set(text string) error {
 	case text == "full" || err == nil && n == 0:
 		*b = FullBatch
 	case err != nil || n < 0:
-		return fmt.Errorf("is %q, want a number of samples, or full", text)
+		return errors.New("want a number of samples, or full")
 	default:
 		*b = Batch(n)
 	}
@@ -90,10 +88,7 @@ func (b *Batch) UnmarshalYAML(unmarshal func(any) error) error {
 	if err := unmarshal(&text); err != nil {
 		return err
 	}
-	if err := b.Set(text); err != nil {
-		return fmt.Errorf("training.batch %w", err)
-	}
-	return nil
+	return b.Set(text)
 }
 
 // MarshalYAML writes a number or `full`.
@@ -143,7 +138,7 @@ func DecodeConfig(r io.Reader, changes ...Change) (c Config, err error) {
 	if len(data) > maxConfigBytes {
 		return c, fmt.Errorf("is larger than %d bytes", maxConfigBytes)
 	}
-	if err := decodeYAML(data, &c); err != nil {
+	if err := decodeYAML(data, &c, ""); err != nil {
 		return c, err
 	}
 	for _, change := range changes {
@@ -155,36 +150,6 @@ func DecodeConfig(r io.Reader, changes ...Change) (c Config, err error) {
 		return c, err
 	}
 	return c, c.Model.Check()
-}
-
-// decodeYAML reads data into c. The library dereferences nil on some malformed input, which is an error here.
-func decodeYAML(data []byte, c any) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("is not well-formed YAML (%v)", p)
-		}
-	}()
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c); err != nil {
-		return yamlError(err, data, reflect.TypeOf(c))
-	}
-	return nil
-}
-
-// yamlError makes one line of a YAML error: line, column and what was wrong with data, which was read into a t.
-func yamlError(err error, data []byte, t reflect.Type) error {
-	if errors.Is(err, io.EOF) {
-		return errors.New("the file is empty")
-	}
-	var y yaml.Error
-	if errors.As(err, &y) && y.GetToken() != nil && y.GetToken().Position != nil {
-		p := y.GetToken().Position
-		advice := ""
-		if unknown := (*yaml.UnknownFieldError)(nil); errors.As(err, &unknown) {
-			advice = adviceAt(data, p.Line, p.Column, t)
-		}
-		return fmt.Errorf("line %d, column %d: %s%s", p.Line, p.Column, y.GetMessage(), advice)
-	}
-	return err
 }
 
 // Check fills in the zero values and reports the first field that cannot be.

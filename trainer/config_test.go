@@ -60,12 +60,28 @@ func TestConfigErrors(t *testing.T) {
 	}
 	for _, c := range []struct{ name, old, new, want string }{
 		{"empty", goodConfig, "", "the file is empty"},
-		{"unknown field", "filters: 2", "filtres: 2", `line 6, column 16: unknown field "filtres", perhaps filters; want one of filters, kernel, stride`},
-		{"unknown layer", "- conv2d: {filters: 2, kernel: 3}", "- conv3d: {}", `line 6, column 7: unknown field "conv3d", perhaps conv2d; want one of conv2d, conv2d_transpose`},
+		{"unknown field", "filters: 2", "filtres: 2", `line 6, column 16: unknown field "filtres" in model.encoder.1.conv2d, perhaps filters; want one of filters, kernel, stride`},
+		{"unknown layer", "- conv2d: {filters: 2, kernel: 3}", "- conv3d: {}", `line 6, column 7: unknown field "conv3d" in model.encoder.1, perhaps conv2d; want one of conv2d, conv2d_transpose`},
 		{"unknown part", "training:", "trainings:", `unknown field "trainings", perhaps training; want one of model, data, training`},
-		{"type", "epochs: 2", "epochs: many", "line 10, column 11"},
+		{"type", "epochs: 2", "epochs: many", `line 10, column 11: training.epochs is "many", want a whole number`},
+		{"fraction", "epochs: 2", "epochs: 1.5", "line 10, column 11: training.epochs is 1.5, want a whole number"},
+		{"switch", "epochs: 2", "keep_best: 1", "training.keep_best is 1, want true or false"},
+		{"rate", "epochs: 2", "optimizer: {name: adam, learning_rate: fast}", `training.optimizer.learning_rate is "fast", want a number`},
+		{"group", "epochs: 2", "optimizer: adam", `training.optimizer is "adam", want fields: name, learning_rate, momentum`},
+		{"seed", "epochs: 2", "seed: -1", "training.seed is -1, want a whole number of 0 or more"},
+		{"large", "epochs: 2", "epochs: 99999999999999999999", `training.epochs is "99999999999999999999", want a whole number`},
+		{"list", "[8, 8, 1]", "8", "line 4, column 10: model.input is 8, want a list, as [a, b]"},
+		{"item", "[8, 8, 1]", "[8, 8, x]", `model.input.3 is "x", want a whole number`},
+		{"text", "name: m", "name: [m]", "model.name is a list, want text"},
+		{"batch", "epochs: 2", "batch: 1.5", `line 10, column 10: training.batch is 1.5, want a number of samples, or full`},
+		{"layer", "filters: 2", "filters: 2.5", "model.encoder.1.conv2d.filters is 2.5, want a whole number"},
+		{"kernel of a fraction", "kernel: 3", "kernel: 3.5", "line 6, column 36: model.encoder.1.conv2d.kernel is 3.5, want a whole number, or [rows, columns]"},
+		{"no space", "epochs: 2", "epochs:2", `training is "epochs:2", want fields: epochs, batch, loss, optimizer,`},
+		{"no space", "training:\n  epochs: 2", "training:\n  seed: 1\n  epochs:2", "with a space after the colon"},
+		{"tab", "  epochs: 2", "\tepochs: 2", "indent with spaces"},
+		{"documents", "training:", "---\ntraining:", "has 2 documents, want one"},
 		{"duplicate", "epochs: 2", "epochs: 2\n  epochs: 3", "line 11, column 3"},
-		{"kernel", "[1, 3]", "[1, 3, 5]", "want a number or [height, width]"},
+		{"kernel", "[1, 3]", "[1, 3, 5]", "line 8, column 36: model.decoder.1.conv2d.kernel is a list, want a whole number, or [rows, columns]"},
 		{"syntax", "[8, 8, 1]", "[8, 8", "line"},
 		{"impossible size", "filters: 2", "filters: 9999999999999", "more than"},
 		{"epochs", "epochs: 2", "epochs: -1", "training.epochs is -1, want 1 to"},
@@ -73,8 +89,8 @@ func TestConfigErrors(t *testing.T) {
 		{"noise", "epochs: 2", "noise: {std: .nan}", "training.noise.std is NaN"},
 		{"patience", "epochs: 2", "early_stopping: {patience: 0}", "early_stopping: patience is 0"},
 		{"optimizer", "epochs: 2", "optimizer: {name: sdg}", `optimizer is "sdg"`},
-		{"not YAML", goodConfig, "\x00\x01\x02", ""},
-		{"list", goodConfig, "- 1\n- 2", ""},
+		{"not YAML", goodConfig, "\x00\x01\x02", "line 1, column 1: want fields: model, data, training"},
+		{"a list", goodConfig, "- 1\n- 2", "want fields: model"},
 	} {
 		_, err := DecodeConfig(strings.NewReader(strings.Replace(goodConfig, c.old, c.new, 1)))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -92,6 +108,15 @@ func TestConfigErrors(t *testing.T) {
 	}
 	if _, err := ReadConfig(big); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("a huge file: error %v", err)
+	}
+}
+
+// Numbers that are whole, however they are written, anchors and empty fields are read.
+func TestConfigForms(t *testing.T) {
+	text := strings.Replace(goodConfig, "epochs: 2", "epochs: 1000.0\n  seed: 18446744073709551615\n  clip:\n  contractive: {weight: 1e-3}\n  batch: &n 16\n  checkpoint_steps: *n", 1)
+	c, err := DecodeConfig(strings.NewReader(text))
+	if tr := c.Training; err != nil || tr.Epochs != 1000 || tr.Seed != 1<<64-1 || tr.Contractive.Weight != 1e-3 || tr.Batch != 16 || tr.Checkpoint != 16 {
+		t.Errorf("%+v, %v", c.Training, err)
 	}
 }
 

@@ -5,9 +5,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 )
 
 // Change changes a configuration that has been read and not yet been checked.
@@ -37,8 +34,8 @@ func (c *Config) set(setting string) error {
 	}
 	// The value is read as part of a configuration would be, so that unknown fields are errors.
 	fresh := reflect.New(v.Type())
-	if err := decodeYAML([]byte(value), fresh.Interface()); err != nil {
-		return fmt.Errorf("setting %q: %s %w", setting, path, err)
+	if err := decodeYAML([]byte(value), fresh.Interface(), path); err != nil {
+		return fmt.Errorf("setting %q: %w", setting, err)
 	}
 	v.Set(fresh.Elem())
 	return nil
@@ -98,66 +95,4 @@ func advice(name string, names []string, thereAre string) string {
 		near = ", perhaps " + near
 	}
 	return near + thereAre + " " + strings.Join(names, ", ")
-}
-
-// adviceAt is the advice for the unknown field in a line and column of data, which should be a t; "" if it is not found.
-func adviceAt(data []byte, line, column int, t reflect.Type) string {
-	file, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return ""
-	}
-	find := &fieldFinder{line: line, column: column}
-	for _, doc := range file.Docs {
-		if doc.Body != nil {
-			ast.Walk(find, doc.Body)
-		}
-	}
-	// The path reads $.model.encoder[0].conv2d.filtres.
-	keys := strings.Split(find.path, ".")
-	if len(keys) < 2 {
-		return ""
-	}
-	for _, key := range keys[1 : len(keys)-1] {
-		name, _, _ := strings.Cut(key, "[")
-		if t = element(t); t.Kind() != reflect.Struct {
-			return ""
-		}
-		var next reflect.Type
-		for i := range t.NumField() {
-			if yamlName(t.Field(i)) == name {
-				next = t.Field(i).Type
-			}
-		}
-		if next == nil {
-			return ""
-		}
-		t = next
-	}
-	if t = element(t); t.Kind() != reflect.Struct {
-		return ""
-	}
-	return advice(keys[len(keys)-1], yamlNames(t), "; want one of")
-}
-
-// element returns what a pointer points to, or a slice holds.
-func element(t reflect.Type) reflect.Type {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
-		t = t.Elem()
-	}
-	return t
-}
-
-// fieldFinder is a visitor that finds the path of the field in a line and column.
-type fieldFinder struct {
-	line, column int
-	path         string
-}
-
-func (f *fieldFinder) Visit(n ast.Node) ast.Visitor {
-	if m, ok := n.(*ast.MappingValueNode); ok {
-		if p := m.Key.GetToken().Position; p.Line == f.line && p.Column == f.column {
-			f.path = m.Key.GetPath()
-		}
-	}
-	return f
 }

@@ -124,7 +124,7 @@ func TestTrainErrors(t *testing.T) {
 		{"negative noise", []string{"--noise", "-1"}, []string{"training.noise.std is -1"}},
 		{"unknown preset", []string{"denoizer"}, []string{`no preset "denoizer"`, "denoiser"}},
 		{"missing config", []string{filepath.Join(dir, "none.yaml")}, []string{"none.yaml", "no such file"}},
-		{"unknown field", []string{config("filters: 2", "filter: 2")}, []string{"filter--2.yaml", "line 6, column 16", `unknown field "filter"`}},
+		{"unknown field", []string{config("filters: 2", "filter: 2")}, []string{"filter--2.yaml", "line 6, column 16", `unknown field "filter" in model.encoder.1.conv2d`}},
 		{"impossible size", []string{config("input: [28, 28, 1]", "input: [28, 28, 99999999999]")}, []string{"input shape", "at most"}},
 		{"shapes", []string{config("upsampling2d: {size: 2}", "upsampling2d: {size: 3}")}, []string{"output (42, 42, 1) differs from its input (28, 28, 1)"}},
 		{"other images", []string{config("input: [28, 28, 1]", "input: [32, 32, 1]")}, []string{"28 x 28 x 1 = 784", "takes 1024"}},
