@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 
@@ -118,6 +122,9 @@ const maxConfigBytes = 64 << 10
 // with line and column.
 func ReadConfig(path string, changes ...Change) (Config, error) {
 	f, err := os.Open(path)
+	if preset := strings.TrimSuffix(path, filepath.Ext(path)); slices.Contains(Presets(), preset) && errors.Is(err, fs.ErrNotExist) {
+		return Config{}, fmt.Errorf("there is no file %s: the preset is called %s", path, preset)
+	}
 	if err != nil {
 		return Config{}, fmt.Errorf("config: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"convae/nn"
+	"convae/nn/backend"
 	"convae/trainer/dataset"
 )
 
@@ -36,7 +37,7 @@ type Data struct {
 	Scaling string          `yaml:"scaling,omitempty"`
 	Scaler  *dataset.Scaler `yaml:"scaler,omitempty"`
 
-	Size     nn.Size `yaml:"size,omitempty"`     // of images: to which they are resized; the model's input by default
+	Size     nn.Size `yaml:"size,omitempty"`     // of images: to which they are resized; the model's input by default, or the square that a vector is
 	Channels int     `yaml:"channels,omitempty"` // of images: 1 (grey) or 3; the model's input by default
 
 	// Only, of data with labels, are those of the samples to take, all others are left out; empty: all.
@@ -182,8 +183,13 @@ func (d *Data) checkImages(input []int) error {
 			d.Channels = input[2]
 		}
 	}
+	if len(input) == 1 && d.Size == (nn.Size{}) {
+		if s, ok := ImageShape(backend.Shape{N: 1, H: 1, W: 1, C: input[0]}); ok {
+			d.Size = nn.Size{H: s.H, W: s.W}
+		}
+	}
 	if d.Size == (nn.Size{}) {
-		return errors.New("data.size is missing: want [rows, columns], to which the pictures are resized (a model whose input is a vector does not say)")
+		return errors.New("data.size is missing: want [rows, columns], to which the pictures are resized (the vector that the model takes does not say)")
 	}
 	if d.Size.H < 1 || d.Size.W < 1 {
 		return fmt.Errorf("data.size is %d x %d, want at least 1 x 1", d.Size.H, d.Size.W)

@@ -328,7 +328,11 @@ func TestDataErrors(t *testing.T) {
 			t.Errorf("%s: error %v, want one with %q", c.data, err, c.want)
 		}
 	}
-	vector := strings.Replace(goodConfig, "[8, 8, 1]", "[64]", 1) + "\ndata: {name: images, dir: x}\n"
+	square := Data{Name: "images", Dir: "x"}
+	if err := square.check([]int{64}); err != nil || square.Size != nn.Square(8) || square.Channels != 1 {
+		t.Errorf("pictures for a vector of 64 values: %+v, %v", square, err)
+	}
+	vector := strings.Replace(goodConfig, "[8, 8, 1]", "[65]", 1) + "\ndata: {name: images, dir: x}\n"
 	if _, err := DecodeConfig(strings.NewReader(vector)); err == nil || !strings.Contains(err.Error(), "data.size is missing: want [rows, columns]") {
 		t.Errorf("pictures for a vector: error %v", err)
 	}

@@ -55,8 +55,8 @@ func Preset(name string, changes ...Change) (Config, error) {
 	return DecodeConfig(strings.NewReader(text), changes...)
 }
 
-// nearest returns the name that differs least from a misspelt one, "" if all differ too much.
-func nearest(name string, names []string) string {
+// Nearest returns the name that differs least from a misspelt one, "" if all differ too much.
+func Nearest(name string, names []string) string {
 	best, least := "", len(name)/2+1
 	for _, n := range slices.Sorted(slices.Values(names)) {
 		if d := editDistance(strings.ToLower(name), n); d < least {

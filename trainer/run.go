@@ -1,8 +1,10 @@
 package trainer
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,6 +67,9 @@ func LoadWeights(path string, m *nn.Model) error {
 func LoadModel(path string) (*nn.Model, Config, error) {
 	weights := path
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, Config{}, fmt.Errorf("there is no %s: want the folder of a run, or its %s", path, ModelFile)
+	}
 	if err != nil {
 		return nil, Config{}, fmt.Errorf("model: %w", err)
 	}
@@ -75,6 +80,9 @@ func LoadModel(path string) (*nn.Model, Config, error) {
 		dir = filepath.Dir(path)
 	}
 	c, err := ReadConfig(filepath.Join(dir, ConfigFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, c, fmt.Errorf("%s is no run: it has no %s", dir, ConfigFile)
+	}
 	if err != nil {
 		return nil, c, err
 	}

@@ -90,7 +90,7 @@ func yamlNames(t reflect.Type) (names []string) {
 
 // advice says which of the names was meant by a misspelt one, and which there are.
 func advice(name string, names []string, thereAre string) string {
-	near := nearest(name, names)
+	near := Nearest(name, names)
 	if near != "" {
 		near = ", perhaps " + near
 	}

@@ -75,7 +75,7 @@ threshold is fitted to the normal samples alone.
 
   convae train anomaly --set data.only=[7] --out sevens
   convae anomalies sevens --out scores.csv --worst worst.png`,
-		Args: cobra.MaximumNArgs(2),
+		Args: arguments(0, 2),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
 	fs := c.Flags()

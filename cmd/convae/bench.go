@@ -41,7 +41,7 @@ func benchCommand() *cobra.Command {
 		Long: `Measure images a second of training (gather, noise, forward, backward, optimiser; the data set is on the device) and of
 inference (from the host's memory to the host's memory), the median of some rounds. The samples are drawn digits, or noise for
 a model of other images. --save lets another program do the same training and compare.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := anyConfig(firstArg(args))
 			if err != nil {

@@ -30,7 +30,7 @@ func checkCommand() *cobra.Command {
 For each op: the number of cases, the worst error as a share of its bound, and the speed. Exit status 1 when a bound is
 passed. With --golden the cases and the training are those of a folder of reference vectors; with --against every op, in the
 cases and in the training, is done on another device too, from the same inputs, and every difference is told.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if steps < 0 || batch < 1 || every < 1 {
 				return fmt.Errorf("--steps is %d, --batch %d and --every %d, want at least 0, 1 and 1", steps, batch, every)

@@ -115,7 +115,7 @@ func decodeCommand() *cobra.Command {
 		Long: `Write what the model's decoder makes of codes as encode writes them (of a .csv the columns code1, code2, ... are
 read): as .npy, float32 of shape (N, rows, columns, channels) or (N, n), as .csv, a sample in each row, or as .png, a
 contact sheet of the first 100 images. Samples of a scaled table are in the table's own units.`,
-		Args: cobra.ExactArgs(2),
+		Args: arguments(2, 2),
 		RunE: func(c *cobra.Command, args []string) error { return runDecode(c, &f, args[0], args[1]) },
 	}
 	f.add(c)

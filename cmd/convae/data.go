@@ -71,7 +71,7 @@ func dataCommand() *cobra.Command {
 		Use:   "data [NAME | FILE.csv | FILE.npy | FOLDER]",
 		Short: "Describe, show or export a data set",
 		Long:  "Describe, show or export a " + dataHelp + "; digits is the default.",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := firstArg(args)
 			if name == "" {

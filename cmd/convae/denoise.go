@@ -33,7 +33,7 @@ A model of one channel is applied to each channel of a colour picture. Pictures 
 are cut into tiles that overlap and are blended.
 
 With --noise the picture is first made noisy; what the model was given is written to OUT-noisy.png.`,
-		Args: cobra.ExactArgs(2),
+		Args: arguments(2, 2),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0], args[1]) },
 	}
 	f.add(c)

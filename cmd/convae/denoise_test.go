@@ -104,7 +104,7 @@ func TestDenoiseErrors(t *testing.T) {
 	wantError(t, "--noise is NaN", denoiseCommand(), "in.png", "out.png", "--noise", "NaN")
 	wantError(t, "--device abacus", denoiseCommand(), "in.png", "out.png", "--device", "abacus")
 	wantError(t, "in.png: model \"same\" takes images of 784 values, the image has 40 x 40", denoiseCommand(), "in.png", "out.png", "--model", "flat")
-	wantError(t, "accepts 2 arg", denoiseCommand(), "in.png")
+	wantError(t, "takes 2 arguments, IN OUT.png; found 1", denoiseCommand(), "in.png")
 	wantError(t, "no-folder", denoiseCommand(), "in.png", "no-folder/out.png")
 	after, err := os.ReadFile("in.png")
 	if err != nil || !bytes.Equal(before, after) {

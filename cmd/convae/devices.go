@@ -32,7 +32,7 @@ func devicesCommand() *cobra.Command {
 		Short: "List the devices that --device takes",
 		Long: `List the NVIDIA GPUs with their compute capability, memory, the CUDA version that the driver supports and the target of the
 PTX that would be loaded, or say why there is none.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			gpus, none := listGPUs()
 			reason := ""

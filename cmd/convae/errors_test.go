@@ -117,13 +117,22 @@ func TestTrainErrors(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"unknown flag", []string{"--epoch", "3"}, []string{"unknown flag: --epoch", "convae train --help"}},
-		{"bad number", []string{"--epochs", "ten"}, []string{"ten", "--epochs"}},
+		{"unknown flag", []string{"--epoch", "3"}, []string{"unknown flag: --epoch, perhaps --epochs (see 'convae train --help')"}},
+		{"unknown letter", []string{"-e"}, []string{"unknown shorthand flag: 'e' in -e", "convae train --help"}},
+		{"bad number", []string{"--epochs", "ten"}, []string{`--epochs is "ten", want a whole number (see`}},
+		{"fraction", []string{"--epochs", "1.5"}, []string{`--epochs is "1.5", want a whole number`}},
+		{"large number", []string{"--epochs", "99999999999999999999"}, []string{"want a whole number that is not so large"}},
+		{"bad rate", []string{"--noise", "much"}, []string{`--noise is "much", want a number (see`}},
+		{"bad seed", []string{"--seed", "-1"}, []string{`--seed is "-1", want a whole number of 0 or more`}},
+		{"bad switch", []string{"--keep-best=maybe"}, []string{`--keep-best is "maybe", want true or false`}},
+		{"no value", []string{"--out", "x", "--noise"}, []string{"--noise needs a value: standard deviation of the noise"}},
+		{"two presets", []string{"vae", "dense32"}, []string{`convae train takes at most 1 argument, [PRESET | CONFIG.yaml]; found 2: ["vae" "dense32"]`}},
 		{"no epochs", []string{"--epochs", "0"}, []string{"--epochs is 0"}},
 		{"no rate", []string{"--learning-rate", "-1"}, []string{"--learning-rate is -1"}},
 		{"negative noise", []string{"--noise", "-1"}, []string{"training.noise.std is -1"}},
 		{"unknown preset", []string{"denoizer"}, []string{`no preset "denoizer"`, "denoiser"}},
 		{"missing config", []string{filepath.Join(dir, "none.yaml")}, []string{"none.yaml", "no such file"}},
+		{"preset as a file", []string{"denoiser.yaml"}, []string{"there is no file denoiser.yaml: the preset is called denoiser"}},
 		{"unknown field", []string{config("filters: 2", "filter: 2")}, []string{"filter--2.yaml", "line 6, column 16", `unknown field "filter" in model.encoder.1.conv2d`}},
 		{"impossible size", []string{config("input: [28, 28, 1]", "input: [28, 28, 99999999999]")}, []string{"input shape", "at most"}},
 		{"shapes", []string{config("upsampling2d: {size: 2}", "upsampling2d: {size: 3}")}, []string{"output (42, 42, 1) differs from its input (28, 28, 1)"}},
@@ -167,6 +176,22 @@ func TestTrainErrors(t *testing.T) {
 	}
 	if data, err := os.ReadFile(filepath.Join(occupied, "file")); err != nil || string(data) != "mine" {
 		t.Errorf("the occupied folder's file is %q, %v", data, err)
+	}
+}
+
+func TestNoSuchCommand(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{`there is no command "trian", perhaps train (see 'convae --help')`, []string{"trian"}},
+		{`there is no command "zzzzzzzz" (see`, []string{"zzzzzzzz"}},
+		{`convae version takes no argument; found ["now"]`, []string{"version", "now"}},
+		{"convae denoise takes 2 arguments, IN OUT.png; found none", []string{"denoise"}},
+	} {
+		if _, _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: error %v, want one with %q", c.args, err, c.want)
+		}
 	}
 }
 
@@ -219,8 +244,11 @@ func TestModelErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := run(t, "eval", filepath.Join(good, "none")); err == nil || !strings.Contains(err.Error(), "none") {
+	if _, _, err := run(t, "eval", filepath.Join(good, "none")); err == nil || !strings.Contains(err.Error(), "none: want the folder of a run, or its model.safetensors") {
 		t.Errorf("no such run: %v", err)
+	}
+	if _, _, err := run(t, "eval", t.TempDir()); err == nil || !strings.Contains(err.Error(), "is no run: it has no config.yaml") {
+		t.Errorf("a folder that is no run: %v", err)
 	}
 }
 

@@ -20,7 +20,7 @@ func evalCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "eval [RUN | MODEL.safetensors]",
 		Short: "Measure a trained model on the images that it was validated on, or on others",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := findModel(firstArg(args))
 			if err != nil {

@@ -18,7 +18,7 @@ func featuresCommand() *cobra.Command {
 		Long: `Draw the filters of a model's first layer: those of a convolution, or the weights of each unit of a dense layer as an image
 of the model's input. Each is scaled by its largest weight; mid-grey is 0, white is positive. Of a concrete model draw
 and list the inputs that it selects, in white.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error { return runFeatures(c, model, args[0], count) },
 	}
 	c.Flags().StringVar(&model, "model", "", "run folder, or its model.safetensors (default: the newest in "+runsDir+"/)")

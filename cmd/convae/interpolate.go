@@ -24,7 +24,7 @@ A and B are PNG or JPEG pictures of the model's size, .npy files of one sample, 
 run's data set or of --data.
 
   convae interpolate 3 8 between.png --model RUN`,
-		Args: cobra.ExactArgs(3),
+		Args: arguments(3, 3),
 		RunE: func(c *cobra.Command, args []string) error { return f.interpolate(c, args[:2], args[2], steps) },
 	}
 	f.add(c)

@@ -50,7 +50,7 @@ func TestInterpolateErrors(t *testing.T) {
 		want string
 		args []string
 	}{
-		{"accepts 3 arg(s), received 2", []string{"x.npy", "y.png"}},
+		{`takes 3 arguments, A B OUT.png|OUT.npy|OUT.csv; found 2: ["x.npy" "y.png"]`, []string{"x.npy", "y.png"}},
 		{"output file is y.jpg, want a name that ends in .png or .npy", []string{"x.npy", "x.npy", "y.jpg"}},
 		{"is the input", []string{"many.npy", "x.npy", "./x.npy"}},
 		{"--steps is 1, want 2 to 1000", []string{"x.npy", "x.npy", "y.png", "--steps", "1"}},

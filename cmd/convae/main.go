@@ -41,12 +41,10 @@ func rootCommand() *cobra.Command {
   convae denoise IN.png OUT.png      clean a picture with the newest model`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see '%s --help')", err, c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(trainCommand(), presetsCommand(), evalCommand(), denoiseCommand(), encodeCommand(), decodeCommand(), sampleCommand(), pcaCommand(), anomaliesCommand(), interpolateCommand(), featuresCommand(), summaryCommand(), devicesCommand(), checkCommand(), benchCommand(), profileCommand(), dataCommand(), versionCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

@@ -24,7 +24,7 @@ func pcaCommand() *cobra.Command {
 		Short: "Compare a trained model with principal component analysis",
 		Long: `Fit principal components to the samples that the run was trained on, as many as its code has numbers, and print the
 mean squared errors of both on the samples that it was validated on, without noise. Samples of 784 values take seconds, of 3072 minutes; the most is 4096.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, firstArg(args)) },
 	}
 	fs := c.Flags()

@@ -17,7 +17,7 @@ func presetsCommand() *cobra.Command {
 
   convae presets dense32 > mine.yaml
   convae train mine.yaml`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			w := c.OutOrStdout()
 			if len(args) == 1 {

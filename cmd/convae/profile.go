@@ -28,7 +28,7 @@ func profileCommand() *cobra.Command {
 the way that the CPU takes for its shape.
 The samples are drawn digits, or noise for a model of other images. A step of training is faster than the sum: it uses all lanes.
 On the simulated GPU (--device sim) one step is counted instead, kernel by kernel: instructions, memory traffic, bank conflicts.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := anyConfig(firstArg(args))
 			if err != nil {

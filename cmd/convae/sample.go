@@ -19,7 +19,7 @@ func sampleCommand() *cobra.Command {
 		Short: "Write samples that a variational model makes up",
 		Long: `Draw codes from the standard normal distribution and write what a variational model's decoder makes of them: as .npy,
 float32 of shape (N, rows, columns, channels) or (N, n), as .csv, a sample in each row, or as .png, a contact sheet.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error { return runSample(c, &f, args[0], count, seed) },
 	}
 	f.add(c)

@@ -15,7 +15,7 @@ func summaryCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "summary [RUN | PRESET | CONFIG.yaml]",
 		Short: "Print a model's layers, shapes and parameters, and the memory that training it needs",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := anyConfig(firstArg(args))
 			if err != nil {

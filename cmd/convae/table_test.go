@@ -64,7 +64,7 @@ func TestTrainOnTable(t *testing.T) {
 		{"no_header: true", []string{"train", config, "--data", write(t, []byte("1,2\n3,4\n"), dir, "bare.csv")}},
 		{"training has no \"epoch\", perhaps epochs", []string{"train", config, "--set", "training.epoch=1"}},
 		{"perhaps spiral", []string{"train", "spirals"}},
-		{`is "half", want a number of samples, or full`, []string{"train", config, "--batch", "half"}},
+		{`--batch is "half", want a number of samples, or full`, []string{"train", config, "--batch", "half"}},
 	} {
 		if _, _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(oneLine(err), "\n") {
 			t.Errorf("%v: error %v, want one with %q", c.args, err, c.want)

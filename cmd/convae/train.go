@@ -56,7 +56,7 @@ see convae presets) or a configuration file.
 
 Without arguments and flags it trains the denoiser on the built-in digits, in under a minute on two cores. Flags
 override the configuration. Ctrl-C ends after the step at hand and saves; --resume RUN goes on.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
 	fs := c.Flags()

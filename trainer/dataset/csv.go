@@ -85,6 +85,10 @@ func decodeCSV(r io.Reader, o CSVOptions) (Table, error) {
 			classes = append(classes, strings.TrimSpace(row[label]))
 		}
 	}
+	if errors.Is(err, csv.ErrFieldCount) {
+		line, _ := rows.FieldPos(0)
+		return Table{}, fmt.Errorf("line %d has another number of columns, want %d as in the first", line, len(names))
+	}
 	if !errors.Is(err, io.EOF) {
 		return Table{}, err
 	}

@@ -42,7 +42,7 @@ func TestReadCSVErrors(t *testing.T) {
 		{"empty cell", "x\ty\n1\t2\n\t3\n", CSVOptions{}, "line 3, column x: is empty, want a number"},
 		{"infinite", "x\n1\ninf\n", CSVOptions{}, `line 3, column x: is "inf", want a finite number`},
 		{"too large", "x\n1e39\n", CSVOptions{}, "want a finite number"},
-		{"ragged", "x,y\n1,2\n3\n", CSVOptions{}, "line 3: wrong number of fields"},
+		{"ragged", "x,y\n1,2\n3\n", CSVOptions{}, "line 3 has another number of columns, want 2 as in the first"},
 		{"column", table, CSVOptions{Columns: []string{"z"}}, `there is no column "z", want a number of 1 to 3 or one of x, y, kind`},
 		{"label", table, CSVOptions{Label: "4"}, `label: there is no column "4"`},
 		{"nothing but the label", "kind\na\n", CSVOptions{Label: "kind"}, "has no column but the label"},
