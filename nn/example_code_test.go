@@ -2,7 +2,6 @@ package nn_test
 
 import (
 	"fmt"
-	"log"
 
 	"convae/nn"
 	"convae/trainer/dataset"
@@ -11,21 +10,13 @@ import (
 // open returns a trainer of a model on the drawn digits.
 func open(c nn.Config, o nn.TrainerOptions) (*nn.Model, *nn.Trainer, func()) {
 	model, err := nn.New(c, 1)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	dev, _, err := nn.Open("auto")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	t, err := nn.NewTrainer(model, dev, o)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	digits := dataset.Digits(o.Batch, 1)
-	if err := t.SetData(digits.Pixels, digits.Len()); err != nil {
-		log.Fatal(err)
-	}
+	check(t.SetData(digits.Pixels, digits.Len()))
 	return model, t, func() { t.Close(); dev.Close() }
 }
 
@@ -43,9 +34,7 @@ func ExampleSampling() {
 	net := t.Network()
 	defer net.Close()
 	image := make([]float32, 784)
-	if err := net.Decode(image, []float32{0.5, -1}, 1); err != nil {
-		log.Fatal(err)
-	}
+	check(net.Decode(image, []float32{0.5, -1}, 1))
 	fmt.Println("a code of", model.Code.Len(), "numbers makes", len(image), "pixels")
 	// Output: a code of 2 numbers makes 784 pixels
 }
@@ -59,9 +48,7 @@ func ExampleConcrete() {
 		t.SetTemperature(nn.Temperature{Start: 10, End: 0.1, Epochs: 20}.At(float64(step)))
 		t.Step(0, 64, 0)
 	}
-	if err := t.Pull(); err != nil {
-		log.Fatal(err)
-	}
+	check(t.Pull())
 	fmt.Println(len(model.Selected()), "pixels selected")
 	// Output: 5 pixels selected
 }
@@ -79,4 +66,23 @@ func ExampleSchedule() {
 	}
 	fmt.Printf("the last rate was %.6f\n", t.LearningRate())
 	// Output: the last rate was 0.000381
+}
+
+// Penalises the Jacobian of the encoder; four batches make a step.
+func ExampleContractive() {
+	_, t, done := open(nn.Config{Name: "contractive", Input: []int{784}, Encoder: nn.Spec(&nn.Dense{Units: 32, Activation: "sigmoid"}),
+		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})},
+		nn.TrainerOptions{Batch: 64, MicroBatch: 16, Loss: nn.BCE, Contractive: nn.Contractive{Weight: 1e-3}, Kernel: nn.Regularizer{L2: 1e-4}})
+	defer done()
+	t.Step(0, 64, 0)
+	first, err := t.Loss()
+	check(err)
+	for range 20 {
+		t.ResetLoss()
+		t.Step(0, 64, 0)
+	}
+	last, err := t.Loss()
+	check(err)
+	fmt.Println("the loss falls:", last < first)
+	// Output: the loss falls: true
 }

@@ -11,35 +11,30 @@ import (
 	"convae/trainer"
 )
 
+// check ends an example that went wrong.
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
 // Trains the preset spiral for 400 epochs and measures the saved model.
 func ExampleTrain() {
 	c, err := trainer.Preset("spiral", trainer.Set("training.epochs=400"))
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	train, validation, err := trainer.LoadData(context.Background(), &c.Data, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	dev, _, err := nn.Open("cpu")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer dev.Close()
 	dir, err := os.MkdirTemp("", "convae")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer os.RemoveAll(dir)
 	run := filepath.Join(dir, "run")
 	r, err := trainer.Train(context.Background(), c, trainer.Options{Dir: run, Device: dev, Train: train, Test: validation})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	model, _, err := trainer.LoadModel(run)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(len(r.History), "validations, the last of epoch", r.History[1].Epoch)
 	fmt.Println("the loss falls:", r.History[1].Loss < r.History[0].Loss)
 	fmt.Println("a code of", model.Code.Len(), "for", model.Input.Len(), "values")
@@ -52,19 +47,13 @@ func ExampleTrain() {
 // Reads a table, scaled to [0,1] by its first three rows, and the last row scaled alike.
 func ExampleLoadData() {
 	dir, err := os.MkdirTemp("", "convae")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "table.csv")
-	if err := os.WriteFile(file, []byte("height,weight\n150,50\n170,70\n190,60\n200,80\n"), 0o666); err != nil {
-		log.Fatal(err)
-	}
+	check(os.WriteFile(file, []byte("height,weight\n150,50\n170,70\n190,60\n200,80\n"), 0o666))
 	d := trainer.Data{Name: "csv", File: file, Scaling: "minmax", Validation: 0.25}
 	train, validation, err := trainer.LoadData(context.Background(), &d, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(train.Values, validation.Values)
 	fmt.Println(d.Scaler.Offset, d.Scaler.Scale)
 	// Output:
@@ -75,9 +64,7 @@ func ExampleLoadData() {
 // Settings change any value of a configuration; a misspelt key is an error that says what there is.
 func ExampleSet() {
 	c, err := trainer.Preset("dense32", trainer.Set("model.encoder.1.dense.units=16"), trainer.Set("training.optimizer={name: sgd}"))
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(c.Model.Encoder[0].Dense.Units, c.Training.Optimizer.Name)
 	_, err = trainer.Preset("dense32", trainer.Set("data.limits=5"))
 	fmt.Println(err)

@@ -2,31 +2,27 @@ package trainer_test
 
 import (
 	"fmt"
-	"log"
+	"os"
+	"path/filepath"
 
 	"convae/nn"
 	"convae/trainer"
 	"convae/trainer/dataset"
 	"convae/trainer/metric"
+	"convae/trainer/picture"
 )
 
 // lineNetwork makes (a, a) of (a, b).
 func lineNetwork() *nn.Network {
 	c := nn.Config{Name: "line", Input: []int{2}, Encoder: nn.Spec(&nn.Dense{Units: 1}), Decoder: nn.Spec(&nn.Dense{Units: 2})}
 	model, err := nn.New(c, 1)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	copy(model.Params[0].Data, []float32{1, 0})
 	copy(model.Params[2].Data, []float32{1, 1})
 	dev, _, err := nn.Open("cpu")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	net, err := nn.NewNetwork(model, dev, nn.NetworkOptions{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	return net
 }
 
@@ -36,13 +32,9 @@ func ExampleSampleErrors() {
 	others := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{5, 5, 0, 4}}
 	net := lineNetwork()
 	errors, err := trainer.SampleErrors(net, usual)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	scores, err := trainer.SampleErrors(net, others)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	threshold := metric.Quantile(errors, 0.99)
 	fmt.Println(scores, scores[0] > threshold, scores[1] > threshold)
 	// Output: [0 8] false true
@@ -51,9 +43,7 @@ func ExampleSampleErrors() {
 // Goes from one point to another in four steps.
 func ExampleInterpolate() {
 	points, err := trainer.Interpolate(lineNetwork(), []float32{0, 0}, []float32{3, 3}, 4)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(points)
 	// Output: [0 0 1 1 2 2 3 3]
 }
@@ -61,17 +51,52 @@ func ExampleInterpolate() {
 // Draws what the first layer of a trained model looks for; here one that is not trained yet.
 func ExampleFeatures() {
 	c, err := trainer.Preset("dense32")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	model, err := nn.New(c.Model, 1)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	images, err := trainer.Features(model)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(len(images), "filters of", images[0].W, "x", images[0].H, "pixels")
 	// Output: 32 filters of 28 x 28 pixels
+}
+
+// Cleans an image of any size with a model of convolutions; here one that is not trained yet.
+func ExampleApply() {
+	model, err := nn.New(nn.Denoiser(), 1)
+	check(err)
+	dev, _, err := nn.Open("cpu")
+	check(err)
+	defer dev.Close()
+	noisy := picture.Image{H: 50, W: 301, C: 3, Pix: make([]float32, 50*301*3)}
+	clean, err := trainer.Apply(model, dev, noisy)
+	check(err)
+	fmt.Println(clean.W, "x", clean.H, "pixels,", clean.C, "channels")
+	// Output: 301 x 50 pixels, 3 channels
+}
+
+// Measures a model on points, and what its code is like.
+func ExampleEvaluate() {
+	points := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{0, 0, 1, 2, 3, 3}}
+	e, err := trainer.Evaluate(lineNetwork(), points, 0, 1, false)
+	check(err)
+	fmt.Printf("MSE %.4f, max error %.0f; %d of %d units active, compression %.0f\n", e.Output.MSE, e.Output.MaxAbs, e.Code.Active, e.Code.Units, e.Code.Compression)
+	// Output: MSE 0.1667, max error 1; 1 of 1 units active, compression 2
+}
+
+// Codes go to NumPy's files and come back.
+func ExampleWriteNPY() {
+	net := lineNetwork()
+	codes := make([]float32, 3)
+	check(net.Encode(codes, []float32{0, 0, 1, 2, 3, 3}, 3))
+	dir, err := os.MkdirTemp("", "convae")
+	check(err)
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "codes.npy")
+	check(trainer.WriteNPY(file, codes, []int{3, 1}))
+	a, err := trainer.ReadNPY(file)
+	check(err)
+	points := make([]float32, 6)
+	check(net.Decode(points, a.Data, 3))
+	fmt.Println(a.Shape, points)
+	// Output: [3 1] [0 0 1 1 3 3]
 }
