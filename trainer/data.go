@@ -70,7 +70,7 @@ func (d *Data) check(input []int) error {
 		d.Name = "digits"
 	}
 	if !slices.Contains(DataNames(), d.Name) {
-		return fmt.Errorf("data.name: no data set %q%s", d.Name, advice(d.Name, DataNames(), ", want one of"))
+		return fmt.Errorf("data.name: no data set %q%s; --data also takes a .csv or .npy file, or a folder of pictures that is there", d.Name, advice(d.Name, DataNames(), ", want one of"))
 	}
 	fields, ok := dataFields[d.Name]
 	if !ok {
