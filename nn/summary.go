@@ -6,6 +6,32 @@ import (
 	"strings"
 )
 
+// Summary is a model as Keras sums it up, in text.
+type Summary struct {
+	Rows   []SummaryRow // the input and then the layers
+	Params string       // how many trainable numbers there are, and their bytes
+	Code   string       // the shape of the code, and its size beside the input's
+}
+
+// SummaryRow is a row of the table of layers.
+type SummaryRow struct {
+	Part   string // encoder or decoder; "" for the input
+	Layer  string // its name and type
+	Output string // its shape, as (None, 28, 28, 1)
+	Params string // trainable numbers
+}
+
+// Summary sums the model up.
+func (m *Model) Summary() Summary {
+	rows := []SummaryRow{{Layer: "input", Output: batchText(shapeText(m.Input)), Params: "0"}}
+	for _, l := range m.Layers {
+		rows = append(rows, SummaryRow{l.Part, l.Name + " (" + l.Layer.Kind() + ")", batchText(shapeText(l.Out)), grouped(l.Params)})
+	}
+	return Summary{Rows: rows, Params: fmt.Sprintf("%s (%s)", grouped(m.Size()), bytesText(4*m.Size())),
+		Code: fmt.Sprintf("%s, %s values for %s of the input (%.3g times smaller)", shapeText(m.Code), grouped(m.Code.Len()), grouped(m.Input.Len()),
+			float64(m.Input.Len())/float64(m.Code.Len()))}
+}
+
 // WriteSummary prints the model as Keras does: layer, output shape, parameters.
 func (m *Model) WriteSummary(w io.Writer) error {
 	const c1, c2, c3 = 34, 26, 12
@@ -15,19 +41,19 @@ func (m *Model) WriteSummary(w io.Writer) error {
 	fmt.Fprintf(&s, "Model: %q\n%s\n", m.Config.Name, rule)
 	row("Layer (type)", "Output Shape", "Param #")
 	fmt.Fprintln(&s, strings.Repeat("=", len(rule)))
-	row("input", batchText(shapeText(m.Input)), "0")
-	part := ""
-	for _, l := range m.Layers {
-		if l.Part != part {
-			part = l.Part
+	part, sum := "", m.Summary()
+	for _, r := range sum.Rows {
+		if r.Part != part {
+			part = r.Part
 			fmt.Fprintf(&s, "%s\n", strings.ToUpper(part[:1])+part[1:])
 		}
-		row("  "+l.Name+" ("+l.Layer.Kind()+")", batchText(shapeText(l.Out)), grouped(l.Params))
+		if part != "" {
+			r.Layer = "  " + r.Layer
+		}
+		row(r.Layer, r.Output, r.Params)
 	}
 	fmt.Fprintln(&s, strings.Repeat("=", len(rule)))
-	fmt.Fprintf(&s, "Trainable params: %s (%s)\n", grouped(m.Size()), bytesText(4*m.Size()))
-	fmt.Fprintf(&s, "Code: %s, %s values for %s of the input (%.3g times smaller)\n", shapeText(m.Code), grouped(m.Code.Len()), grouped(m.Input.Len()),
-		float64(m.Input.Len())/float64(m.Code.Len()))
+	fmt.Fprintf(&s, "Trainable params: %s\nCode: %s\n", sum.Params, sum.Code)
 	_, err := io.WriteString(w, s.String())
 	return err
 }

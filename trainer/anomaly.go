@@ -10,7 +10,7 @@ import (
 // SampleErrors returns the mean squared error with which the model reconstructs each sample: a sample unlike those that
 // it was trained on has a large one.
 func SampleErrors(net *nn.Network, set *dataset.Set) ([]float64, error) {
-	if err := checkSet(net.Model(), nn.MSE, set); err != nil {
+	if err := CheckSet(net.Model(), nn.MSE, set); err != nil {
 		return nil, err
 	}
 	if set.Len() == 0 {

@@ -207,11 +207,20 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// Write writes the configuration so that ReadConfig reads it back.
-func (c Config) Write(path string) error {
+// YAML returns the configuration as DecodeConfig reads it.
+func (c Config) YAML() ([]byte, error) {
 	data, err := yaml.MarshalWithOptions(c, yaml.IndentSequence(true))
 	if err != nil {
-		return fmt.Errorf("config: %w", err)
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return data, nil
+}
+
+// Write writes the configuration so that ReadConfig reads it back.
+func (c Config) Write(path string) error {
+	data, err := c.YAML()
+	if err != nil {
+		return err
 	}
 	return atomicfile.Write(path, func(w io.Writer) error {
 		_, err := w.Write(data)

@@ -49,7 +49,7 @@ type Evaluation struct {
 // Evaluate runs the model on a data set with noise of the seed's StreamEvaluate. Without inputs, Input stays zero.
 func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inputs bool) (Evaluation, error) {
 	m := net.Model()
-	if err := checkSet(m, nn.MSE, set); err != nil {
+	if err := CheckSet(m, nn.MSE, set); err != nil {
 		return Evaluation{}, err
 	}
 	size, units := set.Size(), m.Code.Len()
@@ -85,8 +85,20 @@ func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inp
 	return e, nil
 }
 
-// checkSet reports a data set whose samples the model cannot take, or the loss.
-func checkSet(m *nn.Model, loss nn.Loss, set *dataset.Set) error {
+// Loss returns the training loss, without regularizers, of samples with that evaluation, of elements values each.
+func (e Evaluation) Loss(tr Training, elements int) float64 {
+	if e.Drawn != (Evidence{}) {
+		return e.Drawn.loss(tr, elements)
+	}
+	loss := e.Output.BCE
+	if tr.Loss == "mse" {
+		loss = e.Output.MSE
+	}
+	return loss * float64(tr.reduction().Elements(elements))
+}
+
+// CheckSet reports a data set whose samples the model cannot take, or the loss.
+func CheckSet(m *nn.Model, loss nn.Loss, set *dataset.Set) error {
 	if n := set.Size(); n != m.Input.Len() {
 		what := fmt.Sprintf("samples of %d values", n)
 		if set.H*set.W > 1 {

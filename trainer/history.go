@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -36,12 +37,8 @@ type Epoch struct {
 	Rate         float64 `json:"images_per_second"` // in training
 }
 
-func (e *Epoch) setValidation(loss string, v metric.Values) {
+func (e *Epoch) setValidation(v metric.Values) {
 	e.ValBCE, e.ValMSE, e.ValMAE, e.ValMaxError, e.ValPSNR, e.ValSSIM = v.BCE, v.MSE, v.MAE, v.MaxAbs, v.PSNR, v.SSIM
-	e.ValLoss = v.BCE
-	if loss == "mse" {
-		e.ValLoss = v.MSE
-	}
 }
 
 var historyColumns = []string{"epoch", "step", "loss", "val_loss", "val_bce", "val_mse", "val_mae", "val_max_error", "val_psnr", "val_ssim", "val_kl", "val_active_units", "learning_rate", "seconds", "images_per_second"}
@@ -78,6 +75,20 @@ func writeHistory(dir string, epochs []Epoch) error {
 		_, err = w.Write(append(data, '\n'))
 		return err
 	})
+}
+
+// ReadHistory reads the history of the run in a folder: an empty one if training ended before its first validation.
+func ReadHistory(dir string) ([]Epoch, error) {
+	path := filepath.Join(dir, historyJSON)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	var epochs []Epoch
+	if err := json.Unmarshal(data, &epochs); err != nil {
+		return nil, fmt.Errorf("history: %s is not a list of epochs as training writes it: %w", path, err)
+	}
+	return epochs, nil
 }
 
 func jsonEpochs(epochs []Epoch) []Epoch {

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"convae/nn"
+	"convae/nn/backend"
 	"convae/nn/rng"
 	"convae/trainer/atomicfile"
 	"convae/trainer/dataset"
@@ -45,32 +46,49 @@ func pickSamples(set *dataset.Set, n int) []int {
 
 // writeSamples draws what the model makes of a few validation images.
 func writeSamples(path string, net *nn.Network, set *dataset.Set, noise float64, seed uint64) error {
-	rows := []picture.Row{{Label: "clean"}, {Label: "noisy"}, {Label: "denoised"}}
+	rows, caption, err := SampleRows(net, set, noise, seed)
+	if err != nil {
+		return err
+	}
+	return WriteSheet(path, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
+}
+
+// SampleRows are ten images of a set, one of each label if there are ten, and what the model makes of them: rows of clean,
+// noisy and denoised images or, without noise, of original and reconstructed ones. The last row is the model's output, the
+// one before it was its input. The caption has their PSNR and SSIM.
+func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (rows []picture.Row, caption string, err error) {
+	rows = []picture.Row{{Label: "clean"}, {Label: "noisy"}, {Label: "denoised"}}
 	if noise == 0 {
-		rows = []picture.Row{{Label: "original"}, {}, {Label: "reconstructed"}}
+		rows = []picture.Row{{}, {Label: "original"}, {Label: "reconstructed"}}
 	}
 	size := set.Size()
-	clean, noisy, out := make([]float32, size), make([]float32, size), make([]float32, size)
 	var before, after metric.Accumulator
 	for _, i := range pickSamples(set, sampleCount) {
+		clean, noisy, out := make([]float32, size), make([]float32, size), make([]float32, size)
 		Corrupt(clean, noisy, set, i, i+1, noise, rng.Source{Seed: seed, Stream: rng.StreamEvaluate})
 		if err := net.Predict(out, noisy, 1); err != nil {
-			return err
+			return nil, "", err
 		}
 		before.Add(noisy, clean, set.H, set.W, set.C)
 		after.Add(out, clean, set.H, set.W, set.C)
 		for k, v := range [][]float32{clean, noisy, out} {
-			rows[k].Images = append(rows[k].Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: append([]float32(nil), v...)})
+			rows[k].Images = append(rows[k].Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: v})
 		}
 	}
 	a, b := after.Result(), before.Result()
-	caption := fmt.Sprintf("PSNR %.1f dB, SSIM %.3f", a.PSNR, a.SSIM)
 	if noise > 0 {
-		caption = fmt.Sprintf("PSNR %.1f dB before, %.1f dB after; SSIM %.3f before, %.3f after", b.PSNR, a.PSNR, b.SSIM, a.SSIM)
-	} else {
-		rows = []picture.Row{rows[0], rows[2]}
+		return rows, fmt.Sprintf("PSNR %.1f dB before, %.1f dB after; SSIM %.3f before, %.3f after", b.PSNR, a.PSNR, b.SSIM, a.SSIM), nil
 	}
-	return WriteSheet(path, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
+	return rows[1:], fmt.Sprintf("PSNR %.1f dB, SSIM %.3f", a.PSNR, a.SSIM), nil
+}
+
+// Images cuts samples, one after the other, into images of that shape.
+func Images(samples []float32, shape backend.Shape) []picture.Image {
+	images := make([]picture.Image, len(samples)/shape.Len())
+	for i := range images {
+		images[i] = picture.Image{H: shape.H, W: shape.W, C: shape.C, Pix: samples[i*shape.Len():][:shape.Len()]}
+	}
+	return images
 }
 
 // WriteSheet writes rows of images as a PNG.
@@ -78,13 +96,29 @@ func WriteSheet(path string, rows []picture.Row, o picture.SheetOptions) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return png.Encode(w, picture.Sheet(rows, o)) })
 }
 
-func writeLossCurve(path string, epochs []Epoch) error {
-	train, val := picture.Curve{Name: "training"}, picture.Curve{Name: "validation"}
+// LossCurves are the losses of a history, to be drawn.
+func LossCurves(epochs []Epoch) (training, validation picture.Curve) {
+	training.Name, validation.Name = "training", "validation"
 	for _, e := range epochs {
-		train.X, train.Y = append(train.X, float64(e.Epoch)), append(train.Y, e.Loss)
-		val.X, val.Y = append(val.X, float64(e.Epoch)), append(val.Y, e.ValLoss)
+		training.X, training.Y = append(training.X, float64(e.Epoch)), append(training.Y, e.Loss)
+		validation.X, validation.Y = append(validation.X, float64(e.Epoch)), append(validation.Y, e.ValLoss)
 	}
+	return training, validation
+}
+
+// WriteLossCurves draws losses as a PNG, on a logarithmic axis if they span more than a decade.
+func WriteLossCurves(path string, curves ...picture.Curve) error {
+	return WritePlot(path, picture.Losses{Curves: curves, CurveOptions: picture.CurveOptions{Title: "Loss", LogY: picture.SpanDecade(curves)}})
+}
+
+// WritePlot writes plots as a PNG: several side by side, three in a row.
+func WritePlot(path string, plots ...picture.Plot) error {
 	return atomicfile.Write(path, func(w io.Writer) error {
-		return picture.LossCurve(w, []picture.Curve{train, val}, picture.CurveOptions{Title: "Loss"})
+		if len(plots) == 1 {
+			return picture.WritePlot(w, plots[0])
+		}
+		return picture.WritePanels(w, plots, plotColumns)
 	})
 }
+
+const plotColumns = 3

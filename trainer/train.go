@@ -122,7 +122,7 @@ func (s *session) open() (err error) {
 		return err
 	}
 	for _, set := range []*dataset.Set{s.o.Train, s.o.Test} {
-		if err := checkSet(s.m, loss, set); err != nil {
+		if err := CheckSet(s.m, loss, set); err != nil {
 			return err
 		}
 	}
@@ -316,11 +316,8 @@ func (s *session) validate() error {
 	}
 	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: loss, LearningRate: s.t.LearningRate(),
 		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, ValActive: v.Code.Active}
-	e.setValidation(tr.Loss, v.Output)
-	e.ValLoss *= float64(tr.reduction().Elements(s.m.Output.Len()))
-	if s.m.Variational() {
-		e.ValKL, e.ValLoss = v.Drawn.Divergence, v.Drawn.loss(tr, s.m.Output.Len())
-	}
+	e.setValidation(v.Output)
+	e.ValKL, e.ValLoss = v.Drawn.Divergence, v.Loss(tr, s.m.Output.Len())
 	if !finite(e.Loss) || !finite(e.ValLoss) {
 		return fmt.Errorf("epoch %d: the loss is %v and the validation loss %v: training has diverged, try a lower learning rate than %v", e.Epoch, e.Loss, e.ValLoss, e.LearningRate)
 	}
@@ -402,7 +399,8 @@ func (s *session) finish(interrupted, stopped bool) (Result, error) {
 		}
 	}
 	if len(s.p.History) > 0 {
-		if err := writeLossCurve(filepath.Join(s.o.Dir, LossFile), s.p.History); err != nil {
+		training, validation := LossCurves(s.p.History)
+		if err := WriteLossCurves(filepath.Join(s.o.Dir, LossFile), training, validation); err != nil {
 			return r, err
 		}
 	}

@@ -43,14 +43,7 @@ func runFeatures(c *cobra.Command, model, out string, count int) error {
 		return err
 	}
 	shown := images[:min(count, len(images))]
-	var rows []picture.Row
-	for i, img := range shown {
-		if i%sheetColumns == 0 {
-			rows = append(rows, picture.Row{})
-		}
-		rows[len(rows)-1].Images = append(rows[len(rows)-1].Images, img)
-	}
-	if err := trainer.WriteSheet(out, rows, picture.SheetOptions{Title: m.Config.Name}); err != nil {
+	if err := trainer.WriteSheet(out, picture.Grid(shown, sheetColumns), picture.SheetOptions{Title: m.Config.Name}); err != nil {
 		return err
 	}
 	w := c.OutOrStdout()

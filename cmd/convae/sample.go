@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -10,50 +11,104 @@ import (
 	"convae/trainer"
 )
 
+type sampleFlags struct {
+	modelFlags
+	count, grid int
+	seed        uint64
+	manifold    bool
+}
+
 func sampleCommand() *cobra.Command {
-	var f modelFlags
-	var count int
-	var seed uint64
+	var f sampleFlags
 	c := &cobra.Command{
 		Use:   "sample OUT.npy|OUT.csv|OUT.png",
 		Short: "Write samples that a variational model makes up",
 		Long: `Draw codes from the standard normal distribution and write what a variational model's decoder makes of them: as .npy,
-float32 of shape (N, rows, columns, channels) or (N, n), as .csv, a sample in each row, or as .png, a contact sheet.`,
+float32 of shape (N, rows, columns, channels) or (N, n), as .csv, a sample in each row, or as .png, a contact sheet.
+
+With --manifold the codes, of two numbers, are on a grid at quantiles of that distribution, and the samples are in rows as
+the grid is drawn: the first number rises to the right, the second upwards.`,
 		Args: arguments(1, 1),
-		RunE: func(c *cobra.Command, args []string) error { return runSample(c, &f, args[0], count, seed) },
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
 	}
 	f.add(c)
-	c.Flags().IntVar(&count, "count", sheetImages, "samples")
-	c.Flags().Uint64Var(&seed, "seed", 1, "seed of the codes")
+	fs := c.Flags()
+	fs.IntVar(&f.count, "count", sheetImages, "samples")
+	fs.Uint64Var(&f.seed, "seed", 1, "seed of the codes")
+	fs.BoolVar(&f.manifold, "manifold", false, "decode a grid of codes, of a model whose code has two numbers")
+	fs.IntVar(&f.grid, "grid", 20, "samples along each side of the manifold")
 	return c
 }
 
-func runSample(c *cobra.Command, f *modelFlags, out string, count int, seed uint64) error {
+// maxGrid is the most samples along each side of a manifold.
+const maxGrid = 100
+
+// check reports flags that cannot be.
+func (f *sampleFlags) check(c *cobra.Command) error {
+	set := c.Flags().Changed
+	switch {
+	case f.count < 1 || f.count > 1<<20:
+		return fmt.Errorf("--count is %d, want 1 to %d", f.count, 1<<20)
+	case f.grid < 2 || f.grid > maxGrid:
+		return fmt.Errorf("--grid is %d, want 2 to %d", f.grid, maxGrid)
+	case f.manifold && (set("count") || set("seed")):
+		return errors.New("--count and --seed are for codes that are drawn: want --grid with --manifold")
+	case !f.manifold && set("grid"):
+		return errors.New("--grid is for --manifold")
+	}
+	return nil
+}
+
+func (f *sampleFlags) run(c *cobra.Command, out string) error {
 	if err := checkOutput(out, "", ".npy", ".csv", ".png"); err != nil {
 		return err
 	}
-	if count < 1 || count > 1<<20 {
-		return fmt.Errorf("--count is %d, want 1 to %d", count, 1<<20)
+	if err := f.check(c); err != nil {
+		return err
 	}
 	m, cfg, path, err := f.load()
 	if err != nil {
 		return err
 	}
-	if !m.Variational() {
-		return fmt.Errorf("model %q is not variational: its codes follow no known distribution (an encoder that ends in sampling has such codes)", m.Config.Name)
+	codes, err := f.codes(m)
+	if err != nil {
+		return err
 	}
 	if err := checkSheet(m, out); err != nil {
 		return err
 	}
-	y, device, err := f.convert(c.Context(), m, (*nn.Network).Decode, m.Code, m.Output, priorSamples(m, count, seed))
+	y, device, err := f.convert(c.Context(), m, (*nn.Network).Decode, m.Code, m.Output, codes)
 	if err != nil {
 		return err
 	}
-	if err := writeSamples(out, m, cfg.Data, y); err != nil {
+	if f.manifold && hasEnding(out, ".png") {
+		size, _ := trainer.ImageShape(m.Output)
+		err = trainer.WriteManifold(out, trainer.Images(y, size), f.grid)
+	} else {
+		err = writeSamples(out, m, cfg.Data, y)
+	}
+	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: samples %s, with %s on %s\n", out, trainer.ShapeText(sampleShape(count, m.Output)), path, device)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: samples %s, with %s on %s\n", out, trainer.ShapeText(sampleShape(codes.n, m.Output)), path, device)
 	return err
+}
+
+// codes are those to decode.
+func (f *sampleFlags) codes(m *nn.Model) (samples, error) {
+	size := m.Code.Len()
+	switch {
+	case f.manifold && size != 2:
+		return samples{}, fmt.Errorf("--manifold: the code of model %q has %d numbers, want 2: a manifold is drawn in the plane", m.Config.Name, size)
+	case f.manifold && !m.Variational():
+		return samples{}, fmt.Errorf("--manifold: model %q is not variational, so that only its data tell the span of its codes: want `convae report`, which draws their manifold", m.Config.Name)
+	case !m.Variational():
+		return samples{}, fmt.Errorf("model %q is not variational: its codes follow no known distribution (an encoder that ends in sampling has such codes)", m.Config.Name)
+	case f.manifold:
+		axis := trainer.PriorAxis(f.grid)
+		return arraySamples(trainer.ManifoldCodes(axis, axis), f.grid*f.grid), nil
+	}
+	return priorSamples(m, f.count, f.seed), nil
 }
 
 // priorSamples are n codes of standard normal numbers.

@@ -4,10 +4,12 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"convae/nn"
 	"convae/trainer"
+	"convae/trainer/picture"
 )
 
 // saveRun writes a run's folder with a model of random weights.
@@ -57,4 +59,34 @@ func TestSample(t *testing.T) {
 	vae.Model.Decoder, vae.Model.Input = nn.Spec(&nn.Dense{Units: 8}), []int{8}
 	saveRun(t, "vector", vae)
 	wantError(t, "which is no image: want OUT.npy", sampleCommand(), "a.png", "--model", "vector")
+}
+
+func TestSampleManifold(t *testing.T) {
+	t.Chdir(t.TempDir())
+	vae := trainer.Config{Model: nn.Config{Name: "plane", Input: []int{9}, Encoder: nn.Spec(&nn.Dense{Units: 4}, &nn.Sampling{}),
+		Decoder: nn.Spec(&nn.Dense{Units: 9, Activation: "sigmoid"})}}
+	saveRun(t, "runs/plane", vae)
+	out := mustRun(t, sampleCommand(), "grid.npy", "--manifold", "--grid", "3")
+	if want := "grid.npy: samples (9, 9), with " + filepath.Join("runs", "plane"); !strings.HasPrefix(out, want) {
+		t.Errorf("printed %q, want %q", out, want)
+	}
+	axis := trainer.PriorAxis(3)
+	if err := trainer.WriteNPY("codes.npy", trainer.ManifoldCodes(axis, axis), []int{9, 2}); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, decodeCommand(), "codes.npy", "decoded.npy")
+	if got, want := mustReadNPY(t, "grid.npy"), mustReadNPY(t, "decoded.npy"); !slices.Equal(got.Data, want.Data) {
+		t.Errorf("samples %v, want those of the codes on the grid, %v", got.Data, want.Data)
+	}
+	mustRun(t, sampleCommand(), "grid.png", "--manifold")
+	if m, err := picture.Load("grid.png", 1); err != nil || m.W != 2*24+20*3*15 {
+		t.Errorf("%d pixels wide, error %v", m.W, err)
+	}
+	makeRun(t, "plain", 2)
+	wantError(t, "want `convae report`, which draws their manifold", sampleCommand(), "a.png", "--manifold", "--model", "plain")
+	makeRun(t, "long", 9)
+	wantError(t, `--manifold: the code of model "same" has 9 numbers, want 2`, sampleCommand(), "a.png", "--manifold", "--model", "long")
+	wantError(t, "--grid is 1, want 2 to 100", sampleCommand(), "a.png", "--manifold", "--grid", "1")
+	wantError(t, "--grid is for --manifold", sampleCommand(), "a.png", "--grid", "5")
+	wantError(t, "--count and --seed are for codes that are drawn", sampleCommand(), "a.png", "--manifold", "--seed", "5")
 }

@@ -203,15 +203,7 @@ func inputText(s backend.Shape) string { return trainer.ShapeText(sampleShape(1,
 
 // sheetRows lays out images of one size.
 func sheetRows(pix []float32, size backend.Shape) []picture.Row {
-	var rows []picture.Row
-	for i := 0; i*size.Len() < len(pix); i++ {
-		if i%sheetColumns == 0 {
-			rows = append(rows, picture.Row{})
-		}
-		last := &rows[len(rows)-1]
-		last.Images = append(last.Images, picture.Image{H: size.H, W: size.W, C: size.C, Pix: pix[i*size.Len() : (i+1)*size.Len()]})
-	}
-	return rows
+	return picture.Grid(trainer.Images(pix, size), sheetColumns)
 }
 
 // checkSheet reports an output file that is a picture, of a model that makes none.

@@ -93,7 +93,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	ui, err := newReporter(f.log, c.OutOrStdout(), c.ErrOrStderr())
+	ui, err := newProgress(f.log, c.OutOrStdout(), c.ErrOrStderr())
 	if err != nil {
 		return err
 	}

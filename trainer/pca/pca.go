@@ -14,9 +14,14 @@ import (
 	"convae/trainer/metric"
 )
 
+// MaxSize is the most values that a sample may have: their covariance is a square of that side.
+const MaxSize = 4096
+
 const (
-	maxSize = 4096 // values of a sample: their covariance is a square of that side
-	chunk   = 512  // samples that are held as float64 values at a time
+	chunk = 512 // samples that are held as float64 values at a time
+	// All components of so many values take minutes, a few of them seconds.
+	manyValues    = 512
+	fewComponents = 8
 )
 
 // PCA is the subspace of K dimensions that holds most of the samples' variance.
@@ -30,8 +35,8 @@ type PCA struct {
 // Fit finds the first k principal components of a set, pixels scaled to [0,1].
 func Fit(ctx context.Context, set *dataset.Set, k int) (*PCA, error) {
 	n, size := set.Len(), set.Size()
-	if size > maxSize {
-		return nil, fmt.Errorf("pca: data set %s has samples of %d values, want at most %d: their covariance is a matrix of %d x %d", set.Name, size, maxSize, size, size)
+	if size > MaxSize {
+		return nil, fmt.Errorf("pca: data set %s has samples of %d values, want at most %d: their covariance is a matrix of %d x %d", set.Name, size, MaxSize, size, size)
 	}
 	if most := min(n, size); k < 1 || k > most {
 		return nil, fmt.Errorf("pca: %d components of %d samples of %d values, want 1 to %d", k, n, size, most)
@@ -55,30 +60,40 @@ func Fit(ctx context.Context, set *dataset.Set, k int) (*PCA, error) {
 	if err != nil {
 		return nil, err
 	}
-	cov := mat.NewSymDense(size, nil)
-	centred := make([]float64, len(x))
-	err = each(func(x []float32) {
-		for i, v := range x {
-			centred[i] = float64(v) - p.Mean[i%size]
+	c := covariance{each: each, mean: p.Mean, n: n}
+	if k <= fewComponents && size > manyValues {
+		if found, err := p.leading(c); found || err != nil {
+			return p, err
 		}
-		cov.SymRankK(cov, 1/float64(n), mat.NewDense(len(x)/size, size, centred[:len(x)]).T())
-	})
+	}
+	return p, p.all(c)
+}
+
+// all finds all components of the covariance and keeps the first.
+func (p *PCA) all(c covariance) error {
+	cov, err := c.matrix()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var eigen mat.EigenSym
 	if !eigen.Factorize(cov, true) {
-		return nil, errors.New("pca: the eigenvalues of the covariance do not converge: want finite samples")
+		return errors.New("pca: the eigenvalues of the covariance do not converge: want finite samples")
 	}
 	values, vectors := eigen.Values(nil), new(mat.Dense)
 	eigen.VectorsTo(vectors)
-	p.Components, p.Total = mat.NewDense(k, size, nil), mat.Trace(cov)
-	for i := range k {
-		column := size - 1 - i // the largest is the last
-		p.Components.SetRow(i, mat.Col(nil, column, vectors))
-		p.Variance[i] = max(values[column], 0)
+	p.Total = mat.Trace(cov)
+	p.keep(values, vectors)
+	return nil
+}
+
+// keep takes the components from eigenvectors, the columns, whose values rise.
+func (p *PCA) keep(values []float64, vectors *mat.Dense) {
+	size, last := len(p.Mean), len(values)-1
+	p.Components = mat.NewDense(len(p.Variance), size, nil)
+	for i := range p.Variance {
+		p.Components.SetRow(i, mat.Col(nil, last-i, vectors))
+		p.Variance[i] = max(values[last-i], 0)
 	}
-	return p, nil
 }
 
 // Explained is the share of the variance that the components hold.

@@ -108,6 +108,42 @@ func TestChunks(t *testing.T) {
 	}
 }
 
+// A few components of samples of many values are those that all of them begin with.
+func TestLeading(t *testing.T) {
+	const size, k = manyValues + 1, 3
+	r := rand.New(rand.NewPCG(3, 4))
+	set := &dataset.Set{Name: "wide", H: 1, W: 1, C: size}
+	for range 300 { // the deviation along each axis is less than along the one before
+		for i := range size {
+			set.Values = append(set.Values, float32(r.NormFloat64()*math.Pow(0.9, float64(i))))
+		}
+	}
+	p, err := Fit(t.Context(), set, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Fit(t.Context(), set, fewComponents+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(p.Total/all.Total-1) > 1e-9 {
+		t.Errorf("variance of all %v, want %v", p.Total, all.Total)
+	}
+	for i := range k {
+		if math.Abs(p.Variance[i]/all.Variance[i]-1) > 1e-6 {
+			t.Errorf("variance %d is %v, want %v", i, p.Variance[i], all.Variance[i])
+		}
+		if dot := mat.Dot(p.Components.RowView(i), all.Components.RowView(i)); math.Abs(math.Abs(dot)-1) > 1e-6 {
+			t.Errorf("component %d: cosine %v with that of all", i, dot)
+		}
+	}
+	// Samples that are all the same have no variance along any axis.
+	flat := &dataset.Set{Name: "flat", H: 1, W: 1, C: size, Values: slices.Repeat([]float32{0.5}, 4*size)}
+	if p, err = Fit(t.Context(), flat, 1); err != nil || p.Variance[0] != 0 || p.Total != 0 || p.Explained() != 1 {
+		t.Errorf("samples without variance: %v, %v", p.Variance, err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	set, _ := known(2, 1)
 	wide := &dataset.Set{Name: "wide", H: 65, W: 64, C: 1, Pixels: make([]uint8, 65*64)}

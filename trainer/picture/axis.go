@@ -7,15 +7,19 @@ import (
 	"gonum.org/v1/plot"
 )
 
-// mostTicks is the number of labelled ticks that an axis has room for.
-const mostTicks = 12
+// The number of labelled ticks that an axis has room for, and one that is
+// enough where the values matter less.
+const (
+	mostTicks = 12
+	fewTicks  = 7
+)
 
 // setEpochs gives the axis of epochs its range and ticks at whole epochs.
 func setEpochs(a *plot.Axis) {
 	a.Min, a.Max = math.Floor(a.Min), math.Ceil(a.Max)
 	widen(a, 0.02, 0.5)
 	a.Tick.Marker = plot.TickerFunc(func(lo, hi float64) []plot.Tick {
-		return evenTicks(lo, hi, max(1, niceStep(hi-lo)))
+		return evenTicks(lo, hi, max(1, niceStep(hi-lo, mostTicks)))
 	})
 }
 
@@ -27,9 +31,14 @@ func setLosses(a *plot.Axis, log bool) {
 		a.Tick.Marker = plot.TickerFunc(logTicks)
 		return
 	}
+	setValues(a, mostTicks)
+}
+
+// setValues gives an axis of other values its range and at most so many ticks.
+func setValues(a *plot.Axis, most int) {
 	widen(a, 0.05, 0.1*max(math.Abs(a.Min), math.Abs(a.Max)))
 	a.Tick.Marker = plot.TickerFunc(func(lo, hi float64) []plot.Tick {
-		return evenTicks(lo, hi, niceStep(hi-lo))
+		return evenTicks(lo, hi, niceStep(hi-lo, most))
 	})
 }
 
@@ -48,12 +57,12 @@ func widen(a *plot.Axis, fraction, least float64) {
 	a.Max += margin
 }
 
-// niceStep returns 1, 2 or 5 times the power of ten that divides span into at
-// most mostTicks steps.
-func niceStep(span float64) float64 {
-	power := math.Pow(10, math.Floor(math.Log10(span/mostTicks)))
+// niceStep returns 1, 2 or 5 times the power of ten that divides span into so
+// many steps at the most.
+func niceStep(span float64, most int) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(span/float64(most))))
 	for _, k := range []float64{1, 2, 5} {
-		if span <= k*power*mostTicks {
+		if span <= k*power*float64(most) {
 			return k * power
 		}
 	}
@@ -92,7 +101,7 @@ func tickLabel(v, size, step float64) string {
 // decades, or evenly spaced numbers within a decade.
 func logTicks(lo, hi float64) []plot.Tick {
 	if hi-lo < 1 {
-		ticks := evenTicks(math.Pow(10, lo), math.Pow(10, hi), niceStep(math.Pow(10, hi)-math.Pow(10, lo)))
+		ticks := evenTicks(math.Pow(10, lo), math.Pow(10, hi), niceStep(math.Pow(10, hi)-math.Pow(10, lo), mostTicks))
 		for i := range ticks {
 			ticks[i].Value = math.Log10(ticks[i].Value)
 		}

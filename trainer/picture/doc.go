@@ -1,3 +1,3 @@
 // Package picture reads and writes images as training sees them, and draws what
-// a person looks at: sheets of images and loss curves.
+// a person looks at: sheets of images, loss curves, scatter plots and histograms.
 package picture

@@ -14,9 +14,19 @@ type entry struct {
 	line plot.Thumbnailer
 }
 
+// thumbWidth returns the width of the entry's thumbnail: a dot needs less than a
+// line.
+func (e entry) thumbWidth() vg.Length {
+	if _, ok := e.line.(*dotLayer); ok {
+		return dotWidth
+	}
+	return thumbWidth
+}
+
 // Sizes of a legend in points.
 const (
 	thumbWidth = vg.Length(24)
+	dotWidth   = vg.Length(8)
 	thumbGap   = vg.Length(5)
 	entryGap   = vg.Length(18)
 )
@@ -30,12 +40,13 @@ func (l legend) draw(page draw.Canvas) draw.Canvas {
 	rise := s.FontExtents().Descent / 2 // lifts letters to the middle of the thumbnail
 	x, top := page.Min.X, page.Max.Y
 	for _, e := range l {
-		width := thumbWidth + thumbGap + s.Width(e.name)
+		thumb := e.thumbWidth()
+		width := thumb + thumbGap + s.Width(e.name)
 		if x > page.Min.X && x+width > page.Max.X {
 			x = page.Min.X
 			top -= height
 		}
-		box := vg.Rectangle{Min: vg.Point{X: x, Y: top - height}, Max: vg.Point{X: x + thumbWidth, Y: top}}
+		box := vg.Rectangle{Min: vg.Point{X: x, Y: top - height}, Max: vg.Point{X: x + thumb, Y: top}}
 		e.line.Thumbnail(&draw.Canvas{Canvas: page.Canvas, Rectangle: box})
 		page.FillText(s, vg.Point{X: box.Max.X + thumbGap, Y: top - height/2 + rise}, e.name)
 		x += width + entryGap

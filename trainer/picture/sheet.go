@@ -18,7 +18,7 @@ type Row struct {
 type SheetOptions struct {
 	Title   string // above the images
 	Caption string // below the images
-	Scale   int    // side in pixels of an image's pixel; below 1, images become about 84 pixels large
+	Scale   int    // side in pixels of an image's pixel; below 1, the images of each row become about 84 pixels large
 }
 
 // Sizes of a sheet in pixels.
@@ -42,8 +42,8 @@ var (
 )
 
 // Sheet draws rows of images, their labels at the left, each pixel of an image
-// a square of whole pixels of the sheet. Images of several sizes share the same
-// scale and are centred in places that hold the largest. It panics if an image
+// a square of whole pixels of the sheet. Images of several sizes in a row share
+// the same scale, and all are centred in places that hold the largest. It panics if an image
 // has other than H*W*C pixels or 1 or 3 channels.
 func Sheet(rows []Row, opts SheetOptions) image.Image {
 	s := layOut(rows, opts)
@@ -61,7 +61,8 @@ func Sheet(rows []Row, opts SheetOptions) image.Image {
 				continue
 			}
 			x := s.left + j*(s.cellW+sheetGap)
-			drawImage(m, x+(s.cellW-img.W*s.scale)/2, y+(s.rowH-img.H*s.scale)/2, s.scale, img)
+			scale := s.scales[i]
+			drawImage(m, x+(s.cellW-img.W*scale)/2, y+(s.rowH-img.H*scale)/2, scale, img)
 		}
 	}
 	for i, line := range s.captionLines {
@@ -73,10 +74,10 @@ func Sheet(rows []Row, opts SheetOptions) image.Image {
 // layout says where everything on a sheet goes, in pixels.
 type layout struct {
 	w, h         int
-	scale        int
-	cellW, cellH int // place of one image
-	rowH         int // of the images and of the labels
-	left, top    int // corner of the first place
+	scales       []int // of each row
+	cellW, cellH int   // place of one image
+	rowH         int   // of the images and of the labels
+	left, top    int   // corner of the first place
 	captionTop   int
 
 	title, label, note, caption textStyle
@@ -97,20 +98,21 @@ func layOut(rows []Row, opts SheetOptions) *layout {
 		first, rest := splitLabel(row.Label)
 		labelW = max(labelW, s.label.widest(first), s.note.widest(rest))
 		labelH = max(labelH, len(first)*s.label.height+len(rest)*s.note.height)
+		w, h := 0, 0
 		for _, img := range row.Images {
 			if len(img.Pix) > 0 {
 				img.check()
-				s.cellW, s.cellH = max(s.cellW, img.W), max(s.cellH, img.H)
+				w, h = max(w, img.W), max(h, img.H)
 			}
 		}
+		scale := opts.Scale
+		if scale < 1 {
+			side := max(1, w, h)
+			scale = max(1, (cellSize+side/2)/side)
+		}
+		s.scales = append(s.scales, scale)
+		s.cellW, s.cellH = max(s.cellW, w*scale), max(s.cellH, h*scale)
 	}
-	s.scale = opts.Scale
-	if s.scale < 1 {
-		side := max(1, s.cellW, s.cellH)
-		s.scale = max(1, (cellSize+side/2)/side)
-	}
-	s.cellW *= s.scale
-	s.cellH *= s.scale
 	s.rowH = max(s.cellH, labelH)
 
 	s.left, s.top = sheetMargin, sheetMargin
