@@ -100,3 +100,10 @@ func ExampleWriteNPY() {
 	fmt.Println(a.Shape, points)
 	// Output: [3 1] [0 0 1 1 3 3]
 }
+
+// The codes of a grid of 2 x 2, row by row from above, at the quartiles of the standard normal distribution.
+func ExampleManifoldCodes() {
+	axis := trainer.PriorAxis(2)
+	fmt.Printf("%.2f\n", trainer.ManifoldCodes(axis, axis))
+	// Output: [-0.67 0.67 0.67 0.67 -0.67 -0.67 0.67 -0.67]
+}
