@@ -115,8 +115,8 @@ type EarlyStopping struct {
 	MinDelta float64 `yaml:"min_delta,omitempty"`
 }
 
-// maxConfigBytes bounds a configuration file.
-const maxConfigBytes = 64 << 10
+// maxConfigBytes bounds a configuration file: that of a table of many columns has two numbers and a name of each.
+const maxConfigBytes = 4 << 20
 
 // ReadConfig reads a configuration file, with changes as DecodeConfig takes them. Fields that do not exist are errors,
 // with line and column.

@@ -103,7 +103,7 @@ func TestConfigErrors(t *testing.T) {
 		t.Errorf("missing file: error %v", err)
 	}
 	big := filepath.Join(t.TempDir(), "big.yaml")
-	if err := os.WriteFile(big, bytes.Repeat([]byte("# x\n"), 1<<19), 0o666); err != nil {
+	if err := os.WriteFile(big, bytes.Repeat([]byte("# x\n"), 1<<20+1), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ReadConfig(big); err == nil || !strings.Contains(err.Error(), "larger than") {

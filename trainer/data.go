@@ -28,9 +28,14 @@ type Data struct {
 	Samples int     `yaml:"samples,omitempty"` // of circle and spiral: 500
 	Noise   float64 `yaml:"noise,omitempty"`   // standard deviation, of circle (0.1) and spiral (0.3)
 
-	Columns  []string `yaml:"columns,omitempty,flow"` // of csv, by name or number from 1; empty: all but the label
-	Label    string   `yaml:"label,omitempty"`        // column of csv with the classes
-	NoHeader bool     `yaml:"no_header,omitempty"`    // the first row of csv is not one of names
+	// Columns of csv are by name or number from 1; empty: all but the label, and training writes which these are to the
+	// run, so that other tables may have them in another order, among others.
+	Columns []string `yaml:"columns,omitempty,flow"`
+	Label   string   `yaml:"label,omitempty"` // column of csv with the classes
+	// OptionalLabel says that a table without the label's column is taken as well.
+	OptionalLabel bool `yaml:"-"`
+
+	NoHeader bool `yaml:"no_header,omitempty"` // the first row of csv is not one of names
 
 	// Scaling of csv and npy is fitted on the training samples: minmax (to [0,1]), standard (mean 0, deviation 1), or
 	// none (the default). Scaler is what was fitted: training writes it to the run, and one that is given is used.
@@ -203,8 +208,8 @@ func (d *Data) checkImages(input []int) error {
 	return nil
 }
 
-// LoadData loads a configuration's data and cuts it into training and validation samples. A scaling that has to be fitted
-// is, and d.Scaler is set to it. progress may be nil. Sets of pictures should be closed.
+// LoadData loads a configuration's data and cuts it into training and validation samples. What of d is found out, the
+// scaler that is fitted and the columns of a table, is set. progress may be nil. Sets of pictures should be closed.
 func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, validation *dataset.Set, err error) {
 	train, test, err := d.load(ctx, progress, d.Validation)
 	if err != nil {
@@ -319,9 +324,12 @@ func (d *Data) loadTables(read func(path string) (*dataset.Set, error)) (train, 
 }
 
 func (d *Data) readCSV(path string) (*dataset.Set, error) {
-	t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: d.Columns, Label: d.Label, NoHeader: d.NoHeader})
+	t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: d.Columns, Label: d.Label, OptionalLabel: d.OptionalLabel, NoHeader: d.NoHeader})
 	if err != nil {
 		return nil, fmt.Errorf("csv: %w", err)
+	}
+	if names := slices.Sorted(slices.Values(t.Columns)); len(slices.Compact(names)) == len(t.Columns) {
+		d.Columns = t.Columns // names that occur twice do not tell which is which
 	}
 	if d.Only != nil {
 		if t, err = t.Only(d.Only); err != nil {

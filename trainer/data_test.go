@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"image/png"
@@ -212,8 +213,17 @@ func TestTestParts(t *testing.T) {
 	if err != nil || train.Len() != 2 || !reflect.DeepEqual(test.Values, []float32{.5, 2, 3}) {
 		t.Errorf("%+v, %+v, %v", train, test, err)
 	}
-	wide := writeFile(t, "x,y\n0,1\n", dir, "wide.csv")
-	wantLoadError(t, Data{Name: "csv", File: a, TestFile: wide}, "wide.csv has samples of 2 values, want 1 as in")
+	wide := writeFile(t, "y,x\n1,5\n", dir, "wide.csv")
+	d = Data{Name: "csv", File: a, TestFile: wide}
+	if _, test, err = LoadData(t.Context(), &d, nil); err != nil || !reflect.DeepEqual(test.Values, []float32{5}) {
+		t.Errorf("the same column of a wider table: %+v, %v", test, err)
+	}
+	wantLoadError(t, Data{Name: "csv", File: wide, TestFile: a}, `a.csv: columns: there is no column "y"`)
+	narrow := filepath.Join(dir, "narrow.npy")
+	if err := errors.Join(WriteNPY(narrow, []float32{1, 2}, []int{2, 1}), WriteNPY(filepath.Join(dir, "wide.npy"), []float32{1, 2}, []int{1, 2})); err != nil {
+		t.Fatal(err)
+	}
+	wantLoadError(t, Data{Name: "npy", File: narrow, TestFile: filepath.Join(dir, "wide.npy")}, "wide.npy has samples of 2 values, want 1 as in")
 	for i, name := range []string{"train/1.png", "train/2.png", "test/1.png"} {
 		path := filepath.Join(dir, "pictures", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
@@ -335,5 +345,61 @@ func TestDataErrors(t *testing.T) {
 	vector := strings.Replace(goodConfig, "[8, 8, 1]", "[65]", 1) + "\ndata: {name: images, dir: x}\n"
 	if _, err := DecodeConfig(strings.NewReader(vector)); err == nil || !strings.Contains(err.Error(), "data.size is missing: want [rows, columns]") {
 		t.Errorf("pictures for a vector: error %v", err)
+	}
+}
+
+// What a run of a wide table finds out fits into its configuration, and picks the same columns of another table.
+func TestWideTable(t *testing.T) {
+	const columns = 5000
+	dir := t.TempDir()
+	table := func(name string, first int) string {
+		var head, rows strings.Builder
+		for i := range columns {
+			fmt.Fprintf(&head, "%smeasurement%d", strings.Repeat(",", min(i, 1)), (first+i)%columns)
+			fmt.Fprintf(&rows, "%s%v", strings.Repeat(",", min(i, 1)), math.Sqrt(float64((first+i)%columns)))
+		}
+		path := filepath.Join(dir, name)
+		text := head.String() + ",kind\n" + rows.String() + ",a\n" + strings.ReplaceAll(rows.String(), "1", "2") + ",b\n"
+		if name != "train.csv" {
+			text = strings.NewReplacer(",kind", "", ",a", "", ",b", "").Replace(text)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	c := smallConfig()
+	c.Model = nn.Config{Name: "wide", Input: []int{columns}, Encoder: nn.Spec(&nn.Dense{Units: 1}), Decoder: nn.Spec(&nn.Dense{Units: columns})}
+	c.Data = Data{Name: "csv", File: table("train.csv", 0), Label: "kind", Scaling: "standard"}
+	c.Training.Loss = "mse"
+	train, _, err := LoadData(t.Context(), &c.Data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "config.yaml")
+	if err := c.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	back, err := ReadConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back.Data.File, back.Data.OptionalLabel = table("turned.csv", 77), true
+	turned, _, err := back.Data.Load(t.Context(), nil)
+	if err != nil || !slices.Equal(turned.Values, train.Values) || turned.Labels != nil || train.Labels == nil {
+		t.Fatalf("other values or labels from the same columns in another order, %v", err)
+	}
+	twice := Data{Name: "csv", File: filepath.Join(dir, "twice.csv")}
+	if err := os.WriteFile(twice.File, []byte("a,a\n1,2\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if set, _, err := twice.Load(t.Context(), nil); err != nil || !slices.Equal(set.Values, []float32{1, 2}) {
+			t.Errorf("columns of one name: %+v, %v", set, err)
+		}
+	}
+	back.Data.OptionalLabel = false
+	if _, _, err := back.Data.Load(t.Context(), nil); err == nil || !strings.Contains(err.Error(), `label: there is no column "kind"`) {
+		t.Errorf("without the label: error %v", err)
 	}
 }

@@ -73,9 +73,10 @@ func step(v reflect.Value, at, key string) (reflect.Value, error) {
 	return v, fmt.Errorf("%s is a value, which has no %q", where, key)
 }
 
+// yamlName returns the name of a field in a file, "" of one that is in none.
 func yamlName(f reflect.StructField) string {
 	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-	return name
+	return strings.TrimPrefix(name, "-")
 }
 
 // yamlNames lists the fields of a struct.

@@ -49,7 +49,7 @@ func withData(old trainer.Data, name string) trainer.Data {
 	}
 	old.Only = nil
 	if d.File != "" {
-		old.File, old.TestFile = d.File, ""
+		old.File, old.TestFile, old.OptionalLabel = d.File, "", true
 	}
 	if d.Dir != "" {
 		old.Dir = d.Dir

@@ -143,6 +143,7 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 			if c.Data = withData(c.Data, f.data); slices.Contains(dataset.Names(), c.Data.Name) {
 				c.Data.Only = only // labels of the same ten classes
 			}
+			c.Data.OptionalLabel = false
 		}
 		override(set("data-dir"), &c.Data.Dir, f.dataDir)
 		return nil

@@ -20,6 +20,8 @@ type CSVOptions struct {
 	Columns []string
 	// Label is the column with the classes, by name or number; empty for none.
 	Label string
+	// OptionalLabel says that the table need not have that column.
+	OptionalLabel bool
 	// NoHeader says that the first row is not one of names.
 	NoHeader bool
 }
@@ -142,7 +144,9 @@ func pickColumns(names []string, o CSVOptions) (columns []int, label int, err er
 	}
 	label = -1
 	if o.Label != "" {
-		if label, err = find(o.Label); err != nil {
+		if label, err = find(o.Label); err != nil && o.OptionalLabel {
+			label = -1
+		} else if err != nil {
 			return nil, 0, fmt.Errorf("label: %w", err)
 		}
 	}

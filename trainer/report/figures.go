@@ -196,7 +196,7 @@ func (r *report) manifold(context.Context) error {
 // filters draws the features of models that have such.
 func (r *report) filters(context.Context) error {
 	images, err := trainer.Features(r.m)
-	if err != nil {
+	if err != nil || !r.set.Images() {
 		return nil // the error says why a model has no filters to look at
 	}
 	shown := images[:min(filterCount, len(images))]
