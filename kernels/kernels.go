@@ -245,12 +245,17 @@ func choose(list []file, major, minor int) ([]Module, error) {
 	list = slices.DeleteFunc(list, func(f file) bool { return !f.runsOn(arch) })
 	slices.SortStableFunc(list, func(a, b file) int { return cmp.Compare(b.arch, a.arch) })
 	modules := make([]Module, len(list))
-	for i, f := range list {
+	best := map[string]int{} // by entry, its file
+	for i, f := range slices.Backward(list) {
 		modules[i] = Module{File: f.name, PTX: f.ptx}
+		for _, s := range strings.Split(f.ptx, ".entry ")[1:] {
+			name, _, _ := strings.Cut(s, "(")
+			best[name] = i
+		}
 	}
 	for e := range Entry(Count) {
-		i := slices.IndexFunc(list, func(f file) bool { return strings.Contains(f.ptx, ".entry "+e.Name()+"(") })
-		if i < 0 {
+		i, ok := best[e.Name()]
+		if !ok {
 			return nil, fmt.Errorf("kernels: compute capability %d.%d is too old for %s", major, minor, e.Name())
 		}
 		modules[i].Entries = append(modules[i].Entries, e)

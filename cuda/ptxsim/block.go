@@ -3,6 +3,7 @@ package ptxsim
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"convae/cuda/driver"
@@ -26,6 +27,7 @@ type block struct {
 	tag     uint32 // of the block in the launch, see race.go
 	epoch   uint32 // first tag of the launch
 	bars    [16]barrier
+	past    uint32 // no clock of a warp is less
 	runs    []runCount
 	traffic traffic
 }
@@ -165,6 +167,7 @@ func (b *block) exec(i int) {
 	b.tag = b.epoch + 2*uint32(i+1)
 	b.shared.reset(b.checks)
 	clear(b.bars[:])
+	b.past = 0
 	for _, w := range b.warps {
 		w.live, w.mask, w.dead = w.born, w.born, ^w.born
 		w.pc, w.state, w.steps, w.others, w.copies = 0, warpRuns, 0, w.others[:0], w.copies[:0]
@@ -262,6 +265,9 @@ func (b *block) release(in *inst, w *warp, id, n uint32) {
 			o.clock = join
 			o.state = warpRuns
 		}
+	}
+	if n == 0 {
+		b.past = slices.Min(join[:len(b.warps)])
 	}
 	b.traffic.barriers++
 	*bar = barrier{reduce: bar.reduce[:0]}

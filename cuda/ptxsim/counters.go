@@ -3,6 +3,7 @@ package ptxsim
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"time"
 
 	"convae/cuda/driver"
@@ -201,42 +202,60 @@ func (b *block) anyTraffic(in *inst, m uint32, a *[32]uint64, n uint64) {
 		for i := range o {
 			o[i] = uint32(a[i])
 		}
-		b.sharedTraffic(in, m, &o, uint32(n))
+		b.sharedTraffic(b.shape(in, m, uint32(n), &o))
 	}
 }
 
-// shape is the pattern of an access to shared memory: offsets from that of the first lane, and its conflicts. An instruction
-// mostly repeats its pattern.
+// shape is the pattern of an access to shared memory: the lanes that take part, their offsets from the word of the first one,
+// and what follows from them. An instruction mostly repeats its pattern.
 type shape struct {
+	mask      uint32
 	rel       [32]uint32
-	known     bool
 	conflicts uint64
+	spots     []spot // where the lanes go, each place once
 }
 
-// sharedTraffic counts an access of n bytes a lane to shared memory.
+// spot is a place that lanes access. word counts from that of the first lane; mark is the lane, or the first of several plus
+// 1024, as in race.go.
+type spot struct{ word, mark uint32 }
+
+// shape returns the pattern of an access of n bytes a lane.
 //
 //go:norace
-func (b *block) sharedTraffic(in *inst, m uint32, o *[32]uint32, n uint32) {
-	if !b.checks.Count {
-		return
-	}
-	b.traffic.shared++
-	if m != full {
-		b.traffic.conflicts += conflicts(m, o, n)
-		return
-	}
-	s, o0 := &b.shapes[in.id], o[0]
-	var diff uint32
+func (b *block) shape(in *inst, m, n uint32, o *[32]uint32) *shape {
+	s := &b.shapes[in.id]
+	base := o[bits.TrailingZeros32(m)&31] &^ 3
+	diff := m ^ s.mask
 	for i := range o {
-		diff |= (o[i] - o0) ^ s.rel[i]
+		diff |= (o[i] - base) ^ s.rel[i]
 	}
-	if diff != 0 || !s.known {
-		for i := range o {
-			s.rel[i] = o[i] - o0
+	if diff == 0 {
+		return s
+	}
+	s.mask, s.conflicts, s.spots = m, conflicts(m, o, n), s.spots[:0]
+	for i := range o {
+		s.rel[i] = o[i] - base
+		if m>>i&1 == 0 {
+			continue
 		}
-		s.known, s.conflicts = true, conflicts(m, o, n)
+		word := o[i]>>2 - base>>2
+		if k := slices.IndexFunc(s.spots, func(p spot) bool { return p.word == word }); k >= 0 {
+			s.spots[k].mark |= 1024
+		} else {
+			s.spots = append(s.spots, spot{word, uint32(i)})
+		}
 	}
-	b.traffic.conflicts += s.conflicts
+	return s
+}
+
+// sharedTraffic counts an access to shared memory.
+//
+//go:norace
+func (b *block) sharedTraffic(s *shape) {
+	if b.checks.Count {
+		b.traffic.shared++
+		b.traffic.conflicts += s.conflicts
+	}
 }
 
 // conflicts is the number of extra passes: there are 32 banks of 4 bytes, a pass reads one word of each, and lanes of 8 or
@@ -247,8 +266,8 @@ func conflicts(m uint32, o *[32]uint32, n uint32) uint64 {
 	words := max(n/4, 1)
 	lanes := int(32 / words)
 	var extra uint64
+	var held [32][32]uint32
 	for first := 0; first < 32; first += lanes {
-		var held [32][32]uint32
 		var count [32]uint32
 		most := uint32(0)
 		for i := first; i < first+lanes; i++ {

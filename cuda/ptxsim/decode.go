@@ -58,7 +58,7 @@ type inst struct {
 	sub           *inst
 }
 
-// program is a decoded kernel.
+// program is a decoded kernel. Devices share it.
 type program struct {
 	entry     *entry
 	module    *module
@@ -73,8 +73,6 @@ type program struct {
 	local     int
 	registers int
 	narrow    bool // touches less than 4 bytes of shared memory
-	maxShared int  // dynamic bytes allowed
-	pool      map[poolKey][]*block
 }
 
 type constSlot struct {

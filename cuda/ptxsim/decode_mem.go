@@ -197,10 +197,8 @@ func memFn(in *inst, load bool) opFn {
 		return ldGlobal
 	case load && in.space == spaceGlobal && word:
 		return ldGlobalVec
-	case load && in.space == spaceShared && word && n == 1:
-		return ldShared
 	case load && in.space == spaceShared && word:
-		return ldSharedVec
+		return ldShared
 	case load:
 		return ldAny
 	case in.space == spaceGlobal && word && n == 1:

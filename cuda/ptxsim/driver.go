@@ -111,7 +111,7 @@ func (d *Device) Close() error {
 
 // Load parses PTX and lays out its variables.
 func (d *Device) Load(ptx string) (driver.Module, error) {
-	m, err := parse(ptx)
+	m, err := parsed(ptx)
 	if err != nil {
 		return nil, err
 	}
@@ -137,15 +137,11 @@ func (d *Device) Load(ptx string) (driver.Module, error) {
 			}
 			symbols[v.name] = s
 		}
-		for _, e := range m.entries {
-			p, err := decode(m, e, symbols)
-			if err != nil {
-				return err
-			}
-			mod.funcs[e.name] = &function{mod: mod, prog: p}
-			p.maxShared = max(0, 48<<10-int(p.dynamic))
+		programs, err := m.programs(symbols)
+		for _, p := range programs {
+			mod.funcs[p.entry.name] = &function{mod: mod, prog: p, maxShared: max(0, 48<<10-int(p.dynamic))}
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		mod.drop()
@@ -184,8 +180,10 @@ func (m *loaded) Unload() error {
 }
 
 type function struct {
-	mod  *loaded
-	prog *program
+	mod       *loaded
+	prog      *program
+	maxShared int // dynamic bytes allowed
+	pool      map[poolKey][]*block
 }
 
 func (f *function) Name() string { return f.prog.entry.name }
@@ -223,20 +221,20 @@ func (f *function) SetDynamicShared(n int) error {
 	if top := f.mod.dev.opt.maxShared(); n < 0 || n > top-int(f.prog.dynamic) {
 		return fmt.Errorf("ptxsim: %s: %d bytes of dynamic shared memory: the device has %d for a block, %d are taken", f.Name(), n, top, f.prog.dynamic)
 	}
-	f.prog.maxShared = n
+	f.maxShared = n
 	return nil
 }
 
 const maxThreads = 1024
 
 // prepare checks a launch and returns a copy of it with its extents filled in, and the bytes of the parameters.
-func (d *Device) prepare(l *driver.Launch) (*program, *driver.Launch, []byte, error) {
+func (d *Device) prepare(l *driver.Launch) (*function, *driver.Launch, []byte, error) {
 	f, ok := l.Function.(*function)
 	if !ok || f.mod.dev != d || f.mod.gone {
 		return nil, nil, nil, errors.New("ptxsim: launch of a function that this device has not loaded")
 	}
 	p, c := f.prog, *l
-	fail := func(format string, a ...any) (*program, *driver.Launch, []byte, error) {
+	fail := func(format string, a ...any) (*function, *driver.Launch, []byte, error) {
 		return nil, nil, nil, fmt.Errorf("ptxsim: launch of %s: %s", f.Name(), fmt.Sprintf(format, a...))
 	}
 	for _, v := range []*int{&c.Grid.X, &c.Grid.Y, &c.Grid.Z, &c.Block.X, &c.Block.Y, &c.Block.Z} {
@@ -255,8 +253,8 @@ func (d *Device) prepare(l *driver.Launch) (*program, *driver.Launch, []byte, er
 		return fail("block of %dx%dx%d threads, at most %d", b.X, b.Y, b.Z, f.Attributes().MaxThreads)
 	case p.entry.req[0] != 0 && p.entry.req != [3]int{b.X, b.Y, b.Z}:
 		return fail("block of %dx%dx%d threads, the kernel requires %v", b.X, b.Y, b.Z, p.entry.req)
-	case l.Shared < 0 || l.Shared > p.maxShared:
-		return fail("%d bytes of dynamic shared memory, %d are allowed", l.Shared, p.maxShared)
+	case l.Shared < 0 || l.Shared > f.maxShared:
+		return fail("%d bytes of dynamic shared memory, %d are allowed", l.Shared, f.maxShared)
 	case len(l.Args) != len(p.entry.params):
 		return fail("%d arguments, want %d", len(l.Args), len(p.entry.params))
 	}
@@ -269,7 +267,7 @@ func (d *Device) prepare(l *driver.Launch) (*program, *driver.Launch, []byte, er
 		binary.LittleEndian.PutUint64(slot[:], l.Args[i])
 		copy(params[v.off:], slot[:v.size])
 	}
-	return p, &c, params, nil
+	return f, &c, params, nil
 }
 
 // poolKey says which launches may use the contexts of earlier ones.
@@ -281,29 +279,30 @@ type poolKey struct {
 const maxPools = 8
 
 // launch runs a prepared launch.
-func (d *Device) launch(p *program, l *driver.Launch, params []byte) error {
+func (d *Device) launch(f *function, l *driver.Launch, params []byte) error {
+	p := f.prog
 	began := time.Now()
 	total := l.Grid.X * l.Grid.Y * l.Grid.Z
 	epoch := d.nextEpoch(total)
 	key := poolKey{l.Block, l.Shared}
-	if p.pool[key] == nil && len(p.pool) >= maxPools || p.pool == nil {
-		p.pool = map[poolKey][]*block{}
+	if f.pool[key] == nil && len(f.pool) >= maxPools || f.pool == nil {
+		f.pool = map[poolKey][]*block{}
 	}
-	pool, workers := p.pool[key], min(d.opt.Workers, total)
+	pool, workers := f.pool[key], min(d.opt.Workers, total)
 	for len(pool) < workers {
 		pool = append(pool, newBlock(p, d, l))
 	}
-	p.pool[key] = pool
+	f.pool[key] = pool
 	var next atomic.Int64
 	var failed atomic.Pointer[Fault]
 	work := func(b *block) {
 		defer func() {
 			if r := recover(); r != nil {
-				f, ok := r.(*Fault)
+				fault, ok := r.(*Fault)
 				if !ok {
-					f = &Fault{Kind: Internal, Kernel: p.entry.name, Block: b.id, Detail: fmt.Sprint(r)}
+					fault = &Fault{Kind: Internal, Kernel: p.entry.name, Block: b.id, Detail: fmt.Sprint(r)}
 				}
-				failed.CompareAndSwap(nil, f)
+				failed.CompareAndSwap(nil, fault)
 			}
 		}()
 		b.launch(l, params, epoch)
@@ -321,9 +320,9 @@ func (d *Device) launch(p *program, l *driver.Launch, params []byte) error {
 	}
 	work(pool[0])
 	wg.Wait()
-	if f := failed.Load(); f != nil {
-		delete(p.pool, key) // their state is that of the fault
-		return f
+	if fault := failed.Load(); fault != nil {
+		delete(f.pool, key) // their state is that of the fault
+		return fault
 	}
 	if d.opt.OnLaunch != nil {
 		c := &LaunchCount{Kernel: p.entry.name, Grid: l.Grid, Block: l.Block, Shared: p.shared, Registers: p.registers, Time: time.Since(began)}

@@ -221,6 +221,23 @@ func TestLaunchErrors(t *testing.T) {
 	}
 }
 
+// Devices share what they know of a text, but not the addresses of its variables nor the sizes that a function is allowed.
+func TestTwoDevices(t *testing.T) {
+	plain := kernel("sm_75", "", "")
+	variable := strings.Replace(kernel("sm_75", "", "ld.global.u32 %r0, [v];"), ".visible", ".global .u32 v;\n.visible", 1)
+	for i := range 2 {
+		r := newRig(t, Options{})
+		r.alloc(1 + 1000*i)
+		r.ok(r.run(r.load(variable, "k"), 1, 32))
+		f := r.load(plain, "k")
+		if r.launch(f, driver.Dim3{}, driver.Dim3{}, 60<<10) == nil {
+			t.Error("more shared memory than allowed")
+		}
+		r.ok(f.SetDynamicShared(60 << 10))
+		r.ok(r.launch(f, driver.Dim3{}, driver.Dim3{}, 60<<10))
+	}
+}
+
 func TestUnload(t *testing.T) {
 	r := newRig(t, Options{})
 	before, _, _ := r.d.Memory()

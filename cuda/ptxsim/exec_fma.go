@@ -2,12 +2,23 @@ package ptxsim
 
 import "math"
 
-// fmaLoop is fma.rn.f32, the instruction that kernels mostly consist of: fma32 inlined, and four lanes at a time, because the
-// conversions of one lane would otherwise wait for those of the lane before.
+// fmaLoop is fma.rn.f32, the instruction that kernels mostly consist of.
 //
 //go:norace
 func fmaLoop(w *warp, in *inst, _ uint32) {
-	d, a, b, c := quads(w.f32(in.d)), quads(w.f32(in.a)), quads(w.f32(in.b)), quads(w.f32(in.c))
+	d, a, b, c := w.f32(in.d), w.f32(in.a), w.f32(in.b), w.f32(in.c)
+	if haveFMA {
+		fmaAVX(d, a, b, c)
+		return
+	}
+	fmaPlain(quads(d), quads(a), quads(b), quads(c))
+}
+
+// fmaPlain is fma32 inlined, and four lanes at a time, because the conversions of one lane would otherwise wait for those of
+// the lane before.
+//
+//go:norace
+func fmaPlain(d, a, b, c *[8][4]float32) {
 	const low = 1<<28 - 1
 	for i := range d {
 		a, b, c := &a[i], &b[i], &c[i]

@@ -204,6 +204,7 @@ func TestSharedFaults(t *testing.T) {
 		{"below", shared + "st.shared.u32 [%r1+-4], %t;", "st.shared", OutOfBounds},
 		{"vector", shared + "st.shared.v2.u32 [%r1], {%t, %t};", "st.shared", Misaligned},
 		{"unwritten", shared + "setp.lt.u32 %p1, %t, 100;\n@%p1 st.shared.u32 [%r1], %t;\nbar.sync 0;\nld.shared.u32 %r4, [%r1];", "ld.shared", Uninitialised},
+		{"read by two", shared + "st.shared.u32 [%r1], %t;\nbar.sync 0;\nxor.b32 %r2, %r1, 4;\nld.shared.u32 %r4, [%r1];\nld.shared.u32 %r4, [%r2];\nst.shared.u32 [%r1], %r4;", "%r4", SharedRace},
 		{"generic", shared + "st.shared.u32 [%r1], %t;\ncvt.u64.u32 %d1, %r1;\ncvta.shared.u64 %d1, %d1;\nld.u32 %r4, [%d1];\nst.u32 [%d1+4], %r4;", "st.u32", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

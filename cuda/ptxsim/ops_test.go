@@ -253,6 +253,18 @@ func TestFloat32(t *testing.T) {
 	}
 }
 
+// TestPlainFMA looks at the multiply-add of machines without one.
+func TestPlainFMA(t *testing.T) {
+	for _, row := range combinations(floats32(), 3) {
+		var d, a, b, c [32]float32
+		a[5], b[5], c[5] = f32(row[0]), f32(row[1]), f32(row[2])
+		fmaPlain(quads(&d), quads(&a), quads(&b), quads(&c))
+		if got, want := b32(d[5]), exact32("fma", "rn", row); got != want && !(nan32(got) && nan32(want)) || d[4] != 0 {
+			t.Errorf("%x: %x, want %x", row, got, want)
+		}
+	}
+}
+
 func TestFloat64(t *testing.T) {
 	var values []uint64
 	for _, v := range floats32() {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 type operandKind uint8
@@ -77,6 +78,9 @@ type module struct {
 	global  []*variable // .global and .const
 	shared  []*variable
 	lines   []string
+	once    sync.Once
+	plain   []*program // of a module without variables
+	err     error
 }
 
 type parser struct {

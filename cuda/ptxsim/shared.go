@@ -61,6 +61,7 @@ func (s *sharedMemory) trim(b *block) {
 		for i := range b.bars {
 			clear(b.bars[i].clock[:])
 		}
+		b.past = 0
 		return
 	}
 }
@@ -119,25 +120,14 @@ func (w *warp) badShared(in *inst, lane int, off, n uint64) {
 	w.fault(in, lane, OutOfBounds, off, fmt.Sprintf("%d bytes at offset %d of %d bytes of shared memory", n, off, w.block.shared.size))
 }
 
-// offsets computes the lanes' offsets into shared memory and checks that n bytes there are in bounds and aligned.
+// offsets computes the lanes' offsets into shared memory and checks that n bytes there are in bounds and aligned. Lanes that
+// are not in m have that of the first one.
 //
 //go:norace
 func (w *warp) offsets(in *inst, m, n uint32, out *[32]uint32) {
 	size := w.block.shared.size
-	if in.wide {
-		a := w.u64(in.a)
-		for k := m; k != 0; k &= k - 1 {
-			i := bits.TrailingZeros32(k) & 31
-			o := a[i] + in.imm
-			if o >= uint64(size) || uint32(o)+n > size || uint32(o)&(n-1) != 0 {
-				w.badShared(in, i, o, uint64(n))
-			}
-			out[i] = uint32(o)
-		}
-		return
-	}
 	a, imm := w.u32(in.a), uint32(in.imm)
-	if m == full && size >= n {
+	if m == full && size >= n && !in.wide {
 		lim, align := size-n, n-1
 		var bad uint32
 		for i := range a {
@@ -154,96 +144,121 @@ func (w *warp) offsets(in *inst, m, n uint32, out *[32]uint32) {
 	}
 	for k := m; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k) & 31
-		o := a[i] + imm
-		if o >= size || n > size-o || o&(n-1) != 0 {
-			w.badShared(in, i, uint64(o), uint64(n))
+		o := uint64(a[i] + imm)
+		if in.wide {
+			o = w.u64(in.a)[i] + in.imm
 		}
-		out[i] = o
+		if o >= uint64(size) || n > size-uint32(o) || uint32(o)&(n-1) != 0 {
+			w.badShared(in, i, o, uint64(n))
+		}
+		out[i] = uint32(o)
+	}
+	for k := ^m; k != 0; k &= k - 1 {
+		out[bits.TrailingZeros32(k)&31] = out[bits.TrailingZeros32(m)&31]
 	}
 }
 
-// ldShared is ld.shared of one word.
+// reach computes the lanes' offsets for an access of n bytes each, whole words, to shared memory, checks it and counts it.
+//
+//go:norace
+func (w *warp) reach(in *inst, m, n uint32, o *[32]uint32) {
+	w.offsets(in, m, n, o)
+	b := w.block
+	if b.checks == (Checks{}) {
+		return
+	}
+	s, first := b.shape(in, m, n, o), o[bits.TrailingZeros32(m)&31]>>2
+	b.sharedTraffic(s)
+	if b.checks.Init && b.checks.Race {
+		if in.access&accessRead != 0 && w.noteReads(s.spots, first, n/4) || in.access&accessWrite != 0 && w.noteWrites(s.spots, first, n/4) {
+			return
+		}
+	}
+	for k := m; k != 0; k &= k - 1 {
+		i := bits.TrailingZeros32(k) & 31
+		w.checkShared(in, i, o[i], n)
+	}
+}
+
+// noteReads and noteWrites are checkShared for lanes that access n words each at the spots, the first one from word k. They
+// return false if that takes a look at each lane: a word is not initialised, or may have been touched since the last barrier.
+// That some words were looked at before then makes no difference.
+//
+//go:norace
+func (w *warp) noteReads(spots []spot, k, n uint32) bool {
+	s := &w.block.shared
+	g := 2 - s.shift
+	ordered := (w.block.past + 1) << 11 // what is below happened before the last barrier
+	now := (w.clock[w.id]+1)<<11 | uint32(w.id)<<5
+	own := uint64(1) << (32 + uint(w.id))
+	for _, p := range spots {
+		at, mark := k+p.word, now|p.mark
+		for j := at; j < at+n; j++ {
+			if s.inited[j] != 15 {
+				return false
+			}
+		}
+		for j := at << g; j < (at+n)<<g; j++ {
+			if s.wr[j] >= ordered {
+				return false
+			}
+			r := s.rd[j]
+			switch v := uint32(r); {
+			case v>>11 != mark>>11:
+				r = uint64(mark)
+			case v&1023 != mark&1023:
+				r |= 1024
+			default:
+				r |= uint64(mark)
+			}
+			s.rd[j] = r | own
+		}
+	}
+	return true
+}
+
+//go:norace
+func (w *warp) noteWrites(spots []spot, k, n uint32) bool {
+	s := &w.block.shared
+	g := 2 - s.shift
+	ordered := (w.block.past + 1) << 11
+	now := (w.clock[w.id]+1)<<11 | uint32(w.id)<<5
+	for _, p := range spots {
+		if p.mark >= 1024 {
+			return false
+		}
+		at := k + p.word
+		for j := at << g; j < (at+n)<<g; j++ {
+			if s.wr[j] >= ordered || uint32(s.rd[j]) >= ordered {
+				return false
+			}
+			s.wr[j] = now | p.mark
+		}
+		for j := at; j < at+n; j++ {
+			s.inited[j] = 15
+		}
+	}
+	return true
+}
+
+// ldShared is ld.shared of one, two or four words.
 //
 //go:norace
 func ldShared(w *warp, in *inst, m uint32) {
 	var o [32]uint32
-	w.offsets(in, m, 4, &o)
-	b := w.block
-	b.sharedTraffic(in, m, &o, 4)
-	d, p := w.u32(in.d), b.shared.ptr
-	check := b.checks.Init || b.checks.Race
-	last, run := full, 0
-	for k := m; k != 0; k &= k - 1 {
-		i := bits.TrailingZeros32(k) & 31
-		if check {
-			if o[i] != last {
-				last, run = o[i], 0
+	w.reach(in, m, uint32(4*len(in.x)), &o)
+	for j, r := range in.x {
+		d, p := w.u32(r), unsafe.Add(w.block.shared.ptr, 4*j)
+		if m == full {
+			for i := range d {
+				d[i] = *(*uint32)(unsafe.Add(p, uintptr(o[i])))
 			}
-			if run++; run <= 2 { // of lanes that read one word two are enough to know that there are several
-				w.checkShared(in, i, o[i], 4)
-			}
-		}
-		d[i] = *(*uint32)(unsafe.Add(p, uintptr(o[i])))
-	}
-}
-
-// ldSharedVec is ld.shared of two or four words.
-//
-//go:norace
-func ldSharedVec(w *warp, in *inst, m uint32) {
-	var o [32]uint32
-	n := uint32(4 * len(in.x))
-	w.offsets(in, m, n, &o)
-	b := w.block
-	b.sharedTraffic(in, m, &o, n)
-	w.checkVec(in, m, n, &o)
-	p := b.shared.ptr
-	if len(in.x) == 4 {
-		d0, d1, d2, d3 := w.u32(in.x[0]), w.u32(in.x[1]), w.u32(in.x[2]), w.u32(in.x[3])
-		for k := m; k != 0; k &= k - 1 {
-			i := bits.TrailingZeros32(k) & 31
-			q := (*[4]uint32)(unsafe.Add(p, uintptr(o[i])))
-			d0[i], d1[i], d2[i], d3[i] = q[0], q[1], q[2], q[3]
-		}
-		return
-	}
-	d0, d1 := w.u32(in.x[0]), w.u32(in.x[1])
-	for k := m; k != 0; k &= k - 1 {
-		i := bits.TrailingZeros32(k) & 31
-		q := (*[2]uint32)(unsafe.Add(p, uintptr(o[i])))
-		d0[i], d1[i] = q[0], q[1]
-	}
-}
-
-// checkVec is checkShared for lanes that read vectors. Words that this warp has already read in the interval need no second
-// look: a write in between would have been reported there.
-//
-//go:norace
-func (w *warp) checkVec(in *inst, m, n uint32, o *[32]uint32) {
-	b := w.block
-	s := &b.shared
-	if !b.checks.Init && !b.checks.Race {
-		return
-	}
-	quick := n == 16 && s.shift == 2 && b.checks.Init && b.checks.Race
-	seen := uint64(w.clock[w.id]+1)<<11 | 1024 | 1<<(32+uint(w.id))
-	const clockBits = 0xfffff800
-	last, run := full, 0
-	for k := m; k != 0; k &= k - 1 {
-		i := bits.TrailingZeros32(k) & 31
-		if o[i] != last {
-			last, run = o[i], 0
-		}
-		if run++; run > 2 {
 			continue
 		}
-		if quick && *(*uint32)(unsafe.Pointer(&s.inited[o[i]>>2])) == 0x0f0f0f0f {
-			r := (*[4]uint64)(unsafe.Pointer(&s.rd[o[i]>>2]))
-			if r[0]&r[1]&r[2]&r[3]&seen == seen && (r[0]|r[1]|r[2]|r[3])&clockBits == seen&clockBits {
-				continue
-			}
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k) & 31
+			d[i] = *(*uint32)(unsafe.Add(p, uintptr(o[i])))
 		}
-		w.checkShared(in, i, o[i], n)
 	}
 }
 
@@ -252,20 +267,12 @@ func (w *warp) checkVec(in *inst, m, n uint32, o *[32]uint32) {
 //go:norace
 func stShared(w *warp, in *inst, m uint32) {
 	var o [32]uint32
-	n := uint32(4 * len(in.x))
-	w.offsets(in, m, n, &o)
-	b := w.block
-	b.sharedTraffic(in, m, &o, n)
-	p := b.shared.ptr
-	check := b.checks.Init || b.checks.Race
-	for k := m; k != 0; k &= k - 1 {
-		i := bits.TrailingZeros32(k) & 31
-		if check {
-			w.checkShared(in, i, o[i], n)
-		}
-		q := unsafe.Add(p, uintptr(o[i]))
-		for j, r := range in.x {
-			*(*uint32)(unsafe.Add(q, 4*j)) = w.u32(r)[i]
+	w.reach(in, m, uint32(4*len(in.x)), &o)
+	for j, r := range in.x {
+		d, p := w.u32(r), unsafe.Add(w.block.shared.ptr, 4*j)
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k) & 31
+			*(*uint32)(unsafe.Add(p, uintptr(o[i]))) = d[i]
 		}
 	}
 }

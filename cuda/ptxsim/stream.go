@@ -58,11 +58,11 @@ func (s *stream) Fill(dst driver.Ptr, v uint32, n int) error {
 }
 
 func (s *stream) Launch(l *driver.Launch) error {
-	p, c, params, err := s.dev.prepare(l)
+	f, c, params, err := s.dev.prepare(l)
 	if err != nil {
 		return err
 	}
-	return s.do(func() error { return s.dev.launch(p, c, params) })
+	return s.do(func() error { return s.dev.launch(f, c, params) })
 }
 
 func (s *stream) Record(ev driver.Event) error {
