@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"unsafe"
 
 	"convae/cpu/simd"
@@ -66,9 +67,21 @@ func (d *Device) Policy() backend.Policy {
 
 // Free returns the bytes that can still be allocated: on Linux the MemAvailable of /proc/meminfo, or what the
 // container may still take if that is less; elsewhere 16 GiB (2 GiB on a 32-bit machine) less the size of the Go heap.
+// What this process has dropped counts as taken while that is less than a sixteenth.
 func (d *Device) Free() (int, error) {
+	free, err := available()
+	if err != nil || held() < free/16 {
+		return free, err
+	}
 	debug.FreeOSMemory() // or what this process has dropped would count as taken
 	return available()
+}
+
+// held is the memory that the Go runtime holds, in use or not.
+func held() int {
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	return int(s[0].Value.Uint64() - s[1].Value.Uint64())
 }
 
 // Close does nothing: the memory is the garbage collector's.
