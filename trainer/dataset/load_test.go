@@ -17,6 +17,10 @@ func TestLoadDigits(t *testing.T) {
 	if train.Len() != 12000 || test.Len() != 2000 || !bytes.Equal(train.Slice(0, 20).Pixels, Digits(20, 11).Pixels) {
 		t.Error("not the digits of that seed")
 	}
+	train.Name = "mine"
+	if again, _, err := Load(t.Context(), "digits", "", 11, nil); err != nil || again.Name != "digits" || !bytes.Equal(again.Pixels, train.Pixels) {
+		t.Errorf("the second time: %v, error %v", again, err)
+	}
 	if _, _, err := Load(t.Context(), "digits", "folder", 11, nil); err == nil || !strings.Contains(err.Error(), "data directory is folder, want none") {
 		t.Errorf("error for a data directory is %v", err)
 	}
