@@ -70,7 +70,7 @@ func ExamplePreset_concrete() {
 // Stops when the validation loss no longer falls and keeps the best epoch; the learning rate falls in a cosine.
 func ExamplePreset_stopping() {
 	_, r := fit("dense32", trainer.Set("training.epochs=100"), trainer.Set("training.optimizer.learning_rate=0.03"), trainer.Set("training.keep_best=true"),
-		trainer.Set("training.early_stopping={patience: 2}"), trainer.Set("training.schedule={name: cosine, warmup: 1}"), trainer.Set("training.batch=16"))
+		trainer.Set("training.early_stopping={patience: 2}"), trainer.Set("training.schedule={name: cosine, warmup: 1}"), trainer.Set("training.batch=64"))
 	fmt.Println("the best epoch comes before the last:", r.BestAt < len(r.History))
 	// Output: the best epoch comes before the last: true
 }

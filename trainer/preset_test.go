@@ -39,9 +39,9 @@ func TestPresetsOnSim(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.Data.Limit = 16
+			c.Data.Limit = 8
 			if c.Training.Batch != FullBatch {
-				c.Training.Batch = 8
+				c.Training.Batch = 4
 			}
 			train, test, err := LoadData(t.Context(), &c.Data, nil)
 			if err != nil {
