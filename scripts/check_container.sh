@@ -92,6 +92,7 @@ inside() {
 }
 # start COMMAND... leaves it running, with its output in a file.
 start() {
+  : >"$tmp/out" # or what follows might read what the last one printed, until the child has opened the file
   (inside "$@") >"$tmp/out" 2>&1 </dev/null &
   child=$!
 }
