@@ -176,16 +176,11 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	defer fit.Close()
 	defer validation.Close()
 
-	dev, _, err := openDevice(f.device)
+	net, _, closeNet, err := openNetwork(m, f.device)
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
-	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
-	if err != nil {
-		return err
-	}
-	defer net.Close()
+	defer closeNet()
 	usual, err := trainer.SampleErrors(net, validation)
 	if err != nil {
 		return err

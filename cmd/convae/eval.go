@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
 	"convae/trainer"
 	"convae/trainer/metric"
 )
@@ -41,22 +40,17 @@ func evalCommand() *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return err
 			}
-			dev, _, err := openDevice(device)
+			net, _, closeNet, err := openNetwork(m, device)
 			if err != nil {
 				return err
 			}
-			defer dev.Close()
+			defer closeNet()
 			train, test, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
 			if err != nil {
 				return err
 			}
 			defer train.Close()
 			defer test.Close()
-			net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
-			if err != nil {
-				return err
-			}
-			defer net.Close()
 			e, err := trainer.Evaluate(net, test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
 			if err != nil {
 				return err

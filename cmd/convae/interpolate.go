@@ -60,16 +60,11 @@ func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, s
 	if err != nil {
 		return err
 	}
-	dev, _, err := openDevice(f.device)
+	net, device, closeNet, err := openNetwork(m, f.device)
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
-	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
-	if err != nil {
-		return err
-	}
-	defer net.Close()
+	defer closeNet()
 	n := m.Input.Len()
 	y, err := trainer.Interpolate(net, x[:n], x[n:], steps)
 	if err != nil {
@@ -87,7 +82,7 @@ func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, s
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s to %s -> %s: %s, with %s on %s\n", ends[0], ends[1], out, trainer.ShapeText(shape), path, dev.Name())
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s to %s -> %s: %s, with %s on %s\n", ends[0], ends[1], out, trainer.ShapeText(shape), path, device)
 	return err
 }
 

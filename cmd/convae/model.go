@@ -77,6 +77,18 @@ func openDevice(name string) (dev backend.Device, reason string, err error) {
 	return dev, reason, nil
 }
 
+// openNetwork places a model on a device, of which it returns the name. closeNet gives both back.
+func openNetwork(m *nn.Model, device string) (net *nn.Network, name string, closeNet func(), err error) {
+	dev, _, err := openDevice(device)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if net, err = nn.NewNetwork(m, dev, nn.NetworkOptions{}); err != nil {
+		return nil, "", nil, errors.Join(err, dev.Close())
+	}
+	return net, dev.Name(), func() { net.Close(); dev.Close() }, nil
+}
+
 // checkOutput reports an output file that has none of the endings, or that is also an input.
 func checkOutput(out, in string, endings ...string) error {
 	if !hasEnding(out, endings...) {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
 	"convae/trainer"
 	"convae/trainer/pca"
 )
@@ -53,11 +52,11 @@ func (f *pcaFlags) run(c *cobra.Command, run string) error {
 	} else if k > size {
 		return fmt.Errorf("the code of model %q has %d numbers, its samples only %d: want --components 1 to %d", m.Config.Name, k, size, size)
 	}
-	dev, _, err := openDevice(f.device)
+	net, _, closeNet, err := openNetwork(m, f.device)
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
+	defer closeNet()
 	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
 	if err != nil {
 		return err
@@ -67,11 +66,6 @@ func (f *pcaFlags) run(c *cobra.Command, run string) error {
 	if test.Size() != size {
 		return fmt.Errorf("data set %s has %s; model %q takes %s", test.Name, setText(test), m.Config.Name, inputText(m.Input))
 	}
-	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
-	if err != nil {
-		return err
-	}
-	defer net.Close()
 	e, err := trainer.Evaluate(net, test, 0, cfg.Training.Seed, false)
 	if err != nil {
 		return err

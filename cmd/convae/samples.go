@@ -35,16 +35,11 @@ func (s samples) first(n int) samples {
 
 // convert runs the samples through a part of the model that takes and makes the given shapes.
 func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(*nn.Network, []float32, []float32, int) error, from, to backend.Shape, x samples) (y []float32, device string, err error) {
-	dev, _, err := openDevice(f.device)
+	net, device, closeNet, err := openNetwork(m, f.device)
 	if err != nil {
 		return nil, "", err
 	}
-	defer dev.Close()
-	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
-	if err != nil {
-		return nil, "", err
-	}
-	defer net.Close()
+	defer closeNet()
 	y = make([]float32, x.n*to.Len())
 	buf := make([]float32, min(x.n, codeChunk)*from.Len())
 	for lo := 0; lo < x.n; lo += codeChunk {
@@ -58,7 +53,7 @@ func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(*nn.Net
 			return nil, "", err
 		}
 	}
-	return y, dev.Name(), nil
+	return y, device, nil
 }
 
 // dataSamples are the samples of the data set that the flags name, and what to call them. What they leave open is as in the run.
