@@ -59,11 +59,14 @@ func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inp
 	a, b := metric.Accumulator{Workers: workers}, metric.Accumulator{Workers: workers}
 	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
 	codes := metric.Codes{Gaussian: m.Variational()}
-	drawn := newDrawn(net, seed, min(evaluateChunk, set.Len()))
+	drawn, encode := newDrawn(net, seed, min(evaluateChunk, set.Len())), net.Encode
+	if m.Variational() {
+		encode = drawn.encode
+	}
 	for lo := 0; lo < set.Len(); lo += evaluateChunk {
 		n := min(evaluateChunk, set.Len()-lo)
 		Corrupt(clean, noisy, set, lo, lo+n, noise, src)
-		if err := net.Encode(code[:n*units], noisy[:n*size], n); err != nil {
+		if err := encode(code[:n*units], noisy[:n*size], n); err != nil {
 			return Evaluation{}, err
 		}
 		if err := net.Decode(out[:n*size], code[:n*units], n); err != nil {
@@ -71,7 +74,7 @@ func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inp
 		}
 		codes.Add(code[:n*units], units)
 		a.Add(out[:n*size], clean[:n*size], set.H, set.W, set.C)
-		if err := drawn.add(noisy[:n*size], clean[:n*size], n); err != nil {
+		if err := drawn.add(clean[:n*size], n); err != nil {
 			return Evaluation{}, err
 		}
 		if inputs {

@@ -34,17 +34,26 @@ func newDrawn(net *nn.Network, seed uint64, chunk int) drawn {
 		stats: make([]float32, 2*chunk*m.Code.Len()), code: make([]float32, chunk*m.Code.Len()), y: make([]float32, chunk*m.Output.Len())}
 }
 
-// add encodes n inputs x, draws their codes, and compares what these decode to with the clean samples.
-func (d *drawn) add(x, clean []float32, n int) error {
+// encode runs n inputs x through the encoder, as Network.Encode does, and keeps the variances of the codes for add.
+func (d *drawn) encode(code, x []float32, n int) error {
+	stats, channels := d.stats[:2*len(code)], d.net.Model().Code.C
+	if err := d.net.Posterior(stats, x, n); err != nil {
+		return err
+	}
+	for i := range code {
+		code[i] = stats[i+i/channels*channels]
+	}
+	return nil
+}
+
+// add draws codes of the n samples that were last encoded, and compares what these decode to with the clean samples.
+func (d *drawn) add(clean []float32, n int) error {
 	if d.net == nil {
 		return nil
 	}
 	code := d.net.Model().Code
 	size, channels, elements := code.Len(), code.C, len(clean)/n
 	stats, z, y := d.stats[:2*n*size], d.code[:n*size], d.y[:len(clean)]
-	if err := d.net.Posterior(stats, x, n); err != nil {
-		return err
-	}
 	for i := range z {
 		at := i + i/channels*channels
 		mean, logvar := float64(stats[at]), float64(stats[at+channels])

@@ -1,8 +1,10 @@
 package trainer
 
 import (
+	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,14 +75,19 @@ func TestEvidence(t *testing.T) {
 		test.Read(x[i*784:][:784], i)
 	}
 	whole, parts := newDrawn(net, 9, n), newDrawn(net, 9, n)
-	if err := whole.add(x, x, n); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range [][2]int{{0, 7}, {7, 30}, {30, n}} {
-		part := x[p[0]*784 : p[1]*784]
-		if err := parts.add(part, part, p[1]-p[0]); err != nil {
+	add := func(d *drawn, x []float32, n int) {
+		t.Helper()
+		code, want := make([]float32, n*4), make([]float32, n*4)
+		if err := errors.Join(d.encode(code, x, n), net.Encode(want, x, n), d.add(x, n)); err != nil {
 			t.Fatal(err)
 		}
+		if !slices.Equal(code, want) {
+			t.Error("the codes differ from the network's own")
+		}
+	}
+	add(&whole, x, n)
+	for _, p := range [][2]int{{0, 7}, {7, 30}, {30, n}} {
+		add(&parts, x[p[0]*784:p[1]*784], p[1]-p[0])
 	}
 	a, b := whole.result(), parts.result()
 	if math.Abs(a.ELBO-b.ELBO) > 1e-9*math.Abs(a.ELBO) {
