@@ -1,0 +1,209 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"convae/trainer/dataset"
+)
+
+// LoadData loads a configuration's data and cuts it into training and validation samples. What of d is found out, the
+// scaler that is fitted and the columns of a table, is set. progress may be nil. Sets of pictures should be closed.
+func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, validation *dataset.Set, err error) {
+	train, test, err := d.load(ctx, progress, d.Validation)
+	if err != nil {
+		return nil, nil, err
+	}
+	if validation = test; test == nil {
+		validation = train
+	}
+	if whole := train; d.Validation > 0 {
+		if test != nil {
+			err = test.Close()
+		}
+		if err == nil {
+			train, validation, err = whole.Split(d.Validation)
+		}
+		if err != nil {
+			return nil, nil, errors.Join(err, whole.Close())
+		}
+	}
+	if d.Limit > 0 && d.Limit < train.Len() {
+		train = train.Slice(0, d.Limit)
+	}
+	return train, validation, nil
+}
+
+// Loading tells how far the loading of a data set has got.
+type Loading struct {
+	File        string // that is downloaded; "" while pictures are read
+	Done, Total int64  // bytes of the file, or pictures
+}
+
+func (l Loading) String() string {
+	if l.File == "" {
+		return fmt.Sprintf("read %d of %d pictures", l.Done, l.Total)
+	}
+	return fmt.Sprintf("download %s: %.1f of %.1f MB", l.File, float64(l.Done)/1e6, float64(max(l.Total, l.Done))/1e6)
+}
+
+// Load returns all samples for training, not cut into parts, and those for testing, nil if there are none. progress may
+// be nil.
+func (d *Data) Load(ctx context.Context, progress func(Loading)) (train, test *dataset.Set, err error) {
+	return d.load(ctx, progress, 0)
+}
+
+// load puts pictures that will be held out for validation last.
+func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64) (train, test *dataset.Set, err error) {
+	if progress == nil {
+		progress = func(Loading) {}
+	}
+	if err := d.check(nil); err != nil {
+		return nil, nil, err
+	}
+	switch d.Name {
+	case "circle":
+		return dataset.Circle(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
+	case "spiral":
+		return dataset.Spiral(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
+	case "images":
+		return d.loadImages(ctx, dataset.ImageOptions{H: d.Size.H, W: d.Size.W, C: d.Channels, HeldOut: heldOut,
+			Progress: func(done, total int) { progress(Loading{Done: int64(done), Total: int64(total)}) }})
+	case "csv":
+		return d.loadTables(d.readCSV)
+	case "npy":
+		return d.loadTables(d.readNPY)
+	}
+	train, test, err = dataset.Load(ctx, d.Name, d.Dir, d.Seed, func(file string, done, total int64) { progress(Loading{file, done, total}) })
+	if err != nil || d.Only == nil {
+		return train, test, err
+	}
+	if train, err = train.Only(d.Only); err == nil {
+		test, err = test.Only(d.Only)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("data.only: %w", err)
+	}
+	return train, test, nil
+}
+
+// loadImages reads a folder, or those for training and for testing in it.
+func (d *Data) loadImages(ctx context.Context, o dataset.ImageOptions) (train, test *dataset.Set, err error) {
+	read := func(dir string) (*dataset.Set, error) { return dataset.ReadImages(ctx, dir, o) }
+	isDir := func(dir string) bool {
+		info, err := os.Stat(dir)
+		return err == nil && info.IsDir()
+	}
+	trainDir, testDir := filepath.Join(d.Dir, "train"), filepath.Join(d.Dir, "test")
+	if !isDir(trainDir) || !isDir(testDir) {
+		train, err = read(d.Dir)
+		return train, nil, err
+	}
+	if train, err = read(trainDir); err != nil {
+		return nil, nil, err
+	}
+	if test, err = read(testDir); err != nil {
+		return nil, nil, errors.Join(err, train.Close())
+	}
+	return train, test, nil
+}
+
+// loadTables reads the file for training and then, in the same scaling, that for testing.
+func (d *Data) loadTables(read func(path string) (*dataset.Set, error)) (train, test *dataset.Set, err error) {
+	if train, err = read(d.File); err != nil || d.TestFile == "" {
+		return train, nil, err
+	}
+	if test, err = read(d.TestFile); err != nil {
+		return nil, nil, err
+	}
+	if test.Size() != train.Size() {
+		return nil, nil, fmt.Errorf("%s has samples of %d values, want %d as in %s", d.TestFile, test.Size(), train.Size(), d.File)
+	}
+	return train, test, nil
+}
+
+func (d *Data) readCSV(path string) (*dataset.Set, error) {
+	t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: d.Columns, Label: d.Label, OptionalLabel: d.OptionalLabel, NoHeader: d.NoHeader})
+	if err != nil {
+		return nil, fmt.Errorf("csv: %w", err)
+	}
+	if names := slices.Sorted(slices.Values(t.Columns)); len(slices.Compact(names)) == len(t.Columns) {
+		d.Columns = t.Columns // names that occur twice do not tell which is which
+	}
+	if d.Only != nil {
+		if t, err = t.Only(d.Only); err != nil {
+			return nil, fmt.Errorf("csv: %s: data.only: %w", path, err)
+		}
+	}
+	values, err := scaled(d, t.Values, len(t.Columns))
+	if err != nil {
+		return nil, fmt.Errorf("csv: %s: %w", path, err)
+	}
+	return &dataset.Set{Name: "csv", H: 1, W: 1, C: len(t.Columns), Values: values, Labels: t.Labels}, nil
+}
+
+// readNPY reads samples (N, n), (N, rows, columns) or (N, rows, columns, channels). uint8 values are pixels.
+func (d *Data) readNPY(path string) (*dataset.Set, error) {
+	a, err := ReadNPY(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &dataset.Set{Name: "npy", H: 1, W: 1, C: 1}
+	switch shape := a.Shape; len(shape) {
+	case 2:
+		s.C = shape[1]
+	case 3:
+		s.H, s.W = shape[1], shape[2]
+	case 4:
+		s.H, s.W, s.C = shape[1], shape[2], shape[3]
+	default:
+		return nil, fmt.Errorf("npy: %s: shape is %s, want (N, n), (N, rows, columns) or (N, rows, columns, channels)", path, ShapeText(shape))
+	}
+	if a.DType == "uint8" {
+		if d.scales() {
+			return nil, fmt.Errorf("npy: %s: data.scaling is %s, want none: uint8 values are pixels, which are scaled to [0,1]", path, d.Scaling)
+		}
+		s.Pixels = make([]uint8, len(a.Data))
+		for i, v := range a.Data {
+			s.Pixels[i] = uint8(v)
+		}
+		return s, nil
+	}
+	if i := slices.IndexFunc(a.Data, func(v float32) bool { return v-v != 0 }); i >= 0 {
+		return nil, fmt.Errorf("npy: %s: value %d of sample %d is %v, want finite numbers", path, i%s.Size()+1, i/s.Size()+1, a.Data[i])
+	}
+	if s.Values, err = scaled(d, a.Data, s.Size()); err != nil {
+		return nil, fmt.Errorf("npy: %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// scaled returns values of size columns in the configuration's scaling, which is fitted to the training samples if there
+// is no scaler yet.
+func scaled[T float32 | float64](d *Data, values []T, size int) ([]float32, error) {
+	if !d.scales() {
+		return dataset.ApplyScaler(dataset.Scaler{}, values), nil
+	}
+	if d.Scaler == nil {
+		rows := len(values) / size
+		if d.Validation > 0 {
+			rows = max(dataset.SplitAt(rows, d.Validation), 1)
+		}
+		if d.Limit > 0 {
+			rows = min(rows, d.Limit)
+		}
+		s, err := dataset.FitScaler(d.Scaling, values[:rows*size], size)
+		if err != nil {
+			return nil, err
+		}
+		d.Scaler = &s
+	}
+	if n := len(d.Scaler.Offset); n != size {
+		return nil, fmt.Errorf("data.scaler has %d columns, the samples have %d: leave data.scaler out to fit it again", n, size)
+	}
+	return dataset.ApplyScaler(*d.Scaler, values), nil
+}
