@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"testing"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 func open(b *testing.B) (*nn.Model, backend.Device) {

@@ -1,4 +1,4 @@
-module convae
+module github.com/convae/convae
 
 go 1.26.0
 

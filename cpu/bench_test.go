@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // denoiser is the convolutional MNIST denoiser, layer by layer.

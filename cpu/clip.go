@@ -3,7 +3,7 @@ package cpu
 import (
 	"math"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // ClipValue bounds every element.

@@ -3,8 +3,8 @@ package cpu
 import (
 	"math"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Concretize draws a selection of inputs, or takes the likeliest.

@@ -1,8 +1,8 @@
 package cpu
 
 import (
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // ContractDense is the penalty on a dense layer's Jacobian: the sum of d² times the squares of a unit's weights, where d is

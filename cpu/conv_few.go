@@ -1,6 +1,6 @@
 package cpu
 
-import "convae/cpu/simd"
+import "github.com/convae/convae/cpu/simd"
 
 // correlateFew multiplies the pixels of the source by the weights of all taps of all phases, and adds up for every pixel of
 // the result what its taps got.

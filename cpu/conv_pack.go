@@ -1,8 +1,8 @@
 package cpu
 
 import (
-	"convae/cpu/simd"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
 )
 
 // pack packs the weights w of s for a correlation: for each phase, for each panel of simd.Columns() channels of the

@@ -1,8 +1,8 @@
 package cpu
 
 import (
-	"convae/cpu/simd"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
 )
 
 // plainLane does the ops that have a working path by the plain loops that specify it. It needs no scratch and no packed

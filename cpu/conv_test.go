@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"convae/cpu/simd"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Inputs are small whole numbers, so the plain loops and the working path have to agree to the bit.

@@ -1,8 +1,8 @@
 package cpu
 
 import (
-	"convae/cpu/simd"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
 )
 
 // weightGradient is how the gradient of weights is computed: sums over the grid of outer products of the gradient at a

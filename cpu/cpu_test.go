@@ -4,9 +4,9 @@ import (
 	"math/rand"
 	"testing"
 
-	"convae/cpu/simd"
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 var src = rng.Source{Seed: 1, Stream: rng.StreamTest}

@@ -1,8 +1,8 @@
 package cpu
 
 import (
-	"convae/cpu/simd"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
 )
 
 // A dense layer is a convolution of single pixels; its rows are the rows of one image.

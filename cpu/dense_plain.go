@@ -1,6 +1,6 @@
 package cpu
 
-import "convae/nn/backend"
+import "github.com/convae/convae/nn/backend"
 
 // DenseNeeds is zero: the plain loops need nothing.
 func (l plainLane) DenseNeeds(backend.DenseShape) backend.Needs { return backend.Needs{} }

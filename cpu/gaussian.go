@@ -3,8 +3,8 @@ package cpu
 import (
 	"math"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // statsOf returns the shape of the means and variances of a code.

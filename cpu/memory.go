@@ -8,8 +8,8 @@ import (
 	"runtime/metrics"
 	"unsafe"
 
-	"convae/cpu/simd"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Options are the choices of Open.

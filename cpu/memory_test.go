@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 func TestAllocOfAbsurdSizes(t *testing.T) {

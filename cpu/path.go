@@ -1,6 +1,6 @@
 package cpu
 
-import "convae/nn/backend"
+import "github.com/convae/convae/nn/backend"
 
 // path names how an op is done.
 type path string

@@ -3,7 +3,7 @@ package cpu
 import (
 	"math"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Penalize adds the penalties on absolute values and squares.

@@ -1,8 +1,8 @@
 package cpu
 
 import (
-	"convae/cpu/simd"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
 )
 
 // MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all

@@ -1,9 +1,9 @@
 package cpu
 
 import (
-	"convae/cpu/simd"
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Normal fills dst with standard normal numbers.

@@ -1,8 +1,8 @@
 package cpu
 
 import (
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Select collects a batch of float32 values in the order's order, and adds noise. The product is rounded before it is

@@ -3,8 +3,8 @@ package cpu
 import (
 	"testing"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Select allocates nothing, and panics on samples that are not there.

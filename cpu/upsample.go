@@ -1,6 +1,6 @@
 package cpu
 
-import "convae/nn/backend"
+import "github.com/convae/convae/nn/backend"
 
 // Upsample repeats every pixel Factor times in both directions.
 func (l *lane) Upsample(s backend.UpsampleShape, out, x backend.Tensor) {

@@ -3,7 +3,7 @@ package cpu
 import (
 	"testing"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 func TestProfiled(t *testing.T) {

@@ -1,8 +1,8 @@
 package cuda
 
 import (
-	"convae/kernels"
-	"convae/nn/backend"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Activate: out = act(x).

@@ -1,10 +1,10 @@
 package cuda
 
 import (
-	"convae/cuda/driver"
-	"convae/kernels"
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Concretize draws a selection of inputs, or takes the likeliest.

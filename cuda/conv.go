@@ -3,9 +3,9 @@ package cuda
 import (
 	"math/bits"
 
-	"convae/cuda/driver"
-	"convae/kernels"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // ConvNeeds returns the memory of the scratch. The weights are used as they are.

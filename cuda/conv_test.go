@@ -8,9 +8,9 @@ import (
 	"sync"
 	"testing"
 
-	"convae/cpu"
-	"convae/cuda/ptxsim"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend"
 )
 
 func TestDivider(t *testing.T) {

@@ -1,6 +1,6 @@
 package cuda
 
-import "convae/nn/backend"
+import "github.com/convae/convae/nn/backend"
 
 // A transposed convolution is its dual convolution with the roles of input and output swapped; the kernels are those of
 // conv.cu.

@@ -5,10 +5,10 @@ package cuda
 import (
 	"testing"
 
-	"convae/cuda/driver"
-	"convae/cuda/driver/cusim"
-	"convae/cuda/ptxsim"
-	"convae/nn/backend/backendtest"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver/cusim"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend/backendtest"
 )
 
 // runBindings runs cases through gorgonia.org/cu and the real driver's code, which the simulator answers.

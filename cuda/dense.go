@@ -1,6 +1,6 @@
 package cuda
 
-import "convae/nn/backend"
+import "github.com/convae/convae/nn/backend"
 
 // A dense layer is a convolution of single pixels, whose rows are the rows of one image: the kernels are those of conv.cu.
 func pixels(s backend.DenseShape) backend.ConvShape {

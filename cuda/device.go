@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"math"
 
-	"convae/cuda/driver"
-	"convae/kernels"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Device is a GPU, or a simulator of one.

@@ -3,9 +3,9 @@ package cuda
 import (
 	"testing"
 
-	"convae/cuda/driver"
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 var src = rng.Source{Seed: 0x123456789abcdef0, Stream: rng.StreamTest}

@@ -1,8 +1,8 @@
 package cuda
 
 import (
-	"convae/cuda/driver"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/nn/backend"
 )
 
 // recording is a graph of the driver; graph is nil when the device had failed.

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"convae/cuda/driver"
-	"convae/kernels"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
 )
 
 // staticShared is what a kernel may use of dynamic shared memory without asking.

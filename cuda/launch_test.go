@@ -7,9 +7,9 @@ import (
 	"slices"
 	"testing"
 
-	"convae/cuda/driver"
-	"convae/kernels"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // launched describes launches by kernel, blocks and threads of a block.

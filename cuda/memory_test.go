@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/driver"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/nn/backend"
 )
 
 func names(calls []driver.FakeCall) []string {

@@ -1,9 +1,9 @@
 package cuda
 
 import (
-	"convae/cuda/driver"
-	"convae/kernels"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // alike returns the address of a Flat tensor of as many elements as like.

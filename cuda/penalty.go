@@ -1,9 +1,9 @@
 package cuda
 
 import (
-	"convae/cuda/driver"
-	"convae/kernels"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Penalize adds the penalties on absolute values and squares.

@@ -1,8 +1,8 @@
 package cuda
 
 import (
-	"convae/kernels"
-	"convae/nn/backend"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all numbers.

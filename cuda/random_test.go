@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // What is not in the data set is known to the device alone, and must show.

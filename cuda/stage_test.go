@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // A staged copy waits only for what was called before the last one, unless it goes to the same tensor or the memory is

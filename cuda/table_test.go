@@ -8,9 +8,9 @@ import (
 	"sync"
 	"testing"
 
-	"convae/cuda/ptxsim"
-	"convae/kernels"
-	"convae/nn/backend/backendtest"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend/backendtest"
 )
 
 // openSim returns a simulated device of that compute capability, which runs its blocks one after another.

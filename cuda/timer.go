@@ -3,7 +3,7 @@ package cuda
 import (
 	"time"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Time returns how long the stream took for the ops that f calls, by events before and behind them.

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"convae/cuda/driver"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/nn/backend"
 )
 
 // An op is timed by events round it, and a failure is kept.

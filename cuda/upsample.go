@@ -1,8 +1,8 @@
 package cuda
 
 import (
-	"convae/kernels"
-	"convae/nn/backend"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Upsample repeats every pixel Factor times in both directions.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/driver/cusim"
-	"convae/cuda/ptxsim"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/driver/cusim"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend"
 )
 
 // library answers the CUDA calls of all tests.

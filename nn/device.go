@@ -6,11 +6,11 @@ import (
 	"strconv"
 	"strings"
 
-	"convae/cpu"
-	"convae/cuda"
-	"convae/cuda/driver"
-	"convae/cuda/ptxsim"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/cuda"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Open opens a device by name: "cpu"; "cuda" or "cuda:1", the first or another NVIDIA GPU, which takes a build with the

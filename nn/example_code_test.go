@@ -3,8 +3,8 @@ package nn_test
 import (
 	"fmt"
 
-	"convae/nn"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // open returns a trainer of a model on the drawn digits.

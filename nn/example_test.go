@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"log"
 
-	"convae/nn"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // check ends an example that went wrong.

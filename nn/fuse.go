@@ -1,6 +1,6 @@
 package nn
 
-import "convae/nn/backend"
+import "github.com/convae/convae/nn/backend"
 
 // fuse returns the nodes lo to hi of the model with neighbours merged into one op where the Backend contract has one:
 // an activation or a pool into the convolution before it, an upsampling into the convolution after it. Nothing is

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"convae/cpu/simd"
-	"convae/nn/backend"
-	"convae/nn/safetensors"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 // goldenDir is the folder of the reference vectors; see its README.

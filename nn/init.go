@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/rng"
 )
 
 // initializer draws initial weights.

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Layer is one layer of a model: *Conv2D, *Conv2DTranspose, *MaxPool2D, *UpSampling2D, *Dense, *Activation, *Flatten,

@@ -3,7 +3,7 @@ package nn
 import (
 	"fmt"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // paramLayout says where a model's parameters lie in an arena. Weights, gradients and optimiser state share it, so

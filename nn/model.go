@@ -3,7 +3,7 @@ package nn
 import (
 	"fmt"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Model is a checked model with its weights on the host.

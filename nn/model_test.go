@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn/backend"
-	"convae/nn/safetensors"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 // The summary of the denoiser, as Keras prints the tutorial's: 28,353 parameters.

@@ -3,7 +3,7 @@ package nn
 import (
 	"fmt"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // NetworkOptions are the choices of NewNetwork. The zero value is fine.

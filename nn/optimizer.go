@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Optimizer names an optimiser and its constants. Zero constants mean the defaults, Keras's.

@@ -3,7 +3,7 @@ package nn
 import (
 	"sort"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // plan places the program's tensors in one arena so that tensors that are alive at the same time do not overlap: the

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // OpProfile is what one op of a training step took.

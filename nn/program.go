@@ -3,8 +3,8 @@ package nn
 import (
 	"fmt"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // program is a list of steps over tensors of one lane, for a fixed number of samples. It holds no memory: binding it

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Regularizer is a penalty on the weights of all layers, biases excepted: L1 sum |w| + L2 sum w² is added to the loss of a

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // coder is a dense autoencoder whose code lies between 0 and 1.

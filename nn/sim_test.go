@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"convae/cuda/ptxsim"
-	"convae/nn/backend"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend"
 )
 
 // openGPU opens a simulated GPU; a build with the driver makes it go through the real bindings.

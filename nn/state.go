@@ -3,8 +3,8 @@ package nn
 import (
 	"fmt"
 
-	"convae/nn/backend"
-	"convae/nn/safetensors"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 // State returns all that decides how training goes on: weights, optimiser state, the step, and the loss gathered since

@@ -3,7 +3,7 @@ package nn
 import (
 	"fmt"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // TrainerOptions are the choices of NewTrainer.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // SetData gives the trainer a data set: count samples of uint8 pixels, 0 to 255, in NHWC order. They are copied to the

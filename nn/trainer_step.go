@@ -3,7 +3,7 @@ package nn
 import (
 	"fmt"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Step trains on the samples offset to offset+n of the order; n is at most the batch. draw chooses the noise: 0 for

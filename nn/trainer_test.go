@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cpu"
-	"convae/cpu/simd"
-	"convae/cuda"
-	"convae/cuda/driver"
-	"convae/cuda/ptxsim"
-	"convae/nn/backend"
-	"convae/nn/rng"
-	"convae/nn/safetensors"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/cuda"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 func openTest(t testing.TB) backend.Device { return openLanes(t, 2) }

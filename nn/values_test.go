@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 var valuesModel = Config{Name: "table", Input: []int{5}, Encoder: Spec(&Dense{Units: 3, Activation: "tanh"}), Decoder: Spec(&Dense{Units: 5})}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	"convae/nn/backend"
-	"convae/nn/safetensors"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 // Tensors returns the model's weights as PyTorch's equivalent torch.nn.Sequential holds them: convolutions (out, in,

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // workers runs tasks on the lanes of a device: the caller is lane 0, every other lane has a goroutine. Which lane takes

@@ -3,8 +3,8 @@ package trainer
 import (
 	"fmt"
 
-	"convae/nn"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // SampleErrors returns the mean squared error with which the model reconstructs each sample: a sample unlike those that

@@ -3,9 +3,9 @@ package trainer
 import (
 	"fmt"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer/picture"
 )
 
 const (

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cpu"
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/nn/rng"
-	"convae/trainer/picture"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/trainer/picture"
 )
 
 func openApplyDevice(t *testing.T) backend.Device {

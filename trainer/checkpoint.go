@@ -12,8 +12,8 @@ import (
 	"sort"
 	"strings"
 
-	"convae/nn/safetensors"
-	"convae/trainer/atomicfile"
+	"github.com/convae/convae/nn/safetensors"
+	"github.com/convae/convae/trainer/atomicfile"
 )
 
 // checkpoint is all that a run is between two steps.

@@ -14,8 +14,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"convae/nn"
-	"convae/trainer/atomicfile"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer/atomicfile"
 )
 
 // Config is a run's configuration file.

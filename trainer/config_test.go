@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/rng"
 )
 
 var testSource = rng.Source{Seed: 11, Stream: rng.StreamTest}

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // Data names a data set. A field that the data set has no use for is an error.

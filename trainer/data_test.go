@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 func writeFile(t *testing.T, text string, path ...string) string {

@@ -5,10 +5,10 @@ import (
 	"runtime"
 	"slices"
 
-	"convae/nn"
-	"convae/nn/rng"
-	"convae/trainer/dataset"
-	"convae/trainer/metric"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/metric"
 )
 
 // evaluateChunk is the number of samples that are held as float32 values at a time.

@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // fit trains a preset with a few changes on 256 drawn digits, and measures it on 64 others.

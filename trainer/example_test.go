@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"convae/nn"
-	"convae/trainer"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
 )
 
 // check ends an example that went wrong.

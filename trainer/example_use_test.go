@@ -5,11 +5,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/dataset"
-	"convae/trainer/metric"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // lineNetwork makes (a, a) of (a, b).

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // Features draws the filters of a model's first layer with weights: those of a convolution, or the weights of each unit

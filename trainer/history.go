@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"convae/trainer/atomicfile"
-	"convae/trainer/metric"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/metric"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/trainer/metric"
+	"github.com/convae/convae/trainer/metric"
 )
 
 func TestReadHistory(t *testing.T) {

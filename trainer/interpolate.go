@@ -3,7 +3,7 @@ package trainer
 import (
 	"fmt"
 
-	"convae/nn"
+	"github.com/convae/convae/nn"
 )
 
 // Interpolate encodes two samples and decodes codes at even steps on the line from one to the other, both included. It

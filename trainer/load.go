@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"convae/trainer/dataset"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // LoadData loads a configuration's data and cuts it into training and validation samples. What of d is found out, the

@@ -3,7 +3,7 @@ package trainer
 import (
 	"gonum.org/v1/gonum/stat/distuv"
 
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // PriorAxis returns n numbers between which a standard normal code falls equally often: quantiles (i+1/2)/n.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // A standard normal number falls equally often between any two of the quantiles.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/sbinet/npyio/npy"
 
-	"convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/atomicfile"
 )
 
 // Array is the content of a .npy file.

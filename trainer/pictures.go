@@ -5,13 +5,13 @@ import (
 	"image/png"
 	"io"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/nn/rng"
-	"convae/trainer/atomicfile"
-	"convae/trainer/dataset"
-	"convae/trainer/metric"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // sampleCount is the number of images in a row of samples.

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/ptxsim"
-	"convae/nn"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn"
 )
 
 func TestPresetLines(t *testing.T) {

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 
-	"convae/nn"
-	"convae/nn/safetensors"
-	"convae/trainer/atomicfile"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/safetensors"
+	"github.com/convae/convae/trainer/atomicfile"
 )
 
 // Files of a run's folder.

@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/nn/rng"
-	"convae/nn/safetensors"
-	"convae/trainer/atomicfile"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/nn/safetensors"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // Options are the choices of Train that are not part of the configuration.

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"convae/cpu"
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // smallConfig trains a small denoiser with dropout in about a tenth of a second an epoch.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"convae/nn"
+	"github.com/convae/convae/nn"
 )
 
 // checkTraining fills in and checks what says how a step is made.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
+	"github.com/convae/convae/nn"
 )
 
 func TestTrainingErrors(t *testing.T) {

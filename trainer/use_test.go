@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 func mustNew(t *testing.T, c nn.Config) *nn.Model {

@@ -3,9 +3,9 @@ package trainer
 import (
 	"math"
 
-	"convae/nn"
-	"convae/nn/rng"
-	"convae/trainer/metric"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/trainer/metric"
 )
 
 // Evidence is what a variational model makes of samples, each with one code drawn from its posterior: means over samples.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
+	"github.com/convae/convae/nn"
 )
 
 // variationalConfig is a small variational model of the digits.

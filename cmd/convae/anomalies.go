@@ -13,12 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/atomicfile"
-	"convae/trainer/dataset"
-	"convae/trainer/metric"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/picture"
 )
 
 type anomalyFlags struct {

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // lineRun is a run whose model makes (a, a) of (a, b): the error is half of the squared difference.

@@ -11,13 +11,13 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/nn/rng"
-	"convae/nn/safetensors"
-	"convae/trainer"
-	"convae/trainer/atomicfile"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/nn/safetensors"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn/safetensors"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 func TestBench(t *testing.T) {

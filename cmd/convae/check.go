@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"convae/cpu"
-	"convae/nn/backend"
-	"convae/trainer/check"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer/check"
 )
 
 // errCheckFailed ends a check whose report has said what is wrong.

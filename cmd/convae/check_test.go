@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/trainer/check"
+	"github.com/convae/convae/trainer/check"
 )
 
 func TestCheck(t *testing.T) {

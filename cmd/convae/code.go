@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/trainer"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
 )
 
 const (

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"testing"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/dataset"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/picture"
 )
 
 func mustWriteNPY(t *testing.T, path string, data []float32, shape ...int) {

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/driver/cusim"
-	"convae/cuda/ptxsim"
+	"github.com/convae/convae/cuda/driver/cusim"
+	"github.com/convae/convae/cuda/ptxsim"
 )
 
 func installGPU(t *testing.T) *cusim.Library {

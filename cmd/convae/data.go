@@ -14,12 +14,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"convae/nn"
-	"convae/nn/rng"
-	"convae/trainer"
-	"convae/trainer/atomicfile"
-	"convae/trainer/dataset"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/picture"
 )
 
 const (

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/trainer/dataset"
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/picture"
 )
 
 func TestData(t *testing.T) {

@@ -8,12 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/nn/rng"
-	"convae/trainer"
-	"convae/trainer/atomicfile"
-	"convae/trainer/metric"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/picture"
 )
 
 type denoiseFlags struct {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // ramp is an image of many values, coloured if it has three channels.

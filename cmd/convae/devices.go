@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/cuda/driver"
-	"convae/kernels"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
 )
 
 // gpu is a device of the CUDA driver as devices reports it.

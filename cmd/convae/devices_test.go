@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // Whatever there is, the list has the CPU and the simulator, and the GPUs or why there are none.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"convae/trainer"
+	"github.com/convae/convae/trainer"
 )
 
 // run executes a command line and returns what it wrote.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/trainer"
-	"convae/trainer/metric"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/metric"
 )
 
 func evalCommand() *cobra.Command {

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/trainer"
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/picture"
 )
 
 func featuresCommand() *cobra.Command {

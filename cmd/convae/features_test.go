@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/picture"
 )
 
 func TestFeatures(t *testing.T) {

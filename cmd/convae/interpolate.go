@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/picture"
 )
 
 func interpolateCommand() *cobra.Command {

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"convae/trainer/dataset"
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // A model that changes nothing mixes the samples themselves.

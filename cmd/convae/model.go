@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/trainer"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
 )
 
 // execute runs one command as the root would and returns what it printed.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/trainer"
-	"convae/trainer/pca"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/pca"
 )
 
 type pcaFlags struct {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/metric"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/metric"
 )
 
 func TestPCA(t *testing.T) {

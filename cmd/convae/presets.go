@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/trainer"
+	"github.com/convae/convae/trainer"
 )
 
 func presetsCommand() *cobra.Command {

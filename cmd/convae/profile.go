@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/cuda/ptxsim"
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 func profileCommand() *cobra.Command {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"convae/cuda/ptxsim"
-	"convae/kernels"
-	"convae/nn"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn"
 )
 
 // simProfile gathers what a simulated GPU counts, by op, layer and kernel. The simulator calls it for every launch and

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cpu/simd"
+	"github.com/convae/convae/cpu/simd"
 )
 
 func TestProfile(t *testing.T) {

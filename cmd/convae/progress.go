@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"convae/trainer"
-	"convae/trainer/metric"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/metric"
 )
 
 // logVariable is the environment variable that has the default of --log, for containers.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/trainer/report"
+	"github.com/convae/convae/trainer/report"
 )
 
 func reportCommand() *cobra.Command {

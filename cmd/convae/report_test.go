@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer/picture"
 )
 
 func readFile(t *testing.T, path ...string) string {

@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/nn/rng"
-	"convae/trainer"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/trainer"
 )
 
 type sampleFlags struct {

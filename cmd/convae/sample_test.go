@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // saveRun writes a run's folder with a model of random weights.

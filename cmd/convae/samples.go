@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer"
-	"convae/trainer/atomicfile"
-	"convae/trainer/dataset"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // samples are what a model is to be run on.

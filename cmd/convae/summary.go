@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/nn"
-	"convae/trainer"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
 )
 
 func summaryCommand() *cobra.Command {

@@ -10,11 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"convae/cpu/simd"
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // firstLook sets what `convae train` does when it is given no configuration, data, epochs or batch: all of the built-in

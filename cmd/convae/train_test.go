@@ -3,9 +3,9 @@ package main
 import (
 	"testing"
 
-	"convae/cpu/simd"
-	"convae/nn"
-	"convae/trainer"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
 )
 
 // A first look takes all built-in digits, but on a slow device, which would need minutes or hours.

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"convae/trainer"
+	"github.com/convae/convae/trainer"
 )
 
 // valueTexts say what a flag of each type wants.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // element is a function over slices of n elements, of which the first are written: run gets the slices and the other

@@ -3,7 +3,7 @@ package simd
 import (
 	"math"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // The optimisers update in place, by the formulas of backend.Optim, bit for bit alike at every level: products are

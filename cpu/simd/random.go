@@ -1,6 +1,6 @@
 package simd
 
-import "convae/nn/rng"
+import "github.com/convae/convae/nn/rng"
 
 // The draws are those of package rng, bit for bit: a function takes columns 0 to len(dst)-1 of a row of a draw.
 

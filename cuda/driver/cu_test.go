@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/driver"
-	"convae/cuda/driver/cusim"
-	"convae/cuda/ptxsim"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver/cusim"
+	"github.com/convae/convae/cuda/ptxsim"
 )
 
 // scalePTX multiplies n floats by a factor, through dynamic shared memory.

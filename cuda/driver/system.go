@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"convae/cuda/driver/internal/libcuda"
+	"github.com/convae/convae/cuda/driver/internal/libcuda"
 )
 
 // library is the driver's user-space library, which is opened when it is first asked for.

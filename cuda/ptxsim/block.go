@@ -6,7 +6,7 @@ import (
 	"slices"
 	"unsafe"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // block is the context in which a worker runs one block (CTA) of a grid after another.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // Class is what an instruction is counted as.

@@ -3,7 +3,7 @@ package ptxsim
 import (
 	"testing"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 func TestCounters(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"time"
 	"unsafe"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 func (s *sim) Devices() ([]driver.Info, error) { return []driver.Info{s.opt.info()}, nil }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // scale multiplies n words at p0 by p1.

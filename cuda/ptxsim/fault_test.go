@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // shared is a declaration of 256 words of shared memory; %d0 is where the thread's word is in p0, %r1 its offset in shared

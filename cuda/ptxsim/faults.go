@@ -3,7 +3,7 @@ package ptxsim
 import (
 	"fmt"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // Kind is what a kernel did wrong.

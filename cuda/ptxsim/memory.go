@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // naive runs the text of a kernel thread by thread, a line at a time, with registers in a map. It shares nothing with the

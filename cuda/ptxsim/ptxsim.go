@@ -18,7 +18,7 @@ package ptxsim
 import (
 	"runtime"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // Checks are the checks that can be done without.

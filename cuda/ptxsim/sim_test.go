@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // rig is an open device with a stream, for tests.

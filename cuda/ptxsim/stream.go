@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 // stream runs work at once. The first failure stays: later calls do nothing and return it.

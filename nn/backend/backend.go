@@ -15,7 +15,7 @@ package backend
 import (
 	"time"
 
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Device is a machine that runs ops: the CPU, one GPU, a simulator.

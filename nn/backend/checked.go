@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Mismatch tells of an op whose output is not the reference's.

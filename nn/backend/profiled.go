@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/rng"
 )
 
 // OpTime is the time spent in an op.

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn/backend"
-	"convae/nn/backend/backendtest"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/backend/backendtest"
 )
 
 // Against tells how the results of every op compare with another device's, which was given the same inputs.

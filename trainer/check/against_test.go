@@ -3,7 +3,7 @@ package check
 import (
 	"testing"
 
-	"convae/cpu"
+	"github.com/convae/convae/cpu"
 )
 
 func same(ptx string) string { return ptx }

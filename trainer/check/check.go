@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/nn/backend/backendtest"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/backend/backendtest"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // Report is what a check found.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cpu"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/nn/backend"
 )
 
 func open(t *testing.T, o cpu.Options) backend.Device {

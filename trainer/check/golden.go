@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/nn/safetensors"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 // goldenTraining is the file of a recorded training of the denoiser; testdata/golden/README.md tells what is in it.

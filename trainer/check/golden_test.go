@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cpu"
+	"github.com/convae/convae/cpu"
 )
 
 const goldenFolder = "../../testdata/golden"

@@ -4,11 +4,11 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cpu"
-	"convae/cuda"
-	"convae/cuda/driver"
-	"convae/cuda/ptxsim"
-	"convae/nn/backend"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/cuda"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend"
 )
 
 // mutant is a driver that changes the code that it loads.

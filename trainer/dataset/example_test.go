@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"convae/trainer/dataset"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // check ends an example that went wrong.

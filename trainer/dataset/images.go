@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/image/draw"
 
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // imagesInMemory is the size of a set of pictures, in bytes, beyond which its

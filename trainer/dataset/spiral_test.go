@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"convae/nn"
+	"github.com/convae/convae/nn"
 )
 
 // What the tutorial's run printed: the loss before the update at epochs 200,

@@ -3,7 +3,7 @@ package metric_test
 import (
 	"fmt"
 
-	"convae/trainer/metric"
+	"github.com/convae/convae/trainer/metric"
 )
 
 // Compares two images of 12 x 12 pixels that differ by a tenth in one.

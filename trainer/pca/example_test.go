@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"log"
 
-	"convae/trainer/dataset"
-	"convae/trainer/pca"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/pca"
 )
 
 // check ends an example that went wrong.

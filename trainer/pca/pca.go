@@ -10,8 +10,8 @@ import (
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
-	"convae/trainer/dataset"
-	"convae/trainer/metric"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/metric"
 )
 
 // MaxSize is the most values that a sample may have: their covariance is a square of that side.

@@ -11,9 +11,9 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
-	"convae/cpu"
-	"convae/nn"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // known is a set whose mean is 0.5 and whose covariance has the given variances along orthonormal axes, the columns of

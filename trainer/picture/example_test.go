@@ -6,7 +6,7 @@ import (
 	"image/png"
 	"log"
 
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // Draws two rows of images with labels.

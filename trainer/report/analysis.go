@@ -6,8 +6,8 @@ import (
 	"math"
 	"slices"
 
-	"convae/trainer"
-	"convae/trainer/picture"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/picture"
 )
 
 const (

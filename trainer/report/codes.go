@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 
-	"convae/nn/rng"
-	"convae/trainer"
-	"convae/trainer/dataset"
-	"convae/trainer/metric"
-	"convae/trainer/pca"
+	"github.com/convae/convae/nn/rng"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/pca"
 )
 
 // codes are those of validation samples, evenly chosen from all, and the one or two axes along which they are drawn.

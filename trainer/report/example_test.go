@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/report"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/report"
 )
 
 // Trains a model of points on a circle and draws what it has learnt.

@@ -6,9 +6,9 @@ import (
 	"math"
 	"slices"
 
-	"convae/nn/backend"
-	"convae/trainer"
-	"convae/trainer/picture"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/picture"
 )
 
 const (

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/atomicfile"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/atomicfile"
 )
 
 //go:embed page.html

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 
-	"convae/nn"
-	"convae/nn/backend"
-	"convae/trainer"
-	"convae/trainer/dataset"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // Options are the choices of [Make].

@@ -17,12 +17,12 @@ import (
 	"strings"
 	"testing"
 
-	"convae/cpu"
-	"convae/nn"
-	"convae/trainer"
-	"convae/trainer/dataset"
-	"convae/trainer/metric"
-	"convae/trainer/picture"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/picture"
 )
 
 // A model that encodes images of 2 x 2 pixels as the first and the last of them, and decodes these to the same places.

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"unsafe"
 
-	"convae/cuda/driver"
-	"convae/cuda/driver/internal/libcuda"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver/internal/libcuda"
 )
 
 // Library is a CUDA driver library in Go.

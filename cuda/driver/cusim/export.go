@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"unsafe"
 
-	"convae/cuda/driver"
+	"github.com/convae/convae/cuda/driver"
 )
 
 //export cusim_cuInit

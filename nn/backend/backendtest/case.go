@@ -13,8 +13,8 @@ import (
 	"math"
 	"slices"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Seed is the seed of all inputs; each tensor of a case is a row of the stream rng.StreamTest, found by its name.

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 func concreteCases() []Case {

@@ -3,8 +3,8 @@ package backendtest
 import (
 	"fmt"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 func contractCases() []Case {

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // convCase is a convolution of which the table has the forward pass and both backward passes.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // convTransposeCase is a transposed convolution of which the table has the forward pass and both backward passes.

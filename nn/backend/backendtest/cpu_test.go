@@ -7,10 +7,10 @@ import (
 	"sync"
 	"testing"
 
-	"convae/cpu"
-	"convae/cpu/simd"
-	"convae/nn/backend"
-	"convae/nn/backend/backendtest"
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/backend/backendtest"
 )
 
 // open returns a lane of the CPU backend, the plain loops or the working ones.

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"convae/nn/backend"
-	"convae/nn/safetensors"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 // Golden cases have inputs and results from files that were computed elsewhere; testdata/golden/README.md tells what is

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn/safetensors"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 // The references have to agree with golden values far below the bound of backends, apart from their rounding to

@@ -4,8 +4,8 @@ import (
 	"math"
 	"testing"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // numbers draws n values; its own stream row for each tensor of a test.

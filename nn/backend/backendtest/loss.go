@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // lossFunc is a loss: its name, op, and for one element value, gradient and the magnitudes of their terms.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 func memoryCases() []Case {

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 var (

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"convae/nn/backend"
-	"convae/nn/rng"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
 // Random numbers have to be the bits that package rng specifies: the bounds are zero.

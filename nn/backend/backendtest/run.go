@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 // Result tells how a case went on a backend.

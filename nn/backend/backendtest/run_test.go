@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"convae/nn/backend"
-	"convae/nn/backend/backendtest"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/backend/backendtest"
 )
 
 // faulty is a backend with a fault planted after an op.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 func TestEveryMethodHasACase(t *testing.T) {

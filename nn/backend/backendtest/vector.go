@@ -3,7 +3,7 @@ package backendtest
 import (
 	"fmt"
 
-	"convae/nn/backend"
+	"github.com/convae/convae/nn/backend"
 )
 
 func vectorCases() []Case {
