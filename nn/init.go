@@ -1,25 +1,88 @@
 package nn
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/convae/convae/nn/rng"
 )
 
-// initializer draws initial weights.
-type initializer struct {
-	normal bool
-	scale  float32 // limit of the uniform distribution, or standard deviation before truncation
+// Initializer says how the weights of a layer are drawn: by Name, one of glorot_uniform (the default), glorot_normal,
+// he_uniform and he_normal, or by Std alone, from the normal distribution of that standard deviation round 0. In YAML it
+// reads `he_normal`, or `{normal: {std: 0.1}}`.
+type Initializer struct {
+	Name string
+	Std  float64
 }
 
-// parseInitializer knows the initialisers of Keras: Glorot and Bengio (2010), He et al. (2015).
-func parseInitializer(name string, fanIn, fanOut int) (initializer, error) {
+// normalInitializer is how a file writes an initializer with a standard deviation.
+type normalInitializer struct {
+	Normal struct {
+		Std float64 `yaml:"std" json:"std"`
+	} `yaml:"normal,flow" json:"normal"`
+}
+
+// UnmarshalYAML reads a name or `{normal: {std: 0.1}}`.
+func (i *Initializer) UnmarshalYAML(unmarshal func(any) error) error {
+	var n normalInitializer
+	if unmarshal(&i.Name) == nil {
+		return nil
+	}
+	if unmarshal(&n) != nil {
+		return errors.New("want " + initializerNames)
+	}
+	*i = Initializer{Name: "normal", Std: n.Normal.Std}
+	return nil
+}
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (i Initializer) MarshalYAML() (any, error) {
+	if i.Std == 0 {
+		return i.Name, nil
+	}
+	var n normalInitializer
+	n.Normal.Std = i.Std
+	return n, nil
+}
+
+// MarshalJSON writes a name as text, as long as the initializer is no more than that.
+func (i Initializer) MarshalJSON() ([]byte, error) {
+	v, err := i.MarshalYAML()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
+}
+
+const initializerNames = "glorot_uniform, glorot_normal, he_uniform, he_normal or {normal: {std: 0.1}}"
+
+// distribution is what initial weights are drawn from.
+type distribution struct {
+	normal bool
+	cut    bool    // a normal distribution is cut at two standard deviations
+	scale  float32 // limit of the uniform distribution, or standard deviation before the cut
+}
+
+// distribution knows the initialisers of Keras: Glorot and Bengio (2010), He et al. (2015).
+func (i Initializer) distribution(fanIn, fanOut int) (distribution, error) {
 	glorot, he := 2/float64(fanIn+fanOut), 2/float64(fanIn)
-	uniform := func(v float64) initializer { return initializer{false, float32(math.Sqrt(3 * v))} }
+	uniform := func(v float64) distribution { return distribution{scale: float32(math.Sqrt(3 * v))} }
 	// A normal distribution cut at two standard deviations keeps 0.8796 of its standard deviation.
-	normal := func(v float64) initializer { return initializer{true, float32(math.Sqrt(v) / 0.87962566103423978)} }
-	switch name {
+	normal := func(v float64) distribution {
+		return distribution{normal: true, cut: true, scale: float32(math.Sqrt(v) / 0.87962566103423978)}
+	}
+	if i.Name == "normal" || i.Std != 0 {
+		if i.Name != "" && i.Name != "normal" {
+			return distribution{}, fmt.Errorf("initializer %s has a std, want %s", i.Name, initializerNames)
+		}
+		if !(i.Std > 0 && i.Std <= maxInitialStd) {
+			return distribution{}, fmt.Errorf("initializer normal: std is %v, want more than 0 and at most %v", i.Std, maxInitialStd)
+		}
+		return distribution{normal: true, scale: float32(i.Std)}, nil
+	}
+	switch i.Name {
 	case "", "glorot_uniform":
 		return uniform(glorot), nil
 	case "glorot_normal":
@@ -29,8 +92,11 @@ func parseInitializer(name string, fanIn, fanOut int) (initializer, error) {
 	case "he_normal":
 		return normal(he), nil
 	}
-	return initializer{}, fmt.Errorf("initializer is %q, want glorot_uniform, glorot_normal, he_uniform or he_normal", name)
+	return distribution{}, fmt.Errorf("initializer is %q, want %s", i.Name, initializerNames)
 }
+
+// maxInitialStd bounds the standard deviation of initial weights: all beyond it are mistakes.
+const maxInitialStd = 100.0
 
 // initialize draws all weights: row i of the seed's StreamInit is parameter i. Biases start at zero.
 func (m *Model) initialize(seed uint64) {
@@ -47,14 +113,14 @@ func (m *Model) initialize(seed uint64) {
 	}
 }
 
-func (in initializer) draw(src rng.Source, column, row uint32) float32 {
+func (in distribution) draw(src rng.Source, column, row uint32) float32 {
 	if !in.normal {
 		u := src.Uniforms(column/4, row, 0)[column%4]
 		return (2*u - 1) * in.scale // 2u is exact
 	}
 	for draw := uint32(0); ; draw++ {
 		z := src.Normals(column/4, row, draw)[column%4]
-		if z > -2 && z < 2 {
+		if !in.cut || z > -2 && z < 2 {
 			return z * in.scale
 		}
 	}

@@ -50,24 +50,24 @@ func (s Size) MarshalYAML() (any, error) {
 
 // Conv2D is a two-dimensional convolution.
 type Conv2D struct {
-	Filters     int    `yaml:"filters"`
-	Kernel      Size   `yaml:"kernel"`                // 1 to 7
-	Stride      int    `yaml:"stride,omitempty"`      // 1 (default) or 2
-	Padding     string `yaml:"padding,omitempty"`     // same (default; Keras's is valid) or valid
-	Activation  string `yaml:"activation,omitempty"`  // linear (default), relu, sigmoid, tanh
-	NoBias      bool   `yaml:"no_bias,omitempty"`     //
-	Initializer string `yaml:"initializer,omitempty"` // glorot_uniform (default), glorot_normal, he_uniform, he_normal
+	Filters     int         `yaml:"filters"`
+	Kernel      Size        `yaml:"kernel"`               // 1 to 7
+	Stride      int         `yaml:"stride,omitempty"`     // 1 (default) or 2
+	Padding     string      `yaml:"padding,omitempty"`    // same (default; Keras's is valid) or valid
+	Activation  string      `yaml:"activation,omitempty"` // linear (default), relu, sigmoid, tanh
+	NoBias      bool        `yaml:"no_bias,omitempty"`    //
+	Initializer Initializer `yaml:"initializer,omitempty"`
 }
 
 // Conv2DTranspose is a transposed convolution: with padding same its output is stride times its input.
 type Conv2DTranspose struct {
-	Filters     int    `yaml:"filters"`
-	Kernel      Size   `yaml:"kernel"`
-	Stride      int    `yaml:"stride,omitempty"`
-	Padding     string `yaml:"padding,omitempty"`
-	Activation  string `yaml:"activation,omitempty"`
-	NoBias      bool   `yaml:"no_bias,omitempty"`
-	Initializer string `yaml:"initializer,omitempty"`
+	Filters     int         `yaml:"filters"`
+	Kernel      Size        `yaml:"kernel"`
+	Stride      int         `yaml:"stride,omitempty"`
+	Padding     string      `yaml:"padding,omitempty"`
+	Activation  string      `yaml:"activation,omitempty"`
+	NoBias      bool        `yaml:"no_bias,omitempty"`
+	Initializer Initializer `yaml:"initializer,omitempty"`
 }
 
 // MaxPool2D is max-pooling.
@@ -84,10 +84,10 @@ type UpSampling2D struct {
 
 // Dense is a fully connected layer; its input must be flat.
 type Dense struct {
-	Units       int    `yaml:"units"`
-	Activation  string `yaml:"activation,omitempty"`
-	NoBias      bool   `yaml:"no_bias,omitempty"`
-	Initializer string `yaml:"initializer,omitempty"`
+	Units       int         `yaml:"units"`
+	Activation  string      `yaml:"activation,omitempty"`
+	NoBias      bool        `yaml:"no_bias,omitempty"`
+	Initializer Initializer `yaml:"initializer,omitempty"`
 }
 
 // Activation applies a function to every element.
@@ -259,7 +259,7 @@ func (l *Concrete) lower(b *builder) error {
 		return err
 	}
 	n := node{op: opConcrete, dense: s.DenseSpec, out: s.OutShape()}
-	return b.weighted(n, s.Weights(), l.Select, b.shape.C, l.Select, true, "glorot_normal", "")
+	return b.weighted(n, s.Weights(), l.Select, b.shape.C, l.Select, true, Initializer{Name: "glorot_normal"}, "")
 }
 
 func parsePadding(s string) (backend.Padding, error) {

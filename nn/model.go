@@ -34,7 +34,7 @@ type Param struct {
 	Shape backend.Shape // weights (out, rows, columns, in), bias (1, 1, 1, n)
 	Data  []float32     // in the order of Shape
 
-	init     initializer
+	init     distribution
 	isBias   bool
 	dense    bool          // two dimensions in files
 	inImage  backend.Shape // dense weights whose input is a flattened image: its shape, else zero
@@ -229,8 +229,8 @@ func (b *builder) add(n node) {
 func (b *builder) module() { b.modules++ }
 
 // weighted adds a node with weights, and its activation as a node of its own.
-func (b *builder) weighted(n node, w backend.Shape, units, fanIn, fanOut int, noBias bool, init, act string) error {
-	in, err := parseInitializer(init, fanIn, fanOut)
+func (b *builder) weighted(n node, w backend.Shape, units, fanIn, fanOut int, noBias bool, init Initializer, act string) error {
+	in, err := init.distribution(fanIn, fanOut)
 	if err != nil {
 		return err
 	}

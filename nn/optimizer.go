@@ -7,17 +7,23 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// Optimizer names an optimiser and its constants. Zero constants mean the defaults, Keras's.
+// Optimizer names an optimiser and its constants. Zero constants mean the defaults: Keras's, but for the learning rate of
+// adadelta, which is that of the paper.
+//
+// Adam's epsilon is added to the root of the corrected second moment, as in PyTorch and as in the algorithm of Kingma and
+// Ba, "Adam: A Method for Stochastic Optimization", 2015. With EpsilonHat it is added to that of the uncorrected one, as
+// in Keras and as at the end of the paper's section 2, and so counts for more in the first steps.
 type Optimizer struct {
-	Name         string  `yaml:"name"`                    // sgd, adam (default), adamw, adadelta
-	LearningRate float64 `yaml:"learning_rate,omitempty"` // sgd 0.01, adam and adamw 0.001, adadelta 1
-	Momentum     float64 `yaml:"momentum,omitempty"`      // sgd
-	Nesterov     bool    `yaml:"nesterov,omitempty"`      // sgd
-	Beta1        float64 `yaml:"beta1,omitempty"`         // adam, adamw: 0.9
-	Beta2        float64 `yaml:"beta2,omitempty"`         // adam, adamw: 0.999
-	WeightDecay  float64 `yaml:"weight_decay,omitempty"`  // adamw: 0.004
-	Rho          float64 `yaml:"rho,omitempty"`           // adadelta: 0.95
-	Epsilon      float64 `yaml:"epsilon,omitempty"`       // adam, adamw, adadelta: 1e-7
+	Name         string  `yaml:"name"`                                    // sgd, adam (default), adamw, adadelta
+	LearningRate float64 `yaml:"learning_rate,omitempty"`                 // sgd 0.01, adam and adamw 0.001, adadelta 1
+	Momentum     float64 `yaml:"momentum,omitempty"`                      // sgd
+	Nesterov     bool    `yaml:"nesterov,omitempty"`                      // sgd
+	Beta1        float64 `yaml:"beta1,omitempty"`                         // adam, adamw: 0.9
+	Beta2        float64 `yaml:"beta2,omitempty"`                         // adam, adamw: 0.999
+	WeightDecay  float64 `yaml:"weight_decay,omitempty"`                  // adamw: 0.004
+	Rho          float64 `yaml:"rho,omitempty"`                           // adadelta: 0.95
+	Epsilon      float64 `yaml:"epsilon,omitempty"`                       // adam, adamw, adadelta: 1e-7
+	EpsilonHat   bool    `yaml:"epsilon_hat,omitempty" json:",omitempty"` // adam, adamw
 }
 
 // WithDefaults fills in the zero constants and checks the others.
@@ -71,6 +77,9 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 			return o, fmt.Errorf("optimizer %s: %s is %v, want 0 <= %s < %v", o.Name, c.name, c.value, c.name, c.max)
 		}
 	}
+	if o.EpsilonHat && !uses["beta1"] {
+		return o, fmt.Errorf("optimizer %s has no epsilon_hat", o.Name)
+	}
 	if o.Nesterov && o.Name != "sgd" {
 		return o, fmt.Errorf("optimizer %s has no nesterov", o.Name)
 	}
@@ -100,6 +109,11 @@ func (o Optimizer) clock(t uint32, rate float64) backend.Clock {
 	if o.Beta1 != 0 {
 		c.BiasCorrection1 = float32(1 - math.Pow(o.Beta1, float64(t)))
 		c.BiasCorrection2 = float32(1 - math.Pow(o.Beta2, float64(t)))
+	}
+	if o.EpsilonHat {
+		// p -= lr sqrt(c2)/c1 m / (sqrt(v) + eps): the backends' formula, with the second correction in the first.
+		c.BiasCorrection1 = float32((1 - math.Pow(o.Beta1, float64(t))) / math.Sqrt(1-math.Pow(o.Beta2, float64(t))))
+		c.BiasCorrection2 = 1
 	}
 	return c
 }

@@ -1,0 +1,71 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/convae/convae/nn/backend"
+)
+
+// With epsilon_hat Adam is the formula at the end of section 2 of its paper, which Keras has:
+// p -= lr sqrt(1-b2^t)/(1-b1^t) m / (sqrt(v) + epsilon). The gradients are small, so that epsilon counts.
+func TestEpsilonHat(t *testing.T) {
+	const n, steps, rate, b1, b2, eps = 7, 4, 0.1, 0.9, 0.99, 1e-3
+	for _, dev := range []backend.Device{openTest(t), openSim(t)} {
+		o, err := Optimizer{Name: "adam", LearningRate: rate, Beta2: b2, Epsilon: eps, EpsilonHat: true}.WithDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := arena{b: dev.Lanes()[0]}
+		defer a.free()
+		tensor := func(kind backend.Kind, values int) backend.Tensor {
+			x := backend.Tensor{Shape: backend.Vec(values), Kind: kind}
+			if x.Buffer, err = a.alloc(a.b.Bytes(kind, x.Shape), "test"); err != nil {
+				t.Fatal(err)
+			}
+			return x
+		}
+		param, m, v, grad, clock := tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.ClockKind, 1)
+		p, g, wantM, wantV := make([]float32, n), make([]float32, n), make([]float64, n), make([]float64, n)
+		for i := range p {
+			p[i] = float32(i) - 3
+		}
+		a.b.Upload(param, p)
+		a.b.Upload(m, make([]float32, n))
+		a.b.Upload(v, make([]float32, n))
+		want := make([]float64, n)
+		for i := range want {
+			want[i] = float64(p[i])
+		}
+		for step := 1; step <= steps; step++ {
+			alpha := rate * math.Sqrt(1-math.Pow(b2, float64(step))) / (1 - math.Pow(b1, float64(step)))
+			for i := range g {
+				g[i] = float32(1e-3 * math.Sin(float64(step*(i+1))))
+				wantM[i] += (1 - b1) * (float64(g[i]) - wantM[i])
+				wantV[i] += (1 - b2) * (float64(g[i])*float64(g[i]) - wantV[i])
+				want[i] -= alpha * wantM[i] / (math.Sqrt(wantV[i]) + eps)
+			}
+			a.b.Upload(grad, g)
+			a.b.SetClock(clock, o.clock(uint32(step), rate))
+			o.update(a.b, param, grad, []backend.Tensor{m, v}, clock)
+		}
+		if err := a.b.Download(p, param); err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			if diff := math.Abs(float64(p[i]) - want[i]); diff > 1e-6 {
+				t.Errorf("%s: parameter %d is %v, want %v", dev.Name(), i, p[i], want[i])
+			}
+		}
+	}
+}
+
+func TestEpsilonHatIsAdams(t *testing.T) {
+	for _, name := range []string{"sgd", "adadelta"} {
+		if _, err := (Optimizer{Name: name, EpsilonHat: true}).WithDefaults(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("optimizer %s has no epsilon_hat", name)) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
