@@ -20,10 +20,10 @@ type Data struct {
 	Dir      string `yaml:"dir,omitempty"`
 	File     string `yaml:"file,omitempty"`      // of csv and npy
 	TestFile string `yaml:"test_file,omitempty"` // of csv and npy: samples for testing, if there are any
-	Seed     uint64 `yaml:"seed,omitempty"`      // of digits, circle and spiral
+	Seed     uint64 `yaml:"seed,omitempty"`      // of digits, circle, ring and spiral
 
-	Samples int     `yaml:"samples,omitempty"` // of circle and spiral: 500
-	Noise   float64 `yaml:"noise,omitempty"`   // standard deviation, of circle (0.1) and spiral (0.3)
+	Samples int     `yaml:"samples,omitempty"` // of circle, ring and spiral: 500
+	Noise   float64 `yaml:"noise,omitempty"`   // standard deviation, of circle and ring (0.1) and of spiral (0.3)
 
 	// Columns of csv are by name or number from 1; empty: all but the label, and training writes which these are to the
 	// run, so that other tables may have them in another order, among others.
@@ -54,6 +54,7 @@ type Data struct {
 // dataFields are the fields of each data set besides limit and validation.
 var dataFields = map[string][]string{
 	"circle": {"seed", "samples", "noise"},
+	"ring":   {"seed", "samples", "noise"},
 	"spiral": {"seed", "samples", "noise"},
 	"csv":    {"file", "test_file", "columns", "label", "no_header", "scaling", "scaler", "only"},
 	"npy":    {"file", "test_file", "scaling", "scaler"},
@@ -63,7 +64,7 @@ var dataFields = map[string][]string{
 
 // DataNames returns the names of the data sets.
 func DataNames() []string {
-	return append(dataset.Names(), "circle", "spiral", "csv", "npy", "images")
+	return append(dataset.Names(), "circle", "ring", "spiral", "csv", "npy", "images")
 }
 
 // check fills in the zero values and reports the first field that cannot be. input is that of the model.
@@ -96,7 +97,7 @@ func (d *Data) check(input []int) error {
 		}
 	}
 	switch d.Name {
-	case "circle", "spiral":
+	case "circle", "ring", "spiral":
 		return d.checkPoints()
 	case "csv", "npy":
 		return d.checkTable()
@@ -111,7 +112,7 @@ func (d *Data) checkPoints() error {
 		d.Samples = 500
 	}
 	if d.Noise == 0 {
-		d.Noise = map[string]float64{"circle": 0.1, "spiral": 0.3}[d.Name]
+		d.Noise = map[string]float64{"circle": 0.1, "ring": 0.1, "spiral": 0.3}[d.Name]
 	}
 	if d.Samples < 2 || d.Samples > 1e7 {
 		return fmt.Errorf("data.samples is %d, want 2 to 10000000", d.Samples)

@@ -66,6 +66,8 @@ func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64
 		return nil, nil, err
 	}
 	switch d.Name {
+	case "ring":
+		return dataset.Ring(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
 	case "circle":
 		return dataset.Circle(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
 	case "spiral":

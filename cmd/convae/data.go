@@ -98,7 +98,7 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	}
 	d := withData(trainer.Data{}, name)
 	override(f.dir != "", &d.Dir, f.dir)
-	if slices.Contains([]string{"digits", "circle", "spiral"}, d.Name) {
+	if slices.Contains([]string{"digits", "circle", "ring", "spiral"}, d.Name) {
 		d.Seed = f.seed
 	}
 	if f.size != nil {

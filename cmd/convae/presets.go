@@ -33,7 +33,7 @@ func presetsCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(w, "%-12s %s\n", name, line)
+				fmt.Fprintf(w, "%-13s %s\n", name, line)
 			}
 			return nil
 		},

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -103,6 +104,45 @@ func TestCircle(t *testing.T) {
 	}
 	if lo != 0 || hi != 1 {
 		t.Errorf("values from %v to %v, want 0 to 1", lo, hi)
+	}
+}
+
+// The points are those that NumPy draws with the seed 42: theta = uniform(0, 2π, 3), r = uniform(0.8, 1.2, 3), and
+// then randn. They are not scaled.
+func TestRing(t *testing.T) {
+	r := newLegacyRandom(42)
+	var want [6]float32
+	var theta, radius, x, y [3]float64
+	for i := range theta {
+		theta[i] = 2 * math.Pi * r.uniform()
+	}
+	for i := range radius {
+		radius[i] = 0.8 + 0.4*r.uniform()
+	}
+	for i := range x {
+		x[i] = radius[i]*math.Cos(theta[i]) + 0.1*r.normal()
+	}
+	for i := range y {
+		y[i] = radius[i]*math.Sin(theta[i]) + 0.1*r.normal()
+	}
+	for i := range x {
+		want[2*i], want[2*i+1] = float32(x[i]), float32(y[i])
+	}
+	for i, v := range Ring(3, 0.1, 42).Values {
+		if math.Abs(float64(v-want[i])) > 1e-6 {
+			t.Errorf("value %d is %v, want %v", i, v, want[i])
+		}
+	}
+	negative, nearest := 0, 9.0
+	s := Ring(500, 0.1, 1)
+	for i := 0; i < len(s.Values); i += 2 {
+		if s.Values[i] < 0 {
+			negative++
+		}
+		nearest = min(nearest, math.Hypot(float64(s.Values[i]), float64(s.Values[i+1])))
+	}
+	if s.Len() != 500 || negative < 200 || negative > 300 || nearest < 0.3 {
+		t.Errorf("%d points, %d with a negative x, the nearest %v from the origin", s.Len(), negative, nearest)
 	}
 }
 
