@@ -157,6 +157,62 @@ func TestTorchLayout(t *testing.T) {
 	}
 }
 
+// With stride 2 on an even size a file's weights are those of the modules that the README shows: a convolution of the image
+// padded by a pixel at the bottom and right, and a transposed convolution cut to twice its input.
+func TestTorchStrideTwo(t *testing.T) {
+	const size, code = 6, 3
+	m := mustModel(t, Config{Name: "strided", Input: []int{size, size, 1}, Encoder: Spec(&Conv2D{Filters: 1, Kernel: Square(3), Stride: 2}),
+		Decoder: Spec(&Conv2DTranspose{Filters: 1, Kernel: Square(3), Stride: 2})})
+	var w [2][]float32
+	for i := range w {
+		tn, err := m.Tensors()[2*i].Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w[i] = tn
+	}
+	x, z, y := make([]float32, size*size), make([]float32, code*code), make([]float32, size*size)
+	for i := range x {
+		x[i] = float32(i*i%7) - 3
+	}
+	for row := range code {
+		for column := range code {
+			for r := range 3 {
+				for c := range 3 {
+					if i, j := 2*row+r, 2*column+c; i < size && j < size { // else it is padding
+						z[row*code+column] += w[0][3*r+c] * x[i*size+j]
+					}
+				}
+			}
+		}
+	}
+	for row := range code {
+		for column := range code {
+			for r := range 3 {
+				for c := range 3 {
+					if i, j := 2*row+r, 2*column+c; i < size && j < size { // else it is cut off
+						y[i*size+j] += w[1][3*r+c] * z[row*code+column]
+					}
+				}
+			}
+		}
+	}
+	net, err := NewNetwork(m, openTest(t), NetworkOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer net.Close()
+	gotZ, gotY := make([]float32, len(z)), make([]float32, len(y))
+	if err := net.Encode(gotZ, x, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := net.Decode(gotY, z, 1); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "code", gotZ, z, backend.Bound{Abs: 1e-5})
+	within(t, "image", gotY, y, backend.Bound{Abs: 1e-5})
+}
+
 func TestTensorsRoundTrip(t *testing.T) {
 	for _, c := range append(zoo(), Denoiser()) {
 		a, b := mustModel(t, c), mustModel(t, c)

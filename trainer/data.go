@@ -174,6 +174,9 @@ func (d *Data) Unscaled(values []float32) []float32 {
 	return d.Scaler.Undo(values)
 }
 
+// maxSide bounds the size to which pictures are brought.
+const maxSide = 1 << 14
+
 func (d *Data) checkImages(input []int) error {
 	if d.Dir == "" {
 		return errors.New("data.dir is missing: want the folder with the pictures (data: {name: images, dir: PATH}, or --data-dir PATH)")
@@ -194,8 +197,8 @@ func (d *Data) checkImages(input []int) error {
 	if d.Size == (nn.Size{}) {
 		return errors.New("data.size is missing: want [rows, columns], to which the pictures are resized (the vector that the model takes does not say)")
 	}
-	if d.Size.H < 1 || d.Size.W < 1 {
-		return fmt.Errorf("data.size is %d x %d, want at least 1 x 1", d.Size.H, d.Size.W)
+	if d.Size.H < 1 || d.Size.W < 1 || d.Size.H > maxSide || d.Size.W > maxSide {
+		return fmt.Errorf("data.size is %d x %d, want at least 1 x 1 and at most %d x %d", d.Size.H, d.Size.W, maxSide, maxSide)
 	}
 	if d.Channels == 0 {
 		d.Channels = 1

@@ -80,11 +80,14 @@ threshold is fitted to the normal samples alone.
 	}
 	fs := c.Flags()
 	fs.Float64Var(&f.quantile, "quantile", 0.99, "share of the validation data that is below the threshold")
+	above(fs, "quantile", 0, 1)
 	fs.IntSliceVar(&f.normal, "normal", nil, "labels of the samples that are normal, as 0 or 0,3 (default: data.only of the run)")
+	within(fs, "normal", 0, math.MaxUint8)
 	fs.StringVar(&f.label, "label", "", "column of a .csv with the labels (default: the run's)")
 	fs.StringVar(&f.out, "out", "", "write the score of each sample to this .csv or .json")
 	fs.StringVar(&f.worst, "worst", "", "draw the samples with the highest scores to this .png")
 	fs.IntVar(&f.count, "count", sheetColumns, "samples that --worst draws")
+	within(fs, "count", 1, sheetImages)
 	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
 	fs.StringVar(&f.split, "split", "test", "part of the data set: train or test")
 	fs.StringVar(&f.device, "device", "auto", deviceHelp)
@@ -94,14 +97,6 @@ threshold is fitted to the normal samples alone.
 
 // check reports flags that cannot be.
 func (f *anomalyFlags) check(c *cobra.Command) error {
-	if !(f.quantile > 0 && f.quantile <= 1) {
-		return fmt.Errorf("--quantile is %v, want more than 0 and at most 1", f.quantile)
-	}
-	for _, l := range f.normal {
-		if l < 0 || l > math.MaxUint8 {
-			return fmt.Errorf("--normal is %d, want labels of 0 to %d", l, math.MaxUint8)
-		}
-	}
 	if f.out != "" {
 		if err := checkOutput(f.out, "", ".csv", ".json"); err != nil {
 			return fmt.Errorf("--out: %w", err)
@@ -113,9 +108,6 @@ func (f *anomalyFlags) check(c *cobra.Command) error {
 		}
 	} else if c.Flags().Changed("count") {
 		return errors.New("--count is for a picture: name its file with --worst")
-	}
-	if f.count < 1 || f.count > sheetImages {
-		return fmt.Errorf("--count is %d, want 1 to %d", f.count, sheetImages)
 	}
 	return checkSplit(f.split)
 }

@@ -131,7 +131,7 @@ func TestAnomalyErrors(t *testing.T) {
 	}{
 		{"--quantile is 0, want more than 0 and at most 1", []string{"run", "--quantile", "0"}},
 		{"--quantile is NaN", []string{"run", "--quantile", "NaN"}},
-		{"--normal is 256, want labels of 0 to 255", []string{"run", "--normal", "256"}},
+		{"--normal is 256, want 0 to 255", []string{"run", "--normal", "256"}},
 		{"--normal 7: 0 of 2 samples of csv are normal, want some but not all; labels: 0: 1, 1: 1", []string{"run", "--normal", "7"}},
 		{"--normal 0,1: 2 of 2 samples of csv are normal, want some but not all", []string{"run", "--normal", "0,1"}},
 		{"--normal 3: none of the run's 2 validation samples is normal", []string{"run", "other.csv", "--normal", "3"}},

@@ -23,6 +23,8 @@ import (
 const (
 	benchBatches = 4 // batches of the data set that is trained on
 	savedSteps   = 3 // steps that --save records
+	maxBatch     = 1 << 20
+	maxPredicted = 1 << 28 // values of the batches that are predicted
 )
 
 type benchFlags struct {
@@ -61,9 +63,13 @@ a model of other images. --save lets another program do the same training and co
 	fs := c.Flags()
 	fs.StringVar(&f.device, "device", "auto", deviceHelp)
 	fs.IntSliceVar(&f.train, "train", nil, "batches to train with (default, without --predict: the configuration's)")
+	within(fs, "train", 1, maxBatch)
 	fs.IntSliceVar(&f.predict, "predict", nil, "batches to predict (default, without --train: 1 and the configuration's)")
+	within(fs, "predict", 1, maxBatch)
 	fs.Float64Var(&f.seconds, "seconds", 1, "time of a round")
+	within(fs, "seconds", 0, 3600)
 	fs.IntVar(&f.rounds, "rounds", 5, "rounds")
+	within(fs, "rounds", 1, 1000)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
 	fs.StringVar(&f.save, "save", "", "instead of measuring, write the weights, the batches and the losses of a few steps of training to this .safetensors")
 	return c
@@ -78,9 +84,6 @@ type benchRow struct {
 }
 
 func (f *benchFlags) run(c *cobra.Command, cfg trainer.Config) error {
-	if f.rounds < 1 || !(f.seconds >= 0) || slices.ContainsFunc(slices.Concat(f.train, f.predict), func(n int) bool { return n < 1 }) {
-		return fmt.Errorf("--rounds is %d, --seconds %v, --train %v and --predict %v, want at least 1, 0 and batches of at least 1", f.rounds, f.seconds, f.train, f.predict)
-	}
 	if f.save != "" {
 		if len(f.train) != 1 {
 			return fmt.Errorf("--save is for one training: --train is %v", f.train)
@@ -173,6 +176,9 @@ func (f *benchFlags) predictRow(ctx context.Context, dev backend.Device, cfg tra
 	m, err := nn.New(cfg.Model, cfg.Training.Seed)
 	if err != nil {
 		return benchRow{}, err
+	}
+	if values := max(m.Input.Len(), m.Output.Len()); batch > maxPredicted/values {
+		return benchRow{}, fmt.Errorf("--predict is %d, want at most %d: a sample of model %q has %d values", batch, maxPredicted/values, m.Config.Name, values)
 	}
 	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
 	if err != nil {

@@ -59,7 +59,7 @@ func TestBenchErrors(t *testing.T) {
 		want string
 	}{
 		{[]string{"--rounds", "0"}, "--rounds is 0"},
-		{[]string{"--train", "0"}, "--train [0]"},
+		{[]string{"--train", "0"}, "--train is 0, want 1 to 1048576"},
 		{[]string{"--save", "x.safetensors", "--train", "1,2"}, "--save is for one training"},
 		{[]string{"--save", "x.txt", "--train", "2"}, ".safetensors"},
 		{[]string{"nosuch"}, "nosuch"},

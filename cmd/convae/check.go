@@ -32,9 +32,6 @@ passed. With --golden the cases and the training are those of a folder of refere
 cases and in the training, is done on another device too, from the same inputs, and every difference is told.`,
 		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if steps < 0 || batch < 1 || every < 1 {
-				return fmt.Errorf("--steps is %d, --batch %d and --every %d, want at least 0, 1 and 1", steps, batch, every)
-			}
 			dev, _, err := openDevice(device)
 			if err != nil {
 				return err
@@ -77,10 +74,13 @@ cases and in the training, is done on another device too, from the same inputs, 
 	fs.StringVar(&device, "device", "auto", deviceHelp)
 	fs.StringSliceVar(&only, "only", nil, "check only cases with one of these words in their names")
 	fs.IntVar(&every, "every", 1, "check only one in so many cases of each op")
+	within(fs, "every", 1, 1e6)
 	fs.StringVar(&golden, "golden", "", "folder of reference vectors, as testdata/golden")
 	fs.StringVar(&against, "against", "", "compare every op with this device too, which runs the same code: sim, cuda, cuda:1")
 	fs.IntVar(&steps, "steps", 5, "steps of the training, 0 for none")
+	within(fs, "steps", 0, 1000)
 	fs.IntVar(&batch, "batch", 8, "its batch")
+	within(fs, "batch", 1, 4096)
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

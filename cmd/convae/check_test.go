@@ -24,7 +24,7 @@ func TestCheck(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--device", "tpu"}, `device is "tpu"`}, {[]string{"--only", "nosuch"}, "nosuch"}, {[]string{"--batch", "0"}, "--batch 0"},
+		{[]string{"--device", "tpu"}, `device is "tpu"`}, {[]string{"--only", "nosuch"}, "nosuch"}, {[]string{"--batch", "0"}, "--batch is 0, want 1 to 4096"},
 		{[]string{"--device", "cpu", "--against", "sim"}, "want two devices that run the GPU's code"},
 		{[]string{"--device", "sim", "--against", "cpu"}, "want two devices that run the GPU's code"},
 		{[]string{"--golden", t.TempDir()}, "safetensors"},

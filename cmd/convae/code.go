@@ -50,6 +50,7 @@ Values of images are in [0,1], or uint8; those of a model of a scaled table are 
 	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
 	fs.StringVar(&f.split, "split", "test", "part of the data set: train or test")
 	fs.IntVar(&f.limit, "limit", 0, "encode the first samples only (0: all)")
+	within(fs, "limit", 0, 1e9)
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of the digits (default: the run's)")
 	return c
 }
@@ -61,9 +62,6 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 	}
 	if err := checkOutput(out, in, ".npy", ".csv"); err != nil {
 		return err
-	}
-	if f.limit < 0 {
-		return fmt.Errorf("--limit is %d, want 0 or more", f.limit)
 	}
 	if err := checkSplit(f.split); err != nil {
 		return err

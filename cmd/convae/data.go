@@ -23,9 +23,10 @@ import (
 )
 
 const (
-	maxSheet     = 1000 // images that --count may ask for
-	maxLabelRows = 20   // with more labels, rows no longer stand for them
-	maxColumns   = 20   // columns of a table that are described
+	maxSheet     = 1000    // images that --count may ask for
+	maxSide      = 1 << 14 // pixels along a side that --size may ask for
+	maxLabelRows = 20      // with more labels, rows no longer stand for them
+	maxColumns   = 20      // columns of a table that are described
 
 	dataDirHelp = "folder with the data set's idx files (default: the user's cache, downloaded once), or with the pictures of images"
 )
@@ -83,10 +84,13 @@ func dataCommand() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&f.dir, "data-dir", "", dataDirHelp)
 	flags.IntSliceVar(&f.size, "size", nil, "rows, columns and perhaps channels of the pictures of a folder, as 28,28 or 28,28,3")
+	within(flags, "size", 1, maxSide)
 	flags.StringVar(&f.out, "out", "", "write a contact sheet to this .png")
 	flags.IntVar(&f.count, "count", sheetImages, "images on the contact sheet")
+	within(flags, "count", 1, maxSheet)
 	flags.StringVar(&f.split, "split", "train", "part that the contact sheet shows: train or test")
 	flags.Float64Var(&f.noise, "noise", 0, "standard deviation of noise on the contact sheet")
+	within(flags, "noise", 0, maxStd)
 	flags.StringVar(&f.export, "export", "", "write the data set to this folder as idx files, or to this .npy its training samples as float32")
 	flags.Uint64Var(&f.seed, "seed", 0, "seed of the data set and of the noise")
 	return c
@@ -168,16 +172,13 @@ func (f *dataFlags) check(c *cobra.Command) error {
 	} else if err := checkOutput(f.out, "", ".png"); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	if f.count < 1 || f.count > maxSheet {
-		return fmt.Errorf("--count is %d, want 1 to %d", f.count, maxSheet)
-	}
 	if err := checkSplit(f.split); err != nil {
 		return err
 	}
 	if f.size != nil && len(f.size) != 2 && len(f.size) != 3 {
 		return fmt.Errorf("--size has %d numbers, want rows, columns and perhaps channels, as 28,28 or 28,28,3", len(f.size))
 	}
-	return checkStd(f.noise)
+	return nil
 }
 
 // writeSheet draws rows of images, one for each label if there are few.

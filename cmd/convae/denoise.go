@@ -38,6 +38,7 @@ With --noise the picture is first made noisy; what the model was given is writte
 	}
 	f.add(c)
 	c.Flags().Float64Var(&f.noise, "noise", 0, "standard deviation of noise to add first, for a picture in [0,1]")
+	within(c.Flags(), "noise", 0, maxStd)
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of the noise")
 	return c
 }
@@ -45,9 +46,6 @@ With --noise the picture is first made noisy; what the model was given is writte
 func (f *denoiseFlags) run(c *cobra.Command, in, out string) error {
 	noisyOut := strings.TrimSuffix(out, filepath.Ext(out)) + "-noisy.png"
 	if err := checkOutput(out, in, ".png"); err != nil {
-		return err
-	}
-	if err := checkStd(f.noise); err != nil {
 		return err
 	}
 	if f.noise > 0 {

@@ -129,7 +129,7 @@ func TestTrainErrors(t *testing.T) {
 		{"two presets", []string{"vae", "dense32"}, []string{`convae train takes at most 1 argument, [PRESET | CONFIG.yaml]; found 2: ["vae" "dense32"]`}},
 		{"no epochs", []string{"--epochs", "0"}, []string{"--epochs is 0"}},
 		{"no rate", []string{"--learning-rate", "-1"}, []string{"--learning-rate is -1"}},
-		{"negative noise", []string{"--noise", "-1"}, []string{"training.noise.std is -1"}},
+		{"negative noise", []string{"--noise", "-1"}, []string{"--noise is -1, want 0 to 100"}},
 		{"unknown preset", []string{"denoizer"}, []string{`no preset "denoizer"`, "denoiser"}},
 		{"missing config", []string{filepath.Join(dir, "none.yaml")}, []string{"none.yaml", "no such file"}},
 		{"preset as a file", []string{"denoiser.yaml"}, []string{"there is no file denoiser.yaml: the preset is called denoiser"}},

@@ -86,6 +86,7 @@ func evalCommand() *cobra.Command {
 	fs.StringVar(&data, "data", "", dataHelp+" (default: the run's)")
 	fs.StringVar(&dataDir, "data-dir", "", dataDirHelp)
 	fs.Float64Var(&noise, "noise", 0, "standard deviation of the noise on the inputs (default: the run's)")
+	within(fs, "noise", 0, maxStd)
 	fs.Uint64Var(&seed, "seed", 0, "seed of the noise (default: the run's)")
 	fs.StringVar(&device, "device", "auto", deviceHelp)
 	fs.BoolVar(&asJSON, "json", false, "print JSON")

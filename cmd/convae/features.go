@@ -23,15 +23,13 @@ and list the inputs that it selects, in white.`,
 	}
 	c.Flags().StringVar(&model, "model", "", "run folder, or its model.safetensors (default: the newest in "+runsDir+"/)")
 	c.Flags().IntVar(&count, "count", sheetImages, "most filters to draw")
+	within(c.Flags(), "count", 1, maxSheet)
 	return c
 }
 
 func runFeatures(c *cobra.Command, model, out string, count int) error {
 	if err := checkOutput(out, "", ".png"); err != nil {
 		return err
-	}
-	if count < 1 || count > maxSheet {
-		return fmt.Errorf("--count is %d, want 1 to %d", count, maxSheet)
 	}
 	f := modelFlags{model: model}
 	m, _, path, err := f.load()

@@ -30,6 +30,7 @@ run's data set or of --data.
 	f.add(c)
 	fs := c.Flags()
 	fs.IntVar(&steps, "steps", 10, "samples to write, with those of the codes of A and B")
+	within(fs, "steps", 2, maxSheet)
 	fs.StringVar(&f.data, "data", "", dataHelp+" (default: the run's)")
 	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
 	fs.StringVar(&f.split, "split", "test", "part of the data set: train or test")
@@ -42,9 +43,6 @@ func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, s
 		if err := checkOutput(out, in, ".png", ".npy", ".csv"); err != nil {
 			return err
 		}
-	}
-	if steps < 2 || steps > maxSheet {
-		return fmt.Errorf("--steps is %d, want 2 to %d", steps, maxSheet)
 	}
 	if err := checkSplit(f.split); err != nil {
 		return err

@@ -46,6 +46,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(trainCommand(), presetsCommand(), evalCommand(), denoiseCommand(), encodeCommand(), decodeCommand(), sampleCommand(), pcaCommand(), anomaliesCommand(), interpolateCommand(), featuresCommand(), reportCommand(), summaryCommand(), devicesCommand(), checkCommand(), benchCommand(), profileCommand(), dataCommand(), versionCommand())
+	refuseEmpty(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -18,6 +18,7 @@ import (
 
 const (
 	runsDir    = "runs" // where train makes the folders of new runs
+	maxStd     = 100    // largest standard deviation of noise
 	deviceHelp = "device: auto, cuda, cuda:1, cpu, sim (a simulated GPU)"
 )
 
@@ -110,12 +111,4 @@ func hasEnding(path string, endings ...string) bool {
 		}
 	}
 	return false
-}
-
-// checkStd reports a standard deviation of noise that cannot be.
-func checkStd(std float64) error {
-	if !(std >= 0 && std <= 100) {
-		return fmt.Errorf("--noise is %v, want 0 to 100", std)
-	}
-	return nil
 }

@@ -22,6 +22,7 @@ func execute(t *testing.T, c *cobra.Command, args ...string) (string, error) {
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.SetOut(&out)
 	c.SetErr(&out)
+	c.SetFlagErrorFunc(flagError) // as the root's
 	c.SetArgs(args)
 	err := c.ExecuteContext(t.Context())
 	return out.String(), err

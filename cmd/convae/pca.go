@@ -28,6 +28,7 @@ mean squared errors of both on the samples that it was validated on, without noi
 	}
 	fs := c.Flags()
 	fs.IntVar(&f.components, "components", 0, "number of components (default: the size of the run's code)")
+	within(fs, "components", 0, 1<<24) // the samples say how many there can be
 	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
 	fs.StringVar(&f.device, "device", "auto", deviceHelp)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")

@@ -34,9 +34,6 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 			if err != nil {
 				return err
 			}
-			if steps < 1 {
-				return fmt.Errorf("--steps is %d, want at least 1", steps)
-			}
 			override(c.Flags().Changed("batch"), &cfg.Training.Batch, batch)
 			if err := cfg.Check(); err != nil {
 				return err
@@ -98,6 +95,7 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 	fs.StringVar(&device, "device", "auto", deviceHelp)
 	fs.Var(&batch, "batch", "samples of a step, or full for all training samples (default: the configuration's)")
 	fs.IntVar(&steps, "steps", 3, "steps to average over")
+	within(fs, "steps", 1, 1e6)
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

@@ -30,14 +30,12 @@ first layer; the losses, beside those of other runs with --compare.`,
 	fs.StringArrayVar(&o.Compare, "compare", nil, "folder of another run, whose validation loss is drawn too; may be repeated")
 	fs.StringVar(&o.DataDir, "data-dir", "", dataDirHelp)
 	fs.IntVar(&o.Samples, "samples", 5000, "most validation samples whose codes are drawn")
+	within(fs, "samples", 1, 1e6)
 	fs.StringVar(&device, "device", "auto", deviceHelp)
 	return c
 }
 
 func runReport(c *cobra.Command, run, device string, o report.Options) error {
-	if o.Samples < 1 {
-		return fmt.Errorf("--samples is %d, want 1 or more", o.Samples)
-	}
 	if o.HTML != "" {
 		if err := checkOutput(o.HTML, "", ".html", ".htm"); err != nil {
 			return fmt.Errorf("--out: %w", err)

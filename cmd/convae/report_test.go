@@ -59,7 +59,7 @@ func TestReportErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
 	wantError(t, "there is no model in runs/", reportCommand())
 	makeRun(t, "runs/same", 28, 28, 1)
-	wantError(t, "--samples is 0, want 1 or more", reportCommand(), "--samples", "0")
+	wantError(t, "--samples is 0, want 1 to 1000000", reportCommand(), "--samples", "0")
 	wantError(t, "--out: output file is x.png, want a name that ends in .html", reportCommand(), "--out", "x.png")
 	wantError(t, "--device abacus", reportCommand(), "--device", "abacus")
 	wantError(t, filepath.Join("runs", "same", "history.json"), reportCommand())

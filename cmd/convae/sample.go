@@ -34,9 +34,11 @@ the grid is drawn: the first number rises to the right, the second upwards.`,
 	f.add(c)
 	fs := c.Flags()
 	fs.IntVar(&f.count, "count", sheetImages, "samples")
+	within(fs, "count", 1, 1<<20)
 	fs.Uint64Var(&f.seed, "seed", 1, "seed of the codes")
 	fs.BoolVar(&f.manifold, "manifold", false, "decode a grid of codes, of a model whose code has two numbers")
 	fs.IntVar(&f.grid, "grid", 20, "samples along each side of the manifold")
+	within(fs, "grid", 2, maxGrid)
 	return c
 }
 
@@ -47,10 +49,6 @@ const maxGrid = 100
 func (f *sampleFlags) check(c *cobra.Command) error {
 	set := c.Flags().Changed
 	switch {
-	case f.count < 1 || f.count > 1<<20:
-		return fmt.Errorf("--count is %d, want 1 to %d", f.count, 1<<20)
-	case f.grid < 2 || f.grid > maxGrid:
-		return fmt.Errorf("--grid is %d, want 2 to %d", f.grid, maxGrid)
 	case f.manifold && (set("count") || set("seed")):
 		return errors.New("--count and --seed are for codes that are drawn: want --grid with --manifold")
 	case !f.manifold && set("grid"):

@@ -17,16 +17,14 @@ import (
 	"github.com/convae/convae/trainer/dataset"
 )
 
-// firstLook sets what `convae train` does when it is given no configuration, data, epochs or batch: all of the built-in
-// digits, in well under a minute on two cores with AVX2 or AVX-512; small batches make more steps of few images. A slow
-// device gets a part of them.
+// firstLook cuts down what `convae train` does when it is given no configuration, data, epochs or batch, if the device is
+// slow: a part of the built-in digits, and small batches, which make more steps of few images. Else it is the preset, which
+// takes well under a minute on two cores with AVX2 or AVX-512.
 func firstLook(c *trainer.Config, dev backend.Device) (slow bool) {
-	c.Training.Epochs, c.Training.Batch = 12, 32
-	if dev.Name() == "sim" || dev.Name() == "cpu" && simd.Current() == simd.None {
-		c.Training.Epochs, c.Data.Limit = 3, 4000
-		return true
+	if slow = dev.Name() == "sim" || dev.Name() == "cpu" && simd.Current() == simd.None; slow {
+		c.Training.Epochs, c.Training.Batch, c.Data.Limit = 3, 32, 4000
 	}
-	return false
+	return slow
 }
 
 // slowTest is how many images a first look on a slow device validates on.
@@ -54,7 +52,7 @@ func trainCommand() *cobra.Command {
 		Long: `Train a model: a preset (` + strings.Join(trainer.Presets(), ", ") + `; the first is the default;
 see convae presets) or a configuration file.
 
-Without arguments and flags it trains the denoiser on the built-in digits, in under a minute on two cores. Flags
+Without arguments it trains the preset denoiser, on the built-in digits, in under a minute on two cores. Flags
 override the configuration. Ctrl-C ends after the step at hand and saves; --resume RUN goes on.`,
 		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
@@ -63,23 +61,33 @@ override the configuration. Ctrl-C ends after the step at hand and saves; --resu
 	fs.StringVar(&f.data, "data", "", dataHelp)
 	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
 	fs.IntVar(&f.limit, "limit", 0, "train on the first samples only (0: all)")
+	within(fs, "limit", 0, 1e9)
 	fs.Float64Var(&f.validation, "validation", 0, "share of the training samples to validate on (0: the test set)")
+	within(fs, "validation", 0, 0.9)
 	fs.IntVar(&f.epochs, "epochs", 0, "passes over the training samples")
+	within(fs, "epochs", 1, 1e6)
 	fs.Var(&f.batch, "batch", "samples of an optimiser step, or full for all training samples")
 	fs.StringArrayVar(&f.settings, "set", nil, "change any value of the configuration: PATH=VALUE, as training.optimizer.name=sgd or model.encoder.1.dense.units=16; may be repeated")
 	fs.StringVar(&f.loss, "loss", "", "bce or mse")
 	fs.StringVar(&f.optimizer, "optimizer", "", "sgd, adam, adamw or adadelta, with its default constants")
 	fs.Float64Var(&f.lr, "learning-rate", 0, "learning rate of the optimiser")
+	above(fs, "learning-rate", 0, 1e6)
 	fs.IntVar(&f.accumulate, "accumulate", 0, "batches whose gradients make one step")
+	within(fs, "accumulate", 1, 1<<20)
 	fs.StringVar(&f.schedule, "schedule", "", "of the learning rate: constant, cosine or plateau (others in a configuration)")
 	fs.Float64Var(&f.warmup, "warmup", 0, "epochs in which the learning rate rises from 0")
+	within(fs, "warmup", 0, 1e6)
 	fs.Float64Var(&f.clipNorm, "clip-norm", 0, "largest norm of the gradient (0: any)")
+	within(fs, "clip-norm", 0, 1e9)
 	fs.Float64Var(&f.noise, "noise", 0, "standard deviation of the noise on the inputs")
+	within(fs, "noise", 0, maxStd)
 	fs.BoolVar(&f.fresh, "fresh-noise", false, "draw the noise afresh in every epoch")
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of weights, order and noise")
 	fs.IntVar(&f.patience, "patience", 0, "stop when the validation loss has not fallen for so many epochs (0: never)")
+	within(fs, "patience", 0, 1e6)
 	fs.BoolVar(&f.keepBest, "keep-best", false, "keep the weights of the epoch with the lowest validation loss")
 	fs.IntVar(&f.steps, "checkpoint-steps", 0, "steps between checkpoints (0: one an epoch)")
+	within(fs, "checkpoint-steps", 0, 1e9)
 	fs.StringVar(&f.device, "device", "auto", deviceHelp)
 	fs.StringVar(&f.out, "out", "", "folder of the run (default runs/MODEL-DATE-TIME)")
 	fs.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
@@ -112,7 +120,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	defer test.Close()
 	if slow {
 		test = test.Slice(0, slowTest)
-		ui.say(fmt.Sprintf("this device is slow, so this is only a first look, at %d of the built-in digits; `convae train denoiser` takes all of them", train.Len()))
+		ui.say(fmt.Sprintf("this device is slow, so this is only a first look, at %d of the built-in digits in batches of %v for %d epochs; `convae train denoiser` trains the whole preset", train.Len(), cfg.Training.Batch, cfg.Training.Epochs))
 	}
 	dir := f.resume
 	if dir == "" {
@@ -198,14 +206,6 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		t.EarlyStopping = nil
 		if f.patience != 0 {
 			t.EarlyStopping = &trainer.EarlyStopping{Patience: f.patience}
-		}
-	}
-	for _, z := range []struct {
-		flag string
-		bad  bool
-	}{{"epochs", f.epochs < 1}, {"learning-rate", !(f.lr > 0)}} {
-		if set(z.flag) && z.bad {
-			return cfg, false, fmt.Errorf("--%s is %s, want a number above 0", z.flag, c.Flag(z.flag).Value)
 		}
 	}
 	return cfg, quick, cfg.Check()

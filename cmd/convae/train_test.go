@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/convae/convae/cpu/simd"
@@ -8,7 +9,7 @@ import (
 	"github.com/convae/convae/trainer"
 )
 
-// A first look takes all built-in digits, but on a slow device, which would need minutes or hours.
+// A first look is the preset that the README shows, but on a slow device, which would need minutes or hours.
 func TestFirstLook(t *testing.T) {
 	look := func(device string) (trainer.Config, bool) {
 		dev, _, err := nn.Open(device)
@@ -23,9 +24,16 @@ func TestFirstLook(t *testing.T) {
 		slow := firstLook(&c, dev)
 		return c, slow
 	}
+	preset, err := trainer.Preset("denoiser")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, l := range simd.Supported() {
 		restore := simd.Use(l)
 		c, slow := look("cpu")
+		if !slow && !reflect.DeepEqual(c, preset) {
+			t.Errorf("cpu at %v: the first look is not the preset: %+v", l, c)
+		}
 		if slow != (l == simd.None) || slow != (c.Data.Limit > 0) {
 			t.Errorf("cpu at %v: slow %v, %d samples", l, slow, c.Data.Limit)
 		}

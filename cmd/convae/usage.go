@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,10 +28,16 @@ func flagError(c *cobra.Command, err error) error {
 	case errors.As(err, &value):
 		f := value.GetFlag()
 		want, ok := valueTexts[f.Value.Type()]
+		var bounds boundsError
 		if errors.Is(err, strconv.ErrRange) {
 			want += " that is not so large"
 		}
-		if err = fmt.Errorf("--%s is %q, want %s", f.Name, value.GetValue(), want); !ok {
+		switch {
+		case errors.As(err, &bounds):
+			err = fmt.Errorf("--%s is %s, %w", f.Name, value.GetValue(), bounds)
+		case ok:
+			err = fmt.Errorf("--%s is %q, want %s", f.Name, value.GetValue(), want)
+		default:
 			err = fmt.Errorf("--%s is %q, %w", f.Name, value.GetValue(), value.Unwrap())
 		}
 	case errors.As(err, &missing):
@@ -50,6 +57,9 @@ func flagError(c *cobra.Command, err error) error {
 // arguments checks the number of a command's arguments.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
+		if i := slices.Index(args, ""); i >= 0 {
+			return fmt.Errorf("argument %d of %s is empty: is a variable not set?", i+1, c.CommandPath())
+		}
 		if len(args) >= least && len(args) <= most {
 			return nil
 		}
