@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/convae/convae/nn"
@@ -8,8 +9,8 @@ import (
 )
 
 // SampleErrors returns the mean squared error with which the model reconstructs each sample: a sample unlike those that
-// it was trained on has a large one.
-func SampleErrors(net *nn.Network, set *dataset.Set) ([]float64, error) {
+// it was trained on has a large one. When ctx ends, it returns ctx's error soon.
+func SampleErrors(ctx context.Context, net *nn.Network, set *dataset.Set) ([]float64, error) {
 	if err := CheckSet(net.Model(), nn.MSE, set); err != nil {
 		return nil, err
 	}
@@ -20,6 +21,9 @@ func SampleErrors(net *nn.Network, set *dataset.Set) ([]float64, error) {
 	x, y := make([]float32, chunk*size), make([]float32, chunk*size)
 	scores := make([]float64, set.Len())
 	for lo := 0; lo < set.Len(); lo += chunk {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		n := min(chunk, set.Len()-lo)
 		for i := range n {
 			set.Read(x[i*size:], lo+i)

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/convae/convae/nn"
@@ -21,8 +22,8 @@ const (
 // blended. A model whose input is a vector takes only images of as many values.
 //
 // It is an error if the model's output is not like its input, or if the image has not the channels or, for a vector,
-// the size that the model takes.
-func Apply(m *nn.Model, dev backend.Device, img picture.Image) (picture.Image, error) {
+// the size that the model takes. When ctx ends, Apply returns its error soon.
+func Apply(ctx context.Context, m *nn.Model, dev backend.Device, img picture.Image) (picture.Image, error) {
 	t, err := newTiling(m, img)
 	if err != nil {
 		return picture.Image{}, err
@@ -38,6 +39,9 @@ func Apply(m *nn.Model, dev backend.Device, img picture.Image) (picture.Image, e
 	result := picture.Image{H: img.H, W: img.W, C: img.C, Pix: make([]float32, len(img.Pix))}
 	in, out := make([]float32, batch*size), make([]float32, batch*size)
 	for lo := 0; lo < t.count(); lo += batch {
+		if err := ctx.Err(); err != nil {
+			return picture.Image{}, err
+		}
 		n := min(batch, t.count()-lo)
 		for i := range n {
 			t.cut(in[i*size:][:size], img, lo+i)

@@ -96,7 +96,7 @@ func TestApplyIdentity(t *testing.T) {
 					continue
 				}
 				img := randomImage(size[0], size[1], c)
-				got, err := Apply(m, dev, img)
+				got, err := Apply(t.Context(), m, dev, img)
 				if err != nil {
 					t.Fatalf("%s, %v: %v", name, size, err)
 				}
@@ -126,7 +126,7 @@ func TestApplySeamless(t *testing.T) {
 	m := denoiser(t)
 	for _, size := range [][2]int{{300, 517}, {1100, 40}} {
 		img := randomImage(size[0], size[1], 1)
-		got, err := Apply(m, dev, img)
+		got, err := Apply(t.Context(), m, dev, img)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +177,7 @@ func TestApplyOwnSize(t *testing.T) {
 		}
 		defer net.Close()
 		img := randomImage(28, 28, 3)
-		got, err := Apply(m, dev, img)
+		got, err := Apply(t.Context(), m, dev, img)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +206,7 @@ func TestApplyMirrors(t *testing.T) {
 	for i := range img.Pix {
 		img.Pix[i] = 1
 	}
-	got, err := Apply(m, openApplyDevice(t), img)
+	got, err := Apply(t.Context(), m, openApplyDevice(t), img)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestApplyErrors(t *testing.T) {
 		{colour, picture.Image{H: 8, W: 8, C: 3}, "0 values"},
 		{colour, picture.Image{C: 3}, "0 x 0"},
 	} {
-		_, err := Apply(c.m, dev, c.img)
+		_, err := Apply(t.Context(), c.m, dev, c.img)
 		_, err2 := Tiles(c.m, c.img)
 		if err == nil || !strings.Contains(err.Error(), c.want) || fmt.Sprint(err2) != err.Error() {
 			t.Errorf("errors %v and %v, want both with %q", err, err2, c.want)
@@ -252,7 +252,7 @@ func TestApplyValidPadding(t *testing.T) {
 	dev := openApplyDevice(t)
 	for _, size := range [][2]int{{1, 1}, {3, 100}, {290, 40}} {
 		img := randomImage(size[0], size[1], 1)
-		if got, err := Apply(m, dev, img); err != nil || got.H != img.H || got.W != img.W {
+		if got, err := Apply(t.Context(), m, dev, img); err != nil || got.H != img.H || got.W != img.W {
 			t.Errorf("%v: %d x %d, error %v", size, got.H, got.W, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -46,8 +47,9 @@ type Evaluation struct {
 	Code   metric.CodeValues
 }
 
-// Evaluate runs the model on a data set with noise of the seed's StreamEvaluate. Without inputs, Input stays zero.
-func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inputs bool) (Evaluation, error) {
+// Evaluate runs the model on a data set with noise of the seed's StreamEvaluate. Without inputs, Input stays zero. When ctx
+// ends, it returns ctx's error soon.
+func Evaluate(ctx context.Context, net *nn.Network, set *dataset.Set, noise float64, seed uint64, inputs bool) (Evaluation, error) {
 	m := net.Model()
 	if err := CheckSet(m, nn.MSE, set); err != nil {
 		return Evaluation{}, err
@@ -64,6 +66,9 @@ func Evaluate(net *nn.Network, set *dataset.Set, noise float64, seed uint64, inp
 		encode = drawn.encode
 	}
 	for lo := 0; lo < set.Len(); lo += evaluateChunk {
+		if err := ctx.Err(); err != nil {
+			return Evaluation{}, err
+		}
 		n := min(evaluateChunk, set.Len()-lo)
 		Corrupt(clean, noisy, set, lo, lo+n, noise, src)
 		if err := encode(code[:n*units], noisy[:n*size], n); err != nil {

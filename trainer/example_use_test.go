@@ -1,6 +1,7 @@
 package trainer_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,9 +32,9 @@ func ExampleSampleErrors() {
 	usual := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{0, 0, 1, 2, 3, 3}}
 	others := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{5, 5, 0, 4}}
 	net := lineNetwork()
-	errors, err := trainer.SampleErrors(net, usual)
+	errors, err := trainer.SampleErrors(context.Background(), net, usual)
 	check(err)
-	scores, err := trainer.SampleErrors(net, others)
+	scores, err := trainer.SampleErrors(context.Background(), net, others)
 	check(err)
 	threshold := metric.Quantile(errors, 0.99)
 	fmt.Println(scores, scores[0] > threshold, scores[1] > threshold)
@@ -68,7 +69,7 @@ func ExampleApply() {
 	check(err)
 	defer dev.Close()
 	noisy := picture.Image{H: 50, W: 301, C: 3, Pix: make([]float32, 50*301*3)}
-	clean, err := trainer.Apply(model, dev, noisy)
+	clean, err := trainer.Apply(context.Background(), model, dev, noisy)
 	check(err)
 	fmt.Println(clean.W, "x", clean.H, "pixels,", clean.C, "channels")
 	// Output: 301 x 50 pixels, 3 channels
@@ -77,7 +78,7 @@ func ExampleApply() {
 // Measures a model on points, and what its code is like.
 func ExampleEvaluate() {
 	points := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{0, 0, 1, 2, 3, 3}}
-	e, err := trainer.Evaluate(lineNetwork(), points, 0, 1, false)
+	e, err := trainer.Evaluate(context.Background(), lineNetwork(), points, 0, 1, false)
 	check(err)
 	fmt.Printf("MSE %.4f, max error %.0f; %d of %d units active, compression %.0f\n", e.Output.MSE, e.Output.MaxAbs, e.Code.Active, e.Code.Units, e.Code.Compression)
 	// Output: MSE 0.1667, max error 1; 1 of 1 units active, compression 2

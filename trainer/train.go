@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -67,7 +68,7 @@ type Result struct {
 	BestAt      int  // epoch of the lowest validation loss
 	History     []Epoch
 	Selected    []int      // inputs that a concrete model selects
-	Final       Evaluation // of the saved model on the validation images
+	Final       Evaluation // of the saved model on the validation images; none of an interrupted run
 }
 
 // session is a run at work.
@@ -103,7 +104,7 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return s.finish(interrupted, stopped)
+	return s.finish(ctx, interrupted, stopped)
 }
 
 func (s *session) open() (err error) {
@@ -236,7 +237,10 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 		}
 		due := s.p.Epoch%s.c.Training.Validation == 0 || s.p.Epoch == s.c.Training.Epochs
 		if due {
-			if err := s.validate(); err != nil {
+			if err := s.validate(ctx); err != nil {
+				if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+					return true, false, s.checkpoint() // the run goes on with the validation
+				}
 				return false, false, err
 			}
 		}
@@ -304,13 +308,13 @@ func (s *session) report(rate float64) {
 }
 
 // validate ends an epoch: its loss, the validation metrics, the best model.
-func (s *session) validate() error {
+func (s *session) validate(ctx context.Context) error {
 	tr := s.c.Training
 	loss, err := s.t.Loss()
 	if err != nil {
 		return err
 	}
-	v, err := Evaluate(s.net, s.o.Test, tr.Noise.Std, tr.Seed, false)
+	v, err := Evaluate(ctx, s.net, s.o.Test, tr.Noise.Std, tr.Seed, false)
 	if err != nil {
 		return err
 	}
@@ -362,8 +366,8 @@ func (s *session) checkpoint() error {
 	return writeCheckpoint(s.o.Dir, s.t.Steps(), checkpoint{Progress: s.p, Tensors: tensors})
 }
 
-// finish writes the model and the pictures.
-func (s *session) finish(interrupted, stopped bool) (Result, error) {
+// finish writes the model and the curves and, unless the run was interrupted, measures the model and draws what it makes.
+func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result, error) {
 	r := Result{Interrupted: interrupted, BestAt: s.p.BestAt, History: s.p.History}
 	if stopped {
 		r.StoppedAt = s.p.Epoch - 1
@@ -388,19 +392,27 @@ func (s *session) finish(interrupted, stopped bool) (Result, error) {
 		return r, err
 	}
 	r.Selected = s.m.Selected()
+	if len(s.p.History) > 0 {
+		training, validation := LossCurves(s.p.History)
+		if err := WriteLossCurves(filepath.Join(s.o.Dir, LossFile), training, validation); err != nil {
+			return r, err
+		}
+	}
+	if interrupted {
+		return r, nil
+	}
 	var err error
 	tr := s.c.Training
-	if r.Final, err = Evaluate(net, s.o.Test, tr.Noise.Std, tr.Seed, true); err != nil {
+	r.Final, err = Evaluate(ctx, net, s.o.Test, tr.Noise.Std, tr.Seed, true)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		r.Interrupted = true // what is left to do is done by a resume
+		return r, nil
+	}
+	if err != nil {
 		return r, err
 	}
 	if s.o.Test.Images() {
 		if err := writeSamples(filepath.Join(s.o.Dir, SamplesFile), net, s.o.Test, tr.Noise.Std, tr.Seed); err != nil {
-			return r, err
-		}
-	}
-	if len(s.p.History) > 0 {
-		training, validation := LossCurves(s.p.History)
-		if err := WriteLossCurves(filepath.Join(s.o.Dir, LossFile), training, validation); err != nil {
 			return r, err
 		}
 	}

@@ -124,7 +124,7 @@ func TestTrainWritesRun(t *testing.T) {
 	}
 	defer net.Close()
 	_, test := smallData()
-	e, err := Evaluate(net, test, c.Training.Noise.Std, c.Training.Seed, true)
+	e, err := Evaluate(t.Context(), net, test, c.Training.Noise.Std, c.Training.Seed, true)
 	if err != nil {
 		t.Fatal(err)
 	}

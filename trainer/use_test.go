@@ -53,11 +53,11 @@ func TestSampleErrors(t *testing.T) {
 	}
 	defer net.Close()
 	set := dataset.Digits(evaluateChunk+30, 1)
-	e, err := Evaluate(net, set, 0, 1, false)
+	e, err := Evaluate(t.Context(), net, set, 0, 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	scores, err := SampleErrors(net, set)
+	scores, err := SampleErrors(t.Context(), net, set)
 	if err != nil || len(scores) != set.Len() {
 		t.Fatalf("%d scores, %v", len(scores), err)
 	}
@@ -68,14 +68,14 @@ func TestSampleErrors(t *testing.T) {
 	if math.Abs(mean-e.Output.MSE) > 1e-9 {
 		t.Errorf("the mean score is %v, want %v", mean, e.Output.MSE)
 	}
-	alone, err := SampleErrors(net, set.Slice(evaluateChunk+3, evaluateChunk+4))
+	alone, err := SampleErrors(t.Context(), net, set.Slice(evaluateChunk+3, evaluateChunk+4))
 	if err != nil || math.Abs(alone[0]-scores[evaluateChunk+3]) > 1e-9 {
 		t.Errorf("a sample alone scores %v, with others %v, %v", alone, scores[evaluateChunk+3], err)
 	}
-	if _, err := SampleErrors(net, set.Slice(0, 0)); err == nil || !strings.Contains(err.Error(), "is empty") {
+	if _, err := SampleErrors(t.Context(), net, set.Slice(0, 0)); err == nil || !strings.Contains(err.Error(), "is empty") {
 		t.Errorf("no samples: error %v", err)
 	}
-	if _, err := SampleErrors(net, dataset.Circle(5, 0.1, 1)); err == nil || !strings.Contains(err.Error(), "takes 784") {
+	if _, err := SampleErrors(t.Context(), net, dataset.Circle(5, 0.1, 1)); err == nil || !strings.Contains(err.Error(), "takes 784") {
 		t.Errorf("other samples: error %v", err)
 	}
 	if _, err := Interpolate(net, make([]float32, 784), make([]float32, 784), 1); err == nil || !strings.Contains(err.Error(), "1 steps: want 2 or more") {
@@ -92,7 +92,7 @@ func TestSampleErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer broken.Close()
-	if _, err := SampleErrors(broken, set); err == nil || !strings.Contains(err.Error(), "not finite") {
+	if _, err := SampleErrors(t.Context(), broken, set); err == nil || !strings.Contains(err.Error(), "not finite") {
 		t.Errorf("a broken model: error %v", err)
 	}
 }

@@ -173,7 +173,7 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	defer closeNet()
-	usual, err := trainer.SampleErrors(net, validation)
+	usual, err := trainer.SampleErrors(c.Context(), net, validation)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 			return fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", joinInts(f.normal), validation.Len())
 		}
 	}
-	scores, err := trainer.SampleErrors(net, set)
+	scores, err := trainer.SampleErrors(c.Context(), net, set)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (f *denoiseFlags) run(c *cobra.Command, in, out string) error {
 		return err
 	}
 	defer dev.Close()
-	result, err := trainer.Apply(m, dev, noisy)
+	result, err := trainer.Apply(c.Context(), m, dev, noisy)
 	if err != nil {
 		return fmt.Errorf("%s: %w", in, err)
 	}

@@ -51,7 +51,7 @@ func evalCommand() *cobra.Command {
 			}
 			defer train.Close()
 			defer test.Close()
-			e, err := trainer.Evaluate(net, test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
+			e, err := trainer.Evaluate(c.Context(), net, test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
 			if err != nil {
 				return err
 			}

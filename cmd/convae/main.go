@@ -5,25 +5,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
 func main() {
-	// The first signal ends the work at hand in good order, the second ends the process.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	if err := rootCommand().ExecuteContext(ctx); err != nil {
-		if errors.Is(err, errInterrupted) {
-			os.Exit(130) // as a shell reports an interrupt; the run has said that it saved
-		}
-		fmt.Fprintln(os.Stderr, "convae:", oneLine(err))
-		os.Exit(1)
+	root := rootCommand()
+	os.Exit(runRoot(untilSignal(root, os.Args[1:]), root, os.Stdout, os.Stderr))
+}
+
+// interruptedStatus is the exit status of a command that a signal ended in good order, as a shell reports an interrupt.
+const interruptedStatus = 130
+
+// runRoot runs a command and returns its exit status. Output that could not be written is an error whatever the command
+// made of it.
+func runRoot(ctx context.Context, root *cobra.Command, stdout, stderr io.Writer) int {
+	out := &output{w: stdout}
+	root.SetOut(out)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case errors.Is(err, errInterrupted), ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return interruptedStatus
+	case err == nil && out.err != nil:
+		err = fmt.Errorf("the output could not be written: %w", out.err)
 	}
+	if err != nil {
+		fmt.Fprintln(stderr, "convae:", oneLine(err))
+		return 1
+	}
+	return 0
+}
+
+// output is a writer that remembers its first error, so that no command has to look at what each print returns.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // errInterrupted ends a command that a signal ended in good order.

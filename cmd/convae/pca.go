@@ -67,7 +67,7 @@ func (f *pcaFlags) run(c *cobra.Command, run string) error {
 	if test.Size() != size {
 		return fmt.Errorf("data set %s has %s; model %q takes %s", test.Name, setText(test), m.Config.Name, inputText(m.Input))
 	}
-	e, err := trainer.Evaluate(net, test, 0, cfg.Training.Seed, false)
+	e, err := trainer.Evaluate(c.Context(), net, test, 0, cfg.Training.Seed, false)
 	if err != nil {
 		return err
 	}

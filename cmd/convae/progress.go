@@ -160,6 +160,16 @@ func (r *progress) Note(text string) {
 	}
 }
 
+// interrupted says at once what a signal brings about, while the step at hand may still take long. It may be called beside
+// the others.
+func (r *progress) interrupted() {
+	const text = "interrupted: finishing the step at hand, then saving; a second signal ends at once and saves nothing"
+	r.log.Warn().Msg(text)
+	if r.useBar {
+		fmt.Fprintf(r.barOut, "\n%s\n", text)
+	}
+}
+
 // say reports something of interest.
 func (r *progress) say(text string) {
 	r.log.Info().Msg(text)
@@ -171,8 +181,13 @@ func (r *progress) say(text string) {
 // result says where the run is and what came of it.
 func (r *progress) result(dir string, cfg trainer.Config, res trainer.Result, took time.Duration) {
 	r.stop()
+	if res.Interrupted {
+		r.log.Info().Str("run", dir).Bool("interrupted", true).Float64("seconds", round(took.Seconds(), 1)).Msg("done")
+		fmt.Fprintf(r.out, "interrupted and saved: go on with `convae train --resume %s`\n", dir)
+		return
+	}
 	in, out := res.Final.Input, res.Final.Output
-	line := r.log.Info().Str("run", dir).Bool("interrupted", res.Interrupted).Float64("val_bce", round(out.BCE, 6))
+	line := r.log.Info().Str("run", dir).Float64("val_bce", round(out.BCE, 6))
 	if r.images {
 		line = line.Float64("psnr_before", round(in.PSNR, 3)).Float64("psnr_after", round(out.PSNR, 3)).
 			Float64("ssim_before", round(in.SSIM, 4)).Float64("ssim_after", round(out.SSIM, 4))
@@ -181,9 +196,6 @@ func (r *progress) result(dir string, cfg trainer.Config, res trainer.Result, to
 	}
 	line.Float64("seconds", round(took.Seconds(), 1)).Msg("done")
 	w := r.out
-	if res.Interrupted {
-		fmt.Fprintf(w, "interrupted and saved: go on with `convae train --resume %s`\n", dir)
-	}
 	if res.StoppedAt > 0 {
 		fmt.Fprintf(w, "stopped early after epoch %d; the best was epoch %d\n", res.StoppedAt, res.BestAt)
 	}

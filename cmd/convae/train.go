@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,8 +55,9 @@ see convae presets) or a configuration file.
 
 Without arguments it trains the preset denoiser, on the built-in digits, in under a minute on two cores. Flags
 override the configuration. Ctrl-C ends after the step at hand and saves; --resume RUN goes on.`,
-		Args: arguments(0, 1),
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
+		Args:        arguments(0, 1),
+		Annotations: map[string]string{savesState: "true"},
+		RunE:        func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
 	fs := c.Flags()
 	fs.StringVar(&f.data, "data", "", dataHelp)
@@ -129,6 +131,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 		}
 	}
 	start := time.Now()
+	defer context.AfterFunc(c.Context(), ui.interrupted)()
 	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, Resume: f.resume != "", Continue: f.goOn, Device: dev, Train: train, Test: test, Observer: ui})
 	if err != nil {
 		ui.stop()

@@ -363,7 +363,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := trainer.Evaluate(net, set, 0.25, 0, true)
+	e, err := trainer.Evaluate(t.Context(), net, set, 0.25, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
