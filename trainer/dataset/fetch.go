@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"context"
-	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -134,9 +133,9 @@ func (f File) verify(path string) error {
 		return err
 	}
 	defer file.Close()
-	kind, want, hash, content := "MD5", f.MD5, md5.New(), io.Reader(file)
-	if f.SHA256 != "" {
-		kind, want, hash = "SHA-256 of the unpacked content", f.SHA256, sha256.New()
+	kind, hash, content := "SHA-256", sha256.New(), io.Reader(file)
+	if !f.AsServed {
+		kind = "SHA-256 of the unpacked content"
 		if content, err = unpack(file); err != nil {
 			return err
 		}
@@ -145,8 +144,8 @@ func (f File) verify(path string) error {
 	if _, err := io.Copy(hash, io.LimitReader(content, maxIDXBytes)); err != nil {
 		return err
 	}
-	if found := hex.EncodeToString(hash.Sum(nil)); found != want {
-		return fmt.Errorf("%s is %s, want %s", kind, found, want)
+	if found := hex.EncodeToString(hash.Sum(nil)); found != f.SHA256 {
+		return fmt.Errorf("%s is %s, want %s", kind, found, f.SHA256)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package dataset
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -27,7 +26,6 @@ var content = func() []byte {
 }()
 
 func sha256Of(b []byte) string { sum := sha256.Sum256(b); return hex.EncodeToString(sum[:]) }
-func md5Of(b []byte) string    { sum := md5.Sum(b); return hex.EncodeToString(sum[:]) }
 
 // A mirror serves files and notes the Range of each request.
 type mirror struct {
@@ -98,7 +96,7 @@ func TestFetch(t *testing.T) {
 		switch r.URL.Path {
 		case "/plain":
 			serveWhole(content)(w, r)
-		case "/sha256.gz", "/md5.gz":
+		case "/sha256.gz", "/served.gz":
 			serveWhole(packed)(w, r)
 		default:
 			http.NotFound(w, r)
@@ -108,7 +106,7 @@ func TestFetch(t *testing.T) {
 	s.Files = []File{
 		{Name: "plain", SHA256: sha256Of(content)},
 		{Name: "sha256.gz", SHA256: sha256Of(content)}, // of the unpacked content
-		{Name: "md5.gz", MD5: md5Of(packed)},
+		{Name: "served.gz", SHA256: sha256Of(packed), AsServed: true},
 	}
 	cache := t.TempDir()
 	type step struct{ done, total int64 }
@@ -125,7 +123,7 @@ func TestFetch(t *testing.T) {
 	if want := filepath.Join(cache, "test"); dir != want {
 		t.Errorf("folder is %s, want %s", dir, want)
 	}
-	for file, b := range map[string][]byte{"plain": content, "sha256.gz": packed, "md5.gz": packed} {
+	for file, b := range map[string][]byte{"plain": content, "sha256.gz": packed, "served.gz": packed} {
 		if found, err := os.ReadFile(filepath.Join(dir, file)); err != nil || !bytes.Equal(found, b) {
 			t.Errorf("%s is not what was served: %v", file, err)
 		}
@@ -216,15 +214,11 @@ func TestFetchWrongChecksum(t *testing.T) {
 	s, cache := source(m), t.TempDir()
 	for _, file := range []File{
 		{Name: "a.gz", SHA256: sha256Of(content)},
-		{Name: "a.gz", MD5: md5Of(content)},
+		{Name: "a.gz", SHA256: sha256Of(content), AsServed: true},
 	} {
 		s.Files[0] = file
-		found, want := md5Of(forged), file.MD5
-		if want == "" {
-			found, want = sha256Of(forged), file.SHA256
-		}
 		_, err := s.Fetch(t.Context(), cache, nil)
-		if err == nil || !strings.Contains(err.Error(), "is "+found+", want "+want) {
+		if err == nil || !strings.Contains(err.Error(), "is "+sha256Of(forged)+", want "+file.SHA256) {
 			t.Errorf("error is %v, want both checksums in it", err)
 		}
 		if entries, _ := os.ReadDir(filepath.Join(cache, "test")); len(entries) > 0 {
@@ -308,13 +302,13 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s has %d files and %d mirrors", s.Name, len(s.Files), len(s.Mirrors))
 		}
 		for _, m := range s.Mirrors {
-			if !strings.HasSuffix(m, "/") {
-				t.Errorf("%s: mirror %s does not end in a slash", s.Name, m)
+			if !strings.HasPrefix(m, "https://") || !strings.HasSuffix(m, "/") {
+				t.Errorf("%s: mirror is %s, want https://.../", s.Name, m)
 			}
 		}
 		for _, f := range s.Files {
-			if !(len(f.SHA256) == 64 && f.MD5 == "" || f.SHA256 == "" && len(f.MD5) == 32) {
-				t.Errorf("%s: %s is not pinned by one checksum", s.Name, f.Name)
+			if sum, err := hex.DecodeString(f.SHA256); err != nil || len(sum) != sha256.Size {
+				t.Errorf("%s: %s is not pinned by a SHA-256 sum", s.Name, f.Name)
 			}
 		}
 	}

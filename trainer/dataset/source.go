@@ -8,18 +8,17 @@ type Source struct {
 	Files   []File
 }
 
-// A File is one file of a Source, pinned by one of two checksums in
-// hexadecimal.
+// A File is one file of a Source, pinned by a checksum.
 type File struct {
 	Name string // added to a mirror's base URL
 
-	// SHA256 is that of the content after unpacking, since mirrors may
-	// compress the same content differently.
+	// SHA256, in hexadecimal, is that of the content after unpacking, since
+	// mirrors may compress the same content differently.
 	SHA256 string
 
-	// MD5, used only if SHA256 is empty, is that of the file as served. It
-	// finds damage, but would not stop a forger.
-	MD5 string
+	// AsServed says that SHA256 is that of the file as it is served instead:
+	// for those whose sum is published so.
+	AsServed bool
 }
 
 var sources = []Source{
@@ -37,19 +36,17 @@ var sources = []Source{
 		},
 	},
 	{
-		// Its authors publish MD5 sums of the compressed files and nothing
-		// stronger. That is enough against damage; against an attacker there
-		// is only the HTTPS of the first mirror, which the second lacks.
+		// The sums are those that TensorFlow Datasets publishes.
 		Name: "fashion-mnist",
 		Mirrors: []string{
 			"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-			"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+			"https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
 		},
 		Files: []File{
-			{Name: trainImages + ".gz", MD5: "8d4fb7e6c68d591d4c3dfef9ec88bf0d"},
-			{Name: trainLabels + ".gz", MD5: "25c81989df183df01b3e8a0aad5dffbe"},
-			{Name: testImages + ".gz", MD5: "bef4ecab320f06d8554ea6380940ec79"},
-			{Name: testLabels + ".gz", MD5: "bb300cfdad3c16e7a12a480ee83cd310"},
+			{Name: trainImages + ".gz", SHA256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84", AsServed: true},
+			{Name: trainLabels + ".gz", SHA256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845", AsServed: true},
+			{Name: testImages + ".gz", SHA256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073", AsServed: true},
+			{Name: testLabels + ".gz", SHA256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5", AsServed: true},
 		},
 	},
 }
