@@ -230,7 +230,7 @@ func loadingOn(c *cobra.Command) func(trainer.Loading) {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	return func(l trainer.Loading) { showLoading(f, l) }
+	return func(l trainer.Loading) { showLoading(f, l, columns(f)) }
 }
 
 // setText describes the samples of a data set.

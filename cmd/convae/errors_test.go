@@ -65,7 +65,7 @@ func tinyRun(t testing.TB) string {
 	dir := t.TempDir()
 	config := write(t, []byte(tinyConfig), dir, "tiny.yaml")
 	out := filepath.Join(dir, "run")
-	stdout, stderr, err := run(t, "train", config, "--out", out, "--log", "json")
+	stdout, stderr, err := run(t, "train", config, "--out", out, "--log", "lines")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
@@ -314,9 +314,9 @@ func TestLogVariable(t *testing.T) {
 	dir := t.TempDir()
 	config := write(t, []byte(tinyConfig), dir, "tiny.yaml")
 	t.Setenv(logVariable, "json")
-	_, stderr, err := run(t, "train", config, "--out", filepath.Join(dir, "run"))
-	if err != nil {
-		t.Fatal(err)
+	stdout, stderr, err := run(t, "train", config, "--out", filepath.Join(dir, "run"))
+	if err != nil || stdout != "" {
+		t.Fatalf("%v, and beside the log %q", err, stdout)
 	}
 	for line := range strings.Lines(stderr) {
 		if !json.Valid([]byte(line)) {

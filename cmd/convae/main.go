@@ -25,18 +25,23 @@ func runRoot(ctx context.Context, root *cobra.Command, stdout, stderr io.Writer)
 	out := &output{w: stdout}
 	root.SetOut(out)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	switch {
 	case errors.Is(err, errInterrupted), ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return interruptedStatus
 	case err == nil && out.err != nil:
 		err = fmt.Errorf("the output could not be written: %w", out.err)
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "convae:", oneLine(err))
-		return 1
+	if err == nil {
+		return 0
 	}
-	return 0
+	if f := c.Flags().Lookup("log"); f != nil && f.Value.String() == "json" {
+		log := jsonLog(stderr) // which has nothing but JSON in it
+		log.Error().Msg(oneLine(err))
+	} else {
+		fmt.Fprintln(stderr, "convae:", oneLine(err))
+	}
+	return 1
 }
 
 // output is a writer that remembers its first error, so that no command has to look at what each print returns.

@@ -31,6 +31,9 @@ type progress struct {
 	out io.Writer
 	log zerolog.Logger
 	bar *progressbar.ProgressBar // nil when there are log lines instead
+	// columns returns the width of the terminal, and width is the one that the bar was made for.
+	columns func() int
+	width   int
 	// One line a while is enough in a log.
 	lastLine time.Time
 	useBar   bool
@@ -38,11 +41,13 @@ type progress struct {
 	barOut   io.Writer
 }
 
+func jsonLog(w io.Writer) zerolog.Logger { return zerolog.New(w).With().Timestamp().Logger() }
+
 // logEvery is the time between log lines within an epoch.
 const logEvery = 5 * time.Second
 
 func newProgress(mode string, stdout, stderr io.Writer) (*progress, error) {
-	r := &progress{out: stdout, barOut: stderr, log: zerolog.Nop()}
+	r := &progress{out: stdout, barOut: stderr, log: zerolog.Nop(), columns: func() int { return columns(stderr) }}
 	if mode == "auto" {
 		mode = "lines"
 		if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -55,7 +60,7 @@ func newProgress(mode string, stdout, stderr io.Writer) (*progress, error) {
 	case "lines":
 		r.log = zerolog.New(zerolog.ConsoleWriter{Out: stderr, NoColor: true, TimeFormat: time.TimeOnly}).With().Timestamp().Logger()
 	case "json":
-		r.log = zerolog.New(stderr).With().Timestamp().Logger()
+		r.log, r.out = jsonLog(stderr), io.Discard // all that is said is in the log
 	default:
 		return nil, fmt.Errorf("--log (or %s) is %q, want auto, bar, lines or json", logVariable, mode)
 	}
@@ -77,16 +82,21 @@ func (r *progress) device(name, reason string) {
 func (r *progress) loading(l trainer.Loading) {
 	if l.Done == l.Total || time.Since(r.lastLine) > logEvery {
 		r.lastLine = time.Now()
-		r.log.Info().Str("file", l.File).Int64("done", l.Done).Int64("of", l.Total).Msg("loading")
+		line := r.log.Info()
+		if l.File != "" {
+			line = line.Str("file", l.File)
+		}
+		line.Int64("done", l.Done).Int64("of", l.Total).Msg("loading")
 	}
 	if r.useBar {
-		showLoading(r.barOut, l)
+		showLoading(r.barOut, l, r.columns())
 	}
 }
 
-// showLoading overwrites a line of a terminal.
-func showLoading(w io.Writer, l trainer.Loading) {
-	fmt.Fprintf(w, "\r\033[K%v", l)
+// showLoading overwrites a line of a terminal of that many columns.
+func showLoading(w io.Writer, l trainer.Loading, columns int) {
+	text := []rune(l.String())
+	fmt.Fprintf(w, "\r\033[K%s", string(text[:min(len(text), columns-1)])) // a longer line would be left behind where it wraps
 	if l.Done == l.Total {
 		fmt.Fprintln(w)
 	}
@@ -113,16 +123,67 @@ func (r *progress) Step(s trainer.Step) {
 		}
 		return
 	}
-	if r.bar == nil {
-		r.bar = progressbar.NewOptions(s.Steps, progressbar.OptionSetWriter(r.barOut), progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionShowCount())
+	width := r.columns()
+	bar, room := barLayout(width, s.Steps)
+	if r.bar == nil || r.width != width {
+		r.stop()
+		r.width = width
+		r.bar = progressbar.NewOptions(s.Steps, progressbar.OptionSetWriter(r.barOut), progressbar.OptionSetWidth(bar), progressbar.OptionClearOnFinish(),
+			progressbar.OptionUseANSICodes(true), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
+			func(p *progressbar.ProgressBar) {
+				if width >= wideColumns {
+					progressbar.OptionShowCount()(p)
+				}
+			})
 	}
 	loss := "..."
 	if !math.IsNaN(s.Loss) {
 		loss = fmt.Sprintf("%.4f", s.Loss)
 	}
-	r.bar.Describe(fmt.Sprintf("epoch %d  loss %s  %.0f images/s  ETA %s ", s.Epoch, loss, s.Rate, s.Left.Round(time.Second)))
+	r.bar.Describe(fitting(room, "", "  ", fmt.Sprintf("epoch %d", s.Epoch), "loss "+loss, fmt.Sprintf("%.0f images/s", s.Rate), fmt.Sprintf("ETA %s", s.Left.Round(time.Second))))
 	_ = r.bar.Set(s.Step) // a terminal that cannot be written to must not end training
+}
+
+// wideColumns is the width from which on a terminal has room for the count of steps beside the bar.
+const wideColumns = 76
+
+// barLayout returns the width of the bar on a terminal, and the room that is left for words before it. The whole line is
+// shorter than the terminal is wide: one that wraps could not be overwritten.
+func barLayout(columns, steps int) (bar, room int) {
+	rest := len(" 100% ||  ")
+	if columns >= wideColumns {
+		rest += len(fmt.Sprintf("(%d/%d) ", steps, steps))
+	}
+	bar = min(max(columns-rest-52, 4), 24)
+	if room = columns - 1 - rest - bar; room < 0 {
+		bar = max(bar+room, 0)
+		room = 0
+	}
+	return bar, room
+}
+
+// fitting joins as many of the parts to the head as the room has place for, from the first one on.
+func fitting(room int, head, between string, parts ...string) string {
+	for i, p := range parts {
+		if head != "" || i > 0 {
+			p = between + p
+		}
+		if len(head)+len(p) > room {
+			break
+		}
+		head += p
+	}
+	return head
+}
+
+// columns returns the width of a terminal, and that of the usual one for what is none.
+func columns(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 80
 }
 
 func (r *progress) stop() {
@@ -135,20 +196,20 @@ func (r *progress) stop() {
 func (r *progress) Epoch(e trainer.Epoch) {
 	r.stop()
 	line := r.log.Info().Int("epoch", e.Epoch).Float64("loss", round(e.Loss, 6)).Float64("val_loss", round(e.ValLoss, 6)).Float64("val_mse", round(e.ValMSE, 6))
-	quality := fmt.Sprintf("PSNR %.2f dB, SSIM %.3f, %.0f images/s", e.ValPSNR, e.ValSSIM, e.Rate)
+	quality := []string{fmt.Sprintf("PSNR %.2f dB", e.ValPSNR), fmt.Sprintf("SSIM %.3f", e.ValSSIM), fmt.Sprintf("%.0f images/s", e.Rate)}
 	if r.images {
 		line = line.Float64("val_psnr", round(e.ValPSNR, 3)).Float64("val_ssim", round(e.ValSSIM, 4))
 	} else {
 		line = line.Float64("val_mae", round(e.ValMAE, 6)).Float64("val_max_error", round(e.ValMaxError, 6))
-		quality = fmt.Sprintf("MAE %.4f, max error %.4f", e.ValMAE, e.ValMaxError)
+		quality = []string{fmt.Sprintf("MAE %.4f", e.ValMAE), fmt.Sprintf("max error %.4f", e.ValMaxError)}
 	}
 	if e.ValKL > 0 {
 		line = line.Float64("val_kl", round(e.ValKL, 3))
-		quality = fmt.Sprintf("KL %.2f nats, %s", e.ValKL, quality)
+		quality = append([]string{fmt.Sprintf("KL %.2f nats", e.ValKL)}, quality...)
 	}
 	line.Float64("images_per_s", round(e.Rate, 1)).Float64("seconds", round(e.Seconds, 2)).Msg("epoch")
 	if r.useBar {
-		fmt.Fprintf(r.barOut, "epoch %2d: loss %.4f, validation %.4f, %s\n", e.Epoch, e.Loss, e.ValLoss, quality)
+		fmt.Fprintln(r.barOut, fitting(r.columns(), fmt.Sprintf("epoch %2d: loss %.4f, val %.4f", e.Epoch, e.Loss, e.ValLoss), ", ", quality...))
 	}
 }
 
@@ -181,21 +242,12 @@ func (r *progress) say(text string) {
 // result says where the run is and what came of it.
 func (r *progress) result(dir string, cfg trainer.Config, res trainer.Result, took time.Duration) {
 	r.stop()
+	r.logResult(dir, cfg, res, took)
 	if res.Interrupted {
-		r.log.Info().Str("run", dir).Bool("interrupted", true).Float64("seconds", round(took.Seconds(), 1)).Msg("done")
 		fmt.Fprintf(r.out, "interrupted and saved: go on with `convae train --resume %s`\n", dir)
 		return
 	}
-	in, out := res.Final.Input, res.Final.Output
-	line := r.log.Info().Str("run", dir).Float64("val_bce", round(out.BCE, 6))
-	if r.images {
-		line = line.Float64("psnr_before", round(in.PSNR, 3)).Float64("psnr_after", round(out.PSNR, 3)).
-			Float64("ssim_before", round(in.SSIM, 4)).Float64("ssim_after", round(out.SSIM, 4))
-	} else {
-		line = line.Float64("val_mse", round(out.MSE, 6)).Float64("val_mae", round(out.MAE, 6)).Float64("val_max_error", round(out.MaxAbs, 6))
-	}
-	line.Float64("seconds", round(took.Seconds(), 1)).Msg("done")
-	w := r.out
+	in, out, w := res.Final.Input, res.Final.Output, r.out
 	if res.StoppedAt > 0 {
 		fmt.Fprintf(w, "stopped early after epoch %d; the best was epoch %d\n", res.StoppedAt, res.BestAt)
 	}
@@ -215,6 +267,38 @@ func (r *progress) result(dir string, cfg trainer.Config, res trainer.Result, to
 		look = filepath.Join(dir, trainer.SamplesFile) + ", " + look
 	}
 	fmt.Fprintf(w, "look at: %s\n", look)
+}
+
+// logResult is the log's last line, with all that result says and only what means something for the run: BCE for models
+// that are trained on it, the noisy samples' quality where there is noise.
+func (r *progress) logResult(dir string, cfg trainer.Config, res trainer.Result, took time.Duration) {
+	line := r.log.Info().Str("run", dir).Float64("seconds", round(took.Seconds(), 1))
+	if res.Interrupted {
+		line.Bool("interrupted", true).Msg("done")
+		return
+	}
+	in, out, code, drawn := res.Final.Input, res.Final.Output, res.Final.Code, res.Final.Drawn
+	if res.StoppedAt > 0 {
+		line = line.Int("stopped_early_at", res.StoppedAt).Int("best_at", res.BestAt)
+	}
+	if cfg.Training.Loss == "bce" {
+		line = line.Float64("val_bce", round(out.BCE, 6))
+	}
+	line = line.Float64("val_mse", round(out.MSE, 6)).Float64("val_mae", round(out.MAE, 6)).Float64("val_max_error", round(out.MaxAbs, 6))
+	if r.images {
+		if cfg.Training.Noise.Std > 0 {
+			line = line.Float64("psnr_before", round(in.PSNR, 3)).Float64("ssim_before", round(in.SSIM, 4))
+		}
+		line = line.Float64("psnr_after", round(out.PSNR, 3)).Float64("ssim_after", round(out.SSIM, 4))
+	}
+	if drawn != (trainer.Evidence{}) {
+		line = line.Float64("elbo", round(drawn.ELBO, 3)).Float64("kl", round(drawn.Divergence, 3))
+	}
+	line = line.Int("code_values", code.Units).Int("active_units", code.Active)
+	if res.Selected != nil {
+		line = line.Ints("selected", res.Selected)
+	}
+	line.Msg("done")
 }
 
 // writeSelected prints the inputs that a concrete model selects, each once and in order.
