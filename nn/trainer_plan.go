@@ -47,55 +47,81 @@ func TrainingMemory(m *Model, dev backend.Device, o TrainerOptions) (Memory, err
 
 // planTrainer checks the options and plans the batch; nothing is allocated on the device.
 func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error) {
+	o, nodes, err := checkTraining(m, o)
+	if err != nil {
+		return nil, err
+	}
+	b := dev.Lanes()[0]
+	t := &Trainer{m: m, dev: dev, o: o, nodes: nodes, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, means: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
+	return t, t.choosePlan()
+}
+
+// CheckTraining returns the error of a model, or of options, with which NewTrainer trains on no device, whatever its memory.
+func (c Config) CheckTraining(o TrainerOptions) error {
+	m, err := build(c)
+	if err != nil {
+		return err
+	}
+	_, _, err = checkTraining(m, o)
+	return err
+}
+
+// checkTraining fills in the options, and returns the nodes to differentiate.
+func checkTraining(m *Model, o TrainerOptions) (TrainerOptions, []node, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return o, nil, fmt.Errorf("nn: %w", err)
+	}
+	if m.Output.Len() != m.Input.Len() {
+		return o, nil, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", shapeText(m.Output), shapeText(m.Input))
+	}
+	nodes, err := trainingNodes(m, o)
+	if err != nil {
+		return o, nil, err
+	}
+	return o, nodes, checkCode(m, nodes, o)
+}
+
+// withDefaults fills in the options that are not given and checks the others.
+func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 	var err error
 	if o.Optimizer, err = o.Optimizer.WithDefaults(); err != nil {
-		return nil, fmt.Errorf("nn: %w", err)
+		return o, err
 	}
 	const maxBatch = 1 << 20
 	if o.Batch < 1 || o.Batch > maxBatch {
-		return nil, fmt.Errorf("nn: batch is %d, want 1 to %d", o.Batch, maxBatch)
+		return o, fmt.Errorf("batch is %d, want 1 to %d", o.Batch, maxBatch)
 	}
 	if o.MicroBatch < 0 {
-		return nil, fmt.Errorf("nn: micro-batch is %d, want at least 1, or 0 for the device's choice", o.MicroBatch)
+		return o, fmt.Errorf("micro-batch is %d, want at least 1, or 0 for the device's choice", o.MicroBatch)
 	}
 	if o.Contractive, err = o.Contractive.WithDefaults(); err != nil {
-		return nil, fmt.Errorf("nn: %w", err)
+		return o, err
 	}
 	for _, err := range []error{o.Clip.Check(), o.Kernel.Check(), o.Activity.Check()} {
 		if err != nil {
-			return nil, fmt.Errorf("nn: %w", err)
+			return o, err
 		}
 	}
 	if !(o.Noise >= 0 && o.Noise <= 100) {
-		return nil, fmt.Errorf("nn: noise is %v, want 0 to 100", o.Noise)
+		return o, fmt.Errorf("noise is %v, want 0 to 100", o.Noise)
 	}
-	if m.Output.Len() != m.Input.Len() {
-		return nil, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", shapeText(m.Output), shapeText(m.Input))
-	}
-	b := dev.Lanes()[0]
-	t := &Trainer{m: m, dev: dev, o: o, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, means: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
-	if t.nodes, err = trainingNodes(m, o); err != nil {
-		return nil, err
-	}
-	if err := t.checkCode(); err != nil {
-		return nil, err
-	}
-	return t, t.choosePlan()
+	return o, nil
 }
 
 // trainingNodes are the nodes to differentiate: for cross-entropy without the last sigmoid, because the loss is
 // computed from logits.
 func trainingNodes(m *Model, o TrainerOptions) ([]node, error) {
 	nodes := m.nodes
+	if !needsGrad(nodes) {
+		return nil, fmt.Errorf("nn: model %q has no weights to train", m.Config.Name)
+	}
 	last := nodes[len(nodes)-1]
 	if o.Loss == BCE {
 		if last.op != opAct || last.act != backend.Sigmoid {
 			return nil, fmt.Errorf("nn: loss bce needs a model whose last activation is sigmoid; %s ends otherwise (use loss mse)", m.Layers[last.layer].Name)
 		}
 		nodes = nodes[:len(nodes)-1]
-	}
-	if !needsGrad(nodes) {
-		return nil, fmt.Errorf("nn: model %q has no weights to train", m.Config.Name)
 	}
 	if o.Unfused {
 		return nodes, nil
@@ -104,23 +130,23 @@ func trainingNodes(m *Model, o TrainerOptions) ([]node, error) {
 }
 
 // checkCode reports a penalty that the code cannot have.
-func (t *Trainer) checkCode() error {
-	a, split := t.o.Activity, codeNode(t.m, t.nodes)
-	if !t.o.penalizesCode() {
+func checkCode(m *Model, nodes []node, o TrainerOptions) error {
+	a, split := o.Activity, codeNode(m, nodes)
+	if !o.penalizesCode() {
 		return nil
 	}
 	what := "activity_regularizer"
-	if t.o.Contractive.Weight > 0 {
+	if o.Contractive.Weight > 0 {
 		what = "contractive"
-		if t.m.Variational() {
-			return fmt.Errorf("nn: contractive: the codes of model %q are drawn, and so have no Jacobian: want an encoder without sampling", t.m.Config.Name)
+		if m.Variational() {
+			return fmt.Errorf("nn: contractive: the codes of model %q are drawn, and so have no Jacobian: want an encoder without sampling", m.Config.Name)
 		}
 	}
-	if !needsGrad(t.nodes[:split]) {
-		return fmt.Errorf("nn: %s: the encoder of model %q has no weights that could change the code", what, t.m.Config.Name)
+	if !needsGrad(nodes[:split]) {
+		return fmt.Errorf("nn: %s: the encoder of model %q has no weights that could change the code", what, m.Config.Name)
 	}
-	if last := t.m.nodes[t.m.split-1]; a.KL > 0 && (last.op != opAct || last.act != backend.Sigmoid) {
-		return fmt.Errorf("nn: activity_regularizer: kl wants activations between 0 and 1, an encoder that ends in sigmoid; %s ends otherwise", t.m.Layers[last.layer].Name)
+	if last := m.nodes[m.split-1]; a.KL > 0 && (last.op != opAct || last.act != backend.Sigmoid) {
+		return fmt.Errorf("nn: activity_regularizer: kl wants activations between 0 and 1, an encoder that ends in sigmoid; %s ends otherwise", m.Layers[last.layer].Name)
 	}
 	return nil
 }

@@ -159,6 +159,15 @@ func DecodeConfig(r io.Reader, changes ...Change) (c Config, err error) {
 	return c, c.Model.Check()
 }
 
+// CheckTraining returns the error with which training on any data that the model takes would end before its first step.
+func (c Config) CheckTraining() error {
+	o, err := c.Training.Options(1)
+	if err != nil {
+		return err
+	}
+	return c.Model.CheckTraining(o)
+}
+
 // Check fills in the zero values and reports the first field that cannot be.
 func (c *Config) Check() error {
 	t := &c.Training

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -306,6 +307,26 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 	if strings.Contains(stdout, "interrupted") {
 		t.Errorf("the resumed run printed %q", stdout)
+	}
+}
+
+// What train refuses is said before any data are read, and summary, bench and profile refuse it too.
+func TestUntrainableModels(t *testing.T) {
+	dir := t.TempDir()
+	for i, c := range []struct{ old, new, want string }{
+		{"upsampling2d: {size: 2}", "upsampling2d: {size: 3}", "output (42, 42, 1) differs from its input (28, 28, 1)"},
+		{"activation: sigmoid", "activation: relu", "loss bce needs a model whose last activation is sigmoid"},
+		{"noise: {std: 0.5}", "activity_regularizer: {kl: 1, rho: 0.1}", "kl wants activations between 0 and 1"},
+		{tinyConfig[strings.Index(tinyConfig, "    - conv2d"):strings.Index(tinyConfig, "data:")], "    - flatten: {}\n  decoder:\n    - reshape: {shape: [28, 28, 1]}\n", `model "tiny"`},
+	} {
+		config := write(t, []byte(strings.Replace(tinyConfig, c.old, c.new, 1)), dir, strconv.Itoa(i)+".yaml")
+		nowhere := filepath.Join(dir, "nowhere") // reading it would be another error
+		for _, args := range [][]string{{"train", config, "--data", "mnist", "--data-dir", nowhere}, {"summary", config}, {"bench", config}, {"profile", config}} {
+			stdout, _, err := run(t, args...)
+			if err == nil || !strings.Contains(err.Error(), c.want) || stdout != "" {
+				t.Errorf("%v: error %v after %q, want one with %q", args, err, stdout, c.want)
+			}
+		}
 	}
 }
 

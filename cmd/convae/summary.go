@@ -64,8 +64,16 @@ func trainerOptions(c *cobra.Command, cfg *trainer.Config) (nn.TrainerOptions, e
 	return cfg.Training.Options(samples)
 }
 
-// anyConfig reads the configuration of a run, a preset or a file; "" is the first preset.
+// anyConfig reads the configuration of a run, a preset or a file with which training can begin; "" is the first preset.
 func anyConfig(name string) (trainer.Config, error) {
+	c, err := readConfig(name)
+	if err != nil {
+		return c, err
+	}
+	return c, c.CheckTraining()
+}
+
+func readConfig(name string) (trainer.Config, error) {
 	if name == "" {
 		name = trainer.DefaultPreset
 	}

@@ -211,7 +211,10 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 			t.EarlyStopping = &trainer.EarlyStopping{Patience: f.patience}
 		}
 	}
-	return cfg, quick, cfg.Check()
+	if err := cfg.Check(); err != nil {
+		return cfg, false, err
+	}
+	return cfg, quick, cfg.CheckTraining()
 }
 
 func override[T any](set bool, dst *T, v T) {
