@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/regularfile"
 	"github.com/convae/convae/trainer/atomicfile"
 )
 
@@ -121,7 +121,7 @@ const maxConfigBytes = 4 << 20
 // ReadConfig reads a configuration file, with changes as DecodeConfig takes them. Fields that do not exist are errors,
 // with line and column.
 func ReadConfig(path string, changes ...Change) (Config, error) {
-	f, err := os.Open(path)
+	f, err := regularfile.Open(path)
 	if preset := strings.TrimSuffix(path, filepath.Ext(path)); slices.Contains(Presets(), preset) && errors.Is(err, fs.ErrNotExist) {
 		return Config{}, fmt.Errorf("there is no file %s: the preset is called %s", path, preset)
 	}

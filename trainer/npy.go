@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/sbinet/npyio/npy"
 
+	"github.com/convae/convae/nn/regularfile"
 	"github.com/convae/convae/trainer/atomicfile"
 )
 
@@ -37,7 +37,7 @@ var npyTypes = map[string]string{"f4": "float32", "f8": "float64", "u1": "uint8"
 // kept as they are: a uint8 of 255 becomes 255. It is an error, which names the file, if there are none, or if the file
 // holds less or more than its shape says.
 func ReadNPY(path string) (Array, error) {
-	f, err := os.Open(path)
+	f, err := regularfile.Open(path)
 	if err != nil {
 		return Array{}, fmt.Errorf("npy: %w", err)
 	}
@@ -45,9 +45,6 @@ func ReadNPY(path string) (Array, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return Array{}, fmt.Errorf("npy: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return Array{}, fmt.Errorf("npy: %s is not a file", path)
 	}
 	a, err := readNPY(bufio.NewReaderSize(f, 1<<16), info.Size())
 	if err != nil {

@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/convae/convae/nn/regularfile"
 )
 
 // Read reads a safetensors file of size bytes from r, and nothing after it.
@@ -33,7 +34,7 @@ func Read(r io.Reader, size int64) (*File, error) {
 
 // ReadFile is [Read] for the file at path. Its errors name the path.
 func ReadFile(path string) (*File, error) {
-	file, err := os.Open(path)
+	file, err := regularfile.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
@@ -41,9 +42,6 @@ func ReadFile(path string) (*File, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("safetensors: %s: not a regular file", path)
 	}
 	f, err := read(file, info.Size())
 	if err != nil {

@@ -437,7 +437,7 @@ func TestReadFile(t *testing.T) {
 		t.Errorf("no file: error %v", err)
 	}
 	_, err = ReadFile(dir)
-	wantError(t, err, "safetensors: "+dir+": not a regular file")
+	wantError(t, err, "safetensors: "+dir+" is not a regular file but a folder")
 
 	b := writeBytes(t, sample())
 	if err := os.WriteFile(path, b[:len(b)-1], 0o666); err != nil {

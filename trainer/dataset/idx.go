@@ -8,8 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
+
+	"github.com/convae/convae/nn/regularfile"
 )
 
 // The IDX format, from the home page of MNIST: a magic number, which names
@@ -62,7 +63,7 @@ func DecodeIDXLabels(r io.Reader) ([]uint8, error) {
 // readFile applies decode to the file at path, and names it in the errors.
 func readFile[T any](path string, decode func(io.Reader) (T, error)) (T, error) {
 	var none T
-	f, err := os.Open(path)
+	f, err := regularfile.Open(path)
 	if err != nil {
 		return none, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/image/draw"
 
 	"github.com/convae/convae/trainer/picture"
 )
@@ -190,22 +187,7 @@ func (s *Set) readImage(dst []byte, path string) error {
 	if err != nil {
 		return err
 	}
-	// The part of the picture that has the proportions wanted.
-	b := m.Bounds()
-	w, h := b.Dx(), b.Dy()
-	if w*s.H > h*s.W {
-		w = max((h*s.W+s.H/2)/s.H, 1)
-	} else {
-		h = max((w*s.H+s.W/2)/s.W, 1)
-	}
-	from := image.Rect(0, 0, w, h).Add(b.Min).Add(image.Pt((b.Dx()-w)/2, (b.Dy()-h)/2))
-	to := image.NewRGBA(image.Rect(0, 0, s.W, s.H))
-	if from.Size() == to.Bounds().Size() {
-		draw.Draw(to, to.Bounds(), m, from.Min, draw.Src)
-	} else {
-		draw.CatmullRom.Scale(to, to.Bounds(), m, from, draw.Src, nil)
-	}
-	sized := picture.FromGoImage(to, s.C)
+	sized := picture.Fit(m, s.H, s.W, s.C)
 	for i, v := range sized.Pix {
 		dst[i] = byte(v*255 + 0.5)
 	}

@@ -72,8 +72,8 @@ func ToGoImage(img Image) image.Image {
 	return m
 }
 
-// FromGoImage returns m, of any colour model, with 1 or 3 channels. Alpha is
-// composited over black, one channel is the Rec. 601 luma of [color.Gray16]
+// FromGoImage returns m, of any colour model, with 1 or 3 channels. What is
+// transparent lies on white, one channel is the Rec. 601 luma of [color.Gray16]
 // before rounding, and 16-bit channels keep their precision.
 func FromGoImage(m image.Image, channels int) Image {
 	if channels != 1 && channels != 3 {
@@ -81,20 +81,27 @@ func FromGoImage(m image.Image, channels int) Image {
 	}
 	b := m.Bounds()
 	img := Image{H: b.Dy(), W: b.Dx(), C: channels}
-	img.Pix = make([]float32, 0, img.H*img.W*channels)
+	img.Pix = make([]float32, img.H*img.W*channels)
 	at := pixels(m)
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			// The alpha-premultiplied colour is the colour over black.
-			c := at(x, y)
-			if channels == 1 {
-				img.Pix = append(img.Pix, luma(c))
-			} else {
-				img.Pix = append(img.Pix, float32(c.R)/0xffff, float32(c.G)/0xffff, float32(c.B)/0xffff)
-			}
+	for y := range img.H {
+		row := img.Pix[y*img.W*channels:][:img.W*channels]
+		for x := range img.W {
+			// An alpha-premultiplied colour is the colour over black.
+			c := at(b.Min.X+x, b.Min.Y+y)
+			white := 0xffff - c.A
+			store(row[x*channels:][:channels], color.RGBA64{c.R + white, c.G + white, c.B + white, 0xffff})
 		}
 	}
 	return img
+}
+
+// store writes a colour to one or three channels.
+func store(dst []float32, c color.RGBA64) {
+	if len(dst) == 1 {
+		dst[0] = luma(c)
+		return
+	}
+	dst[0], dst[1], dst[2] = float32(c.R)/0xffff, float32(c.G)/0xffff, float32(c.B)/0xffff
 }
 
 // pixels returns the fastest way to read the pixels of m.

@@ -117,7 +117,7 @@ func TestColourModels(t *testing.T) {
 	grey16 := image.NewGray16(image.Rect(0, 0, 1, 1))
 	grey16.SetGray16(0, 0, color.Gray16{Y: 0x1234})
 	alpha := image.NewNRGBA(image.Rect(0, 0, 1, 1))
-	alpha.SetNRGBA(0, 0, color.NRGBA{255, 102, 0, 51}) // a fifth of it over black
+	alpha.SetNRGBA(0, 0, color.NRGBA{255, 102, 0, 51}) // a fifth of it over white
 	rgb16 := image.NewNRGBA64(image.Rect(0, 0, 1, 1))
 	rgb16.SetNRGBA64(0, 0, color.NRGBA64{1, 0x1234, 0xfffe, 0xffff})
 
@@ -128,7 +128,7 @@ func TestColourModels(t *testing.T) {
 	}{
 		{"palette", paletted, []float64{1, 0.2, 0}},
 		{"grey16", grey16, []float64{0x1234 / 65535.0}},
-		{"alpha", alpha, []float64{0.2, 0.08, 0}},
+		{"alpha", alpha, []float64{1, 0.88, 0.8}},
 		{"rgb16", rgb16, []float64{1 / 65535.0, 0x1234 / 65535.0, 65534 / 65535.0}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -85,9 +85,10 @@ func TestLoadErrors(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"empty", nil, `want a PNG or JPEG file, found one starting with ""`},
-		{"text", []byte("hello, world"), `want a PNG or JPEG file, found one starting with "hello, w"`},
-		{"gif", []byte("GIF89a..."), "want a PNG or JPEG file"},
+		{"empty", nil, `want a PNG, JPEG, GIF, BMP, TIFF or WebP file, found one starting with ""`},
+		{"text", []byte("hello, world"), `want a PNG, JPEG, GIF, BMP, TIFF or WebP file, found one starting with "hello, w"`},
+		{"short.gif", []byte("GIF89a..."), "corrupt or truncated GIF"},
+		{"short.webp", []byte("RIFF\x04\x00\x00\x00WEBP"), "corrupt or truncated WebP"},
 		{"magic.png", goodPNG[:8], "corrupt or truncated PNG: unexpected EOF"},
 		{"half.png", goodPNG[:len(goodPNG)/2], "corrupt or truncated PNG"},
 		{"notail.png", goodPNG[:len(goodPNG)-6], "corrupt or truncated PNG: unexpected EOF"},
@@ -98,6 +99,7 @@ func TestLoadErrors(t *testing.T) {
 		{"bomb.png", pngHeader(1<<20, 1<<20), "PNG of 1048576x1048576 pixels, more than the limit of 268435456"},
 		{"wide.png", pngHeader(1<<28+1, 1), "PNG of 268435457x1 pixels, more than the limit of 268435456"},
 		{"flat.png", pngHeader(5, 0), "PNG"},
+		{"deep.png", pngHeader(1<<14, 1<<14), "PNG of 16384x16384 pixels, which take 2.1 GB when decoded, more than the limit of 1.1 GB"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), test.name)
