@@ -66,10 +66,8 @@ func (l *lane) back(s *backend.ConvShape, gradX, g []float32, argmax []byte, pac
 // needs is the memory of a convolution, as whole has it.
 func needs(s backend.ConvShape) backend.Needs {
 	f, b, w := forward(&s), backward(&s), planWeights(&s)
-	return backend.Needs{
-		Packed:    4 * (f.packedLen() + b.packedLen()),
-		Workspace: 4 * max(f.scratchLen(), gradientsLen(&s, b.source)+b.scratchLen(), w.scratchLen(&s)),
-	}
+	workspace := 4 * max(f.scratchLen(), gradientsLen(&s, b.source)+b.scratchLen(), w.scratchLen(&s))
+	return backend.Needs{Packed: 4 * (f.packedLen() + b.packedLen()), Workspace: workspace, Forward: workspace}
 }
 
 // places is argmax, or nil when it is not wanted.

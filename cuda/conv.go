@@ -108,9 +108,7 @@ func (l *lane) spread(op string, s *backend.ConvShape, g, places driver.Ptr) sou
 	return stored(p, to)
 }
 
-func spreadShape(s *backend.ConvShape) backend.Shape {
-	return backend.Shape{N: s.X.N, H: s.Stride*(s.Conv.H-1) + s.Up, W: s.Stride*(s.Conv.W-1) + s.Up, C: s.Filters}
-}
+func spreadShape(s *backend.ConvShape) backend.Shape { return s.Spread().WithN(s.X.N) }
 
 // spreadFloats bounds the scratch of spread, unless an image takes more.
 const spreadFloats = 1 << 26
@@ -124,7 +122,7 @@ func group(s *backend.ConvShape) int {
 	return min(max(spreadFloats/spreadShape(&one).Len(), 1), s.X.N)
 }
 
-// needs is the memory of a convolution whose bias has so many elements.
+// needs is the memory of a convolution whose bias has so many elements: that of its gradients.
 func needs(s backend.ConvShape, bias int) backend.Needs {
 	s = s.WithN(group(&s))
 	n := 0

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/convae/convae/nn/backend"
 )
@@ -151,6 +152,18 @@ func newPacks(nodes []node, a *arena, weights []backend.Tensor) (*packs, error) 
 		p.tasks = append(p.tasks, t)
 	}
 	return p, nil
+}
+
+// of returns the parameters of nodes, which have the same ops with weights as those that p was made for, but may lack what
+// comes after.
+func (p *packs) of(nodes, made []node) []backend.Params {
+	params := make([]backend.Params, len(nodes))
+	for i, n := range nodes {
+		if k := slices.IndexFunc(made, func(o node) bool { return n.w >= 0 && o.w == n.w }); k >= 0 {
+			params[i] = p.params[k]
+		}
+	}
+	return params
 }
 
 func (p *packs) pack(b backend.Backend, task int) {

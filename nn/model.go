@@ -113,6 +113,9 @@ func build(c Config) (*Model, error) {
 	if err := b.model.checkSampling(); err != nil {
 		return nil, err
 	}
+	if err := b.model.checkFused(); err != nil {
+		return nil, err
+	}
 	if n := b.model.Size(); n > maxParams {
 		return nil, fmt.Errorf("nn: model %q has %d parameters, want at most %d", c.Name, n, maxParams)
 	}
@@ -124,6 +127,20 @@ func (m *Model) checkSampling() error {
 	for i, n := range m.nodes {
 		if n.op == opSample && i != m.split-1 {
 			return fmt.Errorf("nn: %s of model %q is not the encoder's last layer: want it there, after the layer that makes means and variances", m.Layers[n.layer].Name, m.Config.Name)
+		}
+	}
+	return nil
+}
+
+// checkFused wants ops that fusion makes to be such as a backend can run: they see more of an image than the layers that
+// were merged.
+func (m *Model) checkFused() error {
+	for _, n := range m.fuse(m.nodes) {
+		if n.op != opConv {
+			continue
+		}
+		if _, err := backend.NewConv(n.withN(1).conv); err != nil {
+			return fmt.Errorf("nn: %s of model %q: %w", m.Layers[n.layer].Name, m.Config.Name, err)
 		}
 	}
 	return nil

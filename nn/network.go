@@ -8,21 +8,27 @@ import (
 
 // NetworkOptions are the choices of NewNetwork. The zero value is fine.
 type NetworkOptions struct {
-	Batch   int  // samples that a lane takes at a time at the most; 0 lets the device's policy decide, up to 256
+	Batch   int  // samples that a lane takes at a time at the most; 0 means 256. Their size and the device may make it fewer
 	Unfused bool // run every layer as ops of its own
 }
 
-// Network runs a model, its encoder or its decoder on a device. It is not safe for concurrent use, and a Network and a
-// Trainer on one device take turns.
+// Network runs a model, its encoder or its decoder on a device. Of its own it takes memory for the weights and for the
+// samples of its largest call so far, within what is free; a trainer's network uses the trainer's memory alone. It is not
+// safe for concurrent use, and a Network and a Trainer on one device take turns.
 type Network struct {
 	m       *Model
 	dev     backend.Device
 	o       NetworkOptions
 	w       *workers
-	mem     arena
+	mem     arena // of the weights
 	weights []backend.Tensor
-	version *int // of the weights: packed forms are remade when it has changed
-	parts   [4]*part
+	nodes   []node
+	packs   *packs
+	packed  bool // packs hold the weights
+	lanes   *laneArenas
+	planned bool // the memory is a trainer's, which has planned the parts
+	plans   [partCount]partPlan
+	parts   [partCount]*part
 }
 
 const (
@@ -30,21 +36,34 @@ const (
 	encoderPart
 	decoderPart
 	posteriorPart // the encoder without its sampling
+	partCount
 )
 
 // NewNetwork places a copy of the model's weights on the device.
 func NewNetwork(m *Model, dev backend.Device, o NetworkOptions) (*Network, error) {
 	b := dev.Lanes()[0]
-	n := &Network{m: m, dev: dev, o: o, mem: arena{b: b}, version: new(int)}
+	n := &Network{m: m, dev: dev, o: o, mem: arena{b: b}, nodes: m.networkNodes(o.Unfused), lanes: &laneArenas{mem: arena{b: b}}}
 	layout := newParamLayout(m, b)
 	buf, err := n.mem.alloc(layout.bytes, "weights")
+	if err == nil {
+		n.weights = layout.tensors(m, buf)
+		n.packs, err = newPacks(n.nodes, &n.mem, n.weights)
+	}
 	if err != nil {
+		n.mem.free()
 		return nil, err
 	}
-	n.weights = layout.tensors(m, buf)
 	upload(b, m, n.weights)
 	n.w = newWorkers(dev.Lanes())
 	return n, nil
+}
+
+// networkNodes are the nodes that a network runs.
+func (m *Model) networkNodes(unfused bool) []node {
+	if unfused {
+		return m.nodes
+	}
+	return m.fuse(m.nodes)
 }
 
 func upload(b backend.Backend, m *Model, t []backend.Tensor) {
@@ -56,10 +75,8 @@ func upload(b backend.Backend, m *Model, t []backend.Tensor) {
 // Close gives the network's memory back.
 func (n *Network) Close() {
 	n.w.close()
-	for _, p := range n.parts {
-		if p != nil {
-			p.mem.free()
-		}
+	if !n.planned {
+		n.lanes.free()
 	}
 	n.mem.free()
 }
@@ -87,26 +104,25 @@ func (n *Network) Posterior(dst, x []float32, count int) error {
 func (n *Network) Model() *Model { return n.m }
 
 func (n *Network) run(which int, dst, x []float32, count int) error {
-	p, err := n.part(which)
-	if err != nil {
-		return err
-	}
-	in, out := p.nodes[0].in.Image(), p.nodes[len(p.nodes)-1].out.Image()
-	if count < 0 || len(x) != count*in || len(dst) != count*out {
-		return fmt.Errorf("nn: %d samples of %d values in and %d out need slices of that size, got %d and %d", count, in, out, len(x), len(dst))
+	p := n.part(which)
+	if count < 0 || len(x) != count*p.in || len(dst) != count*p.out {
+		return fmt.Errorf("nn: %d samples of %d values in and %d out need slices of that size, got %d and %d", count, p.in, p.out, len(x), len(dst))
 	}
 	if count == 0 {
 		return nil
 	}
-	if p.version != *n.version {
-		n.w.run(len(p.packs.tasks), p.packTasks)
-		p.version = *n.version
+	if err := n.fit(p, count); err != nil {
+		return err
+	}
+	if !n.packed && !n.planned {
+		n.w.run(len(n.packs.tasks), p.packTasks)
+		n.packed = true
 	}
 	p.x, p.dst, p.count = x, dst, count
 	p.prepare(min(p.micro, count))
 	p.prepare(count % p.micro)
 	clear(p.errs)
-	n.w.run((count+p.micro-1)/p.micro, p.forwardTasks)
+	n.w.runOn(len(n.lanes.memory), ceilDiv(count, p.micro), p.forwardTasks)
 	p.x, p.dst = nil, nil
 	for _, err := range p.errs {
 		if err != nil {
@@ -116,16 +132,12 @@ func (n *Network) run(which int, dst, x []float32, count int) error {
 	return nil
 }
 
-// part is a compiled stretch of the model.
+// part is a stretch of the model.
 type part struct {
+	partPlan
 	net      *Network
 	nodes    []node
-	mem      arena
-	packs    *packs
-	version  int
-	micro    int
-	offsets  []int // of the tensors, for micro samples and fewer
-	lanes    []laneMemory
+	params   []backend.Params // by node
 	programs map[int]*boundProgram
 
 	// Of the run at hand.
@@ -137,21 +149,18 @@ type part struct {
 	packTasks, forwardTasks func(lane, task int) // bound once: a method value made in a call would be allocated
 }
 
-// laneMemory is what a lane has to itself.
-type laneMemory struct{ arena, workspace backend.Buffer }
-
 // boundProgram is a program with a context for every lane.
 type boundProgram struct {
 	*program
 	ctx []*context
 }
 
-// bindLanes places a program in the lanes' arenas.
+// bindLanes places a program in the arenas of those lanes that have one.
 func bindLanes(p *program, offsets []int, lanes []backend.Backend, mem []laneMemory, base context) *boundProgram {
 	bp := &boundProgram{program: p}
-	for i, b := range lanes {
+	for i, m := range mem {
 		c := base
-		c.b, c.t = b, p.bind(offsets, mem[i].arena)
+		c.b, c.t = lanes[i], p.bind(offsets, m.arena)
 		bp.ctx = append(bp.ctx, &c)
 	}
 	return bp
@@ -163,58 +172,26 @@ func (c *context) runSteps(p *program) {
 	}
 }
 
-func (n *Network) part(which int) (*part, error) {
+func (n *Network) part(which int) *part {
 	if n.parts[which] != nil {
-		return n.parts[which], nil
+		return n.parts[which]
 	}
-	nodes := [...][]node{n.m.nodes, n.m.nodes[:n.m.split], n.m.nodes[n.m.split:], n.m.nodes[:max(n.m.split-1, 0)]}[which]
-	if !n.o.Unfused {
-		nodes = n.m.fuse(nodes)
+	nodes, first := n.m.partNodes(n.nodes, which)
+	p := &part{net: n, partPlan: n.plans[which], nodes: nodes, programs: map[int]*boundProgram{}, errs: make([]error, len(n.w.lanes)),
+		in: nodes[0].in.Image(), out: nodes[len(nodes)-1].out.Image()}
+	if first >= 0 {
+		p.params = n.packs.params[first:]
 	}
-	if len(nodes) == 0 {
-		// A part of layers that do nothing, such as a flatten of a vector.
-		shape := [...]backend.Shape{n.m.Input, n.m.Input, n.m.Code, n.m.Input}[which]
-		nodes = []node{{op: opReshape, in: shape, out: shape, w: -1, b: -1}}
-	}
-	b := n.w.lanes[0]
-	p := &part{net: n, nodes: nodes, mem: arena{b: b}, version: -1, programs: map[int]*boundProgram{},
-		errs: make([]error, len(n.w.lanes)), in: nodes[0].in.Image(), out: nodes[len(nodes)-1].out.Image()}
-	limit := 256
-	if n.o.Batch > 0 {
-		limit = n.o.Batch
-	}
-	_, sample := compileForward(n.m, b, nodes, 1).plan(b)
-	_, packed := packedBytes(nodes, b)
-	p.micro = microBatch(n.dev.Policy(), limit, sample, packed)
-	var err error
-	if p.packs, err = newPacks(nodes, &p.mem, n.weights); err == nil {
-		prog := compileForward(n.m, b, nodes, p.micro)
-		var bytes int
-		p.offsets, bytes = prog.plan(b)
-		p.lanes, err = allocLanes(&p.mem, len(n.w.lanes), bytes, prog.workspace)
-	}
-	if err != nil {
-		p.mem.free()
-		return nil, err
+	if !n.planned {
+		limit := mostSamples
+		if n.o.Batch > 0 {
+			limit = n.o.Batch
+		}
+		p.partPlan = planPart(n.m, n.w.lanes[0], n.dev.Policy(), nodes, limit, forwardBytes)
 	}
 	p.packTasks, p.forwardTasks = p.packTask, p.forwardTask
 	n.parts[which] = p
-	return p, nil
-}
-
-// allocLanes gives each of n lanes an arena and a workspace.
-func allocLanes(mem *arena, n, arenaBytes, workspaceBytes int) ([]laneMemory, error) {
-	lanes := make([]laneMemory, n)
-	for i := range lanes {
-		var err error
-		if lanes[i].arena, err = mem.alloc(arenaBytes, "activations"); err != nil {
-			return nil, err
-		}
-		if lanes[i].workspace, err = mem.alloc(workspaceBytes, "workspace"); err != nil {
-			return nil, err
-		}
-	}
-	return lanes, nil
+	return p
 }
 
 // microBatch returns how many of limit samples to take through the model at a time: as many as the policy's cache holds
@@ -233,18 +210,18 @@ func microBatch(p backend.Policy, limit, sample, weights int) int {
 func (p *part) prepare(n int) {
 	if n > 0 && p.programs[n] == nil {
 		prog := compileForward(p.net.m, p.net.w.lanes[0], p.nodes, n)
-		p.programs[n] = bindLanes(prog, p.offsets, p.net.w.lanes, p.lanes, context{params: p.packs.params})
+		p.programs[n] = bindLanes(prog, p.offsets, p.net.w.lanes, p.net.lanes.memory, context{params: p.params})
 	}
 }
 
-func (p *part) packTask(lane, task int) { p.packs.pack(p.net.w.lanes[lane], task) }
+func (p *part) packTask(lane, task int) { p.net.packs.pack(p.net.w.lanes[lane], task) }
 
 func (p *part) forwardTask(lane, task int) {
 	first := task * p.micro
 	n := min(p.micro, p.count-first)
 	bp := p.programs[n]
 	c := bp.ctx[lane]
-	c.b.SetWorkspace(p.lanes[lane].workspace)
+	c.b.SetWorkspace(p.net.lanes.memory[lane].workspace)
 	c.b.Upload(c.t[bp.x], p.x[first*p.in:(first+n)*p.in])
 	c.runSteps(bp.program)
 	if err := c.b.Download(p.dst[first*p.out:(first+n)*p.out], c.t[bp.out]); err != nil && p.errs[lane] == nil {

@@ -156,7 +156,13 @@ func (k *context) get(id int) backend.Tensor {
 	return k.t[id]
 }
 
-func (c *compiler) need(n backend.Needs) { c.p.workspace = max(c.p.workspace, n.Workspace) }
+func (c *compiler) need(n backend.Needs, training bool) {
+	bytes := n.Forward
+	if training {
+		bytes = n.Workspace
+	}
+	c.p.workspace = max(c.p.workspace, bytes)
+}
 
 // must unwraps the shape of a node that New has already validated; only the number of samples is new, and the caller
 // checks that the batch is not absurd.
@@ -184,7 +190,7 @@ func (c *compiler) forwardFrom(x int, nodes []node, training bool, seed uint64) 
 		switch nd.op {
 		case opConv:
 			s := must(backend.NewConv(nd.conv))
-			c.need(c.b.ConvNeeds(s))
+			c.need(c.b.ConvNeeds(s), training)
 			writes := []int{out}
 			if s.Pool > 1 && training {
 				arg = c.tensor(backend.Byte, nd.out)
@@ -193,11 +199,11 @@ func (c *compiler) forwardFrom(x int, nodes []node, training bool, seed uint64) 
 			c.emitSized(s, "Conv", []int{in}, writes, func(k *context) { k.b.Conv(s, k.t[out], k.get(arg), k.t[in], k.params[i]) })
 		case opConvTranspose:
 			s := must(backend.NewConvTranspose(nd.convT))
-			c.need(c.b.ConvTransposeNeeds(s))
+			c.need(c.b.ConvTransposeNeeds(s), training)
 			c.emitSized(s, "ConvTranspose", []int{in}, []int{out}, func(k *context) { k.b.ConvTranspose(s, k.t[out], k.t[in], k.params[i]) })
 		case opDense:
 			s := must(backend.NewDense(nd.dense))
-			c.need(c.b.DenseNeeds(s))
+			c.need(c.b.DenseNeeds(s), training)
 			c.emitSized(s, "Dense", []int{in}, []int{out}, func(k *context) { k.b.Dense(s, k.t[out], k.t[in], k.params[i]) })
 		case opPool:
 			s := must(backend.NewPool(nd.pool))

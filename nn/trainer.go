@@ -15,6 +15,11 @@ type TrainerOptions struct {
 	Seed      uint64  // of noise and dropout
 	Unfused   bool    // run every layer as ops of its own
 
+	// What is known of the data set to come, so that there is room left for it; 0 and false if nothing is.
+	Samples int  // of it
+	Values  bool // they are of float32 values, which cannot be streamed
+	Reserve int  // bytes of the device's free memory that are the caller's, which is for the CPU the host's
+
 	Reduction   Reduction
 	MicroBatch  int // most samples taken through the model at a time; 0 lets the device's policy decide
 	Clip        Clip
@@ -43,7 +48,7 @@ type Trainer struct {
 	packs       *packs
 	slots       []slot
 	ranges      []updateRange
-	lanes       []laneMemory
+	lanes       laneArenas
 	total       backend.Tensor // sum of batch losses times their sizes since ResetLoss
 	seen        int            // samples in it
 	asked       int            // samples in what RecentLoss has asked for, 0 if it has not
@@ -61,7 +66,6 @@ type Trainer struct {
 	values          bool              // the data set is of float32 values, not of pixels
 	order           backend.Tensor
 	stream          *stream // nil when the data set is on the device
-	version         int
 	step            uint32
 
 	// Of the step at hand.
@@ -119,6 +123,7 @@ func NewTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error
 	}
 	if err := t.alloc(); err != nil {
 		t.mem.free()
+		t.lanes.free()
 		return nil, err
 	}
 	upload(t.mem.b, m, t.weights)
@@ -169,11 +174,11 @@ func (t *Trainer) alloc() error {
 		}
 		t.row, t.sparseLoss = all.Range(size*t.plan.slots, size*t.plan.slots+t.m.Code.Len()), all.Range(size*(t.plan.slots+1), size*(t.plan.slots+1)+1)
 	}
-	count := (floats + rangeFloats - 1) / rangeFloats
-	if buf, err = t.mem.alloc(2*backend.AlignUp(4*count), "norms"); err != nil {
+	count := ceilDiv(floats, rangeFloats)
+	if buf, err = t.mem.alloc(normBytes(floats), "norms"); err != nil {
 		return err
 	}
-	norms := flat(buf, backend.AlignUp(4*count)/2)
+	norms := flat(buf, normBytes(floats)/4)
 	t.squares = norms.Range(0, count)
 	for lo := 0; lo < floats; lo += rangeFloats {
 		hi := min(lo+rangeFloats, floats)
@@ -199,7 +204,7 @@ func (t *Trainer) alloc() error {
 		lossRange.slots = append(lossRange.slots, s.loss)
 	}
 	t.ranges = append(t.ranges, lossRange)
-	if t.lanes, err = allocLanes(&t.mem, len(t.dev.Lanes()), t.plan.arena, t.plan.workspace); err != nil {
+	if err = t.lanes.alloc(t.plan.lanes, t.plan.arena, t.plan.workspace); err != nil {
 		return err
 	}
 	if buf, err = t.mem.alloc(backend.Align, "loss"); err != nil {
@@ -212,6 +217,14 @@ func (t *Trainer) alloc() error {
 	}
 	t.clock = clock
 	return nil
+}
+
+// normBytes returns what the penalties and squares of that many parameters take.
+func normBytes(floats int) int { return 2 * backend.AlignUp(4*ceilDiv(floats, rangeFloats)) }
+
+// sumBytes returns what a step adds up besides gradients: norms, the loss, and the clock.
+func (t *Trainer) sumBytes() int {
+	return normBytes(t.layout.floats()) + backend.Align + t.mem.b.Bytes(backend.ClockKind, backend.Vec(1))
 }
 
 // meanBytes returns what the mean code takes: a sum a slot, the gradient and the loss.
@@ -227,6 +240,7 @@ func (t *Trainer) Close() {
 	t.w.close()
 	t.forget()
 	t.data.free()
+	t.lanes.free()
 	t.mem.free()
 }
 
@@ -276,9 +290,17 @@ func (t *Trainer) Pull() error {
 	return nil
 }
 
-// Network returns a network that runs the model with the trainer's weights as they are at each call. Close it before
-// the trainer.
+// Push copies the model's weights to the device, where training and networks go on from them.
+func (t *Trainer) Push() {
+	upload(t.mem.b, t.m, t.weights)
+	t.repack()
+}
+
+// Network returns a network that runs the model with the trainer's weights as they are at each call, in the trainer's
+// memory. Close it before the trainer.
 func (t *Trainer) Network() *Network {
-	return &Network{m: t.m, dev: t.dev, o: NetworkOptions{Unfused: t.o.Unfused}, w: newWorkers(t.dev.Lanes()),
-		mem: arena{b: t.mem.b}, weights: t.weights, version: &t.version}
+	n := &Network{m: t.m, dev: t.dev, o: NetworkOptions{Unfused: t.o.Unfused}, w: newWorkers(t.dev.Lanes()), weights: t.weights,
+		nodes: t.m.networkNodes(t.o.Unfused), lanes: &t.lanes, planned: true, plans: t.plan.parts}
+	n.packs = &packs{params: t.packs.of(n.nodes, t.nodes)}
+	return n
 }

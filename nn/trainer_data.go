@@ -11,14 +11,14 @@ import (
 // device if it has room; else they are streamed batch by batch, and pixels must stay as it is. Samples are drawn in their
 // own order until SetOrder is called. Both ways give the same results.
 func (t *Trainer) SetData(pixels []byte, count int) error {
-	orderBytes, free, err := t.newData(len(pixels), "bytes", count)
+	orderBytes, _, usable, err := t.newData(len(pixels), "bytes", count)
 	if err != nil {
 		return err
 	}
 	b := t.mem.b
 	t.values = false
 	set := backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
-	if b.Bytes(set.Kind, set.Shape)+orderBytes > free {
+	if b.Bytes(set.Kind, set.Shape)+orderBytes > usable {
 		t.stream = &stream{pixels: pixels, order: make([]int32, count)}
 		// One is filled while the step before reads the other.
 		for i := range t.samples {
@@ -40,13 +40,13 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 // added to them is not clipped. They are copied to the device; it is an error that says how much is needed if it has no
 // room for them.
 func (t *Trainer) SetValues(values []float32, count int) error {
-	orderBytes, free, err := t.newData(len(values), "values", count)
+	orderBytes, free, usable, err := t.newData(len(values), "values", count)
 	if err != nil {
 		return err
 	}
 	t.values = true
 	shape := backend.Vec(len(values))
-	if need := t.mem.b.Bytes(backend.Flat, shape) + orderBytes; need > free {
+	if need := t.mem.b.Bytes(backend.Flat, shape) + orderBytes; need > usable {
 		return fmt.Errorf("nn: the data set needs %s on %s, where %s are free: float32 values must fit the device (uint8 pixels are streamed)", bytesText(need), t.dev.Name(), bytesText(free))
 	}
 	set, err := t.allocSamples(backend.Flat, shape)
@@ -58,20 +58,19 @@ func (t *Trainer) SetValues(values []float32, count int) error {
 	return t.setOrder(count)
 }
 
-// newData forgets the data set for one of count samples and n elements, and says what its order takes and what is free.
-func (t *Trainer) newData(n int, elements string, count int) (orderBytes, free int, err error) {
+// newData forgets the data set for one of count samples and n elements, and says what its order takes, what is free
+// and what of that may be taken.
+func (t *Trainer) newData(n int, elements string, count int) (orderBytes, free, usable int, err error) {
 	if count < 1 || count > math.MaxInt32 || n != count*t.m.Input.Len() {
-		return 0, 0, fmt.Errorf("nn: the data set has %d %s for %d samples, want %d a sample, the model's input %s", n, elements, count, t.m.Input.Len(), shapeText(t.m.Input))
+		return 0, 0, 0, fmt.Errorf("nn: the data set has %d %s for %d samples, want %d a sample, the model's input %s", n, elements, count, t.m.Input.Len(), shapeText(t.m.Input))
 	}
 	t.forget()
 	t.data.free()
 	t.stream = nil
 	t.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
 	orderBytes = t.mem.b.Bytes(t.order.Kind, t.order.Shape)
-	if free, err = t.dev.Free(); err != nil {
-		return 0, 0, fmt.Errorf("nn: %w", err)
-	}
-	return orderBytes, free, nil
+	free, usable, err = t.freeBytes()
+	return orderBytes, free, usable, err
 }
 
 // setOrder makes the order of a data set of count samples, which is their own.

@@ -9,13 +9,15 @@ import (
 // trainPlan is how a batch is cut and what memory that needs.
 type trainPlan struct {
 	chunk, slots, micro int
-	offsets             map[bool][]int // of the tensors, by whether samples are fed or gathered
-	meanOffsets         map[bool][]int // of the program that adds up codes
+	lanes               int                 // that take part
+	offsets             map[bool][]int      // of the tensors, by whether samples are fed or gathered
+	meanOffsets         map[bool][]int      // of the program that adds up codes
+	parts               [partCount]partPlan // of a network that takes turns with the trainer
 	need                Memory
 	arena, workspace    int // bytes a lane
 }
 
-// Memory is what training needs on the device, in bytes.
+// Memory is what training, and a network that takes turns with it, need on the device, in bytes.
 type Memory struct {
 	Weights, Gradients, Optimizer, Activations, Workspace, Data int
 	MicroBatch                                                  int  // samples taken through the model at a time
@@ -52,7 +54,7 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 		return nil, err
 	}
 	b := dev.Lanes()[0]
-	t := &Trainer{m: m, dev: dev, o: o, nodes: nodes, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, mem: arena{b: b}, data: arena{b: b}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, means: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
+	t := &Trainer{m: m, dev: dev, o: o, nodes: nodes, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, mem: arena{b: b}, data: arena{b: b}, lanes: laneArenas{mem: arena{b: b}}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, means: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
 	return t, t.choosePlan()
 }
 
@@ -168,20 +170,25 @@ func (t *Trainer) source(feed bool) source {
 // enough is how many samples are enough work for a gradient slot, however large that is.
 const enough = 64
 
-// planFor cuts a batch, into micro-batches of at most limit samples, and adds up what it needs. Slots that are larger
-// together than the activations of the batch take as long to clear and sum as to compute, so then there are only as many
-// as have enough samples, and two.
-func (t *Trainer) planFor(batch, limit int) trainPlan {
-	b := t.mem.b
-	policy := t.dev.Policy()
-	lanes := len(t.dev.Lanes())
+// cut is what may be chosen of a plan.
+type cut struct {
+	batch int
+	limit int  // samples of a micro-batch at the most
+	lanes int  // that take part
+	tight bool // a network makes do with the memory that training needs
+}
+
+// planFor cuts a batch and adds up what it needs. Slots that are larger together than the activations of the batch take as
+// long to clear and sum as to compute, so then there are only as many as have enough samples, and two.
+func (t *Trainer) planFor(c cut) trainPlan {
+	b, policy, batch := t.mem.b, t.dev.Policy(), c.batch
 	slotBytes := t.layout.bytes + 4*lossFloats
 	_, sample := compileTrain(t.m, b, t.nodes, 1, t.o, t.source(false)).plan(b)
 	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(batch*sample/slotBytes, batch/enough, 2), batch)
 	chunk := (batch + slots - 1) / slots
-	p := trainPlan{chunk: chunk, slots: (batch + chunk - 1) / chunk}
-	p.micro = microBatch(policy, chunk, sample, slotBytes)
-	p.micro = min(p.micro, limit)
+	p := trainPlan{chunk: chunk, slots: (batch + chunk - 1) / chunk, lanes: c.lanes}
+	p.micro = microBatch(policy, min(chunk, maxSamples(t.nodes)), sample, slotBytes)
+	p.micro = min(p.micro, c.limit)
 	p.offsets, p.meanOffsets = map[bool][]int{}, map[bool][]int{}
 	for _, feed := range []bool{false, true} {
 		prog := compileTrain(t.m, b, t.nodes, p.micro, t.o, t.source(feed))
@@ -194,34 +201,85 @@ func (t *Trainer) planFor(batch, limit int) trainPlan {
 			p.arena, p.workspace = max(p.arena, bytes), max(p.workspace, prog.workspace)
 		}
 	}
+	t.planParts(&p, c.tight)
 	_, packed := packedBytes(t.nodes, b)
 	p.need = Memory{
 		Weights:     t.layout.bytes + packed,
-		Gradients:   p.slots*slotBytes + t.meanBytes(p.slots),
+		Gradients:   p.slots*slotBytes + t.meanBytes(p.slots) + t.sumBytes(),
 		Optimizer:   len(t.o.Optimizer.states()) * t.layout.bytes,
-		Activations: lanes * p.arena,
-		Workspace:   lanes * p.workspace,
+		Activations: p.lanes * p.arena,
+		Workspace:   p.lanes * p.workspace,
 		MicroBatch:  p.micro,
 	}
 	return p
 }
 
-// choosePlan plans the batch within the device's free memory: micro-batches are halved until it fits.
-func (t *Trainer) choosePlan() error {
-	free, err := t.dev.Free()
-	if err != nil {
-		return fmt.Errorf("nn: %w", err)
+// planParts plans the parts of the model for a network in the same memory, which grows for it unless it is tight.
+func (t *Trainer) planParts(p *trainPlan, tight bool) {
+	b, room := t.mem.b, forwardBytes
+	if tight {
+		room = p.arena
 	}
+	nodes := t.m.networkNodes(t.o.Unfused)
+	for which := range p.parts {
+		if which == posteriorPart && !t.m.Variational() {
+			continue
+		}
+		part, _ := t.m.partNodes(nodes, which)
+		plan := planPart(t.m, b, t.dev.Policy(), part, mostSamples, room)
+		plan.place(t.m, b, part, plan.micro)
+		p.parts[which] = plan
+		p.arena, p.workspace = max(p.arena, plan.arena), max(p.workspace, plan.workspace)
+	}
+}
+
+// leastData is what a data set takes on the device at the least: batches of pixels can be streamed.
+func (t *Trainer) leastData() int {
+	b, all := t.mem.b, t.m.Input.WithN(t.o.Samples)
+	order := b.Bytes(backend.Index, backend.Vec(t.o.Samples))
+	if t.o.Values {
+		return order + b.Bytes(backend.Flat, all)
+	}
+	return order + min(b.Bytes(backend.Byte, all), 2*b.Bytes(backend.Staged, t.m.Input.WithN(t.o.Batch)))
+}
+
+// freeBytes returns what is free on the device, and what of it the trainer may take. A little is left for what a device
+// allocates on its own account, such as recordings, and for what it rounds up.
+func (t *Trainer) freeBytes() (free, usable int, err error) {
+	if free, err = t.dev.Free(); err != nil {
+		return 0, 0, fmt.Errorf("nn: %w", err)
+	}
+	return free, free - free/64 - t.o.Reserve, nil
+}
+
+// choosePlan plans the batch within the device's free memory. Until it fits, a network is given less room, micro-batches
+// are halved, and lanes are left out.
+func (t *Trainer) choosePlan() error {
+	free, usable, err := t.freeBytes()
+	if err != nil {
+		return err
+	}
+	data := t.leastData()
 	plan := func(batch int) (trainPlan, bool) {
-		limit := batch
+		c := cut{batch: batch, limit: batch, lanes: len(t.dev.Lanes())}
 		if t.o.MicroBatch > 0 {
-			limit = min(batch, t.o.MicroBatch)
+			c.limit = min(batch, t.o.MicroBatch)
 		}
-		p := t.planFor(batch, limit)
-		for p.need.Total() > free && p.micro > 1 {
-			p = t.planFor(batch, p.micro/2)
+		for {
+			p := t.planFor(c)
+			switch {
+			case p.need.Total()+data <= usable:
+				return p, true
+			case !c.tight:
+				c.tight = true
+			case p.micro > 1:
+				c.limit = p.micro / 2
+			case c.lanes > 1:
+				c.lanes--
+			default:
+				return p, false
+			}
 		}
-		return p, p.need.Total() <= free
 	}
 	p, fits := plan(t.o.Batch)
 	if t.plan = p; fits {
@@ -241,5 +299,5 @@ func (t *Trainer) choosePlan() error {
 		advice = fmt.Sprintf("a batch of %d fits", batch)
 	}
 	return fmt.Errorf("nn: training %q with batch %d needs %s on %s, where %s are free: %s", t.m.Config.Name, t.o.Batch,
-		bytesText(p.need.Total()), t.dev.Name(), bytesText(free), advice)
+		bytesText(p.need.Total()+data), t.dev.Name(), bytesText(free), advice)
 }

@@ -47,10 +47,10 @@ func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 // work does all of a step that the device does: what changes from step to step is in the clock.
 func (t *Trainer) work() {
 	if t.sparse() {
-		t.w.run(t.used(), t.meanTasks)
+		t.w.runOn(t.plan.lanes, t.used(), t.meanTasks)
 		t.w.run(1, t.sparseTasks)
 	}
-	t.w.run(t.used(), t.gradTasks)
+	t.w.runOn(t.plan.lanes, t.used(), t.gradTasks)
 	if t.collects() {
 		t.w.run(len(t.ranges), t.collectTasks)
 	}
@@ -82,7 +82,6 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 // end books a step.
 func (t *Trainer) end() {
 	t.seen += t.count
-	t.version++
 }
 
 // prepare compiles the program for n samples unless it is there.
@@ -93,10 +92,10 @@ func (t *Trainer) prepare(n int, feed bool) {
 	}
 	base := context{params: t.packs.params, clock: t.clock, data: dataTensors{order: t.order}, row: t.row}
 	p := compileTrain(t.m, t.mem.b, t.nodes, n, t.o, t.source(feed))
-	t.programs[key] = bindLanes(p, t.plan.offsets[feed], t.w.lanes, t.lanes, base)
+	t.programs[key] = bindLanes(p, t.plan.offsets[feed], t.w.lanes, t.lanes.memory, base)
 	if t.sparse() {
 		p := compileMean(t.m, t.mem.b, t.nodes, n, t.source(feed))
-		t.means[key] = bindLanes(p, t.plan.meanOffsets[feed], t.w.lanes, t.lanes, base)
+		t.means[key] = bindLanes(p, t.plan.meanOffsets[feed], t.w.lanes, t.lanes.memory, base)
 	}
 }
 
@@ -129,7 +128,7 @@ func (t *Trainer) sparseTask(lane, _ int) {
 // chunk clears a chunk's sums and runs the steps of its program; profile, if there is one, runs each of them.
 func (t *Trainer) chunk(lane, chunk int, programs map[programKey]*boundProgram, sums backend.Tensor, profile func(s *step, run func())) {
 	b, s := t.w.lanes[lane], &t.slots[chunk]
-	b.SetWorkspace(t.lanes[lane].workspace)
+	b.SetWorkspace(t.lanes.memory[lane].workspace)
 	if profile == nil {
 		b.Zero(sums)
 	} else {
@@ -217,10 +216,7 @@ func (t *Trainer) updateTask(lane, task int) {
 
 func (t *Trainer) packTask(lane, task int) { t.packs.pack(t.w.lanes[lane], task) }
 
-func (t *Trainer) repack() {
-	t.w.run(len(t.packs.tasks), t.packTasks)
-	t.version++
-}
+func (t *Trainer) repack() { t.w.run(len(t.packs.tasks), t.packTasks) }
 
 // Loss waits for the device and returns the mean loss over the samples of all steps since ResetLoss, 0 if there were
 // none.

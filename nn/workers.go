@@ -34,10 +34,13 @@ func newWorkers(lanes []backend.Backend) *workers {
 }
 
 // run calls task for 0 <= i < n and waits for all. It allocates nothing if task is not a new closure.
-func (w *workers) run(n int, task func(lane, task int)) {
+func (w *workers) run(n int, task func(lane, task int)) { w.runOn(len(w.lanes), n, task) }
+
+// runOn is run on the first lanes of the device.
+func (w *workers) runOn(lanes, n int, task func(lane, task int)) {
 	w.task, w.tasks = task, n
 	w.next.Store(0)
-	helpers := max(min(len(w.wake), n-1), 0)
+	helpers := max(min(lanes, n)-1, 0)
 	w.busy.Add(helpers)
 	for _, c := range w.wake[:helpers] {
 		c <- struct{}{}

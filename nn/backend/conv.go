@@ -22,8 +22,8 @@ const (
 	MaxPool   = 15
 )
 
-// maxElements bounds a tensor, so that no size or offset overflows 32 bits in a kernel.
-const maxElements = 1<<31 - 1
+// MaxElements bounds a tensor, so that no size or offset overflows 32 bits in a kernel.
+const MaxElements = 1<<31 - 1
 
 // ConvSpec is what defines a convolution. Zero Stride, Up and Pool mean 1.
 type ConvSpec struct {
@@ -73,7 +73,21 @@ func NewConv(c ConvSpec) (ConvShape, error) {
 		return s, fmt.Errorf("a fused pool of %d does not divide the output %v", c.Pool, s.Conv)
 	}
 	s.Out = Shape{c.X.N, oh / c.Pool, ow / c.Pool, c.Filters}
-	return s, checkSizes(c.X, s.In, s.Conv, s.Weights())
+	return s, checkSizes(c.X, s.In, s.Conv, s.Weights(), s.Spread())
+}
+
+// Spread is the shape of one image's output gradient summed over the copies of an upsampled pixel, which a backend may
+// make on its way back; without upsampling it is that of nothing.
+func (s ConvShape) Spread() Shape {
+	if s.Up <= 1 {
+		return Shape{}
+	}
+	return Shape{1, s.Stride*(s.Conv.H-1) + s.Up, s.Stride*(s.Conv.W-1) + s.Up, s.Filters}
+}
+
+// Elements is the number of elements of the largest tensor that the convolution and its gradients index at once.
+func (s ConvShape) Elements() int {
+	return max(s.X.Len(), s.In.Len(), s.Conv.Len())
 }
 
 // Weights returns the shape of the weights, (Filters, KernelH, KernelW, channels in).
@@ -185,8 +199,8 @@ func checkSizes(shapes ...Shape) error {
 	for _, s := range shapes {
 		n := 1
 		for _, d := range [...]int{s.N, s.H, s.W, s.C} {
-			if d > maxElements || n > maxElements/d {
-				return fmt.Errorf("the shape %v has more than %d elements", s, maxElements)
+			if d > 0 && (d > MaxElements || n > MaxElements/d) {
+				return fmt.Errorf("the shape %v has more than %d elements", s, MaxElements)
 			}
 			n *= d
 		}

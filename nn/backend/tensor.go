@@ -76,6 +76,6 @@ func AlignUp(n int) int { return (n + Align - 1) / Align * Align }
 type Params struct{ W, Bias, Packed Tensor }
 
 // Needs is the memory that a family's ops want besides their arguments, in bytes: Packed for the packed form of the
-// weights, Workspace for scratch (see Memory.SetWorkspace). Packed does not depend on the number of images, and
-// neither grows when there are fewer.
-type Needs struct{ Packed, Workspace int }
+// weights, Workspace for scratch (see Memory.SetWorkspace), Forward for that of the forward op alone. Packed does not depend
+// on the number of images, and none grows when there are fewer.
+type Needs struct{ Packed, Workspace, Forward int }

@@ -1,0 +1,171 @@
+package nn
+
+import (
+	"fmt"
+
+	"github.com/convae/convae/nn/backend"
+)
+
+const (
+	mostSamples  = 256       // that a lane takes through a network at a time
+	forwardBytes = 256 << 20 // of activations that are enough work for any device
+)
+
+// partPlan says how many samples a stretch of the model takes at a time, and where its tensors lie then.
+type partPlan struct {
+	micro            int   // samples at the most
+	samples          int   // for so many and fewer is the rest, 0 if it is not yet
+	offsets          []int // of the tensors
+	arena, workspace int   // bytes a lane
+}
+
+// partNodes returns the nodes of a part of the model, and which of all nodes is the first, -1 if it has none.
+func (m *Model) partNodes(nodes []node, which int) (part []node, first int) {
+	code := codeNode(m, nodes)
+	lo, hi := [...]int{0, 0, code, 0}[which], [...]int{len(nodes), code, len(nodes), code - 1}[which]
+	if lo < hi {
+		return nodes[lo:hi], lo
+	}
+	// A part of layers that do nothing, such as a flatten of a vector.
+	shape := [...]backend.Shape{m.Input, m.Input, m.Code, m.Input}[which]
+	return []node{{op: opReshape, in: shape, out: shape, w: -1, b: -1}}, -1
+}
+
+// planPart decides how many of at most limit samples a part takes at a time: as many as the device's policy says, as its
+// kernels can index, and as make an arena of at most room bytes; at least 1.
+func planPart(m *Model, b backend.Backend, policy backend.Policy, nodes []node, limit, room int) partPlan {
+	one := partPlan{}
+	one.place(m, b, nodes, 1)
+	_, packed := packedBytes(nodes, b)
+	micro := microBatch(policy, min(limit, maxSamples(nodes)), one.arena, packed)
+	return partPlan{micro: min(micro, max(room/max(one.arena, 1), 1))}
+}
+
+// place plans the tensors of n samples.
+func (p *partPlan) place(m *Model, b backend.Backend, nodes []node, n int) {
+	prog := compileForward(m, b, nodes, n)
+	p.samples, p.workspace = n, prog.workspace
+	p.offsets, p.arena = prog.plan(b)
+}
+
+// elements is the number of elements of the largest tensor that the node's op and its gradient index for one sample.
+func (n node) elements() int {
+	n = n.withN(1)
+	most := max(n.in.Len(), n.out.Len())
+	switch n.op {
+	case opConv:
+		most = max(most, must(backend.NewConv(n.conv)).Elements())
+	case opConvTranspose:
+		most = max(most, must(backend.NewConvTranspose(n.convT)).Dual.Elements())
+	case opConcrete:
+		most = max(most, 16*n.out.Len()) // a pick is 32 threads, and there are 2^32
+	}
+	return most
+}
+
+// maxSamples is how many samples nodes can take at a time, so that all of a tensor can be indexed.
+func maxSamples(nodes []node) int {
+	most := 1
+	for _, n := range nodes {
+		most = max(most, n.elements())
+	}
+	return max(backend.MaxElements/most, 1)
+}
+
+// laneArenas are the arenas and the workspaces of a device's lanes. What takes turns on the device can share them.
+type laneArenas struct {
+	mem              arena
+	memory           []laneMemory // of the first lanes
+	arena, workspace int          // bytes of each
+}
+
+// laneMemory is what a lane has to itself.
+type laneMemory struct{ arena, workspace backend.Buffer }
+
+// alloc gives the first lanes memory in place of what they had.
+func (l *laneArenas) alloc(lanes, arena, workspace int) error {
+	l.free()
+	for range lanes {
+		var m laneMemory
+		var err error
+		if m.arena, err = l.mem.alloc(arena, "activations"); err == nil {
+			m.workspace, err = l.mem.alloc(workspace, "workspace")
+		}
+		if err != nil {
+			l.free()
+			return err
+		}
+		l.memory = append(l.memory, m)
+	}
+	l.arena, l.workspace = arena, workspace
+	return nil
+}
+
+func (l *laneArenas) free() {
+	l.mem.free()
+	l.memory, l.arena, l.workspace = nil, 0, 0
+}
+
+// fit sees that count samples can run through a part: a network that is not a trainer's takes the memory that its largest
+// call needs, and where the device has no room for that it takes fewer lanes, and then fewer samples at a time.
+func (n *Network) fit(p *part, count int) error {
+	if n.planned {
+		return nil
+	}
+	for micro := min(p.micro, count); ; micro = (micro + 1) / 2 {
+		plan := p.partPlan
+		if micro > plan.samples {
+			plan.place(n.m, n.w.lanes[0], p.nodes, micro)
+		}
+		grown, err := n.grow(ceilDiv(count, micro), plan.arena, plan.workspace)
+		if err != nil && micro > 1 {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("nn: running %q on %s: %w", n.m.Config.Name, n.dev.Name(), err)
+		}
+		if plan.samples > p.samples || grown {
+			n.unbind()
+		}
+		p.partPlan = plan
+		if micro < min(p.micro, count) {
+			p.micro = micro
+		}
+		return nil
+	}
+}
+
+// grow gives lanes for so many tasks at least that much memory each, or fewer of them where there is no room for more.
+func (n *Network) grow(tasks, arena, workspace int) (grown bool, err error) {
+	l := n.lanes
+	lanes := max(min(tasks, len(n.w.lanes)), len(l.memory))
+	arena, workspace = max(arena, l.arena), max(workspace, l.workspace)
+	if lanes == len(l.memory) && arena == l.arena && workspace == l.workspace {
+		return false, nil
+	}
+	free, err := n.dev.Free()
+	if err != nil {
+		return false, err
+	}
+	free += l.mem.bytes
+	each := max(arena+workspace, 1)
+	if lanes = min(lanes, free/each); lanes < 1 {
+		return false, fmt.Errorf("a sample needs %s, where %s are free", bytesText(each), bytesText(free))
+	}
+	if lanes <= len(l.memory) && arena == l.arena && workspace == l.workspace {
+		return false, nil // there is no room for another
+	}
+	n.unbind()
+	return true, l.alloc(lanes, arena, workspace)
+}
+
+// unbind forgets the programs that are bound to the lanes' memory.
+func (n *Network) unbind() {
+	for _, p := range n.parts {
+		if p != nil {
+			clear(p.programs)
+		}
+	}
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
