@@ -21,10 +21,19 @@ func TestSummary(t *testing.T) {
 		"  max_pooling2d_1 (MaxPooling2D)  (None, 7, 7, 32)                     0",
 		"  up_sampling2d_1 (UpSampling2D)  (None, 28, 28, 32)                   0",
 		"  conv2d_4 (Conv2D)               (None, 28, 28, 1)                  289",
-		"Trainable params: 28,353", "Code: (7, 7, 32)",
+		"Total params: 28,353 (110.8 KiB)\nTrainable params: 28,353 (110.8 KiB)\nNon-trainable params: 0 (0 B)\n",
+		"Code: (7, 7, 32), 1,568 values for 784 of the input (2 times larger)",
 	} {
 		if !strings.Contains(s.String(), want) {
 			t.Errorf("the summary lacks %q:\n%s", want, s.String())
+		}
+	}
+}
+
+func TestRatioText(t *testing.T) {
+	for want, n := range map[string][2]int{"24.5 times smaller": {784, 32}, "2 times larger": {784, 1568}, "as many": {9, 9}} {
+		if got := ratioText(n[0], n[1]); got != want {
+			t.Errorf("a code of %d values for %d is %s, want %s", n[1], n[0], got, want)
 		}
 	}
 }

@@ -9,8 +9,10 @@ import (
 // Summary is a model as Keras sums it up, in text.
 type Summary struct {
 	Rows   []SummaryRow // the input and then the layers
-	Params string       // how many trainable numbers there are, and their bytes
-	Code   string       // the shape of the code, and its size beside the input's
+	Params string       // how many numbers there are, and their bytes
+	// Trainable and Fixed are the parts of these that training changes and that it does not.
+	Trainable, Fixed string
+	Code             string // the shape of the code, and its size beside the input's
 }
 
 // SummaryRow is a row of the table of layers.
@@ -27,9 +29,20 @@ func (m *Model) Summary() Summary {
 	for _, l := range m.Layers {
 		rows = append(rows, SummaryRow{l.Part, l.Name + " (" + l.Layer.Kind() + ")", batchText(shapeText(l.Out)), grouped(l.Params)})
 	}
-	return Summary{Rows: rows, Params: fmt.Sprintf("%s (%s)", grouped(m.Size()), bytesText(4*m.Size())),
-		Code: fmt.Sprintf("%s, %s values for %s of the input (%.3g times smaller)", shapeText(m.Code), grouped(m.Code.Len()), grouped(m.Input.Len()),
-			float64(m.Input.Len())/float64(m.Code.Len()))}
+	params := func(n int) string { return fmt.Sprintf("%s (%s)", grouped(n), bytesText(4*n)) }
+	return Summary{Rows: rows, Params: params(m.Size()), Trainable: params(m.Size()), Fixed: params(0),
+		Code: fmt.Sprintf("%s, %s values for %s of the input (%s)", shapeText(m.Code), grouped(m.Code.Len()), grouped(m.Input.Len()), ratioText(m.Input.Len(), m.Code.Len()))}
+}
+
+// ratioText says how a code of so many values compares with an input.
+func ratioText(input, code int) string {
+	switch {
+	case code == input:
+		return "as many"
+	case code > input:
+		return fmt.Sprintf("%.3g times larger", float64(code)/float64(input))
+	}
+	return fmt.Sprintf("%.3g times smaller", float64(input)/float64(code))
 }
 
 // WriteSummary prints the model as Keras does: layer, output shape, parameters.
@@ -53,7 +66,7 @@ func (m *Model) WriteSummary(w io.Writer) error {
 		row(r.Layer, r.Output, r.Params)
 	}
 	fmt.Fprintln(&s, strings.Repeat("=", len(rule)))
-	fmt.Fprintf(&s, "Trainable params: %s\nCode: %s\n", sum.Params, sum.Code)
+	fmt.Fprintf(&s, "Total params: %s\nTrainable params: %s\nNon-trainable params: %s\nCode: %s\n", sum.Params, sum.Trainable, sum.Fixed, sum.Code)
 	_, err := io.WriteString(w, s.String())
 	return err
 }

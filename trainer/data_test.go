@@ -94,8 +94,9 @@ func TestTableRun(t *testing.T) {
 
 // Training on a table goes on where it was stopped, to the same model.
 func TestTableResume(t *testing.T) {
+	config := tableConfig(t) // of one table, whose path is in the model's file
 	run := func(epochs ...int) string {
-		c := tableConfig(t)
+		c := config
 		train, test, err := LoadData(t.Context(), &c.Data, nil)
 		if err != nil {
 			t.Fatal(err)

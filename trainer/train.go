@@ -355,7 +355,7 @@ func (s *session) save(name string) error {
 	if err := s.t.Pull(); err != nil {
 		return err
 	}
-	return SaveModel(filepath.Join(s.o.Dir, name), s.m)
+	return saveModel(filepath.Join(s.o.Dir, name), s.m, s.c)
 }
 
 func (s *session) checkpoint() error {
@@ -388,7 +388,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 		defer bestNet.Close()
 		net = bestNet
 	}
-	if err := SaveModel(filepath.Join(s.o.Dir, ModelFile), s.m); err != nil {
+	if err := saveModel(filepath.Join(s.o.Dir, ModelFile), s.m, s.c); err != nil {
 		return r, err
 	}
 	r.Selected = s.m.Selected()

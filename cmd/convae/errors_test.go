@@ -310,6 +310,14 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 }
 
+func TestVersionFlag(t *testing.T) {
+	flag, _, err := run(t, "--version")
+	command, _, err2 := run(t, "version")
+	if err != nil || err2 != nil || flag != command || !strings.HasPrefix(flag, "convae ") {
+		t.Errorf("--version prints %q (%v), version %q (%v)", flag, err, command, err2)
+	}
+}
+
 // What train refuses is said before any data are read, and summary, bench and profile refuse it too.
 func TestUntrainableModels(t *testing.T) {
 	dir := t.TempDir()

@@ -12,7 +12,8 @@ import (
 )
 
 func evalCommand() *cobra.Command {
-	var data, dataDir, device string
+	var f modelFlags
+	var data, dataDir string
 	var noise float64
 	var seed uint64
 	var asJSON bool
@@ -21,11 +22,8 @@ func evalCommand() *cobra.Command {
 		Short: "Measure a trained model on the images that it was validated on, or on others",
 		Args:  arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			path, err := findModel(firstArg(args))
-			if err != nil {
-				return err
-			}
-			m, cfg, err := trainer.LoadModel(path)
+			f.model = firstArg(args)
+			m, cfg, path, err := f.load()
 			if err != nil {
 				return err
 			}
@@ -40,7 +38,7 @@ func evalCommand() *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return err
 			}
-			net, _, closeNet, err := openNetwork(m, device)
+			net, _, closeNet, err := openNetwork(m, f.device)
 			if err != nil {
 				return err
 			}
@@ -88,7 +86,8 @@ func evalCommand() *cobra.Command {
 	fs.Float64Var(&noise, "noise", 0, "standard deviation of the noise on the inputs (default: the run's)")
 	within(fs, "noise", 0, maxStd)
 	fs.Uint64Var(&seed, "seed", 0, "seed of the noise (default: the run's)")
-	fs.StringVar(&device, "device", "auto", deviceHelp)
+	fs.StringVar(&f.device, "device", "auto", deviceHelp)
+	f.addConfig(c)
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func featuresCommand() *cobra.Command {
-	var model string
+	var f modelFlags
 	var count int
 	c := &cobra.Command{
 		Use:   "features OUT.png",
@@ -19,19 +19,18 @@ func featuresCommand() *cobra.Command {
 of the model's input. Each is scaled by its largest weight; mid-grey is 0, white is positive. Of a concrete model draw
 and list the inputs that it selects, in white.`,
 		Args: arguments(1, 1),
-		RunE: func(c *cobra.Command, args []string) error { return runFeatures(c, model, args[0], count) },
+		RunE: func(c *cobra.Command, args []string) error { return runFeatures(c, &f, args[0], count) },
 	}
-	c.Flags().StringVar(&model, "model", "", "run folder, or its model.safetensors (default: the newest in "+runsDir+"/)")
+	f.addModel(c)
 	c.Flags().IntVar(&count, "count", sheetImages, "most filters to draw")
 	within(c.Flags(), "count", 1, maxSheet)
 	return c
 }
 
-func runFeatures(c *cobra.Command, model, out string, count int) error {
+func runFeatures(c *cobra.Command, f *modelFlags, out string, count int) error {
 	if err := checkOutput(out, "", ".png"); err != nil {
 		return err
 	}
-	f := modelFlags{model: model}
 	m, _, path, err := f.load()
 	if err != nil {
 		return err

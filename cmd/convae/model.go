@@ -23,19 +23,46 @@ const (
 )
 
 // modelFlags are the flags of the commands that run a trained model.
-type modelFlags struct{ model, device string }
+type modelFlags struct{ model, config, device string }
 
 func (f *modelFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.model, "model", "", "run folder, or its model.safetensors (default: the newest in "+runsDir+"/)")
+	f.addModel(c)
 	c.Flags().StringVar(&f.device, "device", "auto", deviceHelp)
+}
+
+// addModel adds those that name the model.
+func (f *modelFlags) addModel(c *cobra.Command) {
+	c.Flags().StringVar(&f.model, "model", "", "run folder, or its model.safetensors (default: the newest in "+runsDir+"/)")
+	f.addConfig(c)
+}
+
+func (f *modelFlags) addConfig(c *cobra.Command) {
+	c.Flags().StringVar(&f.config, "config", "", "the model of a file of weights alone, such as PyTorch's: a PRESET, a CONFIG.yaml or a run")
 }
 
 // load reads the model and returns where it is.
 func (f *modelFlags) load() (m *nn.Model, c trainer.Config, path string, err error) {
+	if f.config != "" {
+		return f.loadParts()
+	}
 	if path, err = findModel(f.model); err == nil {
 		m, c, err = trainer.LoadModel(path)
 	}
 	return m, c, path, err
+}
+
+// loadParts reads a model of which the configuration and the weights are apart.
+func (f *modelFlags) loadParts() (m *nn.Model, c trainer.Config, path string, err error) {
+	if !hasEnding(f.model, ".safetensors") {
+		return nil, c, "", errors.New("--config says which model the weights of a file are of: want that WEIGHTS.safetensors too")
+	}
+	if c, err = readConfig(f.config); err != nil {
+		return nil, c, "", err
+	}
+	if m, err = nn.New(c.Model, c.Training.Seed); err != nil {
+		return nil, c, "", err
+	}
+	return m, c, f.model, trainer.LoadWeights(f.model, m)
 }
 
 // findModel returns path or, if that is empty, the newest run that has a model.

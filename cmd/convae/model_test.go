@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/safetensors"
 	"github.com/convae/convae/trainer"
 )
 
@@ -112,5 +115,102 @@ func TestOpenDevice(t *testing.T) {
 	dev.Close()
 	if _, _, err := openDevice("abacus"); err == nil || !strings.Contains(fmt.Sprint(err), "--device abacus") {
 		t.Errorf("error %v, want one that names the flag", err)
+	}
+}
+
+// A run's weights file is enough, wherever it lies, and weights alone are with the configuration of their model.
+func TestModelFiles(t *testing.T) {
+	dest := tinyRun(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mine.safetensors")
+	f, err := safetensors.ReadFile(filepath.Join(dest, trainer.ModelFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(path string, f *safetensors.File) string {
+		var b bytes.Buffer
+		if err := f.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write(file, f)
+	weights := write(filepath.Join(dir, "weights.safetensors"), &safetensors.File{Tensors: f.Tensors})
+	config := filepath.Join(dest, trainer.ConfigFile)
+	same := func(args ...[]string) {
+		t.Helper()
+		want := ""
+		for i, a := range args {
+			stdout, _, err := run(t, a...)
+			stdout = stdout[strings.Index(stdout, "\n")+1:] // without the line that names the model
+			if i == 0 {
+				want = stdout
+			}
+			if err != nil || stdout != want {
+				t.Errorf("%v: %v\n%swant\n%s", a, err, stdout, want)
+			}
+		}
+	}
+	same([]string{"eval", dest}, []string{"eval", file}, []string{"eval", weights, "--config", config}, []string{"eval", weights, "--config", dest})
+	same([]string{"summary", dest}, []string{"summary", file}, []string{"summary", config})
+	var codes [][]byte
+	for i, model := range [][]string{{dest}, {file}, {weights, "--config", config}} {
+		out := filepath.Join(dir, fmt.Sprint(i, ".npy"))
+		if _, _, err := run(t, append([]string{"encode", "--data", "digits", "--limit", "3", out, "--model"}, model...)...); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		codes = append(codes, data)
+	}
+	if !bytes.Equal(codes[0], codes[1]) || !bytes.Equal(codes[0], codes[2]) {
+		t.Error("the codes differ")
+	}
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"weights.safetensors has weights alone, and no config.yaml lies beside it: want the configuration of its model too, with --config", []string{"eval", weights}},
+		{"has weights alone", []string{"summary", weights}},
+		{"want that WEIGHTS.safetensors too", []string{"eval", dest, "--config", config}},
+		{"want that WEIGHTS.safetensors too", []string{"encode", "--data", "digits", "x.npy", "--config", config}},
+		{`has shape [2 1 3 3], model "denoiser" wants [32 1 3 3]`, []string{"eval", weights, "--config", "denoiser"}},
+	} {
+		if _, _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: error %v, want %q", c.args, err, c.want)
+		}
+	}
+}
+
+// summary --json and presets --json are what programs read.
+func TestSummaryAsJSON(t *testing.T) {
+	stdout, _, err := run(t, "summary", "denoiser", "--json")
+	var s summary
+	if err == nil {
+		err = json.Unmarshal([]byte(stdout), &s)
+	}
+	if err != nil || s.Params != 28353 || s.Trained != 28353 || s.Fixed != 0 || len(s.Layers) != 9 || s.Training.Batch != 128 || s.Training.Bytes < 1<<20 {
+		t.Errorf("%v: %+v", err, s)
+	}
+	if want := (layerSummary{"encoder", "conv2d_1", "Conv2D", []int{14, 14, 32}, 9248}); !reflect.DeepEqual(s.Layers[2], want) {
+		t.Errorf("layer %+v, want %+v", s.Layers[2], want)
+	}
+	stdout, _, err = run(t, "presets", "vae", "--json")
+	var c struct {
+		Training struct{ Divergence struct{ Beta float64 } }
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(stdout), &c)
+	}
+	if err != nil || c.Training.Divergence.Beta != 1 {
+		t.Errorf("%v:\n%s", err, stdout)
+	}
+	if _, _, err := run(t, "presets", "--json"); err == nil || !strings.Contains(err.Error(), "--json is for one preset: want its name too") {
+		t.Errorf("error %v", err)
 	}
 }

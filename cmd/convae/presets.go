@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -10,7 +13,8 @@ import (
 )
 
 func presetsCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:   "presets [NAME]",
 		Short: "List the built-in configurations, or print one",
 		Long: `List the built-in configurations with a line each, or print one as a file to copy and edit:
@@ -21,12 +25,10 @@ func presetsCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			w := c.OutOrStdout()
 			if len(args) == 1 {
-				text, err := trainer.PresetText(args[0])
-				if err != nil {
-					return err
-				}
-				_, err = io.WriteString(w, text)
-				return err
+				return writePreset(w, args[0], asJSON)
+			}
+			if asJSON {
+				return errors.New("--json is for one preset: want its name too")
 			}
 			for _, name := range trainer.Presets() {
 				line, err := trainer.PresetLine(name)
@@ -38,4 +40,32 @@ func presetsCommand() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the configuration as JSON, with all defaults filled in")
+	return c
+}
+
+func writePreset(w io.Writer, name string, asJSON bool) error {
+	if !asJSON {
+		text, err := trainer.PresetText(name)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(w, text)
+		return err
+	}
+	c, err := trainer.Preset(name)
+	if err != nil {
+		return err
+	}
+	data, err := c.JSON()
+	if err != nil {
+		return err
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, bytes.TrimSpace(data), "", "  "); err != nil {
+		return err
+	}
+	indented.WriteByte('\n')
+	_, err = indented.WriteTo(w)
+	return err
 }

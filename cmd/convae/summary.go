@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -8,12 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/trainer"
 )
 
 func summaryCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "summary [RUN | PRESET | CONFIG.yaml]",
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "summary [RUN | PRESET | CONFIG.yaml | MODEL.safetensors]",
 		Short: "Print a model's layers, shapes and parameters, and the memory that training it needs",
 		Args:  arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -23,10 +26,6 @@ func summaryCommand() *cobra.Command {
 			}
 			m, err := nn.New(cfg.Model, cfg.Training.Seed)
 			if err != nil {
-				return err
-			}
-			w := c.OutOrStdout()
-			if err := m.WriteSummary(w); err != nil {
 				return err
 			}
 			dev, _, err := openDevice("auto")
@@ -42,10 +41,57 @@ func summaryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(w, "Training on %s, batch %d: %v\n", deviceText(dev), o.Batch, need)
-			return nil
+			w := c.OutOrStdout()
+			if asJSON {
+				e := json.NewEncoder(w)
+				e.SetIndent("", "  ")
+				return e.Encode(newSummary(m, trainingSummary{dev.Name(), o.Batch, need.Total()}))
+			}
+			if err := m.WriteSummary(w); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(w, "Training on %s, batch %d: %v\n", deviceText(dev), o.Batch, need)
+			return err
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// summary is a model as summary --json tells it. Shapes are rows, columns, channels, or the length of a vector.
+type summary struct {
+	Name     string          `json:"name"`
+	Input    []int           `json:"input"`
+	Code     []int           `json:"code"`
+	Output   []int           `json:"output"`
+	Layers   []layerSummary  `json:"layers"`
+	Params   int             `json:"params"`
+	Trained  int             `json:"trainable_params"`
+	Fixed    int             `json:"non_trainable_params"`
+	Training trainingSummary `json:"training"`
+}
+
+type layerSummary struct {
+	Part   string `json:"part"` // encoder or decoder
+	Name   string `json:"name"`
+	Type   string `json:"type"` // Keras's
+	Output []int  `json:"output"`
+	Params int    `json:"params"`
+}
+
+type trainingSummary struct {
+	Device string `json:"device"`
+	Batch  int    `json:"batch"`
+	Bytes  int    `json:"memory_bytes"`
+}
+
+func newSummary(m *nn.Model, t trainingSummary) summary {
+	shape := func(s backend.Shape) []int { return sampleShape(1, s)[1:] }
+	v := summary{Name: m.Config.Name, Input: shape(m.Input), Code: shape(m.Code), Output: shape(m.Output), Params: m.Size(), Trained: m.Size(), Training: t}
+	for _, l := range m.Layers {
+		v.Layers = append(v.Layers, layerSummary{l.Part, l.Name, l.Layer.Kind(), shape(l.Out), l.Params})
+	}
+	return v
 }
 
 // trainerOptions returns the options of training. A full batch has to look at the data.
@@ -74,6 +120,9 @@ func anyConfig(name string) (trainer.Config, error) {
 }
 
 func readConfig(name string) (trainer.Config, error) {
+	if hasEnding(name, ".safetensors") {
+		return trainer.ReadModelConfig(name)
+	}
 	if name == "" {
 		name = trainer.DefaultPreset
 	}
