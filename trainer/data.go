@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,7 +17,7 @@ import (
 type Data struct {
 	Name string `yaml:"name"` // one of DataNames
 	// Dir is the folder with the idx files of mnist and fashion-mnist (empty: downloaded), or with the pictures of images,
-	// which may be in two folders in it, train and test.
+	// which may be in two folders in it: train, and val, valid, validation or test. Training stores it as an absolute path.
 	Dir      string `yaml:"dir,omitempty"`
 	File     string `yaml:"file,omitempty"`      // of csv and npy
 	TestFile string `yaml:"test_file,omitempty"` // of csv and npy: samples for testing, if there are any
@@ -42,6 +43,10 @@ type Data struct {
 	Size     nn.Size `yaml:"size,omitempty"`     // of images: to which they are resized; the model's input by default, or the square that a vector is
 	Channels int     `yaml:"channels,omitempty"` // of images: 1 (grey) or 3; the model's input by default
 
+	// SkipUnreadable leaves out, of images, the files that cannot be read, with a note; otherwise the first is an error. It
+	// is no part of what must stay the same in a run, for the pictures themselves are.
+	SkipUnreadable bool `yaml:"skip_unreadable,omitempty" json:"-"`
+
 	// Only, of data with labels, are those of the samples to take, all others are left out; empty: all.
 	Only []int `yaml:"only,omitempty,flow"`
 
@@ -58,14 +63,32 @@ var dataFields = map[string][]string{
 	"spiral": {"seed", "samples", "noise"},
 	"csv":    {"file", "test_file", "columns", "label", "no_header", "scaling", "scaler", "only"},
 	"npy":    {"file", "test_file", "scaling", "scaler"},
-	"images": {"dir", "size", "channels"},
+	"images": {"dir", "size", "channels", "skip_unreadable"},
 	"digits": {"seed", "only"},
+}
+
+// makeAbsolute makes the paths absolute, so that they lead to the data from any working directory.
+func (d *Data) makeAbsolute() error {
+	for _, path := range []*string{&d.Dir, &d.File, &d.TestFile} {
+		if *path == "" {
+			continue
+		}
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return fmt.Errorf("data: %w", err)
+		}
+		*path = absolute
+	}
+	return nil
 }
 
 // DataNames returns the names of the data sets.
 func DataNames() []string {
 	return append(dataset.Names(), "circle", "ring", "spiral", "csv", "npy", "images")
 }
+
+// Complete fills in what is left open as suits a model, and reports the first field that cannot be.
+func (d *Data) Complete(m nn.Config) error { return d.check(m.Input) }
 
 // check fills in the zero values and reports the first field that cannot be. input is that of the model.
 func (d *Data) check(input []int) error {
@@ -85,7 +108,7 @@ func (d *Data) check(input []int) error {
 	}{
 		{"dir", d.Dir != ""}, {"file", d.File != ""}, {"test_file", d.TestFile != ""}, {"seed", d.Seed != 0}, {"samples", d.Samples != 0}, {"noise", d.Noise != 0},
 		{"columns", d.Columns != nil}, {"label", d.Label != ""}, {"no_header", d.NoHeader}, {"scaling", d.Scaling != ""},
-		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil},
+		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"skip_unreadable", d.SkipUnreadable},
 	} {
 		if f.set && !slices.Contains(fields, f.name) {
 			return fmt.Errorf("data.%s is not for %s, which has %s, limit and validation", f.name, d.Name, strings.Join(fields, ", "))

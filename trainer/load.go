@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/convae/convae/trainer/dataset"
 )
@@ -42,9 +44,13 @@ func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, vali
 type Loading struct {
 	File        string // that is downloaded; "" while pictures are read
 	Done, Total int64  // bytes of the file, or pictures
+	Note        string // something that a person should know of the data, such as what is left out; then the rest is 0
 }
 
 func (l Loading) String() string {
+	if l.Note != "" {
+		return l.Note
+	}
 	if l.File == "" {
 		return fmt.Sprintf("read %d of %d pictures", l.Done, l.Total)
 	}
@@ -73,14 +79,19 @@ func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64
 	case "spiral":
 		return dataset.Spiral(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
 	case "images":
-		return d.loadImages(ctx, dataset.ImageOptions{H: d.Size.H, W: d.Size.W, C: d.Channels, HeldOut: heldOut,
+		return d.loadImages(ctx, progress, dataset.ImageOptions{H: d.Size.H, W: d.Size.W, C: d.Channels, HeldOut: heldOut, SkipUnreadable: d.SkipUnreadable,
 			Progress: func(done, total int) { progress(Loading{Done: int64(done), Total: int64(total)}) }})
 	case "csv":
-		return d.loadTables(d.readCSV)
+		train, test, err = d.loadTables(d.readCSV)
+		return train, test, movedFile(err)
 	case "npy":
-		return d.loadTables(d.readNPY)
+		train, test, err = d.loadTables(d.readNPY)
+		return train, test, movedFile(err)
 	}
-	train, test, err = dataset.Load(ctx, d.Name, d.Dir, d.Seed, func(file string, done, total int64) { progress(Loading{file, done, total}) })
+	train, test, err = dataset.Load(ctx, d.Name, d.Dir, d.Seed, func(file string, done, total int64) { progress(Loading{File: file, Done: done, Total: total}) })
+	if err != nil && d.Dir != "" {
+		err = fmt.Errorf("%w (--data-dir names the folder)", err)
+	}
 	if err != nil || d.Only == nil {
 		return train, test, err
 	}
@@ -93,25 +104,78 @@ func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64
 	return train, test, nil
 }
 
-// loadImages reads a folder, or those for training and for testing in it.
-func (d *Data) loadImages(ctx context.Context, o dataset.ImageOptions) (train, test *dataset.Set, err error) {
-	read := func(dir string) (*dataset.Set, error) { return dataset.ReadImages(ctx, dir, o) }
-	isDir := func(dir string) bool {
-		info, err := os.Stat(dir)
-		return err == nil && info.IsDir()
+// movedFile adds to the error of a file that is not there how to say where it is.
+func movedFile(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: name the file that has the samples now with --data", err)
 	}
-	trainDir, testDir := filepath.Join(d.Dir, "train"), filepath.Join(d.Dir, "test")
-	if !isDir(trainDir) || !isDir(testDir) {
-		train, err = read(d.Dir)
-		return train, nil, err
-	}
-	if train, err = read(trainDir); err != nil {
+	return err
+}
+
+// Folders in one of pictures that hold its parts. Those to validate on are in the order in which one is chosen.
+var (
+	trainFolders    = []string{"train", "training"}
+	validateFolders = []string{"val", "valid", "validation", "test", "testing"}
+)
+
+// loadImages reads a folder, or those for training and for validation in it.
+func (d *Data) loadImages(ctx context.Context, progress func(Loading), o dataset.ImageOptions) (train, test *dataset.Set, err error) {
+	trainDir, testDir, note, err := imageFolders(d.Dir)
+	if err != nil {
 		return nil, nil, err
+	}
+	read := func(dir string) (*dataset.Set, error) {
+		set, err := dataset.ReadImages(ctx, dir, o)
+		if err == nil {
+			for _, note := range set.Notes {
+				progress(Loading{Note: note})
+			}
+		}
+		return set, err
+	}
+	if note != "" {
+		progress(Loading{Note: note})
+	}
+	if train, err = read(trainDir); err != nil || testDir == "" {
+		return train, nil, err
 	}
 	if test, err = read(testDir); err != nil {
 		return nil, nil, errors.Join(err, train.Close())
 	}
 	return train, test, nil
+}
+
+// imageFolders returns the folders of pictures in dir to train and to validate on: dir itself and "" if it has no such
+// two. note says what else in dir is left out.
+func imageFolders(dir string) (train, validate, note string, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", "", fmt.Errorf("images: there is no folder %s: name the one that has the pictures now with --data-dir", dir)
+	}
+	if err != nil {
+		return "", "", "", fmt.Errorf("images: %w", err)
+	}
+	var folders []string
+	for _, e := range entries {
+		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			folders = append(folders, e.Name())
+		}
+	}
+	first := func(names []string) string {
+		for _, name := range names {
+			if i := slices.IndexFunc(folders, func(f string) bool { return strings.EqualFold(f, name) }); i >= 0 {
+				return folders[i]
+			}
+		}
+		return ""
+	}
+	if train, validate = first(trainFolders), first(validateFolders); train == "" || validate == "" {
+		return dir, "", "", nil
+	}
+	if left := slices.DeleteFunc(folders, func(f string) bool { return f == train || f == validate }); len(left) > 0 {
+		note = fmt.Sprintf("%s has %s to train and %s to validate on; left out: %s", dir, train, validate, strings.Join(left, ", "))
+	}
+	return filepath.Join(dir, train), filepath.Join(dir, validate), note, nil
 }
 
 // loadTables reads the file for training and then, in the same scaling, that for testing.

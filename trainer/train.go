@@ -94,6 +94,9 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	if err := c.Check(); err != nil {
 		return Result{}, err
 	}
+	if err := c.Data.makeAbsolute(); err != nil {
+		return Result{}, err
+	}
 	s := &session{c: c, o: o}
 	if err := s.open(); err != nil {
 		return Result{}, err

@@ -30,8 +30,8 @@ func encodeCommand() *cobra.Command {
 		Long: `Write what the model's encoder makes of samples: as .npy, float32 of shape (N, rows, columns, channels) or (N, n), or as
 .csv, a code in each row (code1, code2, ...) and perhaps the sample's label.
 
-IN is a PNG or JPEG picture of the model's size, a .csv table like the one that the model was trained on, or a .npy
-file: images (N, rows, columns, channels) or, if they are grey, (N, rows, columns); vectors (N, n); or one sample.
+IN is a picture, which is resized if it has not the model's size, a folder of pictures, a .csv table like the one that
+the model was trained on, or a .npy file: images (N, rows, columns, channels) or, if they are grey, (N, rows, columns); vectors (N, n); or one sample.
 Values of images are in [0,1], or uint8; those of a model of a scaled table are scaled as in training.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if f.data != "" && len(args) != 1 {
@@ -71,7 +71,7 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	var x samples
-	if hasEnding(in, ".csv") {
+	if hasEnding(in, ".csv") || isFolder(in) {
 		f.data = in
 	}
 	switch {

@@ -29,6 +29,7 @@ const (
 	maxColumns   = 20      // columns of a table that are described
 
 	dataDirHelp = "folder with the data set's idx files (default: the user's cache, downloaded once), or with the pictures of images"
+	skipHelp    = "leave out, with a note, the pictures of a folder that cannot be read"
 )
 
 var dataHelp = "data set: " + strings.Join(trainer.DataNames(), ", ") + ", or FILE.csv, FILE.npy or a folder of pictures"
@@ -42,7 +43,7 @@ func withData(old trainer.Data, name string) trainer.Data {
 			d.Name, d.File = table, name
 		}
 	}
-	if info, err := os.Stat(name); err == nil && info.IsDir() && !slices.Contains(trainer.DataNames(), name) {
+	if isFolder(name) && !slices.Contains(trainer.DataNames(), name) {
 		d.Name, d.Dir = "images", name
 	}
 	if d.Name != old.Name {
@@ -58,10 +59,16 @@ func withData(old trainer.Data, name string) trainer.Data {
 	return old
 }
 
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 type dataFlags struct {
 	dir, out, split, export string
 	count                   int
 	size                    []int
+	skip                    bool
 	noise                   float64
 	seed                    uint64
 }
@@ -83,8 +90,9 @@ func dataCommand() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.dir, "data-dir", "", dataDirHelp)
-	flags.IntSliceVar(&f.size, "size", nil, "rows, columns and perhaps channels of the pictures of a folder, as 28,28 or 28,28,3")
+	flags.IntSliceVar(&f.size, "size", nil, "rows, columns and perhaps channels of the pictures of a folder, as 28,28 or 28,28,3 (default: those of the first)")
 	within(flags, "size", 1, maxSide)
+	flags.BoolVar(&f.skip, "skip-unreadable", false, skipHelp)
 	flags.StringVar(&f.out, "out", "", "write a contact sheet to this .png")
 	flags.IntVar(&f.count, "count", sheetImages, "images on the contact sheet")
 	within(flags, "count", 1, maxSheet)
@@ -108,6 +116,13 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	if f.size != nil {
 		d.Size, d.Channels = nn.Size{H: f.size[0], W: f.size[1]}, append(f.size, 0)[2]
 	}
+	if d.Name == "images" {
+		if d.SkipUnreadable = f.skip; f.size == nil {
+			if err := firstSize(&d); err != nil {
+				return err
+			}
+		}
+	}
 	train, test, err := loadSets(c, d)
 	if err != nil {
 		return err
@@ -120,7 +135,11 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	if train.H*train.W == 1 {
 		fmt.Fprintf(w, "%s: vectors of %d values\n", name, train.C)
 	} else {
-		fmt.Fprintf(w, "%s: %d x %d pixels, channels: %d\n", name, train.W, train.H, train.C)
+		note := ""
+		if d.Name == "images" && f.size == nil {
+			note = " (as the first; --size sets others)"
+		}
+		fmt.Fprintf(w, "%s: %d x %d pixels, channels: %d%s\n", name, train.W, train.H, train.C, note)
 	}
 	for _, s := range []struct {
 		split string
@@ -158,6 +177,18 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "look at: %s\n", f.out)
+	return err
+}
+
+// mostSide bounds the side of pictures whose size is not given.
+const mostSide = 256
+
+// firstSize gives pictures the size of the first.
+func firstSize(d *trainer.Data) (err error) {
+	if d.Dir == "" {
+		return nil // loading says so
+	}
+	d.Size.H, d.Size.W, d.Channels, err = dataset.ImageSize(d.Dir, mostSide)
 	return err
 }
 
@@ -224,13 +255,19 @@ func loadSets(c *cobra.Command, d trainer.Data) (train, test *dataset.Set, err e
 	return d.Load(c.Context(), loadingOn(c))
 }
 
-// loadingOn shows on a terminal how the loading of a data set goes on.
+// loadingOn prints what a person should know of a data set, and shows on a terminal how its loading goes on.
 func loadingOn(c *cobra.Command) func(trainer.Loading) {
-	f, ok := c.ErrOrStderr().(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil
+	w := c.ErrOrStderr()
+	f, ok := w.(*os.File)
+	terminal := ok && term.IsTerminal(int(f.Fd()))
+	return func(l trainer.Loading) {
+		switch {
+		case l.Note != "":
+			fmt.Fprintln(w, "note:", l.Note)
+		case terminal:
+			showLoading(f, l, columns(f))
+		}
 	}
-	return func(l trainer.Loading) { showLoading(f, l, columns(f)) }
 }
 
 // setText describes the samples of a data set.

@@ -80,6 +80,10 @@ func (r *progress) device(name, reason string) {
 
 // loading reports how the loading of a data set goes on.
 func (r *progress) loading(l trainer.Loading) {
+	if l.Note != "" {
+		r.Note(l.Note)
+		return
+	}
 	if l.Done == l.Total || time.Since(r.lastLine) > logEvery {
 		r.lastLine = time.Now()
 		line := r.log.Info()

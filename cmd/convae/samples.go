@@ -61,6 +61,9 @@ func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Dat
 	d := withData(run, f.data)
 	override(c.Flags().Changed("data-dir"), &d.Dir, f.dataDir)
 	override(c.Flags().Changed("seed"), &d.Seed, f.seed)
+	if err := d.Complete(m.Config); err != nil {
+		return "", samples{}, err
+	}
 	train, test, err := loadSets(c, d)
 	if err != nil {
 		return "", samples{}, err
@@ -141,20 +144,20 @@ func checkFinite(path string, values []float32) error {
 	return nil
 }
 
-// pictureSample is one picture of the model's size.
+// pictureSample is one picture, in the model's size.
 func pictureSample(m *nn.Model, path string) (samples, error) {
 	size, ok := trainer.ImageShape(m.Input)
 	if !ok {
 		return samples{}, fmt.Errorf("model %q takes %s, which is no image: want IN.npy", m.Config.Name, inputText(m.Input))
 	}
-	img, err := picture.Load(path, size.C)
+	img, err := picture.Open(path)
 	if err != nil {
 		return samples{}, err
 	}
-	if img.H != size.H || img.W != size.W {
-		return samples{}, fmt.Errorf("%s has %d x %d pixels, model %q takes %d x %d", path, img.W, img.H, m.Config.Name, size.W, size.H)
+	if b := img.Bounds(); b.Dx() == size.W && b.Dy() == size.H {
+		return arraySamples(picture.FromGoImage(img, size.C).Pix, 1), nil
 	}
-	return arraySamples(img.Pix, 1), nil
+	return arraySamples(picture.Fit(img, size.H, size.W, size.C).Pix, 1), nil
 }
 
 func arraySamples(data []float32, n int) samples {

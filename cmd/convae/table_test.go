@@ -119,7 +119,14 @@ func TestDataOfValues(t *testing.T) {
 	if out = mustRun(t, dataCommand(), pictures, "--size", "5,6,3"); !strings.Contains(out, "6 x 5 pixels, channels: 3\ntrain  images: 1,") {
 		t.Errorf("pictures:\n%s", out)
 	}
-	wantError(t, "data.size is missing: want [rows, columns]", dataCommand(), pictures)
+	if out = mustRun(t, dataCommand(), pictures); !strings.Contains(out, "7 x 9 pixels, channels: 3 (as the first; --size sets others)\ntrain  images: 1,") {
+		t.Errorf("pictures without --size:\n%s", out)
+	}
+	write(t, []byte("text"), pictures, "b.png")
+	wantError(t, "b.png: want a PNG, JPEG", dataCommand(), pictures)
+	if out = mustRun(t, dataCommand(), pictures, "--skip-unreadable"); !strings.Contains(out, "images: 1,") {
+		t.Errorf("pictures, one of them unreadable:\n%s", out)
+	}
 	wantError(t, "data.dir is not for circle", dataCommand(), "circle", "--data-dir", "x")
 }
 

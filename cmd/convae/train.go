@@ -38,7 +38,7 @@ type trainFlags struct {
 	batch                                   trainer.Batch
 	lr, noise, validation                   float64
 	seed                                    uint64
-	fresh, keepBest, goOn                   bool
+	fresh, keepBest, goOn, skip             bool
 	settings                                []string
 	accumulate                              int
 	schedule                                string
@@ -62,6 +62,7 @@ override the configuration. Ctrl-C ends after the step at hand and saves; --resu
 	fs := c.Flags()
 	fs.StringVar(&f.data, "data", "", dataHelp)
 	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
+	fs.BoolVar(&f.skip, "skip-unreadable", false, skipHelp)
 	fs.IntVar(&f.limit, "limit", 0, "train on the first samples only (0: all)")
 	within(fs, "limit", 0, 1e9)
 	fs.Float64Var(&f.validation, "validation", 0, "share of the training samples to validate on (0: the test set)")
@@ -157,6 +158,7 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 			c.Data.OptionalLabel = false
 		}
 		override(set("data-dir"), &c.Data.Dir, f.dataDir)
+		override(set("skip-unreadable"), &c.Data.SkipUnreadable, f.skip)
 		return nil
 	}}
 	for _, s := range f.settings {

@@ -2,13 +2,9 @@ package dataset
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +22,10 @@ const maxImages = 1 << 28
 type ImageOptions struct {
 	H, W, C int // rows, columns and channels (1, grey, or 3) that they are brought to
 
+	// SkipUnreadable leaves out, with a note, the pictures that cannot be read.
+	// All are then read twice.
+	SkipUnreadable bool
+
 	// HeldOut is the share of the pictures, taken evenly from all, that come
 	// last instead of in their places: [Set.Split] of that fraction then has
 	// pictures of every folder in both parts.
@@ -35,11 +35,14 @@ type ImageOptions struct {
 	Progress func(done, total int) // is told now and then how many pictures have been read; may be nil
 }
 
-// ReadImages reads all PNG and JPEG files in the folder dir and in those
-// within it, in the order of their paths, as images of one size. Each picture
-// is resized until it just covers that size, and its middle is cut out. If all
-// files are in folders within dir, these are the classes, numbered in their
-// order.
+// ReadImages reads all pictures in the folder dir and in those within it, in the
+// order of their paths, as [picture.Open] does and as images of one size, see
+// [picture.Fit]. A file is a picture by its name or, if that has no ending of
+// a picture, by its content. Links are followed, but no folder is read twice.
+//
+// If the pictures are in folders within dir, these are the classes, numbered in
+// their order; a few pictures beside them are left out. The set's notes say what
+// was left out.
 //
 // The files are read by as many goroutines as there are processors. Pixels of
 // more than 1 GiB are written to a file in the cache folder that has no name,
@@ -48,15 +51,19 @@ func ReadImages(ctx context.Context, dir string, o ImageOptions) (*Set, error) {
 	if o.H < 1 || o.W < 1 || o.H > 1<<14 || o.W > 1<<14 || o.C != 1 && o.C != 3 {
 		return nil, fmt.Errorf("dataset images: size is %d×%d with %d channels, want 1 to %d pixels and 1 or 3 channels", o.H, o.W, o.C, 1<<14)
 	}
-	files, labels, err := findImages(dir)
+	found, err := findImages(dir)
+	if err == nil && o.SkipUnreadable {
+		err = found.skipUnreadable(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dataset images: %w", err)
 	}
+	files, labels := found.files, found.labels()
 	if o.HeldOut > 0 {
 		order := heldOutLast(len(files), o.HeldOut)
 		files, labels = rows(files, order, 1), rows(labels, order, 1)
 	}
-	s := &Set{Name: "images", H: o.H, W: o.W, C: o.C, Labels: labels}
+	s := &Set{Name: "images", H: o.H, W: o.W, C: o.C, Labels: labels, Notes: found.notes}
 	store, err := newStore(len(files)*s.Size(), o.CacheDir)
 	if err != nil {
 		return nil, fmt.Errorf("dataset images: %w", err)
@@ -90,35 +97,33 @@ func heldOutLast(n int, fraction float64) []int {
 // progressEvery is the number of pictures between two calls of Progress.
 const progressEvery = 64
 
-// readImages stores the files' pixels. The error is that of the first file that
-// has one.
-func (s *Set) readImages(ctx context.Context, files []string, to store, progress func(done, total int)) error {
+// forEach calls the functions that start makes, one for each of as many
+// goroutines as there are processors, for all numbers below n. The error is that
+// of the lowest number that has one.
+func forEach(ctx context.Context, n int, progress func(done, total int), start func() func(i int) error) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
-	at, done := len(files), 0
-	for range min(runtime.GOMAXPROCS(0), len(files)) {
+	at, done := n, 0
+	for range min(runtime.GOMAXPROCS(0), n) {
 		wg.Go(func() {
-			pixels := make([]byte, s.Size())
-			for i := int(next.Add(1)) - 1; i < len(files); i = int(next.Add(1)) - 1 {
+			do := start()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				err := context.Cause(ctx)
 				if err == nil {
-					err = s.readImage(pixels, files[i])
-				}
-				if err == nil {
-					err = to.write(pixels, i*len(pixels))
+					err = do(i)
 				}
 				mu.Lock()
 				if err == nil {
 					done++
-					if progress != nil && (done%progressEvery == 0 || done == len(files)) {
-						progress(done, len(files))
+					if progress != nil && (done%progressEvery == 0 || done == n) {
+						progress(done, n)
 					}
 				} else {
-					next.Store(int64(len(files)))
+					next.Store(int64(n))
 					if i < at {
-						failed, at = fmt.Errorf("dataset images: %w", err), i
+						failed, at = err, i
 					}
 				}
 				mu.Unlock()
@@ -129,56 +134,21 @@ func (s *Set) readImages(ctx context.Context, files []string, to store, progress
 	return failed
 }
 
-// findImages lists the pictures in a folder, and their classes.
-func findImages(dir string) (files []string, labels []uint8, err error) {
-	var classes []string
-	inFolders := true
-	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if path != dir && strings.HasPrefix(e.Name(), ".") {
-			if e.IsDir() {
-				return fs.SkipDir
+// readImages stores the files' pixels. The error is that of the first file that
+// has one.
+func (s *Set) readImages(ctx context.Context, files []string, to store, progress func(done, total int)) error {
+	return forEach(ctx, len(files), progress, func() func(i int) error {
+		pixels := make([]byte, s.Size())
+		return func(i int) error {
+			if err := s.readImage(pixels, files[i]); err != nil {
+				return fmt.Errorf("dataset images: %w; --skip-unreadable (data.skip_unreadable) leaves such files out", err)
+			}
+			if err := to.write(pixels, i*len(pixels)); err != nil {
+				return fmt.Errorf("dataset images: %w", err)
 			}
 			return nil
 		}
-		switch strings.ToLower(filepath.Ext(path)) {
-		case ".png", ".jpg", ".jpeg":
-		default:
-			return nil
-		}
-		if e.IsDir() {
-			return nil
-		}
-		if len(files) == maxImages {
-			return fmt.Errorf("%s has more than %d pictures", dir, maxImages)
-		}
-		rel, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		class, _, ok := strings.Cut(rel, string(filepath.Separator))
-		inFolders = inFolders && ok
-		if len(classes) == 0 || classes[len(classes)-1] != class {
-			classes = append(classes, class)
-		}
-		files, labels = append(files, path), append(labels, uint8(len(classes)-1))
-		return nil
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("there is no folder %s", dir)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(files) == 0 {
-		return nil, nil, fmt.Errorf("%s has no .png, .jpg or .jpeg file", dir)
-	}
-	if !inFolders || len(classes) > 256 {
-		labels = nil
-	}
-	return files, labels, nil
 }
 
 // readImage reads a picture as one of the set's size.

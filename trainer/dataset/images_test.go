@@ -184,7 +184,7 @@ func TestReadImagesErrors(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
-	check("has no .png, .jpg or .jpeg file", dir, 4, 1)
+	check("has no PNG, JPEG, GIF, BMP, TIFF or WebP file", dir, 4, 1)
 	check("there is no folder", filepath.Join(dir, "none"), 4, 1)
 	check("size is 0×4", dir, 0, 1)
 	check("2 channels", dir, 4, 2)

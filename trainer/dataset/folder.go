@@ -1,0 +1,241 @@
+package dataset
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/convae/convae/trainer/picture"
+)
+
+// folder is what a folder of pictures holds.
+type folder struct {
+	dir   string
+	files []string // the pictures, in the order of their paths
+	notes []string // what is left out, and why
+
+	other  []string        // files that are no pictures
+	again  []string        // folders that a link leads to once more
+	walked map[string]bool // folders that have been listed, without links
+}
+
+// findImages lists the pictures in a folder and in those within it.
+func findImages(dir string) (*folder, error) {
+	f := &folder{dir: dir, walked: map[string]bool{}}
+	err := f.walk(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no folder %s", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.note(f.other, "file", "that %s no "+picture.Formats)
+	f.note(f.again, "folder", "that %s here twice, by a link")
+	if len(f.files) == 0 {
+		return nil, fmt.Errorf("%s has no %s file%s", dir, picture.Formats, strings.Join(append([]string{""}, f.notes...), "; "))
+	}
+	f.leaveStray()
+	return f, nil
+}
+
+// walk lists a folder and those within it. Names that begin with a dot are
+// hidden and not looked at.
+func (f *folder) walk(dir string) error {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	if f.walked[real] {
+		f.again = append(f.again, dir)
+		return nil
+	}
+	f.walked[real] = true
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path) // of what a link leads to
+		switch {
+		case err == nil && info.IsDir():
+			if err := f.walk(path); err != nil {
+				return err
+			}
+		case picture.HasName(path):
+			f.files = append(f.files, path)
+		default:
+			if ok, err := picture.HasContent(path); err == nil && ok {
+				f.files = append(f.files, path)
+			} else {
+				f.other = append(f.other, path)
+			}
+		}
+		if len(f.files) > maxImages {
+			return fmt.Errorf("%s has more than %d pictures", f.dir, maxImages)
+		}
+	}
+	return nil
+}
+
+// class returns the folder within f that holds a file, "" if it lies beside the
+// folders.
+func (f *folder) class(file string) string {
+	rel, err := filepath.Rel(f.dir, file)
+	if class, _, ok := strings.Cut(rel, string(filepath.Separator)); ok && err == nil {
+		return class
+	}
+	return ""
+}
+
+// classes lists the folders within f that hold pictures, and "" if some lie
+// beside them.
+func (f *folder) classes() []string {
+	var classes []string
+	for _, file := range f.files {
+		c, n := f.class(file), len(classes)
+		if n > 0 && classes[n-1] == c || slices.Contains(classes, c) {
+			continue
+		}
+		classes = append(classes, c)
+	}
+	return classes
+}
+
+// leaveStray leaves out the pictures beside folders of classes if they are few:
+// a preview, perhaps. Many of them mean that the folders are no classes.
+func (f *folder) leaveStray() {
+	var stray, inside []string
+	for _, file := range f.files {
+		if f.class(file) == "" {
+			stray = append(stray, file)
+		} else {
+			inside = append(inside, file)
+		}
+	}
+	folders := len(f.classes()) - 1
+	switch {
+	case len(stray) == 0 || folders < 2:
+	case len(stray) <= max(folders, len(inside)/10) && len(stray) < len(inside):
+		f.files = inside
+		f.note(stray, "picture", "that %s beside the folders of classes")
+	default:
+		f.notes = append(f.notes, fmt.Sprintf("there are no labels: %d of the %d pictures lie beside the folders", len(stray), len(f.files)))
+	}
+}
+
+// maxClasses is the number of classes that labels can tell apart.
+const maxClasses = 256
+
+// labels numbers the files' classes. They are nil if there are none, or too
+// many.
+func (f *folder) labels() []uint8 {
+	classes := f.classes()
+	if slices.Contains(classes, "") {
+		return nil
+	}
+	if len(classes) > maxClasses {
+		f.notes = append(f.notes, fmt.Sprintf("there are no labels: the pictures are in %d folders, more than %d classes", len(classes), maxClasses))
+		return nil
+	}
+	number := map[string]uint8{}
+	for i, c := range classes {
+		number[c] = uint8(i)
+	}
+	labels := make([]uint8, len(f.files))
+	for i, file := range f.files {
+		labels[i] = number[f.class(file)]
+	}
+	return labels
+}
+
+// skipUnreadable leaves out the pictures that cannot be read.
+func (f *folder) skipUnreadable(ctx context.Context) error {
+	var mu sync.Mutex
+	bad := map[string]bool{}
+	err := forEach(ctx, len(f.files), nil, func() func(i int) error {
+		return func(i int) error {
+			if _, err := picture.Open(f.files[i]); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				bad[f.files[i]] = true
+			}
+			return nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	all := f.files
+	f.files = slices.DeleteFunc(slices.Clone(all), func(file string) bool { return bad[file] })
+	f.note(slices.DeleteFunc(all, func(file string) bool { return !bad[file] }), "picture", "that cannot be read")
+	if len(f.files) == 0 {
+		return fmt.Errorf("%s has no picture that can be read", f.dir)
+	}
+	return nil
+}
+
+// mostNamed is the number of files that a note names.
+const mostNamed = 5
+
+// note says which files of a kind are left out; a %s in why is "is" or "are".
+func (f *folder) note(files []string, kind, why string) {
+	if len(files) == 0 {
+		return
+	}
+	verb := "is"
+	if len(files) > 1 {
+		kind, verb = kind+"s", "are"
+	}
+	if strings.Contains(why, "%s") {
+		why = fmt.Sprintf(why, verb)
+	}
+	var named []string
+	for _, file := range files[:min(len(files), mostNamed)] {
+		if strings.ContainsFunc(file, func(r rune) bool { return !strconv.IsPrint(r) }) {
+			file = strconv.Quote(file) // it might move a terminal's cursor
+		}
+		named = append(named, file)
+	}
+	names := strings.Join(named, ", ")
+	if n := len(files) - mostNamed; n > 0 {
+		names += fmt.Sprintf(" and %d more", n)
+	}
+	f.notes = append(f.notes, fmt.Sprintf("left out %d %s %s: %s", len(files), kind, why, names))
+}
+
+// ImageSize returns the size of the first picture in a folder that can be read,
+// reduced until no side is longer than most, and its channels.
+func ImageSize(dir string, most int) (h, w, c int, err error) {
+	f, err := findImages(dir)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("dataset images: %w", err)
+	}
+	for _, file := range f.files {
+		m, e := picture.Open(file)
+		if e != nil {
+			err = cmp.Or(err, e)
+			continue
+		}
+		h, w, c = m.Bounds().Dy(), m.Bounds().Dx(), 3
+		if picture.IsGrey(m) {
+			c = 1
+		}
+		if side := max(h, w); side > most {
+			h, w = max(h*most/side, 1), max(w*most/side, 1)
+		}
+		return h, w, c, nil
+	}
+	return 0, 0, 0, fmt.Errorf("dataset images: %w", err)
+}

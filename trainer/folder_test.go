@@ -1,0 +1,116 @@
+package trainer
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/picture"
+)
+
+// writeGrey writes a picture of one pixel of that level.
+func writeGrey(t *testing.T, level uint8, path ...string) {
+	t.Helper()
+	name := filepath.Join(path...)
+	img := picture.Image{H: 1, W: 1, C: 1, Pix: []float32{float32(level) / 255}}
+	err := os.MkdirAll(filepath.Dir(name), 0o777)
+	if err == nil {
+		err = atomicfile.Write(name, func(w io.Writer) error { return picture.EncodePNG(w, img) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Folders for training and validation are told by their names and are no classes.
+func TestImageFolders(t *testing.T) {
+	for _, c := range []struct {
+		folders    []string
+		train, val string
+		note       string
+	}{
+		{[]string{"train", "val"}, "train", "val", ""},
+		{[]string{"train", "valid"}, "train", "valid", ""},
+		{[]string{"train", "validation"}, "train", "validation", ""},
+		{[]string{"Train", "Test"}, "Train", "Test", ""},
+		{[]string{"training", "testing"}, "training", "testing", ""},
+		{[]string{"train", "test", "val", "extra"}, "train", "val", "has train to train and val to validate on; left out: extra, test"},
+		{[]string{"train", "plane"}, "", "", ""},
+		{[]string{"val", "test"}, "", "", ""},
+	} {
+		dir := t.TempDir()
+		for i, f := range c.folders {
+			writeGrey(t, uint8(10*i), dir, f, "cat", "0.png")
+			writeGrey(t, uint8(10*i+1), dir, f, "dog", "0.png")
+		}
+		var notes []string
+		d := Data{Name: "images", Dir: dir, Size: nn.Size{H: 1, W: 1}}
+		train, validation, err := LoadData(t.Context(), &d, func(l Loading) {
+			if l.Note != "" {
+				notes = append(notes, l.String())
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.train == "" { // they are classes, and there is nothing to validate on
+			if train.Len() != 4 || !slices.Equal(train.Labels, []uint8{0, 0, 1, 1}) || validation != train {
+				t.Errorf("%v: %d pictures with labels %v", c.folders, train.Len(), train.Labels)
+			}
+			continue
+		}
+		first, last := uint8(10*slices.Index(c.folders, c.train)), uint8(10*slices.Index(c.folders, c.val))
+		if !slices.Equal(train.Pixels, []uint8{first, first + 1}) || !slices.Equal(validation.Pixels, []uint8{last, last + 1}) || !slices.Equal(train.Labels, []uint8{0, 1}) {
+			t.Errorf("%v: trains on %v with labels %v, validates on %v", c.folders, train.Pixels, train.Labels, validation.Pixels)
+		}
+		if found := strings.Join(notes, "\n"); !strings.HasSuffix(found, c.note) || (c.note == "") != (found == "") {
+			t.Errorf("%v: notes %q, want %q", c.folders, found, c.note)
+		}
+	}
+}
+
+// A run finds its data from any working directory, and the error for those that have gone says how to name them.
+func TestDataPathsAreAbsolute(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for i := range 4 {
+		writeGrey(t, uint8(i), "pictures", string(rune('a'+i))+".png")
+	}
+	writeFile(t, "x\n0.1\n0.2\n0.3\n", "t.csv")
+	for _, d := range []Data{{Name: "images", Dir: "pictures", Size: nn.Size{H: 1, W: 1}}, {Name: "csv", File: "t.csv", TestFile: "t.csv"}} {
+		t.Chdir(dir)
+		c := Config{Data: d, Model: nn.Config{Name: "m", Input: []int{1}, Encoder: nn.Spec(&nn.Dense{Units: 1}), Decoder: nn.Spec(&nn.Dense{Units: 1})}}
+		c.Training.Epochs, c.Training.Loss = 1, "mse"
+		train, validation, err := LoadData(t.Context(), &c.Data, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := filepath.Join(dir, "run-"+d.Name)
+		if _, err := Train(t.Context(), c, Options{Dir: run, Device: openApplyDevice(t), Train: train, Test: validation}); err != nil {
+			t.Fatal(err)
+		}
+		t.Chdir(t.TempDir())
+		stored, err := ReadConfig(filepath.Join(run, ConfigFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, again, err := LoadData(t.Context(), &stored.Data, nil); err != nil || again.Len() != validation.Len() {
+			t.Errorf("%s: from another folder: error %v", d.Name, err)
+		}
+	}
+	for flag, d := range map[string]Data{
+		"--data-dir ":       {Name: "images", Dir: "gone", Size: nn.Size{H: 1, W: 1}},
+		"(--data-dir names": {Name: "mnist", Dir: "gone"},
+		"with --data":       {Name: "csv", File: "gone.csv"},
+		"now with --data":   {Name: "npy", File: "gone.npy"},
+	} {
+		if _, _, err := LoadData(t.Context(), &d, nil); err == nil || !strings.Contains(err.Error(), "gone") || !strings.Contains(err.Error()+" ", flag) {
+			t.Errorf("%s: error %v, want one with %q", d.Name, err, flag)
+		}
+	}
+}
