@@ -42,6 +42,37 @@ func (m *Model) SetTensors(f *safetensors.File) error {
 	return nil
 }
 
+// TakeTensors takes from a file's tensors those that have the name and the shape of a parameter, and returns their number.
+// What does not fit is named in misfits: parameters that stay as they are, and tensors that no parameter is for. On an
+// error, of a tensor that cannot be read, the model is as before.
+func (m *Model) TakeTensors(f *safetensors.File) (taken int, misfits []string, err error) {
+	data, known := make([][]float32, len(m.Params)), map[string]bool{}
+	for i := range m.Params {
+		p := &m.Params[i]
+		known[p.Name] = true
+		t, ok := f.Tensor(p.Name)
+		if want := p.torchShape(); !ok {
+			misfits = append(misfits, fmt.Sprintf("%s is not in the file", p.Name))
+		} else if !slices.Equal(t.Shape, want) {
+			misfits = append(misfits, fmt.Sprintf("%s has shape %v, the model's has %v", p.Name, t.Shape, want))
+		} else if data[i], err = p.fromTorch(t); err != nil {
+			return 0, nil, err
+		}
+	}
+	for _, t := range f.Tensors {
+		if !known[t.Name] {
+			misfits = append(misfits, fmt.Sprintf("%s is not in the model", t.Name))
+		}
+	}
+	for i := range data {
+		if data[i] != nil {
+			m.Params[i].Data = data[i]
+			taken++
+		}
+	}
+	return taken, misfits, nil
+}
+
 // fromTorch reads a value for each parameter from the tensors named prefix+name.
 func (m *Model) fromTorch(prefix string, f *safetensors.File) ([][]float32, error) {
 	data := make([][]float32, len(m.Params))
@@ -55,13 +86,23 @@ func (m *Model) fromTorch(prefix string, f *safetensors.File) ([][]float32, erro
 		if !slices.Equal(t.Shape, want) {
 			return nil, fmt.Errorf("nn: tensor %q has shape %v, model %q wants %v", t.Name, t.Shape, m.Config.Name, want)
 		}
-		v, err := t.Float32s()
+		v, err := p.fromTorch(t)
 		if err != nil {
-			return nil, fmt.Errorf("nn: %w", err)
+			return nil, err
 		}
-		data[i] = make([]float32, len(v))
-		p.eachTorch(func(ours, theirs int) { data[i][ours] = v[theirs] })
+		data[i] = v
 	}
+	return data, nil
+}
+
+// fromTorch returns the values of a tensor of the parameter's torchShape in the parameter's own order.
+func (p *Param) fromTorch(t *safetensors.Tensor) ([]float32, error) {
+	v, err := t.Float32s()
+	if err != nil {
+		return nil, fmt.Errorf("nn: %w", err)
+	}
+	data := make([]float32, len(v))
+	p.eachTorch(func(ours, theirs int) { data[ours] = v[theirs] })
 	return data, nil
 }
 

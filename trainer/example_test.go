@@ -20,7 +20,7 @@ func check(err error) {
 
 // Trains the preset spiral for 400 epochs and measures the saved model.
 func ExampleTrain() {
-	c, err := trainer.Preset("spiral", trainer.Set("training.epochs=400"))
+	c, err := trainer.Preset("spiral", trainer.Set("training.epochs=400"), trainer.Set("training.validation_freq=200"))
 	check(err)
 	train, validation, err := trainer.LoadData(context.Background(), &c.Data, nil)
 	check(err)

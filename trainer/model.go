@@ -65,6 +65,56 @@ func setWeights(path string, f *safetensors.File, m *nn.Model) error {
 	return nil
 }
 
+// NewModel draws the weights that training begins with, or reads them from the configuration's training.init. What of that
+// file does not fit the model is told to note; that nothing fits is an error.
+func (c Config) NewModel(note func(string)) (*nn.Model, error) {
+	m, err := nn.New(c.Model, c.Training.Seed)
+	path := c.Training.Init
+	if err != nil || path == "" {
+		return m, err
+	}
+	f, err := safetensors.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("training.init: %w", err)
+	}
+	taken, misfits, err := m.TakeTensors(f)
+	if err != nil {
+		return nil, fmt.Errorf("training.init: %s: %w", path, err)
+	}
+	if taken == 0 {
+		return nil, fmt.Errorf("training.init: no tensor of %s fits model %q: %s", path, c.Model.Name, firstOf(misfits))
+	}
+	if len(misfits) > 0 {
+		note(fmt.Sprintf("%d of the model's %d tensors begin as in %s, the others as drawn: %s", taken, len(m.Params), path, firstOf(misfits)))
+	}
+	return m, nil
+}
+
+// newModel makes the model that training begins with. One that goes on has its weights in a checkpoint.
+func (s *session) newModel() (*nn.Model, error) {
+	resume := s.o.Resume
+	if s.o.Continue {
+		found, err := checkpoints(s.o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		resume = len(found) > 0
+	}
+	if resume {
+		return nn.New(s.c.Model, s.c.Training.Seed)
+	}
+	return s.c.NewModel(s.o.Observer.Note)
+}
+
+// firstOf lists a few of many.
+func firstOf(list []string) string {
+	const most = 8
+	if len(list) > most {
+		return fmt.Sprintf("%s; and %d more", strings.Join(list[:most], "; "), len(list)-most)
+	}
+	return strings.Join(list, "; ")
+}
+
 // LoadModel reads the model of a run's folder, or of a file that SaveModel or training wrote. A file of weights alone has
 // to lie beside a config.yaml.
 func LoadModel(path string) (*nn.Model, Config, error) {

@@ -111,7 +111,7 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 }
 
 func (s *session) open() (err error) {
-	if s.m, err = nn.New(s.c.Model, s.c.Training.Seed); err != nil {
+	if s.m, err = s.newModel(); err != nil {
 		return err
 	}
 	if sc := &s.c.Training.Schedule; sc.Name == "cosine" && sc.Epochs == 0 {

@@ -38,7 +38,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("%d pictures, want rows, latent, filters and loss", n)
 	}
 
-	if _, stderr, err := run(t, "train", "spiral", "--set", "training.epochs=400", "--out", "runs/spiral"); err != nil {
+	if _, stderr, err := run(t, "train", "spiral", "--set", "training.epochs=400", "--set", "training.validation_freq=200", "--out", "runs/spiral"); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
 	out = mustRun(t, reportCommand(), "--out", "spiral.html", "--pictures", "drawn", "--compare", digits)

@@ -33,6 +33,7 @@ const slowTest = 500
 
 type trainFlags struct {
 	data, dataDir, device, out, resume, log string
+	init                                    string
 	loss, optimizer                         string
 	epochs, limit, patience, steps          int
 	batch                                   trainer.Batch
@@ -86,6 +87,7 @@ override the configuration. Ctrl-C ends after the step at hand and saves; --resu
 	within(fs, "noise", 0, maxStd)
 	fs.BoolVar(&f.fresh, "fresh-noise", false, "draw the noise afresh in every epoch")
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of weights, order and noise")
+	fs.StringVar(&f.init, "init", "", "begin with the weights of this .safetensors, all that fit the model, instead of drawn ones")
 	fs.IntVar(&f.patience, "patience", 0, "stop when the validation loss has not fallen for so many epochs (0: never)")
 	within(fs, "patience", 0, 1e6)
 	fs.BoolVar(&f.keepBest, "keep-best", false, "keep the weights of the epoch with the lowest validation loss")
@@ -169,6 +171,8 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		return cfg, false, fmt.Errorf("--resume takes the configuration from the run: leave out %q", args[0])
 	case f.resume != "" && f.out != "":
 		return cfg, false, fmt.Errorf("--resume writes to the run's own folder: leave out --out")
+	case f.resume != "" && f.init != "":
+		return cfg, false, fmt.Errorf("--resume goes on with the weights of the run: leave out --init")
 	case f.goOn && f.out == "":
 		return cfg, false, fmt.Errorf("--continue needs the folder of the run: --out RUN")
 	case f.resume != "":
@@ -205,6 +209,11 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 	override(set("noise"), &t.Noise.Std, f.noise)
 	override(set("fresh-noise"), &t.Noise.Fresh, f.fresh)
 	override(set("seed"), &t.Seed, f.seed)
+	if set("init") {
+		if t.Init, err = filepath.Abs(f.init); err != nil { // so that the run's configuration finds it from anywhere
+			return cfg, false, fmt.Errorf("--init: %w", err)
+		}
+	}
 	override(set("keep-best"), &t.KeepBest, f.keepBest)
 	override(set("checkpoint-steps"), &t.Checkpoint, f.steps)
 	if set("patience") {
@@ -215,6 +224,11 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 	}
 	if err := cfg.Check(); err != nil {
 		return cfg, false, err
+	}
+	if f.resume == "" && !f.goOn {
+		if _, err := cfg.NewModel(func(string) {}); err != nil { // before any data are read
+			return cfg, false, err
+		}
 	}
 	return cfg, quick, cfg.CheckTraining()
 }

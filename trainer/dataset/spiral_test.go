@@ -1,11 +1,18 @@
 package dataset
 
 import (
+	"flag"
+	"io"
 	"math"
+	"reflect"
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/safetensors"
+	"github.com/convae/convae/trainer/atomicfile"
 )
+
+var update = flag.Bool("update", false, "write the files that tests compare with")
 
 // What the tutorial's run printed: the loss before the update at epochs 200,
 // 400 ... 2000, and the errors after the last. See Spiral for the source.
@@ -88,6 +95,25 @@ func TestSpiralReproducesPublishedRun(t *testing.T) {
 	checkPublished(t, "MSE", mse, spiralMSE, half)
 	checkPublished(t, "MAE", mae, spiralMAE, half)
 	checkPublished(t, "largest distance", distance, spiralMaxDistance, half)
+}
+
+// The file with which the command line repeats the published run has the tutorial's initial weights.
+func TestSpiralStartFile(t *testing.T) {
+	const path = "../../testdata/spiral/init.safetensors"
+	_, encoder, decoder := spiralStart()
+	narrow := func(v [2]float64) []float32 { return []float32{float32(v[0]), float32(v[1])} }
+	want := safetensors.File{Tensors: []safetensors.Tensor{
+		safetensors.FromFloat32s("encoder.0.weight", []int{1, 2}, narrow(encoder)), safetensors.FromFloat32s("encoder.0.bias", []int{1}, []float32{0}),
+		safetensors.FromFloat32s("decoder.0.weight", []int{2, 1}, narrow(decoder)), safetensors.FromFloat32s("decoder.0.bias", []int{2}, []float32{0, 0})}}
+	if *update {
+		if err := atomicfile.Write(path, func(w io.Writer) error { return want.Write(w) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := safetensors.ReadFile(path)
+	if err != nil || !reflect.DeepEqual(got.Tensors, want.Tensors) {
+		t.Errorf("%v: %+v, want %+v (go test ./trainer/dataset -run SpiralStartFile -update writes it)", err, got, want)
+	}
 }
 
 // The trainer's float32 run from the same weights stays with the published one.
