@@ -52,6 +52,12 @@ func (b *buffer) Size() int { return b.size }
 // Name returns the name of the device.
 func (l *lane) Name() string { return l.dev.name }
 
+// WatchesMemory reports whether the driver notices every access outside of a buffer.
+func (l *lane) WatchesMemory() bool {
+	w, ok := l.dev.dev.(driver.Watcher)
+	return ok && w.WatchesMemory()
+}
+
 // Alloc returns n bytes of zeroed device memory.
 func (l *lane) Alloc(n int) (backend.Buffer, error) {
 	if n < 0 {

@@ -103,13 +103,12 @@ __device__ __forceinline__ float block_sum(float v) {
   return v;
 }
 
-// block_total is block_sum with the sum returned to all threads; it may be called again.
+// block_total is block_sum with the sum returned to all threads. It may be called again at once: thread 0 writes the next
+// total behind the barrier of the next block_sum, which a thread reaches when it has read this one.
 __device__ __forceinline__ float block_total(float v) {
   __shared__ float total;
   v = block_sum(v);
   if (threadIdx.x == 0) total = v;
   __syncthreads();
-  v = total;
-  __syncthreads();
-  return v;
+  return total;
 }

@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Compiles the kernels: build_kernels.sh [--check] [STEM...]
+# Compiles the kernels: build_kernels.sh [--check | --ptx-only] [STEM...]
 # makes kernels/STEM.sm_75.ptx of kernels/STEM.cu (all of them when none is named; conv.sm_80.cu gives conv.sm_80.ptx), runs
 # ptxas on all PTX for every architecture that we name, fails if a kernel spills registers or has a stack, and writes what
-# the kernels take to kernels/ptxas.txt. With --check nothing is written: it fails if the files would change.
+# the kernels take to kernels/ptxas.txt. With --check nothing is written: it fails if the files would change. With
+# --ptx-only the PTX is made and no more.
 # The compiler is nvcc 12.4 in $NVCC, in the PATH, or else fetched to .cache/cuda. For work on a kernel $NVCC may be any
 # release from 11.8 on.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
 version="release 12.4, V12.4.131"
-check=
-if [ "${1:-}" = --check ]; then check=1; shift; fi
+check='' ptx_only=''
+case ${1:-} in
+  --check) check=1; shift ;;
+  --ptx-only) ptx_only=1; shift ;;
+esac
 
 nvcc=${NVCC:-$(command -v nvcc || true)}
 if [ -z "${NVCC:-}" ] && ! { [ -n "$nvcc" ] && "$nvcc" --version | grep -qF "$version"; }; then
@@ -51,6 +55,10 @@ for stem in "$@"; do
     sed -e "s/^\.version .*/.version $ptx/" -e '/\.pragma "used_bytes_mask/d' "$tmp/raw"
   } >"$tmp/$name.ptx"
 done
+if [ -n "$ptx_only" ]; then
+  cp "$tmp"/*.ptx .
+  exit
+fi
 for f in "$tmp"/*.ptx; do # of sources that are gone
   stem=$(basename "$f" .ptx)
   [ -e "$stem.cu" ] || [ -e "${stem%.sm_75}.cu" ] || rm "$f"

@@ -53,6 +53,9 @@ type Device interface {
 	Close() error
 }
 
+// Watcher is a Device that may notice every access of a kernel outside of an allocation, as a simulator does.
+type Watcher interface{ WatchesMemory() bool }
+
 // Module is loaded code.
 type Module interface {
 	// Function finds an entry by name.

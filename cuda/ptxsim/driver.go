@@ -54,6 +54,9 @@ func (d *Device) locked(f func() error) error {
 // Info describes the device.
 func (d *Device) Info() driver.Info { return d.opt.info() }
 
+// WatchesMemory is true: an access outside of an allocation ends the launch with an error.
+func (d *Device) WatchesMemory() bool { return true }
+
 // Memory returns the free and total bytes.
 func (d *Device) Memory() (free, total int, err error) {
 	err = d.locked(func() error {

@@ -146,7 +146,7 @@ type Vector interface {
 	// Zero and Copy: Activation, Param or Flat.
 	Zero(dst Tensor)
 	Copy(dst, src Tensor)
-	// Axpy: dst += alpha*src, Flat or Param.
+	// Axpy: dst += alpha*src, Flat or Param. dst may be src.
 	Axpy(dst Tensor, alpha float32, src Tensor)
 	// Sum: dst = src[0] + src[1] + ... in this order, Flat. dst may be src[0].
 	Sum(dst Tensor, src []Tensor)
@@ -247,7 +247,8 @@ type Random interface {
 	Dropout(rate float32, src rng.Source, out, x, clock Tensor, first int)
 	// Gather: clean[n] = pixels[i]/255 with i = order[clock.Offset+first+n], and, unless noisy is zero,
 	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw clock.Draw. pixels is a Byte tensor of the whole
-	// data set, or a Staged one of the batch alone, whose place first+n is sample i. order is an Index tensor.
+	// data set, or a Staged one of the batch alone, whose place first+n is sample i. order is an Index tensor. A place
+	// or a sample that is not there is the caller's mistake; a device that learns of it too late to panic gives NaN.
 	Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock Tensor, first int)
 	// Select is Gather for a data set of float32 values, of any range: values is a Flat tensor of all samples, one after
 	// another; clean[n] = values[i], and noisy[n] = clean[n] + std*normal, which is not clipped.

@@ -27,6 +27,9 @@ type Case struct {
 	MACs  int      // multiply-adds of one run, 0 where they do not say much
 	Bench bool     // a realistic size, worth measuring
 
+	// mistake: the call is one that a backend may refuse with a panic; one that cannot know has to give the results.
+	mistake bool
+
 	args      []arg
 	workspace func(backend.Backend) int // nil: none
 	setup     func(backend.Backend, tensors)
@@ -108,6 +111,10 @@ func clockArg(c backend.Clock) arg {
 func (a arg) out(b backend.Bound) arg   { a.role, a.bound = out, b; return a }
 func (a arg) inout(b backend.Bound) arg { a.role, a.bound = inout, b; return a }
 func (a arg) scratch() arg              { a.role = scratch; return a }
+
+// manyTurns has more elements than a GPU's reductions take at once, which is four for each of 1024 blocks of 256 threads:
+// some threads have a second turn. Its rest is no multiple of a vector's or a warp's.
+var manyTurns = backend.Vec(1<<20 + 1029)
 
 // exact is the bound of ops that do not round, or round in a prescribed way.
 var exact = backend.Bound{}

@@ -19,7 +19,7 @@ func clipCases() []Case {
 	bench.Bench = true
 	special := mixed(normal(1), nan, inf, -inf, 0.25, -0.25)
 	return append(cases, clipValueCase(33, 0, special), sumSquaresCase(9, 0, "zero", given(0)), sumSquaresCase(9, 0, "infinite", given(1, inf)),
-		sumSquaresCase(9, 0, "nan", given(1, nan)), bench)
+		sumSquaresCase(9, 0, "nan", given(1, nan)), bench, sumSquaresCase(manyTurns.Len(), 0, "normal", normal(1)))
 }
 
 func clipValueCase(n, shift int, f fill) Case {

@@ -29,7 +29,8 @@ func gaussianCases() []Case {
 	bench := sampleBackCase(src[0], shape{N: 128, H: 1, W: 1, C: 64}, backend.Clock{Step: 1, Divergence: 1}, 0)
 	bench.Bench = true
 	return append(append(cases, part...), bordered(sampleCase(src[0], s, backend.Clock{Step: 2}, 0, true), "code"),
-		bordered(sampleBackCase(src[0], s, backend.Clock{Step: 2, Divergence: 1}, 0), "gradStats"), bench)
+		bordered(sampleBackCase(src[0], s, backend.Clock{Step: 2, Divergence: 1}, 0), "gradStats"), bench,
+		sampleBackCase(src[0], manyTurns, backend.Clock{Step: 1, Divergence: 1}, 0))
 }
 
 // stats is the shape of the means and variances of a code.

@@ -50,7 +50,7 @@ func lossCases() []Case {
 		}
 		bench := l.on(shape{N: 32, H: 28, W: 28, C: 1}, "", normal(2), target, true)
 		bench.Bench = true
-		cases = append(cases, part, bench)
+		cases = append(cases, part, bench, l.on(manyTurns, "", normal(2), target, true))
 	}
 	return append(cases,
 		bce.on(shape{N: 1, H: 1, W: 1, C: 9}, "/infinite", given(inf, -inf, nan), given(0, 0, 0, 0.25, 0.25, 0.25, 1, 1, 1), true),

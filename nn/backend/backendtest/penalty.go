@@ -32,6 +32,7 @@ func penaltyCases() []Case {
 	bench := columnSumCase(shape{N: 128, H: 1, W: 1, C: 1024})
 	bench.Bench = true
 	return append(append(cases, part...), penalizeCase(both, backend.Flat, backend.Vec(1<<14), 0), bench,
+		penalizeCase(both, backend.Flat, manyTurns, 0),
 		// Activations that are all off or on are held away from 0 and 1.
 		sparseCase(backend.Sparsity{Weight: 1, Rho: 0.2}, 4, 0.5, given(0, 2, 1, 2e-7)), sparseCase(backend.Sparsity{Weight: 1, Rho: 0.2}, 2, 0.5, given(1, nan)))
 }

@@ -3,6 +3,7 @@ package backendtest
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ func randomCases() []Case {
 			dropoutCase([]float32{0.5, 0.1, 0.9}[i%3], src, s, clock, first, false),
 			dropoutCase(0.25, src, s, clock, first, true))
 	}
+	cases = append(cases, dropoutAtDraw(src[1], shape{N: 2, H: 1, W: 1, C: 9}, backend.Clock{Step: 3}))
 	noise := src[0]
 	for i, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 1}, {N: 2, H: 3, W: 3, C: 3}, {N: 4, H: 28, W: 28, C: 1}, {N: 2, H: 5, W: 3, C: 33}} {
 		clock := backend.Clock{Step: 9, Draw: uint32(2 * i), Offset: uint32(i)}
@@ -47,6 +49,8 @@ func randomCases() []Case {
 		bordered(selectCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "clean"),
 		bordered(selectCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "noisy"),
 		stagedGather(gatherCase(0.3, noise, s, backend.Clock{Draw: 2, Offset: 4}, 2, true), s, 2, 4))
+	clock := backend.Clock{Draw: 1, Offset: 1}
+	cases = append(cases, drawOutside(gatherCase(0.5, noise, s, clock, 1, true)), drawOutside(selectCase(0.5, noise, s, clock, 1, true)))
 	bench := gatherCase(0.5, noise, shape{N: 32, H: 28, W: 28, C: 1}, backend.Clock{Draw: 1}, 0, true)
 	bench.Bench = true
 	return append(cases, bench)
@@ -88,6 +92,13 @@ func dropoutCase(rate float32, src rng.Source, s shape, c backend.Clock, first i
 		}
 		return values{output: {v: v}}
 	}
+	return k
+}
+
+// dropoutAtDraw has a rate that is one of the draws: what is drawn at the rate stays.
+func dropoutAtDraw(src rng.Source, s shape, c backend.Clock) Case {
+	k := dropoutCase(src.Uniforms(0, 0, c.Step)[2], src, s, c, 0, false)
+	k.Name += "/at-a-draw"
 	return k
 }
 
@@ -153,6 +164,30 @@ func drawCase(std float32, src rng.Source, s shape, c backend.Clock, first int, 
 		return values{"clean": {v: clean}, "noisy": {v: noisy}}
 	}
 	return k
+}
+
+// drawOutside returns a case of three samples from place 2 on with an order of four places, of which the third is that of a
+// sample and the fourth of none: the last two images are NaN.
+func drawOutside(c Case) Case {
+	const there = 1 // images
+	c.Name += "/outside"
+	c.mistake = true
+	c.args = slices.Clone(c.args)
+	i := slices.IndexFunc(c.args, func(a arg) bool { return a.name == "order" })
+	c.args[i].shape, c.args[i].fill = backend.Vec(4), given(0, 0, 7, drawnFrom)
+	inside := c.reference
+	c.reference = func(d data) values {
+		d = maps.Clone(d)
+		d["order"] = []float64{0, 0, 7, 0, 0}
+		r := inside(d)
+		for _, v := range r {
+			for i := len(v.v) / 3 * there; i < len(v.v); i++ {
+				v.v[i] = math.NaN()
+			}
+		}
+		return r
+	}
+	return c
 }
 
 // stagedGather returns a gather case whose pixels are staged, twice over, in the order in which they are drawn.

@@ -67,6 +67,14 @@ func TestRunFindsFaults(t *testing.T) {
 			"memory between out and the end of the buffer is overwritten, 0 bytes behind"},
 		{"before", act, func(b backend.Backend, out, _ tensor) { write(b, memory(b, out, 1, 0), 0, 0) }, nil,
 			"memory between x and out is overwritten"},
+		{"added behind", act, func(b backend.Backend, out, _ tensor) {
+			m, v := memory(b, out, 0, 1), []float32{0}
+			last := m.Range(m.Shape.Len()-1, m.Shape.Len())
+			if err := b.Download(v, last); err != nil {
+				panic(err)
+			}
+			write(b, last, 0, v[0]+0.01)
+		}, nil, "memory between out and the end of the buffer is overwritten, 0 bytes behind"},
 		{"guard by another NaN", act, func(b backend.Backend, out, _ tensor) {
 			write(b, memory(b, out, 1, 0), 0, float32(math.NaN()))
 		}, nil, "memory between x and out is overwritten"},

@@ -53,7 +53,7 @@ func vectorCases() []Case {
 					}
 					return values{"out": r}
 				},
-			})
+			}, axpyInPlace(name, sum))
 		}
 	}
 	for i, n := range []int{1, 31, 257, 1000} {
@@ -76,6 +76,22 @@ func vectorCases() []Case {
 		}
 	}
 	return cases
+}
+
+// axpyInPlace adds a multiple of a vector to itself.
+func axpyInPlace(name string, v arg) Case {
+	return Case{
+		Name: "vector/axpy/" + name + "/in-place", Ops: []string{"Axpy"},
+		args: []arg{v},
+		run:  func(b backend.Backend, t tensors) { b.Axpy(t["out"], 0.75, t["out"]) },
+		reference: func(d data) values {
+			r := addTo(d["out"])
+			for i, x := range d["out"] {
+				r.add(i, 0.75*x)
+			}
+			return values{"out": r}
+		},
+	}
 }
 
 // sumCase adds k vectors, in float32 and in order: that is exact. inPlace, the first of them is the destination.

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/cuda"
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend/backendtest"
+	"github.com/convae/convae/trainer/check"
+)
+
+// endless is the number of instructions of a warp after which a kernel is taken to be in an endless loop. The longest of
+// the table runs some thousandths of it.
+const endless = 1 << 26
+
+// try compiles a mutant and runs the checks until one finds it.
+func try(ctx context.Context, root, nvcc string, m mutant) outcome {
+	o := outcome{mutant: m}
+	s, err := compile(ctx, root, nvcc, m)
+	if err != nil {
+		o.err = err
+		return o
+	}
+	if s.old == s.new {
+		o.how = "the compiler makes the same code of it"
+		return o
+	}
+	for _, c := range []struct {
+		name string
+		run  func(context.Context, swapped, mutant) (string, error)
+	}{{"cases", narrow}, {"table", table}, {"golden", golden(filepath.Join(root, "testdata", "golden"))}, {"training", training}} {
+		if o.how, o.err = c.run(ctx, s, m); o.err != nil || o.how != "" {
+			o.by = c.name
+			return o
+		}
+	}
+	return o
+}
+
+// compile makes the PTX of a source with the fault in it, in a folder of its own.
+func compile(ctx context.Context, root, nvcc string, m mutant) (s swapped, err error) {
+	tmp, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	headers, err := filepath.Glob(filepath.Join(root, "kernels", "*.cuh"))
+	if err != nil {
+		return s, err
+	}
+	files := []string{"scripts/build_kernels.sh", "kernels/nvcc.flags", "kernels/include/cuda_runtime.h", "kernels/" + m.stem + ".cu"}
+	for _, h := range headers {
+		files = append(files, "kernels/"+filepath.Base(h))
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(root, f))
+		if err != nil {
+			return s, err
+		}
+		if f == "kernels/"+m.file {
+			text = []byte(strings.Replace(string(text), m.old, m.new, 1))
+		}
+		to := filepath.Join(tmp, f)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o777), os.WriteFile(to, text, 0o777)); err != nil {
+			return s, err
+		}
+	}
+	build := exec.CommandContext(ctx, filepath.Join(tmp, "scripts", "build_kernels.sh"), "--ptx-only", m.stem)
+	build.Env = append(os.Environ(), "NVCC="+nvcc)
+	if out, err := build.CombinedOutput(); err != nil {
+		return s, fmt.Errorf("compiling: %w: %s", err, out)
+	}
+	file := m.stem + ".sm_75.ptx"
+	ptx, err := os.ReadFile(filepath.Join(tmp, "kernels", file))
+	if err != nil {
+		return s, err
+	}
+	committed, err := os.ReadFile(filepath.Join(root, "kernels", file))
+	return swapped{old: body(string(committed)), new: body(string(ptx))}, err
+}
+
+// body is PTX without the line that says what it was made of.
+func body(ptx string) string {
+	_, body, _ := strings.Cut(ptx, "\n")
+	return body
+}
+
+// swapped is the simulator, which loads other PTX in place of one that is shipped.
+type swapped struct{ old, new string }
+
+func (s swapped) Devices() ([]driver.Info, error) { return s.simulator().Devices() }
+
+func (swapped) simulator() driver.Driver {
+	return ptxsim.New(ptxsim.Options{Workers: 1, Limit: endless})
+}
+
+func (s swapped) Open(i int) (driver.Device, error) {
+	d, err := s.simulator().Open(i)
+	if err != nil {
+		return nil, err
+	}
+	return swappedDevice{d.(*ptxsim.Device), s}, nil
+}
+
+type swappedDevice struct {
+	*ptxsim.Device
+	s swapped
+}
+
+func (d swappedDevice) Load(ptx string) (driver.Module, error) {
+	if body(ptx) == d.s.old {
+		ptx = d.s.new
+	}
+	return d.Device.Load(ptx)
+}
+
+// open opens the device with the fault. A module that the simulator refuses to load is found too.
+func open(s swapped) (d *cuda.Device, how string) {
+	d, err := cuda.Open(s, 0, "sim")
+	if err != nil {
+		return nil, err.Error()
+	}
+	return d, ""
+}
+
+// narrow runs the cases that should find the fault.
+func narrow(ctx context.Context, s swapped, m mutant) (string, error) {
+	cases, err := backendtest.Select(backendtest.Cases(), strings.Split(m.cases, ",")...)
+	if err != nil {
+		return "", err
+	}
+	return runCases(ctx, s, cases)
+}
+
+func table(ctx context.Context, s swapped, _ mutant) (string, error) {
+	return runCases(ctx, s, backendtest.Cases())
+}
+
+// runCases returns what the first case that fails says.
+func runCases(ctx context.Context, s swapped, cases []backendtest.Case) (how string, err error) {
+	d, how := open(s)
+	if d == nil {
+		return how, nil
+	}
+	defer d.Close()
+	for _, c := range cases {
+		if r := backendtest.Run(d.Lanes()[0], c); !r.OK() {
+			return r.String(), nil
+		}
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+	}
+	return "", nil
+}
+
+// golden runs the golden vectors and their training.
+func golden(dir string) func(context.Context, swapped, mutant) (string, error) {
+	return func(ctx context.Context, s swapped, _ mutant) (string, error) {
+		return checked(ctx, s, check.Options{Golden: dir, Steps: 1})
+	}
+}
+
+// training compares a short training with the CPU's.
+func training(ctx context.Context, s swapped, _ mutant) (string, error) {
+	return checked(ctx, s, check.Options{Words: []string{"memory/"}, Steps: 5, Batch: 8})
+}
+
+func checked(ctx context.Context, s swapped, o check.Options) (how string, err error) {
+	d, how := open(s)
+	if d == nil {
+		return how, nil
+	}
+	defer d.Close()
+	reference, err := cpu.Open(cpu.Options{Lanes: 1})
+	if err != nil {
+		return "", err
+	}
+	defer reference.Close()
+	r, err := check.Run(ctx, d, reference, o)
+	if err != nil || r.Passed {
+		return "", err
+	}
+	for _, op := range r.Ops {
+		if len(op.Failures) > 0 {
+			return op.Failures[0], nil
+		}
+	}
+	if r.Training.Error != "" {
+		return r.Training.Error, nil
+	}
+	return fmt.Sprintf("training: losses differ by %.3g, weights by %.3g", r.Training.LossDiff, r.Training.WeightDiff), nil
+}
