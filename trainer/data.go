@@ -47,8 +47,11 @@ type Data struct {
 	// is no part of what must stay the same in a run, for the pictures themselves are.
 	SkipUnreadable bool `yaml:"skip_unreadable,omitempty" json:"-"`
 
-	// Only, of data with labels, are those of the samples to take, all others are left out; empty: all.
-	Only []int `yaml:"only,omitempty,flow"`
+	// Only, of data with labels, are the classes of the samples to take, all others are left out; empty: all.
+	Only []Class `yaml:"only,omitempty,flow"`
+	// Classes of csv and images are the names of the labels 0, 1 and so on: training writes them to the run, so that the
+	// classes of other tables and folders are told by name. Classes that are numbers need none.
+	Classes []string `yaml:"classes,omitempty,flow" json:",omitempty"`
 
 	Limit int `yaml:"limit,omitempty"` // train on the first samples only; 0 is all
 	// Validation is the share of the training samples to validate on: the last ones or, of pictures, some evenly from all.
@@ -61,9 +64,9 @@ var dataFields = map[string][]string{
 	"circle": {"seed", "samples", "noise"},
 	"ring":   {"seed", "samples", "noise"},
 	"spiral": {"seed", "samples", "noise"},
-	"csv":    {"file", "test_file", "columns", "label", "no_header", "scaling", "scaler", "only"},
+	"csv":    {"file", "test_file", "columns", "label", "no_header", "scaling", "scaler", "only", "classes"},
 	"npy":    {"file", "test_file", "scaling", "scaler"},
-	"images": {"dir", "size", "channels", "skip_unreadable"},
+	"images": {"dir", "size", "channels", "skip_unreadable", "only", "classes"},
 	"digits": {"seed", "only"},
 }
 
@@ -108,16 +111,24 @@ func (d *Data) check(input []int) error {
 	}{
 		{"dir", d.Dir != ""}, {"file", d.File != ""}, {"test_file", d.TestFile != ""}, {"seed", d.Seed != 0}, {"samples", d.Samples != 0}, {"noise", d.Noise != 0},
 		{"columns", d.Columns != nil}, {"label", d.Label != ""}, {"no_header", d.NoHeader}, {"scaling", d.Scaling != ""},
-		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"skip_unreadable", d.SkipUnreadable},
+		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"classes", d.Classes != nil}, {"skip_unreadable", d.SkipUnreadable},
 	} {
 		if f.set && !slices.Contains(fields, f.name) {
 			return fmt.Errorf("data.%s is not for %s, which has %s, limit and validation", f.name, d.Name, strings.Join(fields, ", "))
 		}
 	}
-	for _, l := range d.Only {
-		if l < 0 || l > math.MaxUint8 {
-			return fmt.Errorf("data.only has %d, want labels of 0 to %d", l, math.MaxUint8)
+	if !slices.Contains(fields, "classes") {
+		if _, err := (&dataset.Set{}).FindLabels(classTexts(d.Only)); err != nil {
+			return fmt.Errorf("data.only: %w", err)
 		}
+	}
+	for i, name := range d.Classes {
+		if slices.Contains(d.Classes[:i], name) {
+			return fmt.Errorf("data.classes has %q twice, want a name for each label", name)
+		}
+	}
+	if len(d.Classes) > math.MaxUint8+1 {
+		return fmt.Errorf("data.classes has %d names, want at most %d", len(d.Classes), math.MaxUint8+1)
 	}
 	switch d.Name {
 	case "circle", "ring", "spiral":

@@ -274,7 +274,7 @@ func TestLoadImages(t *testing.T) {
 
 // Only the samples of some labels are trained on and validated on, and a scaling is fitted to those.
 func TestLoadOnly(t *testing.T) {
-	d := Data{Name: "digits", Only: []int{3, 5}}
+	d := Data{Name: "digits", Only: []Class{"3", "5"}}
 	train, test, err := LoadData(t.Context(), &d, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -298,15 +298,15 @@ func TestLoadOnly(t *testing.T) {
 	if err := os.WriteFile(file, []byte("v,kind\n100,b\n1,a\n3,a\n900,c\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	d = Data{Name: "csv", File: file, Label: "kind", Scaling: "minmax", Only: []int{0}}
+	d = Data{Name: "csv", File: file, Label: "kind", Scaling: "minmax", Only: []Class{"0"}}
 	if train, _, err = LoadData(t.Context(), &d, nil); err != nil || !slices.Equal(train.Values, []float32{0, 1}) || d.Scaler.Scale[0] != 2 {
 		t.Errorf("%+v, %+v, %v", train, d.Scaler, err)
 	}
-	d.Only = []int{3, 4}
-	if _, _, err = LoadData(t.Context(), &d, nil); err == nil || !strings.Contains(err.Error(), "t.csv: data.only: no sample has one of the labels [3 4], want some of 0, 1, 2") {
+	d.Only = []Class{"3", "4"}
+	if _, _, err = LoadData(t.Context(), &d, nil); err == nil || !strings.Contains(err.Error(), "t.csv: data.only: there is no class \"3\", want some of a, b, c") {
 		t.Errorf("labels that there are not: error %v", err)
 	}
-	d = Data{Name: "digits", Only: []int{10}}
+	d = Data{Name: "digits", Only: []Class{"10"}}
 	if _, _, err = LoadData(t.Context(), &d, nil); err == nil || !strings.Contains(err.Error(), "data.only: dataset digits: no sample has one of the labels [10], want some of 0, 1, 2, 3") {
 		t.Errorf("a digit that there is not: error %v", err)
 	}
@@ -316,10 +316,10 @@ func TestDataErrors(t *testing.T) {
 	for _, c := range []struct{ data, want string }{
 		{"{name: minst}", `no data set "minst", perhaps mnist, want one of digits, mnist`},
 		{"{name: mnist, seed: 1}", "data.seed is not for mnist, which has dir, only, limit and validation"},
-		{"{name: csv, file: a.csv, dir: x}", "data.dir is not for csv, which has file, test_file, columns, label, no_header, scaling, scaler, only, limit and validation"},
+		{"{name: csv, file: a.csv, dir: x}", "data.dir is not for csv, which has file, test_file, columns, label, no_header, scaling, scaler, only, classes, limit and validation"},
 		{"{name: npy, file: a, only: [1]}", "data.only is not for npy"},
 		{"{name: csv, file: a, only: [1]}", "data.only goes by labels: want data.label"},
-		{"{name: mnist, only: [1, 256]}", "data.only has 256, want labels of 0 to 255"},
+		{"{name: mnist, only: [1, 256]}", "data.only: there is no class \"256\", want a number of 0 to 255"},
 		{"{name: csv}", "data.file is missing: want the .csv file to read (data: {name: csv, file: PATH}, or --data PATH.csv)"},
 		{"{name: csv, file: a, columns: []}", "data.columns is empty: leave it out to take all columns"},
 		{"{name: csv, file: a, scaling: zscore}", `data.scaling is "zscore", want minmax, standard or none`},

@@ -95,8 +95,12 @@ func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64
 	if err != nil || d.Only == nil {
 		return train, test, err
 	}
-	if train, err = train.Only(d.Only); err == nil {
-		test, err = test.Only(d.Only)
+	labels, err := train.FindLabels(classTexts(d.Only))
+	if err == nil {
+		train, err = train.Only(labels)
+	}
+	if err == nil {
+		test, err = test.Only(labels)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("data.only: %w", err)
@@ -124,9 +128,13 @@ func (d *Data) loadImages(ctx context.Context, progress func(Loading), o dataset
 	if err != nil {
 		return nil, nil, err
 	}
+	o.Classes, o.Only = d.Classes, classTexts(d.Only)
 	read := func(dir string) (*dataset.Set, error) {
 		set, err := dataset.ReadImages(ctx, dir, o)
 		if err == nil {
+			if set.Classes != nil {
+				d.Classes, o.Classes = set.Classes, set.Classes
+			}
 			for _, note := range set.Notes {
 				progress(Loading{Note: note})
 			}
@@ -141,6 +149,9 @@ func (d *Data) loadImages(ctx context.Context, progress func(Loading), o dataset
 	}
 	if test, err = read(testDir); err != nil {
 		return nil, nil, errors.Join(err, train.Close())
+	}
+	if err := sameClasses(train, test); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", testDir, err), train.Close(), test.Close())
 	}
 	return train, test, nil
 }
@@ -178,6 +189,18 @@ func imageFolders(dir string) (train, validate, note string, err error) {
 	return filepath.Join(dir, train), filepath.Join(dir, validate), note, nil
 }
 
+// sameClasses gives the training samples the classes of those for testing, which go on where their own end.
+func sameClasses(train, test *dataset.Set) error {
+	if train.Labels == nil || test.Labels == nil {
+		return nil
+	}
+	if train.Classes == nil && test.Classes != nil {
+		return fmt.Errorf("has class %q, want numbers of 0 to 255 as for training", test.Class(test.Labels[0]))
+	}
+	train.Classes = test.Classes
+	return nil
+}
+
 // loadTables reads the file for training and then, in the same scaling, that for testing.
 func (d *Data) loadTables(read func(path string) (*dataset.Set, error)) (train, test *dataset.Set, err error) {
 	if train, err = read(d.File); err != nil || d.TestFile == "" {
@@ -189,19 +212,29 @@ func (d *Data) loadTables(read func(path string) (*dataset.Set, error)) (train, 
 	if test.Size() != train.Size() {
 		return nil, nil, fmt.Errorf("%s has samples of %d values, want %d as in %s", d.TestFile, test.Size(), train.Size(), d.File)
 	}
+	if err := sameClasses(train, test); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", d.TestFile, err)
+	}
 	return train, test, nil
 }
 
 func (d *Data) readCSV(path string) (*dataset.Set, error) {
-	t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: d.Columns, Label: d.Label, OptionalLabel: d.OptionalLabel, NoHeader: d.NoHeader})
+	t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: d.Columns, Label: d.Label, OptionalLabel: d.OptionalLabel, NoHeader: d.NoHeader, Classes: d.Classes})
 	if err != nil {
 		return nil, fmt.Errorf("csv: %w", err)
 	}
 	if names := slices.Sorted(slices.Values(t.Columns)); len(slices.Compact(names)) == len(t.Columns) {
 		d.Columns = t.Columns // names that occur twice do not tell which is which
 	}
+	if t.Classes != nil {
+		d.Classes = t.Classes
+	}
 	if d.Only != nil {
-		if t, err = t.Only(d.Only); err != nil {
+		labels, err := (&dataset.Set{Classes: t.Classes}).FindLabels(classTexts(d.Only))
+		if err == nil {
+			t, err = t.Only(labels)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("csv: %s: data.only: %w", path, err)
 		}
 	}
@@ -209,7 +242,7 @@ func (d *Data) readCSV(path string) (*dataset.Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("csv: %s: %w", path, err)
 	}
-	return &dataset.Set{Name: "csv", H: 1, W: 1, C: len(t.Columns), Values: values, Labels: t.Labels}, nil
+	return &dataset.Set{Name: "csv", H: 1, W: 1, C: len(t.Columns), Values: values, Labels: t.Labels, Classes: t.Classes}, nil
 }
 
 // readNPY reads samples (N, n), (N, rows, columns) or (N, rows, columns, channels). uint8 values are pixels.

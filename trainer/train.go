@@ -184,7 +184,7 @@ func (s *session) open() (err error) {
 func (s *session) fingerprint() string {
 	c := s.c
 	c.Training.Epochs, c.Training.EarlyStopping, c.Training.KeepBest, c.Training.Checkpoint, c.Training.Validation = 0, nil, false, 0, 0
-	c.Data.Dir, c.Data.File, c.Data.TestFile, c.Data.Scaler = "", "", "", nil // a data set may move; its content counts
+	c.Data.Dir, c.Data.File, c.Data.TestFile, c.Data.Scaler, c.Data.Classes = "", "", "", nil, nil // a data set may move; its content counts
 	text, err := json.Marshal(c)
 	if err != nil {
 		panic("trainer: the configuration cannot be written as JSON")

@@ -273,7 +273,7 @@ func TestResumeAfterKill(t *testing.T) {
 	root := t.TempDir()
 	whole, dir := filepath.Join(root, "whole"), filepath.Join(root, "killed")
 	c := smallConfig()
-	c.Training.Epochs = 40
+	c.Training.Epochs, c.Training.Checkpoint = 40, 1 // as in the child: the model has its configuration in it
 	if _, err := Train(t.Context(), c, smallOptions(t, whole)); err != nil {
 		t.Fatal(err)
 	}

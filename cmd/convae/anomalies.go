@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +23,8 @@ import (
 
 type anomalyFlags struct {
 	device, dataDir, split, label string
-	normal                        []int
+	normal                        []string
+	labels                        []int // that normal stands for
 	quantile                      float64
 	out, worst                    string
 	count                         int
@@ -38,7 +39,8 @@ type anomalyReport struct {
 	Quantile  float64 `json:"quantile"`
 	Fitted    int     `json:"fitted"` // validation samples that the threshold is fitted to
 	Threshold float64 `json:"threshold"`
-	Anomalies int     `json:"anomalies"` // samples that score more
+	Anomalies int     `json:"anomalies"`        // samples that score more
+	Labels    string  `json:"labels,omitempty"` // with the names of their classes and how often they occur
 	*labelledReport
 	Scores []anomalyScore `json:"scores,omitempty"`
 }
@@ -57,6 +59,7 @@ type anomalyScore struct {
 	Score   float64 `json:"score"`
 	Anomaly bool    `json:"anomaly"`
 	Label   *uint8  `json:"label,omitempty"`
+	Class   string  `json:"class,omitempty"` // that the label stands for, if it has a name
 }
 
 func anomaliesCommand() *cobra.Command {
@@ -69,8 +72,8 @@ a quantile of the run's own validation data does.
 
 DATA is a ` + dataHelp + `; the run's own by default. RUN may be "" for the newest.
 
-Where the samples have labels, --normal says which of them are normal; those that the run was trained on (data.only) are
-by default. The scores are then judged by the area under the ROC curve, and of validation data of the same kind the
+Where the samples have labels, --normal says which of them are normal, by name or number; those that the run was trained
+on (data.only) are by default. The scores are then judged by the area under the ROC curve, and of validation data of the same kind the
 threshold is fitted to the normal samples alone.
 
   convae train anomaly --set data.only=[7] --out sevens
@@ -81,8 +84,7 @@ threshold is fitted to the normal samples alone.
 	fs := c.Flags()
 	fs.Float64Var(&f.quantile, "quantile", 0.99, "share of the validation data that is below the threshold")
 	above(fs, "quantile", 0, 1)
-	fs.IntSliceVar(&f.normal, "normal", nil, "labels of the samples that are normal, as 0 or 0,3 (default: data.only of the run)")
-	within(fs, "normal", 0, math.MaxUint8)
+	fs.StringSliceVar(&f.normal, "normal", nil, "classes of the samples that are normal, as 0 or 0,3 or cat (default: data.only of the run)")
 	fs.StringVar(&f.label, "label", "", "column of a .csv with the labels (default: the run's)")
 	fs.StringVar(&f.out, "out", "", "write the score of each sample to this .csv or .json")
 	fs.StringVar(&f.worst, "worst", "", "draw the samples with the highest scores to this .png")
@@ -138,10 +140,13 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	same := other.Data.Name == cfg.Data.Name && other.Data.Label == cfg.Data.Label
-	if same && f.normal == nil {
-		f.normal = cfg.Data.Only
+	fit, validation, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
+	if err != nil {
+		return err
 	}
+	defer fit.Close()
+	defer validation.Close()
+	other.Data.Classes = cfg.Data.Classes // the same class has the same label in both
 	train, test, err := loadSets(c, other.Data)
 	if err != nil {
 		return err
@@ -157,17 +162,16 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	if f.worst != "" && !set.Images() {
 		return fmt.Errorf("--worst draws images, %s has %s", set.Name, setText(set))
 	}
+	same := other.Data.Name == cfg.Data.Name && other.Data.Label == cfg.Data.Label && (set.Classes == nil) == (fit.Classes == nil)
+	if same && f.normal == nil {
+		if f.normal, err = trainedOn(cfg.Data, fit); err != nil {
+			return err
+		}
+	}
 	normal, err := f.normals(set)
 	if err != nil {
 		return err
 	}
-	fit, validation, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
-	if err != nil {
-		return err
-	}
-	defer fit.Close()
-	defer validation.Close()
-
 	net, _, closeNet, err := openNetwork(m, f.device)
 	if err != nil {
 		return err
@@ -179,7 +183,7 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	}
 	if normal != nil && validation.Labels != nil && same {
 		if usual = f.normalOnly(usual, validation.Labels); len(usual) == 0 {
-			return fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", joinInts(f.normal), validation.Len())
+			return fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", strings.Join(f.normal, ","), validation.Len())
 		}
 	}
 	scores, err := trainer.SampleErrors(c.Context(), net, set)
@@ -201,6 +205,18 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	return f.print(c.OutOrStdout(), r)
 }
 
+// trainedOn returns the names of the classes that a run was trained on, nil for all of them.
+func trainedOn(d trainer.Data, fit *dataset.Set) (names []string, err error) {
+	for _, c := range d.Only {
+		names = append(names, string(c))
+	}
+	labels, err := fit.FindLabels(names)
+	for i, l := range labels {
+		names[i] = fit.Class(uint8(l))
+	}
+	return names, err
+}
+
 // normals tells which samples are normal by their labels; nil if no flag says which labels are.
 func (f *anomalyFlags) normals(set *dataset.Set) ([]bool, error) {
 	if len(f.normal) == 0 {
@@ -209,14 +225,18 @@ func (f *anomalyFlags) normals(set *dataset.Set) ([]bool, error) {
 	if set.Labels == nil {
 		return nil, fmt.Errorf("--normal: data set %s has no labels: want one that has (--label names the column of a .csv)", set.Name)
 	}
+	var err error
+	if f.labels, err = set.FindLabels(f.normal); err != nil {
+		return nil, fmt.Errorf("--normal: %w", err)
+	}
 	normal, n := make([]bool, set.Len()), 0
 	for i, l := range set.Labels {
-		if normal[i] = slices.Contains(f.normal, int(l)); normal[i] {
+		if normal[i] = slices.Contains(f.labels, int(l)); normal[i] {
 			n++
 		}
 	}
 	if n == 0 || n == len(normal) {
-		return nil, fmt.Errorf("--normal %s: %d of %d samples of %s are normal, want some but not all; labels: %s", joinInts(f.normal), n, len(normal), set.Name, labelText(set.Labels))
+		return nil, fmt.Errorf("--normal %s: %d of %d samples of %s are normal, want some but not all; labels: %s", strings.Join(f.normal, ","), n, len(normal), set.Name, labelText(set))
 	}
 	return normal, nil
 }
@@ -224,7 +244,7 @@ func (f *anomalyFlags) normals(set *dataset.Set) ([]bool, error) {
 // normalOnly returns the values of the samples whose labels are normal.
 func (f *anomalyFlags) normalOnly(values []float64, labels []uint8) (kept []float64) {
 	for i, l := range labels {
-		if slices.Contains(f.normal, int(l)) {
+		if slices.Contains(f.labels, int(l)) {
 			kept = append(kept, values[i])
 		}
 	}
@@ -233,11 +253,13 @@ func (f *anomalyFlags) normalOnly(values []float64, labels []uint8) (kept []floa
 
 // report judges the scores by the usual ones and, where normal is known, the scores by that.
 func (f *anomalyFlags) report(usual, scores []float64, set *dataset.Set, normal []bool) anomalyReport {
-	r := anomalyReport{Samples: len(scores), Quantile: f.quantile, Fitted: len(usual), Threshold: metric.Quantile(usual, f.quantile)}
+	r := anomalyReport{Labels: labelText(set), Samples: len(scores), Quantile: f.quantile, Fitted: len(usual), Threshold: metric.Quantile(usual, f.quantile)}
 	for i, s := range scores {
 		a := anomalyScore{Index: i, Score: s, Anomaly: s > r.Threshold}
 		if set.Labels != nil {
-			a.Label = &set.Labels[i]
+			if a.Label = &set.Labels[i]; set.Classes != nil {
+				a.Class = set.Class(set.Labels[i])
+			}
 		}
 		if a.Anomaly {
 			r.Anomalies++
@@ -284,7 +306,7 @@ func (r anomalyReport) writeTo(path string) error {
 		for _, s := range r.Scores {
 			row := []string{strconv.Itoa(s.Index), strconv.FormatFloat(s.Score, 'g', -1, 64), strconv.FormatBool(s.Anomaly)}
 			if s.Label != nil {
-				row = append(row, strconv.Itoa(int(*s.Label)))
+				row = append(row, cmp.Or(s.Class, strconv.Itoa(int(*s.Label))))
 			}
 			rows = append(rows, row)
 		}
@@ -331,6 +353,9 @@ func (f *anomalyFlags) print(w io.Writer, r anomalyReport) error {
 	fmt.Fprintf(w, "%s on %d samples of %s\n", r.Model, r.Samples, r.Data)
 	fmt.Fprintf(w, "threshold: MSE %.6g, quantile %g of the errors of %d validation samples\n", r.Threshold, r.Quantile, r.Fitted)
 	fmt.Fprintf(w, "anomalies: %d of %d samples (%.2f %%)\n", r.Anomalies, r.Samples, 100*float64(r.Anomalies)/float64(r.Samples))
+	if r.Labels != "" {
+		fmt.Fprintf(w, "labels of the samples: %s\n", r.Labels)
+	}
 	if l := r.labelledReport; l != nil {
 		fmt.Fprintf(w, "labels: %d normal, %d anomalous; ROC AUC %.4f; above the threshold are %.2f %% of the anomalous, %.2f %% of the normal\n", l.Normal, l.Anomalous, l.AUC, 100*l.Found, 100*l.FalseAlarm)
 	}
@@ -350,15 +375,4 @@ func encodeJSON(w io.Writer, v any) error {
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
 	return out.Encode(v)
-}
-
-func joinInts(v []int) string {
-	s := ""
-	for i, n := range v {
-		if i > 0 {
-			s += ","
-		}
-		s += strconv.Itoa(n)
-	}
-	return s
 }

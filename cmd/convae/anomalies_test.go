@@ -71,7 +71,7 @@ func TestAnomalies(t *testing.T) {
 func TestAnomaliesOfOnly(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, []byte("a,b,class\n1,1.1,4\n1,6,1\n1,1.3,4\n"), "train.csv")
-	lineRun(t, "run", trainer.Data{Name: "csv", File: "train.csv", Label: "class", Only: []int{4}})
+	lineRun(t, "run", trainer.Data{Name: "csv", File: "train.csv", Label: "class", Only: []trainer.Class{"4"}})
 	out := mustRun(t, anomaliesCommand(), "run", "--quantile", "1")
 	for _, want := range []string{"run on 3 samples of csv\n", "of the errors of 2 validation samples\n", "anomalies: 1 of 3 samples", "labels: 2 normal, 1 anomalous; ROC AUC 1.0000"} {
 		if !strings.Contains(out, want) {
@@ -131,7 +131,7 @@ func TestAnomalyErrors(t *testing.T) {
 	}{
 		{"--quantile is 0, want more than 0 and at most 1", []string{"run", "--quantile", "0"}},
 		{"--quantile is NaN", []string{"run", "--quantile", "NaN"}},
-		{"--normal is 256, want 0 to 255", []string{"run", "--normal", "256"}},
+		{"--normal: there is no class \"256\", want a number of 0 to 255", []string{"run", "--normal", "256"}},
 		{"--normal 7: 0 of 2 samples of csv are normal, want some but not all; labels: 0: 1, 1: 1", []string{"run", "--normal", "7"}},
 		{"--normal 0,1: 2 of 2 samples of csv are normal, want some but not all", []string{"run", "--normal", "0,1"}},
 		{"--normal 3: none of the run's 2 validation samples is normal", []string{"run", "other.csv", "--normal", "3"}},

@@ -46,6 +46,9 @@ func withData(old trainer.Data, name string) trainer.Data {
 	if isFolder(name) && !slices.Contains(trainer.DataNames(), name) {
 		d.Name, d.Dir = "images", name
 	}
+	if d.Name == "csv" || d.Name == "images" {
+		d.Classes = old.Classes
+	}
 	if d.Name != old.Name {
 		return d
 	}
@@ -154,7 +157,7 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 			describeValues(w, s.split, s.set)
 		}
 		if s.set.Labels != nil {
-			fmt.Fprintf(w, "       labels: %s\n", labelText(s.set.Labels))
+			fmt.Fprintf(w, "       labels: %s\n", labelText(s.set))
 		}
 	}
 	if f.export != "" {
@@ -224,7 +227,7 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 	}
 	if labels := countLabels(set.Labels); len(labels) > 0 && len(labels) <= maxLabelRows {
 		for _, l := range labels {
-			row := picture.Row{Label: fmt.Sprint(l.label)}
+			row := picture.Row{Label: set.Class(l.label)}
 			left := min(max(f.count/len(labels), 1), f.count-shown)
 			for i := 0; i < set.Len() && len(row.Images) < left; i++ {
 				if set.Labels[i] == l.label {
@@ -352,10 +355,21 @@ func countLabels(labels []uint8) []labelCount {
 	return counts
 }
 
-func labelText(labels []uint8) string {
+// maxClassesShown are listed by name.
+const maxClassesShown = 40
+
+// labelText lists the labels of a data set with the names of their classes, if they have such, and how often they occur.
+func labelText(set *dataset.Set) string {
 	var s []string
-	for _, l := range countLabels(labels) {
-		s = append(s, fmt.Sprintf("%d: %d", l.label, l.n))
+	for _, l := range countLabels(set.Labels) {
+		name := set.Class(l.label)
+		if set.Classes != nil {
+			name = fmt.Sprintf("%d = %.60s", l.label, name)
+		}
+		s = append(s, fmt.Sprintf("%s: %d", name, l.n))
+	}
+	if n := len(s) - maxClassesShown; n > 0 {
+		s = append(s[:maxClassesShown], fmt.Sprintf("and %d more", n))
 	}
 	return strings.Join(s, ", ")
 }

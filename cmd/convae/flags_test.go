@@ -46,7 +46,7 @@ func TestNumbersAreBounded(t *testing.T) {
 		{"--predict is 9223372036854775807, want 1 to 1048576 (see 'convae bench --help')", []string{"bench", "--predict", "9223372036854775807"}},
 		{"--predict is 1048576, want at most 342392: a sample of model \"denoiser\" has 784 values", []string{"bench", "--predict", "1048576", "--device", "cpu"}},
 		{"--quantile is 0, want more than 0 and at most 1", []string{"anomalies", "--quantile", "0"}},
-		{"--normal is 1,256, want 0 to 255", []string{"anomalies", "--normal", "1,256"}},
+		{"--size is 4,0, want 1 to 16384", []string{"data", "--size", "4,0"}},
 		{"--learning-rate is NaN, want more than 0 and at most 1000000", []string{"train", "--learning-rate", "NaN"}},
 		{"--limit is -3, want 0 to 1000000000", []string{"train", "--limit", "-3"}},
 	} {

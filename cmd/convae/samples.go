@@ -20,7 +20,7 @@ import (
 // samples are what a model is to be run on.
 type samples struct {
 	n      int
-	labels []uint8                         // nil if they have none
+	labels []string                        // their classes; nil if they have none
 	fill   func(dst []float32, lo, hi int) // with samples lo to hi-1
 }
 
@@ -79,7 +79,7 @@ func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Dat
 	if test != nil {
 		what += " (" + f.split + ")"
 	}
-	return what, samples{set.Len(), set.Labels, func(dst []float32, lo, hi int) {
+	return what, samples{set.Len(), set.ClassNames(), func(dst []float32, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			set.Read(dst[(i-lo)*set.Size():], i)
 		}
@@ -229,7 +229,7 @@ func writeSamples(out string, m *nn.Model, run trainer.Data, y []float32) error 
 	return writeCSV(out, columns, run.Unscaled(y), nil)
 }
 
-func writeCSV(path string, columns []string, values []float32, labels []uint8) error {
+func writeCSV(path string, columns []string, values []float32, labels []string) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return dataset.WriteCSV(w, columns, values, labels) })
 }
 

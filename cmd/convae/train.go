@@ -123,6 +123,9 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	}
 	defer train.Close()
 	defer test.Close()
+	if train.Classes != nil {
+		ui.say("labels of the training samples: " + labelText(train))
+	}
 	if slow {
 		test = test.Slice(0, slowTest)
 		ui.say(fmt.Sprintf("this device is slow, so this is only a first look, at %d of the built-in digits in batches of %v for %d epochs; `convae train denoiser` trains the whole preset", train.Len(), cfg.Training.Batch, cfg.Training.Epochs))

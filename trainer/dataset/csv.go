@@ -24,6 +24,9 @@ type CSVOptions struct {
 	OptionalLabel bool
 	// NoHeader says that the first row is not one of names.
 	NoHeader bool
+	// Classes are names that have labels already, in their order: those of
+	// another part of the same data.
+	Classes []string
 }
 
 // A Table holds rows of numbers.
@@ -31,12 +34,13 @@ type Table struct {
 	Columns []string  // their names; numbers from 1 without a header
 	Values  []float64 // row after row
 	Labels  []uint8   // the class of each row; nil if there are none
+	Classes []string  // names of the classes, by label; nil if they are but numbers
 }
 
 // ReadCSV reads the numeric table in the file at path, whose columns commas,
 // semicolons or tabs separate. Classes that are not all integers of 0 to 255
-// are numbered in the order of their names. The errors name the file and the
-// place in it.
+// are numbered in the order of their names, numbers by size. The errors name
+// the file and the place in it.
 func ReadCSV(path string, o CSVOptions) (Table, error) {
 	return readFile(path, func(r io.Reader) (Table, error) { return decodeCSV(r, o) })
 }
@@ -98,7 +102,7 @@ func decodeCSV(r io.Reader, o CSVOptions) (Table, error) {
 		return Table{}, errors.New("has no rows under its header")
 	}
 	if label >= 0 {
-		if t.Labels, err = numberClasses(classes); err != nil {
+		if t.Labels, t.Classes, err = numberClasses(classes, o.Classes); err != nil {
 			return Table{}, fmt.Errorf("column %s: %w", names[label], err)
 		}
 	}
@@ -185,26 +189,4 @@ func parseCell(s string) (float64, error) {
 		return 0, fmt.Errorf("is %q, want a finite number (columns chooses columns)", s)
 	}
 	return v, nil
-}
-
-// numberClasses turns names into numbers.
-func numberClasses(names []string) ([]uint8, error) {
-	labels := make([]uint8, len(names))
-	integers := true
-	for i, s := range names {
-		n, err := strconv.ParseUint(s, 10, 8)
-		labels[i], integers = uint8(n), integers && err == nil
-	}
-	if integers {
-		return labels, nil
-	}
-	classes := slices.Compact(slices.Sorted(slices.Values(names)))
-	if len(classes) > 256 {
-		return nil, fmt.Errorf("has %d different labels, want at most 256", len(classes))
-	}
-	for i, s := range names {
-		at, _ := slices.BinarySearch(classes, s)
-		labels[i] = uint8(at)
-	}
-	return labels, nil
 }

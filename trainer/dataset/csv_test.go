@@ -17,11 +17,11 @@ func TestReadCSV(t *testing.T) {
 		o          CSVOptions
 		want       Table
 	}{
-		{"label by name", table, CSVOptions{Label: "kind"}, Table{[]string{"x", "y"}, []float64{1, 2.5, -3, 400, 5, 6}, []uint8{1, 0, 1}}},
-		{"columns in another order", table, CSVOptions{Columns: []string{"y", "1"}}, Table{[]string{"y", "x"}, []float64{2.5, 1, 400, -3, 6, 5}, nil}},
-		{"no header", "1;2;7\n3;4;255\n", CSVOptions{NoHeader: true, Label: "3"}, Table{[]string{"1", "2"}, []float64{1, 2, 3, 4}, []uint8{7, 255}}},
-		{"tabs, CRLF and a byte order mark", "\xef\xbb\xbfa\tb\r\n1\t2\r\n", CSVOptions{}, Table{[]string{"a", "b"}, []float64{1, 2}, nil}},
-		{"quoted", "\"a, b\",c\n\"1\",2\n", CSVOptions{Columns: []string{"a, b"}}, Table{[]string{"a, b"}, []float64{1}, nil}},
+		{"label by name", table, CSVOptions{Label: "kind"}, Table{[]string{"x", "y"}, []float64{1, 2.5, -3, 400, 5, 6}, []uint8{1, 0, 1}, []string{"a", "b"}}},
+		{"columns in another order", table, CSVOptions{Columns: []string{"y", "1"}}, Table{[]string{"y", "x"}, []float64{2.5, 1, 400, -3, 6, 5}, nil, nil}},
+		{"no header", "1;2;7\n3;4;255\n", CSVOptions{NoHeader: true, Label: "3"}, Table{[]string{"1", "2"}, []float64{1, 2, 3, 4}, []uint8{7, 255}, nil}},
+		{"tabs, CRLF and a byte order mark", "\xef\xbb\xbfa\tb\r\n1\t2\r\n", CSVOptions{}, Table{[]string{"a", "b"}, []float64{1, 2}, nil, nil}},
+		{"quoted", "\"a, b\",c\n\"1\",2\n", CSVOptions{Columns: []string{"a, b"}}, Table{[]string{"a, b"}, []float64{1}, nil, nil}},
 	} {
 		got, err := ReadCSV(writeText(t, c.text), c.o)
 		if err != nil || !reflect.DeepEqual(got, c.want) {

@@ -11,7 +11,7 @@ import (
 func TestWriteCSV(t *testing.T) {
 	values := []float32{0.1, -3, math.MaxFloat32, math.SmallestNonzeroFloat32, 1. / 3, 0}
 	var b bytes.Buffer
-	if err := WriteCSV(&b, []string{"a", "b, c"}, values, []uint8{3, 0, 255}); err != nil {
+	if err := WriteCSV(&b, []string{"a", "b, c"}, values, []string{"3", "0", "255"}); err != nil {
 		t.Fatal(err)
 	}
 	table, err := decodeCSV(&b, CSVOptions{Label: "label"})
@@ -21,7 +21,7 @@ func TestWriteCSV(t *testing.T) {
 	if got := ApplyScaler(Scaler{}, table.Values); !slices.Equal(got, values) || !slices.Equal(table.Labels, []uint8{3, 0, 255}) || table.Columns[1] != "b, c" {
 		t.Errorf("read %v, %v, %v", table.Columns, got, table.Labels)
 	}
-	for _, labels := range [][]uint8{{1}, {}} {
+	for _, labels := range [][]string{{"1"}, {}} {
 		if err := WriteCSV(&b, []string{"a"}, values, labels); err == nil {
 			t.Errorf("%d labels for 6 rows: no error", len(labels))
 		}

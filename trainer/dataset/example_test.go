@@ -90,11 +90,11 @@ func ExampleSet_Only() {
 
 // Writes codes as a table.
 func ExampleWriteCSV() {
-	check(dataset.WriteCSV(os.Stdout, []string{"code1", "code2"}, []float32{0.5, -1, 2, 0.25}, []uint8{7, 3}))
+	check(dataset.WriteCSV(os.Stdout, []string{"code1", "code2"}, []float32{0.5, -1, 2, 0.25}, []string{"7", "fox"}))
 	// Output:
 	// code1,code2,label
 	// 0.5,-1,7
-	// 2,0.25,3
+	// 2,0.25,fox
 }
 
 // Scales the columns of a table to [0, 1], and back.

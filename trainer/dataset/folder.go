@@ -135,29 +135,29 @@ func (f *folder) leaveStray() {
 	}
 }
 
-// maxClasses is the number of classes that labels can tell apart.
-const maxClasses = 256
-
-// labels numbers the files' classes. They are nil if there are none, or too
-// many.
-func (f *folder) labels() []uint8 {
-	classes := f.classes()
-	if slices.Contains(classes, "") {
-		return nil
-	}
-	if len(classes) > maxClasses {
-		f.notes = append(f.notes, fmt.Sprintf("there are no labels: the pictures are in %d folders, more than %d classes", len(classes), maxClasses))
-		return nil
-	}
-	number := map[string]uint8{}
-	for i, c := range classes {
-		number[c] = uint8(i)
-	}
-	labels := make([]uint8, len(f.files))
+// pick returns the pictures of the wanted classes, and labels that number the
+// classes: none if there are no classes, or too many.
+func (f *folder) pick(o ImageOptions) (files []string, labels []uint8, classes []string, err error) {
+	names := make([]string, len(f.files))
 	for i, file := range f.files {
-		labels[i] = number[f.class(file)]
+		names[i] = f.class(file)
 	}
-	return labels
+	if !slices.Contains(names, "") {
+		labels, classes, err = numberClasses(names, o.Classes)
+	}
+	if err != nil {
+		f.notes = append(f.notes, fmt.Sprintf("there are no labels: the pictures are in %d folders, more than %d classes", len(f.classes()), maxClasses))
+		labels, classes = nil, nil
+	}
+	if o.Only == nil {
+		return f.files, labels, classes, nil
+	}
+	wanted, err := findLabels(classes, o.Only)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	at, err := having(labels, wanted, (&Set{Classes: classes}).Class)
+	return rows(f.files, at, 1), rows(labels, at, 1), classes, err
 }
 
 // skipUnreadable leaves out the pictures that cannot be read.

@@ -31,6 +31,9 @@ type ImageOptions struct {
 	// pictures of every folder in both parts.
 	HeldOut float64
 
+	Classes []string // names that have labels already, in their order: those of another part of the same data
+	Only    []string // classes to take, by name or label; empty: all
+
 	CacheDir string                // for pixels larger than memory; empty: [CacheDir]
 	Progress func(done, total int) // is told now and then how many pictures have been read; may be nil
 }
@@ -41,7 +44,8 @@ type ImageOptions struct {
 // a picture, by its content. Links are followed, but no folder is read twice.
 //
 // If the pictures are in folders within dir, these are the classes, numbered in
-// their order; a few pictures beside them are left out. The set's notes say what
+// their order; folders that are all called by numbers of 0 to 255 have those
+// labels; a few pictures beside them are left out. The set's notes say what
 // was left out.
 //
 // The files are read by as many goroutines as there are processors. Pixels of
@@ -58,12 +62,15 @@ func ReadImages(ctx context.Context, dir string, o ImageOptions) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataset images: %w", err)
 	}
-	files, labels := found.files, found.labels()
+	files, labels, classes, err := found.pick(o)
+	if err != nil {
+		return nil, fmt.Errorf("dataset images: %s: %w", dir, err)
+	}
 	if o.HeldOut > 0 {
 		order := heldOutLast(len(files), o.HeldOut)
 		files, labels = rows(files, order, 1), rows(labels, order, 1)
 	}
-	s := &Set{Name: "images", H: o.H, W: o.W, C: o.C, Labels: labels, Notes: found.notes}
+	s := &Set{Name: "images", H: o.H, W: o.W, C: o.C, Labels: labels, Classes: classes, Notes: found.notes}
 	store, err := newStore(len(files)*s.Size(), o.CacheDir)
 	if err != nil {
 		return nil, fmt.Errorf("dataset images: %w", err)

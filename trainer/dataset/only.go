@@ -1,46 +1,57 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // Only returns a copy of the samples that have one of the labels. It is an
 // error if there are none, or if the set has no labels.
 func (s *Set) Only(labels []int) (*Set, error) {
-	at, err := having(s.Labels, labels)
+	at, err := having(s.Labels, labels, s.Class)
 	if err != nil {
 		return nil, fmt.Errorf("dataset %s: %w", s.Name, err)
 	}
-	return &Set{Name: s.Name, H: s.H, W: s.W, C: s.C, Pixels: rows(s.Pixels, at, s.Size()), Values: rows(s.Values, at, s.Size()), Labels: rows(s.Labels, at, 1)}, nil
+	return &Set{Name: s.Name, H: s.H, W: s.W, C: s.C, Pixels: rows(s.Pixels, at, s.Size()), Values: rows(s.Values, at, s.Size()), Labels: rows(s.Labels, at, 1), Classes: s.Classes}, nil
 }
 
 // Only returns the rows that have one of the labels, with the errors of
 // [Set.Only].
 func (t Table) Only(labels []int) (Table, error) {
-	at, err := having(t.Labels, labels)
+	at, err := having(t.Labels, labels, (&Set{Classes: t.Classes}).Class)
 	if err != nil {
 		return Table{}, err
 	}
-	return Table{t.Columns, rows(t.Values, at, len(t.Columns)), rows(t.Labels, at, 1)}, nil
+	return Table{t.Columns, rows(t.Values, at, len(t.Columns)), rows(t.Labels, at, 1), t.Classes}, nil
 }
 
 // having lists the samples that have one of the labels.
-func having(all []uint8, labels []int) (at []int, err error) {
+func having(all []uint8, labels []int, class func(uint8) string) (at []int, err error) {
 	if all == nil {
-		return nil, fmt.Errorf("there are no labels to choose samples by")
+		return nil, errors.New("there are no labels to choose samples by")
 	}
 	for i, l := range all {
 		if slices.Contains(labels, int(l)) {
 			at = append(at, i)
 		}
 	}
-	if at == nil {
-		there := strings.Trim(fmt.Sprint(slices.Compact(slices.Sorted(slices.Values(all)))), "[]")
-		return nil, fmt.Errorf("no sample has one of the labels %v, want some of %s", labels, strings.ReplaceAll(there, " ", ", "))
+	if at != nil {
+		return at, nil
 	}
-	return at, nil
+	var there []string
+	for _, l := range slices.Compact(slices.Sorted(slices.Values(all))) {
+		there = append(there, class(l))
+	}
+	wanted := make([]string, len(labels))
+	for i, l := range labels {
+		if wanted[i] = strconv.Itoa(l); l >= 0 && l < maxClasses {
+			wanted[i] = class(uint8(l))
+		}
+	}
+	return nil, fmt.Errorf("no sample has one of the labels %v, want some of %s", wanted, shorten(strings.Join(there, ", "), 200))
 }
 
 // rows picks rows of the given size; of nil it is nil.

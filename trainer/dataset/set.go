@@ -18,6 +18,7 @@ type Set struct {
 	Pixels  []uint8   // the images in order, each H×W×C (NHWC); 0 is black
 	Values  []float32 // the values in the same order
 	Labels  []uint8   // the class of each sample; nil if there are none
+	Classes []string  // names of the classes, by label; nil if they are but numbers
 	Notes   []string  // what a person should know of how it was read, a line each
 
 	held *held // nil if there is nothing to give back

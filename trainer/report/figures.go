@@ -142,7 +142,7 @@ func (r *report) groups(values []float64) []picture.Group {
 	}
 	groups := make([]picture.Group, len(all))
 	for i, label := range all {
-		groups[i].Name = fmt.Sprint(label)
+		groups[i].Name = r.set.Class(label)
 		for k, v := range values {
 			if of[k] == label {
 				groups[i].Values = append(groups[i].Values, v)
