@@ -77,6 +77,7 @@ for v in NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility; 
   [[ " ${env[*]} " = *" $v "* ]] || fail "the image's environment lacks $v"
 done
 test -s "$root/etc/ssl/certs/ca-certificates.crt" || fail "the image has no CA certificates"
+grep -q "^module gorgonia.org/cu " "$root/usr/share/doc/convae/copyright" || fail "the image has no notices of licences"
 du -sh --exclude proc "$root" | sed 's/\t.*/ with the base image/'
 
 # inside COMMAND... becomes the command in the image, as its user, with its environment and no other, without privileges.

@@ -11,6 +11,9 @@ import (
 	"github.com/convae/convae/cuda/ptxsim"
 )
 
+// buildTags are the tags that the test is built with.
+var buildTags = []string{"cuda"}
+
 func installGPU(t *testing.T) *cusim.Library {
 	t.Helper()
 	lib := cusim.Install(ptxsim.New(ptxsim.Options{Name: "Simulated GPU", Major: 8, Minor: 0}))

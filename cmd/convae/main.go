@@ -79,7 +79,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(trainCommand(), presetsCommand(), evalCommand(), denoiseCommand(), encodeCommand(), decodeCommand(), sampleCommand(), pcaCommand(), anomaliesCommand(), interpolateCommand(), featuresCommand(), reportCommand(), summaryCommand(), devicesCommand(), checkCommand(), benchCommand(), profileCommand(), dataCommand(), versionCommand())
+	root.AddCommand(trainCommand(), presetsCommand(), evalCommand(), denoiseCommand(), encodeCommand(), decodeCommand(), sampleCommand(), pcaCommand(), anomaliesCommand(), interpolateCommand(), featuresCommand(), reportCommand(), summaryCommand(), devicesCommand(), checkCommand(), benchCommand(), profileCommand(), dataCommand(), versionCommand(), licencesCommand())
 	refuseEmpty(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
