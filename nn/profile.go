@@ -28,32 +28,37 @@ func (t *Trainer) Profile(offset, n int, draw uint32, observe Observe) ([]OpProf
 	}
 	t.checkSamples(offset, n)
 	p := &profiler{t: t, observe: observe, index: map[[2]string]int{}}
-	t.begin(offset, n, draw, false)
-	if t.sparse() {
-		for chunk := range t.used() {
-			t.chunk(0, chunk, t.means, t.slots[chunk].sums, p.step)
-		}
-		p.step(&step{op: "SparseKL", layer: "code"}, func() { t.sparseTask(0, 0) })
-	}
-	for chunk := range t.used() {
-		t.chunk(0, chunk, t.programs, t.slots[chunk].flat, p.step)
-	}
-	for i := range t.ranges {
-		if t.collects() {
-			p.step(&step{op: "Collect", layer: "update"}, func() { t.collectTask(0, i) })
-		}
-	}
-	for i := range t.ranges {
-		p.step(&step{op: t.o.Optimizer.Name, layer: "update"}, func() { t.updateTask(0, i) })
-	}
-	for i, task := range t.packs.tasks {
-		p.step(&step{op: "Pack", layer: t.m.Layers[t.nodes[task.at].layer].Name}, func() { t.packTask(0, i) })
-	}
-	t.end()
+	t.visit(offset, n, draw, p.step)
 	if p.err != nil {
 		return nil, fmt.Errorf("nn: %w", p.err)
 	}
 	return p.rows, nil
+}
+
+// visit does a step on one lane, in order, and calls each with all that the device does.
+func (t *Trainer) visit(offset, n int, draw uint32, each visitor) {
+	t.begin(offset, n, draw, false)
+	if t.sparse() {
+		for chunk := range t.used() {
+			t.chunk(0, chunk, t.means, t.slots[chunk].sums, each)
+		}
+		each(&step{op: "SparseKL", layer: "code"}, nil, func() { t.sparseTask(0, 0) })
+	}
+	for chunk := range t.used() {
+		t.chunk(0, chunk, t.programs, t.slots[chunk].flat, each)
+	}
+	for i := range t.ranges {
+		if t.collects() {
+			each(&step{op: "Collect", layer: "update"}, nil, func() { t.collectTask(0, i) })
+		}
+	}
+	for i := range t.ranges {
+		each(&step{op: t.o.Optimizer.Name, layer: "update"}, nil, func() { t.updateTask(0, i) })
+	}
+	for i, task := range t.packs.tasks {
+		each(&step{op: "Pack", layer: t.m.Layers[t.nodes[task.at].layer].Name}, nil, func() { t.packTask(0, i) })
+	}
+	t.end()
 }
 
 // profiler adds up steps by op and layer.
@@ -65,7 +70,7 @@ type profiler struct {
 	err     error
 }
 
-func (p *profiler) step(s *step, run func()) {
+func (p *profiler) step(s *step, _ *context, run func()) {
 	key := [2]string{s.op, s.layer}
 	i, ok := p.index[key]
 	if !ok {

@@ -2,6 +2,8 @@ package nn
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/safetensors"
@@ -9,11 +11,11 @@ import (
 
 // State returns all that decides how training goes on: weights, optimiser state, the step, and the loss gathered since
 // ResetLoss. Tensors are laid out as in Model.Tensors and named weights/NAME, optimizer/STATE/NAME,
-// loss_sum, and counters (the step and the samples in loss_sum).
+// loss_sum, and counters (the step, the samples in loss_sum, and the step at which the optimiser's state began).
 func (t *Trainer) State() ([]safetensors.Tensor, error) {
 	b := t.mem.b
 	// The 64-bit counters first: nothing before them can put them at an odd offset.
-	out := []safetensors.Tensor{safetensors.FromUint64s("counters", []int{2}, []uint64{uint64(t.step), uint64(t.seen)})}
+	out := []safetensors.Tensor{safetensors.FromUint64s("counters", []int{3}, []uint64{uint64(t.step), uint64(t.seen), uint64(t.began)})}
 	add := func(prefix string, tensors []backend.Tensor) error {
 		for i := range t.m.Params {
 			p := &t.m.Params[i]
@@ -40,24 +42,68 @@ func (t *Trainer) State() ([]safetensors.Tensor, error) {
 	return append(out, safetensors.FromFloat32s("loss_sum", []int{1}, sum)), nil
 }
 
-// SetState goes on from a State. On an error the trainer is as before.
+// SetState goes on from a State, also one of another optimiser: what has no state in it starts anew. On an error the trainer
+// is as before.
 func (t *Trainer) SetState(f *safetensors.File) error {
-	names := t.o.Optimizer.states()
-	if want := len(t.m.Params)*(1+len(names)) + 2; len(f.Tensors) != want {
-		return fmt.Errorf("nn: the state has %d tensors, model %q with optimizer %s has %d", len(f.Tensors), t.m.Config.Name, t.o.Optimizer.Name, want)
-	}
 	weights, err := t.m.fromTorch("weights/", f)
 	if err != nil {
 		return err
 	}
-	states := make([][][]float32, len(names))
+	if err := t.checkState(f); err != nil {
+		return err
+	}
+	names := t.o.Optimizer.states()
+	states, fresh := make([][][]float32, len(names)), false
 	for i, name := range names {
-		if states[i], err = t.m.fromTorch("optimizer/"+name+"/", f); err != nil {
+		prefix := "optimizer/" + name + "/"
+		if fresh = fresh || !slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, prefix) }); fresh {
+			break
+		}
+		if states[i], err = t.m.fromTorch(prefix, f); err != nil {
 			return err
 		}
 	}
-	var sum []float32
-	var counters []uint64
+	sum, counters, err := stateNumbers(f)
+	if err != nil {
+		return err
+	}
+	b := t.mem.b
+	for i := range t.m.Params {
+		b.Upload(t.weights[i], weights[i])
+		for k := range states {
+			if fresh {
+				b.Upload(t.states[k][i], make([]float32, len(weights[i])))
+			} else {
+				b.Upload(t.states[k][i], states[k][i])
+			}
+		}
+	}
+	b.Upload(t.total, sum)
+	t.step, t.seen, t.asked, t.began = uint32(counters[0]), int(counters[1]), 0, uint32(counters[2])
+	if fresh {
+		t.began = t.step
+	}
+	t.repack()
+	return b.Sync()
+}
+
+// checkState reports a tensor that is not of a State.
+func (t *Trainer) checkState(f *safetensors.File) error {
+	known := map[string]bool{"loss_sum": true, "counters": true}
+	for _, p := range t.m.Params {
+		known["weights/"+p.Name] = true
+	}
+	for _, tensor := range f.Tensors {
+		if !known[tensor.Name] && !strings.HasPrefix(tensor.Name, "optimizer/") {
+			return fmt.Errorf("nn: the state has a tensor %q that model %q does not have", tensor.Name, t.m.Config.Name)
+		}
+	}
+	return nil
+}
+
+// stateNumbers reads the loss and the counters of a State. One without the third counter is of an optimiser that began with
+// the first step.
+func stateNumbers(f *safetensors.File) (sum []float32, counters []uint64, err error) {
 	if tensor, ok := f.Tensor("loss_sum"); ok {
 		sum, err = tensor.Float32s()
 	}
@@ -65,20 +111,13 @@ func (t *Trainer) SetState(f *safetensors.File) error {
 		counters, err = tensor.Uint64s()
 	}
 	if err != nil {
-		return fmt.Errorf("nn: %w", err)
+		return nil, nil, fmt.Errorf("nn: %w", err)
 	}
-	if len(sum) != 1 || len(counters) != 2 || counters[0] >= 1<<32 || counters[1] >= 1<<62 {
-		return fmt.Errorf("nn: the state's loss_sum and counters are not 1 and 2 sensible numbers")
+	if len(counters) == 2 {
+		counters = append(counters, 0)
 	}
-	b := t.mem.b
-	for i := range t.m.Params {
-		b.Upload(t.weights[i], weights[i])
-		for k := range states {
-			b.Upload(t.states[k][i], states[k][i])
-		}
+	if len(sum) != 1 || len(counters) != 3 || counters[0] >= 1<<32 || counters[1] >= 1<<62 || counters[2] > counters[0] {
+		return nil, nil, fmt.Errorf("nn: the state lacks loss_sum and counters, or they are not 1 and 3 sensible numbers")
 	}
-	b.Upload(t.total, sum)
-	t.step, t.seen = uint32(counters[0]), int(counters[1])
-	t.repack()
-	return b.Sync()
+	return sum, counters, nil
 }

@@ -67,6 +67,7 @@ type Trainer struct {
 	order           backend.Tensor
 	stream          *stream // nil when the data set is on the device
 	step            uint32
+	began           uint32 // step at which the optimiser's state began: its corrections count from there
 
 	// Of the step at hand.
 	programs   map[programKey]*boundProgram
@@ -279,6 +280,14 @@ func (t *Trainer) SetDivergence(weight float64) { t.divergence = weight }
 
 // Steps returns the number of optimiser steps so far.
 func (t *Trainer) Steps() int { return int(t.step) }
+
+// Wait waits until the device has done all steps.
+func (t *Trainer) Wait() error {
+	if err := t.mem.b.Sync(); err != nil {
+		return fmt.Errorf("nn: %w", err)
+	}
+	return nil
+}
 
 // Pull copies the weights from the device into the model.
 func (t *Trainer) Pull() error {

@@ -66,7 +66,8 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 		t.prepare(c%t.plan.micro, feed)
 	}
 	t.step++
-	clock := t.o.Optimizer.clock(t.step, t.rate)
+	clock := t.o.Optimizer.clock(t.step-t.began, t.rate)
+	clock.Step = t.step
 	clock.Offset, clock.Draw, clock.Divergence = uint32(offset), draw, float32(t.divergence)
 	clock.Temperature = float32(t.temperature)
 	t.mem.b.SetClock(t.clock, clock)
@@ -125,14 +126,18 @@ func (t *Trainer) sparseTask(lane, _ int) {
 	b.SparseKL(backend.Sparsity{Weight: float32(t.o.Activity.KL), Rho: float32(t.o.Activity.Rho)}, 1/float32(t.count), t.sparseLoss, t.row, sums)
 }
 
-// chunk clears a chunk's sums and runs the steps of its program; profile, if there is one, runs each of them.
-func (t *Trainer) chunk(lane, chunk int, programs map[programKey]*boundProgram, sums backend.Tensor, profile func(s *step, run func())) {
+// visitor is called with each step of a program, or a stand-in for what else the device does, on which it then calls run.
+// c is what a program's step runs on.
+type visitor func(s *step, c *context, run func())
+
+// chunk clears a chunk's sums and runs the steps of its program; visit, if there is one, runs each of them.
+func (t *Trainer) chunk(lane, chunk int, programs map[programKey]*boundProgram, sums backend.Tensor, visit visitor) {
 	b, s := t.w.lanes[lane], &t.slots[chunk]
 	b.SetWorkspace(t.lanes.memory[lane].workspace)
-	if profile == nil {
+	if visit == nil {
 		b.Zero(sums)
 	} else {
-		profile(&zeroStep, func() { b.Zero(sums) })
+		visit(&zeroStep, nil, func() { b.Zero(sums) })
 	}
 	end := min((chunk+1)*t.plan.chunk, t.count)
 	for first := chunk * t.plan.chunk; first < end; first += t.plan.micro {
@@ -146,12 +151,12 @@ func (t *Trainer) chunk(lane, chunk int, programs map[programKey]*boundProgram, 
 			b.Upload(c.t[p.x], t.x[first*p.image:(first+n)*p.image])
 			b.Upload(c.t[p.target], t.y[first*p.image:(first+n)*p.image])
 		}
-		if profile == nil {
+		if visit == nil {
 			c.runSteps(p.program)
 			continue
 		}
 		for i := range p.steps {
-			profile(&p.steps[i], func() { p.steps[i].run(c) })
+			visit(&p.steps[i], c, func() { p.steps[i].run(c) })
 		}
 	}
 }
@@ -229,19 +234,19 @@ func (t *Trainer) Loss() (float64, error) {
 }
 
 // RecentLoss is Loss without waiting: it asks the device for the loss so far, and returns what an earlier call asked for
-// once that has arrived. ok is false as long as there is nothing new.
-func (t *Trainer) RecentLoss() (loss float64, ok bool) {
+// once that has arrived, with the samples in it, which the device has done. ok is false as long as there is nothing new.
+func (t *Trainer) RecentLoss() (loss float64, samples int, ok bool) {
 	var sum [1]float32
 	if t.asked > 0 {
 		if ok = t.mem.b.Fetched(sum[:]); !ok {
-			return 0, false
+			return 0, 0, false
 		}
-		loss = float64(sum[0]) / float64(t.asked)
+		loss, samples = float64(sum[0])/float64(t.asked), t.asked
 	}
 	if t.asked = t.seen; t.asked > 0 {
 		t.mem.b.Fetch(t.total)
 	}
-	return loss, ok
+	return loss, samples, ok
 }
 
 // ResetLoss starts a new mean.

@@ -268,11 +268,11 @@ func TestRecentLoss(t *testing.T) {
 	if err := tr.SetData(pixelsFor(m, 8), 8); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := tr.RecentLoss(); ok {
+	if _, _, ok := tr.RecentLoss(); ok {
 		t.Error("there is a loss before the first step")
 	}
 	tr.Step(0, 4, 0)
-	if _, ok := tr.RecentLoss(); ok {
+	if _, _, ok := tr.RecentLoss(); ok {
 		t.Error("there is a loss before it was asked for")
 	}
 	first, err := tr.Loss()
@@ -280,11 +280,11 @@ func TestRecentLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.Step(4, 4, 0)
-	if loss, ok := tr.RecentLoss(); !ok || loss != first {
+	if loss, n, ok := tr.RecentLoss(); !ok || loss != first || n != 4 {
 		t.Errorf("after the second step: %v, %v; want that after the first, %v", loss, ok, first)
 	}
 	tr.ResetLoss()
-	if _, ok := tr.RecentLoss(); ok {
+	if _, _, ok := tr.RecentLoss(); ok {
 		t.Error("there is a loss after ResetLoss")
 	}
 }
@@ -387,14 +387,129 @@ func TestSetStateRejects(t *testing.T) {
 		edit func([]safetensors.Tensor) []safetensors.Tensor
 		want string
 	}{
-		{"missing", func(s []safetensors.Tensor) []safetensors.Tensor { return s[1:] }, "has 19 tensors"},
+		{"missing", func(s []safetensors.Tensor) []safetensors.Tensor { return s[1:] }, "lacks loss_sum and counters"},
 		{"renamed", func(s []safetensors.Tensor) []safetensors.Tensor { s[1].Name = "x"; return s }, `lacks the tensor "weights/encoder.0.weight"`},
 		{"reshaped", func(s []safetensors.Tensor) []safetensors.Tensor { s[1].Shape = []int{36}; return s }, "has shape [36]"},
+		{"one more", func(s []safetensors.Tensor) []safetensors.Tensor { x := s[1]; x.Name = "x"; return append(s, x) }, `has a tensor "x"`},
+		{"half a state", func(s []safetensors.Tensor) []safetensors.Tensor {
+			return slices.DeleteFunc(s, func(t safetensors.Tensor) bool { return t.Name == "optimizer/v/encoder.0.bias" })
+		}, `lacks the tensor "optimizer/v/encoder.0.bias"`},
 	} {
 		if err := tr.SetState(&safetensors.File{Tensors: c.edit(slices.Clone(good))}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
 		}
 	}
+}
+
+// The state of another optimiser leaves the weights; its own starts anew, so that its first step is that of a new trainer
+// with these weights.
+func TestSetStateOfOtherOptimizer(t *testing.T) {
+	m := mustModel(t, zoo()[0])
+	trainer := func(m *Model, name string) *Trainer {
+		tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 4, Optimizer: Optimizer{Name: name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(tr.Close)
+		if err := tr.SetData(pixelsFor(m, 8), 8); err != nil {
+			t.Fatal(err)
+		}
+		return tr
+	}
+	first := trainer(m, "sgd")
+	for range 3 {
+		first.Step(0, 4, 0)
+	}
+	state, err := first.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := trainer(m, "adam")
+	second.Step(4, 4, 0) // what it was before does not count
+	if err := second.SetState(&safetensors.File{Tensors: state}); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Pull(); err != nil {
+		t.Fatal(err)
+	}
+	fresh := trainer(m, "adam")
+	second.Step(4, 4, 0)
+	fresh.Step(4, 4, 0)
+	a, errA := second.State()
+	b, errB := fresh.State()
+	if errA != nil || errB != nil {
+		t.Fatal(errA, errB)
+	}
+	for i := range a {
+		if strings.Contains(a[i].Name, "/") && !slices.Equal(a[i].Data, b[i].Data) {
+			t.Errorf("%s differs", a[i].Name)
+		}
+	}
+	if second.Steps() != 4 {
+		t.Errorf("%d steps, want 4", second.Steps())
+	}
+}
+
+// Trace does what Step does, and names the first value that is not finite.
+func TestTrace(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(m *Model)
+		rate  float64
+		want  string
+	}{
+		{"sound", func(*Model) {}, 0.01, ""},
+		{"weight", func(m *Model) { m.Params[2].Data[3] = float32(math.NaN()) }, 0.01, "the output in layer " + zooLayer(t, 2) + " is NaN"},
+		{"update", func(*Model) {}, 1e38, "the value of encoder.0.weight in layer " + zooLayer(t, 0) + " is "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := mustModel(t, zoo()[0])
+			c.spoil(m)
+			for i := range m.Params { // so that the update overflows
+				if c.rate > 1 {
+					for k := range m.Params[i].Data {
+						m.Params[i].Data[k] *= 30
+					}
+				}
+			}
+			var states [2][]safetensors.Tensor
+			for i := range states {
+				tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 8, Optimizer: Optimizer{Name: "sgd", LearningRate: c.rate}, Reduction: SumReduction})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tr.Close()
+				if err := tr.SetData(pixelsFor(m, 8), 8); err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					tr.Step(0, 8, 0)
+				} else if f, found, err := tr.Trace(0, 8, 0); err != nil || found != (c.want != "") || found && !strings.HasPrefix(f.String(), c.want) {
+					t.Errorf("found %v: %v, %v; want %s", found, f, err, c.want)
+				}
+				if states[i], err = tr.State(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range states[0] {
+				if !slices.Equal(states[0][i].Data, states[1][i].Data) {
+					t.Errorf("%s differs from that of Step", states[0][i].Name)
+				}
+			}
+		})
+	}
+}
+
+// zooLayer returns the name of the layer of the first model's i'th parameter.
+func zooLayer(t *testing.T, i int) string {
+	m := mustModel(t, zoo()[0])
+	for _, n := range m.nodes {
+		if n.w == i || n.b == i {
+			return m.Layers[n.layer].Name
+		}
+	}
+	t.Fatalf("no layer has parameter %d", i)
+	return ""
 }
 
 // tiny is a device that says it has little memory.

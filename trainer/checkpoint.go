@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -27,6 +29,7 @@ type progress struct {
 	Epoch    int     `json:"epoch"`  // the epoch at hand, from 1
 	Offset   int     `json:"offset"` // its samples already trained on
 	Seconds  float64 `json:"seconds"`
+	Loss     float64 `json:"loss,omitempty"` // mean over the samples of the epoch at hand
 	History  []Epoch `json:"history"`
 	Best     float64 `json:"best"` // lowest validation loss, meaningful if BestAt is not 0
 	BestAt   int     `json:"best_at"`
@@ -35,7 +38,11 @@ type progress struct {
 	Falls    int     `json:"falls,omitempty"`     // of the learning rate, on plateaus
 	FallAt   int     `json:"fall_at,omitempty"`   // epoch of the last fall, of the rate or of the loss
 	FallLoss float64 `json:"fall_loss,omitempty"` // lowest validation loss for the schedule
-	Config   string  `json:"config"`              // hash of what must not change between the parts of a run
+	// What the run was made with when this was written: configuration, digest of the training samples. Files of older
+	// versions do not have them.
+	Configuration string   `json:"configuration,omitempty"`
+	Data          string   `json:"data,omitempty"`
+	Changes       []string `json:"changes,omitempty"` // of the configuration, not yet in the history
 }
 
 const (
@@ -44,7 +51,8 @@ const (
 	checkpointDir    = "checkpoints"
 )
 
-// writeCheckpoint writes a checkpoint for the given step and removes all but the last two.
+// writeCheckpoint writes a checkpoint for the given step and removes all but the last two and that of the best epoch, or of
+// the start: should training go wrong, the last two may be no good.
 func writeCheckpoint(run string, step int, c checkpoint) error {
 	dir := filepath.Join(run, checkpointDir)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -56,7 +64,7 @@ func writeCheckpoint(run string, step int, c checkpoint) error {
 	}
 	f := safetensors.File{Tensors: c.Tensors, Metadata: map[string]string{
 		"format": checkpointFormat, "progress": string(p), "sha256": digest(string(p), c.Tensors)}}
-	path := filepath.Join(dir, fmt.Sprintf("step-%09d.safetensors", step))
+	path := checkpointPath(run, step)
 	if err := atomicfile.Write(path, func(w io.Writer) error { return f.Write(w) }); err != nil {
 		return err
 	}
@@ -64,12 +72,51 @@ func writeCheckpoint(run string, step int, c checkpoint) error {
 	if err != nil {
 		return err
 	}
-	for _, old := range paths[min(checkpointsKept, len(paths)):] {
-		if err := os.Remove(old); err != nil {
+	best := checkpointPath(run, c.Progress.bestStep())
+	old := slices.DeleteFunc(paths[min(checkpointsKept, len(paths)):], func(p string) bool { return p == best })
+	return removeCheckpoints(old)
+}
+
+func checkpointPath(run string, step int) string {
+	return filepath.Join(run, checkpointDir, fmt.Sprintf("step-%09d.safetensors", step))
+}
+
+func removeCheckpoints(paths []string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
 	}
 	return nil
+}
+
+// best returns the best epoch so far.
+func (p *progress) best() (Epoch, bool) {
+	i := slices.IndexFunc(p.History, func(e Epoch) bool { return e.Epoch == p.BestAt })
+	if i < 0 {
+		return Epoch{}, false
+	}
+	return p.History[i], true
+}
+
+// bestStep returns the step of the best epoch's checkpoint, 0 if there was no validation yet.
+func (p *progress) bestStep() int {
+	e, _ := p.best()
+	return e.Step
+}
+
+// sound reports that the losses of a checkpoint are not far above those of the best epoch: numbers grow for some steps
+// before they are no longer finite, and weights from there are of no use at any learning rate.
+func (c checkpoint) sound() bool {
+	best, ok := c.Progress.best()
+	if !ok {
+		return c.Progress.Offset == 0
+	}
+	twice := func(loss float64) float64 { return loss + math.Abs(loss) }
+	if last := c.Progress.History[len(c.Progress.History)-1]; last.ValLoss > twice(best.ValLoss) {
+		return false
+	}
+	return c.Progress.Offset == 0 || c.Progress.Loss <= twice(best.Loss)
 }
 
 // digest guards against damage that the file's structure does not show.
@@ -117,7 +164,11 @@ func newestCheckpoint(run string) (c checkpoint, damaged []error, err error) {
 	if len(damaged) > 0 {
 		return c, damaged, fmt.Errorf("%s has no whole checkpoint: %w", run, damaged[0])
 	}
-	return c, nil, fmt.Errorf("%s has no checkpoint to resume from (want %s)", run, filepath.Join(run, checkpointDir, "step-*.safetensors"))
+	advice := ""
+	if config := filepath.Join(run, ConfigFile); fileExists(config) {
+		advice = fmt.Sprintf("; it ended before its first: start it again with `convae train %s --out %s --continue`", config, run)
+	}
+	return c, nil, fmt.Errorf("%s has no checkpoint to resume from (want %s)%s", run, filepath.Join(run, checkpointDir, "step-*.safetensors"), advice)
 }
 
 func readCheckpoint(path string) (c checkpoint, err error) {
@@ -135,6 +186,14 @@ func readCheckpoint(path string) (c checkpoint, err error) {
 	if err := json.Unmarshal([]byte(p), &c.Progress); err != nil {
 		return c, fmt.Errorf("%s: progress: %w", path, err)
 	}
+	if text, found := notFinite(f.Tensors); found {
+		return c, fmt.Errorf("%s: %s: training had diverged", path, text)
+	}
 	c.Tensors = f.Tensors
 	return c, nil
+}
+
+func fileExists(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }

@@ -92,15 +92,9 @@ func (c Config) NewModel(note func(string)) (*nn.Model, error) {
 
 // newModel makes the model that training begins with. One that goes on has its weights in a checkpoint.
 func (s *session) newModel() (*nn.Model, error) {
-	resume := s.o.Resume
-	if s.o.Continue {
-		found, err := checkpoints(s.o.Dir)
-		if err != nil {
-			return nil, err
-		}
-		resume = len(found) > 0
-	}
-	if resume {
+	if resume, err := s.resumes(); err != nil {
+		return nil, err
+	} else if resume {
 		return nn.New(s.c.Model, s.c.Training.Seed)
 	}
 	return s.c.NewModel(s.o.Observer.Note)

@@ -2,21 +2,16 @@ package trainer
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/rng"
-	"github.com/convae/convae/nn/safetensors"
-	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -24,6 +19,8 @@ import (
 type Options struct {
 	Dir    string // the run's folder: new or empty, or with Resume one that has a checkpoint
 	Resume bool
+	// New makes a folder that did not exist, also beside other processes that do so: Dir or, if that is taken, Dir-2 and so on.
+	New bool
 	// Continue resumes a run in Dir that has a checkpoint and else starts one, so that a job that is started again goes on.
 	Continue bool
 	Device   backend.Device
@@ -55,17 +52,18 @@ type Start struct {
 
 // Step is a moment of training.
 type Step struct {
-	Epoch, Step, Steps int     // of the epoch, from 1
-	Loss               float64 // mean of the epoch a moment ago; NaN until it is known
-	Rate               float64 // images a second in this epoch
-	Left               time.Duration
+	Epoch, Step, Steps int           // of the epoch, from 1
+	Loss               float64       // mean of the epoch a moment ago; NaN until it is known
+	Rate               float64       // images a second that the device has done lately; 0 until it is known
+	Left               time.Duration // of the run at that rate
 }
 
 // Result is how a run ended.
 type Result struct {
-	Interrupted bool // the context was cancelled; the run can be resumed
-	StoppedAt   int  // epoch at which early stopping ended it, else 0
-	BestAt      int  // epoch of the lowest validation loss
+	Dir         string // the run's folder
+	Interrupted bool   // the context was cancelled; the run can be resumed
+	StoppedAt   int    // epoch at which early stopping ended it, else 0
+	BestAt      int    // epoch of the lowest validation loss
 	History     []Epoch
 	Selected    []int      // inputs that a concrete model selects
 	Final       Evaluation // of the saved model on the validation images; none of an interrupted run
@@ -82,7 +80,9 @@ type session struct {
 	batch int     // samples of a step
 	steps int     // of an epoch
 	loss  float64 // of the epoch, as last heard
+	watch watch
 	order []int32
+	leave func() // unlocks the folder
 }
 
 // Train runs a configuration to its end, or until ctx is cancelled: then it ends after the step at hand and saves. All
@@ -98,9 +98,10 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 		return Result{}, err
 	}
 	s := &session{c: c, o: o}
-	if err := s.open(); err != nil {
+	if err := s.open(ctx); err != nil {
 		return Result{}, err
 	}
+	defer s.leave()
 	defer s.t.Close()
 	defer s.net.Close()
 	interrupted, stopped, err := s.loop(ctx)
@@ -110,7 +111,7 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	return s.finish(ctx, interrupted, stopped)
 }
 
-func (s *session) open() (err error) {
+func (s *session) open(ctx context.Context) (err error) {
 	if s.m, err = s.newModel(); err != nil {
 		return err
 	}
@@ -158,73 +159,7 @@ func (s *session) open() (err error) {
 	}
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
-	s.p = progress{Epoch: 1, Config: s.fingerprint()}
-	resume := s.o.Resume
-	if s.o.Continue {
-		found, err := checkpoints(s.o.Dir)
-		if err != nil {
-			return err
-		}
-		resume = len(found) > 0
-	}
-	if resume {
-		return s.resume()
-	}
-	if err := createRun(s.o.Dir, s.o.Continue); err != nil {
-		return err
-	}
-	if err := s.c.Write(filepath.Join(s.o.Dir, ConfigFile)); err != nil {
-		return err
-	}
-	return writeHistory(s.o.Dir, nil)
-}
-
-// fingerprint hashes what must be the same in all parts of a run: everything but the number of epochs and what only
-// decides when to stop or save.
-func (s *session) fingerprint() string {
-	c := s.c
-	c.Training.Epochs, c.Training.EarlyStopping, c.Training.KeepBest, c.Training.Checkpoint, c.Training.Validation = 0, nil, false, 0, 0
-	c.Data.Dir, c.Data.File, c.Data.TestFile, c.Data.Scaler, c.Data.Classes = "", "", "", nil, nil // a data set may move; its content counts
-	text, err := json.Marshal(c)
-	if err != nil {
-		panic("trainer: the configuration cannot be written as JSON")
-	}
-	h := sha256.New()
-	h.Write(text)
-	h.Write(s.o.Train.Pixels)
-	var b [4]byte
-	for _, v := range s.o.Train.Values {
-		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
-		h.Write(b[:])
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-func (s *session) resume() error {
-	c, damaged, err := newestCheckpoint(s.o.Dir)
-	if err != nil {
-		return err
-	}
-	for _, err := range damaged {
-		s.o.Observer.Note("passed over a checkpoint: " + err.Error())
-	}
-	if c.Progress.Config != s.p.Config {
-		return fmt.Errorf("the checkpoint in %s was made with another model, data set or training configuration: --resume may change only epochs, early stopping and how often it saves", s.o.Dir)
-	}
-	if err := s.t.SetState(&safetensors.File{Tensors: c.Tensors}); err != nil {
-		return err
-	}
-	s.p = c.Progress
-	for _, dir := range []string{s.o.Dir, filepath.Join(s.o.Dir, checkpointDir)} {
-		if err := atomicfile.RemoveTemp(dir); err != nil {
-			return err
-		}
-	}
-	// The checkpoint is written before the history: a run killed between them has an epoch that its history lacks.
-	if err := writeHistory(s.o.Dir, s.p.History); err != nil {
-		return err
-	}
-	return s.c.Write(filepath.Join(s.o.Dir, ConfigFile))
+	return s.enter(ctx)
 }
 
 // loop trains epoch after epoch.
@@ -236,13 +171,13 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 			return false, false, err
 		}
 		if !done {
-			return true, false, s.checkpoint()
+			return true, false, s.checkpoint(ctx)
 		}
-		due := s.p.Epoch%s.c.Training.Validation == 0 || s.p.Epoch == s.c.Training.Epochs
+		due := s.due(s.p.Epoch)
 		if due {
 			if err := s.validate(ctx); err != nil {
 				if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-					return true, false, s.checkpoint() // the run goes on with the validation
+					return true, false, s.checkpoint(ctx) // the run goes on with the validation
 				}
 				return false, false, err
 			}
@@ -253,7 +188,7 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 		if !due {
 			continue
 		}
-		if err := s.checkpoint(); err != nil {
+		if err := s.checkpoint(ctx); err != nil {
 			return false, false, err
 		}
 		if err := writeHistory(s.o.Dir, s.p.History); err != nil {
@@ -263,89 +198,118 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 	return false, s.p.Epoch <= s.c.Training.Epochs, nil
 }
 
+// due reports whether an epoch ends with a validation.
+func (s *session) due(epoch int) bool {
+	return epoch%s.c.Training.Validation == 0 || epoch == s.c.Training.Epochs
+}
+
 // epoch trains on the rest of the epoch at hand. done is false if the context ended it.
 func (s *session) epoch(ctx context.Context) (done bool, err error) {
-	tr := s.c.Training
-	rng.Source{Seed: tr.Seed, Stream: rng.StreamShuffle}.Perm(s.order, uint32(s.p.Epoch))
-	s.t.SetOrder(s.order)
-	s.loss = math.NaN()
-	draw := uint32(0)
-	if tr.Noise.Fresh {
-		draw = uint32(s.p.Epoch)
+	due := s.due(s.p.Epoch)
+	if due && !s.due(s.p.Epoch-1) {
+		// What the device has still to do of the epoch before is no time of this one.
+		if err := s.t.Wait(); err != nil {
+			return false, err
+		}
 	}
-	start, before, first, reported := time.Now(), s.p.Seconds, s.p.Offset, time.Duration(0)
+	s.shuffle()
+	s.loss = math.NaN()
+	s.watch.start(s.p.Offset)
 	for s.p.Offset < len(s.order) {
 		if ctx.Err() != nil {
-			return false, nil
+			return false, s.pause()
 		}
-		n := min(s.batch, len(s.order)-s.p.Offset)
-		s.setRates()
-		s.t.Step(s.p.Offset, n, draw)
-		s.p.Offset += n
-		took := time.Since(start)
-		s.p.Seconds = before + took.Seconds()
-		if last := s.p.Offset == len(s.order); last || took-reported >= reportEvery {
-			s.report(float64(s.p.Offset-first) / took.Seconds())
-			reported = took
+		s.step()
+		if err := s.look(ctx); err != nil {
+			return false, err
 		}
-		if k := tr.Checkpoint; k > 0 && s.t.Steps()%k == 0 && s.p.Offset < len(s.order) {
-			if err := s.checkpoint(); err != nil {
+		if k := s.c.Training.Checkpoint; k > 0 && s.t.Steps()%k == 0 && s.p.Offset < len(s.order) {
+			if err := s.pause(); err != nil {
 				return false, err
 			}
+			if err := s.checkpoint(ctx); err != nil {
+				return false, err
+			}
+			s.watch.start(s.p.Offset)
 		}
 	}
+	if due {
+		if err := s.pause(); err != nil {
+			return false, err
+		}
+		if s.loss, err = s.t.Loss(); err != nil {
+			return false, err
+		}
+	}
+	s.report()
 	return true, nil
 }
 
-// reportEvery is how often the observer hears of steps.
-const reportEvery = 100 * time.Millisecond
+// shuffle draws the order of the epoch at hand.
+func (s *session) shuffle() {
+	rng.Source{Seed: s.c.Training.Seed, Stream: rng.StreamShuffle}.Perm(s.order, uint32(s.p.Epoch))
+	s.t.SetOrder(s.order)
+}
 
-func (s *session) report(rate float64) {
-	if loss, ok := s.t.RecentLoss(); ok {
-		s.loss = loss
+// step trains on the next samples of the epoch.
+func (s *session) step() {
+	n := min(s.batch, len(s.order)-s.p.Offset)
+	s.setRates()
+	s.t.Step(s.p.Offset, n, s.draw())
+	s.p.Offset += n
+}
+
+// draw chooses the noise of the epoch at hand.
+func (s *session) draw() uint32 {
+	if s.c.Training.Noise.Fresh {
+		return uint32(s.p.Epoch)
 	}
-	tr := s.c.Training
-	left := (tr.Epochs-s.p.Epoch+1)*len(s.order) - s.p.Offset
-	s.o.Observer.Step(Step{Epoch: s.p.Epoch, Step: (s.p.Offset + s.batch - 1) / s.batch, Steps: s.steps, Loss: s.loss,
-		Rate: rate, Left: time.Duration(float64(left) / rate * float64(time.Second))})
+	return 0
 }
 
 // validate ends an epoch: its loss, the validation metrics, the best model.
 func (s *session) validate(ctx context.Context) error {
 	tr := s.c.Training
-	loss, err := s.t.Loss()
-	if err != nil {
-		return err
+	if !finite(s.loss) {
+		return s.diverged(ctx)
+	}
+	if len(s.p.History) == 0 { // should the first validation fail, the epoch is not lost
+		if err := s.checkpoint(ctx); err != nil {
+			return err
+		}
 	}
 	v, err := Evaluate(ctx, s.net, s.o.Test, tr.Noise.Std, tr.Seed, false)
 	if err != nil {
 		return err
 	}
-	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: loss, LearningRate: s.t.LearningRate(),
-		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, ValActive: v.Code.Active}
+	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: s.loss, LearningRate: s.t.LearningRate(),
+		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, ValActive: v.Code.Active, Changes: strings.Join(s.p.Changes, "; ")}
 	e.setValidation(v.Output)
 	e.ValKL, e.ValLoss = v.Drawn.Divergence, v.Loss(tr, s.m.Output.Len())
-	if !finite(e.Loss) || !finite(e.ValLoss) {
-		return fmt.Errorf("epoch %d: the loss is %v and the validation loss %v: training has diverged, try a lower learning rate than %v", e.Epoch, e.Loss, e.ValLoss, e.LearningRate)
+	if !finite(e.ValLoss) {
+		return s.diverged(ctx)
 	}
-	s.p.History = append(s.p.History, e)
-	s.p.plateau(tr.Schedule, e)
-	if s.p.BestAt == 0 || e.ValLoss < s.p.Best {
-		s.p.Best, s.p.BestAt = e.ValLoss, e.Epoch
-		if tr.KeepBest {
-			if err := s.save(bestFile); err != nil {
-				return err
-			}
+	if best := s.p.BestAt == 0 || e.ValLoss < s.p.Best; best && tr.KeepBest {
+		if err := s.save(ctx, bestFile); err != nil {
+			return err
 		}
 	}
-	if es := tr.EarlyStopping; es != nil && (s.p.LastGain == 0 || e.ValLoss < s.p.GainLoss-es.MinDelta) {
-		s.p.GainLoss, s.p.LastGain = e.ValLoss, e.Epoch
-	}
+	s.p.add(e, tr)
 	s.o.Observer.Epoch(e)
 	return nil
 }
 
-func finite(v float64) bool { return v-v == 0 }
+// add books a validated epoch.
+func (p *progress) add(e Epoch, tr Training) {
+	p.History, p.Changes = append(p.History, e), nil
+	p.plateau(tr.Schedule, e)
+	if p.BestAt == 0 || e.ValLoss < p.Best {
+		p.Best, p.BestAt = e.ValLoss, e.Epoch
+	}
+	if es := tr.EarlyStopping; es != nil && (p.LastGain == 0 || e.ValLoss < p.GainLoss-es.MinDelta) {
+		p.GainLoss, p.LastGain = e.ValLoss, e.Epoch
+	}
+}
 
 // patienceLost reports that early stopping ends the run.
 func (s *session) patienceLost() bool {
@@ -354,24 +318,35 @@ func (s *session) patienceLost() bool {
 	return es != nil && s.p.LastGain > 0 && last%s.c.Training.Validation == 0 && last-s.p.LastGain >= es.Patience
 }
 
-func (s *session) save(name string) error {
+// save writes the weights as they are. The device has done all steps.
+func (s *session) save(ctx context.Context, name string) error {
 	if err := s.t.Pull(); err != nil {
 		return err
+	}
+	if _, ok := notFinite(s.m.Tensors()); ok {
+		return s.diverged(ctx)
 	}
 	return saveModel(filepath.Join(s.o.Dir, name), s.m, s.c)
 }
 
-func (s *session) checkpoint() error {
+// checkpoint writes all that the run is. The device has done all steps.
+func (s *session) checkpoint(ctx context.Context) error {
 	tensors, err := s.t.State()
 	if err != nil {
 		return err
+	}
+	if s.p.Loss, err = s.t.Loss(); err != nil {
+		return err
+	}
+	if _, ok := notFinite(tensors); ok { // the sum of losses is one of them
+		return s.diverged(ctx)
 	}
 	return writeCheckpoint(s.o.Dir, s.t.Steps(), checkpoint{Progress: s.p, Tensors: tensors})
 }
 
 // finish writes the model and the curves and, unless the run was interrupted, measures the model and draws what it makes.
 func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result, error) {
-	r := Result{Interrupted: interrupted, BestAt: s.p.BestAt, History: s.p.History}
+	r := Result{Dir: s.o.Dir, Interrupted: interrupted, BestAt: s.p.BestAt, History: s.p.History}
 	if stopped {
 		r.StoppedAt = s.p.Epoch - 1
 	}

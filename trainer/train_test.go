@@ -69,14 +69,16 @@ func readFile(t testing.TB, path ...string) []byte {
 // sameRun compares what two runs left, but for the time they took.
 func sameRun(t *testing.T, a, b string) {
 	t.Helper()
-	if !bytes.Equal(readFile(t, a, ModelFile), readFile(t, b, ModelFile)) {
+	x, errX := fileWeights(t, filepath.Join(a, ModelFile))
+	y, errY := fileWeights(t, filepath.Join(b, ModelFile))
+	if errX != nil || errY != nil || x != y {
 		t.Errorf("the models of %s and %s differ", filepath.Base(a), filepath.Base(b))
 	}
 	strip := func(csv []byte) string {
 		var s strings.Builder
 		for _, line := range strings.Split(strings.TrimSpace(string(csv)), "\n") {
 			fields := strings.Split(line, ",")
-			s.WriteString(strings.Join(fields[:len(fields)-2], ",") + "\n")
+			s.WriteString(strings.Join(fields[:len(fields)-3], ",") + "\n")
 		}
 		return s.String()
 	}
@@ -105,8 +107,8 @@ func TestTrainWritesRun(t *testing.T) {
 		t.Errorf("history %+v, final %+v", r.History, r.Final)
 	}
 	paths, err := checkpoints(dir)
-	if err != nil || len(paths) != checkpointsKept {
-		t.Errorf("checkpoints %v, %v; want %d", paths, err, checkpointsKept)
+	if err != nil || len(paths) < checkpointsKept || len(paths) > checkpointsKept+1 {
+		t.Errorf("checkpoints %v, %v; want the last %d, and that of the best epoch", paths, err, checkpointsKept)
 	}
 	m, back, err := LoadModel(dir)
 	if err != nil {
@@ -208,7 +210,7 @@ func TestResumePassesOverDamagedCheckpoint(t *testing.T) {
 	if _, err := Train(t.Context(), c, o); err != nil {
 		t.Fatal(err)
 	}
-	if len(watch.said) != 1 || !strings.Contains(watch.said[0], "damaged") {
+	if len(watch.said) != 2 || !strings.Contains(watch.said[0], "damaged") || !strings.Contains(watch.said[1], "training.epochs: 2 -> 3") {
 		t.Errorf("notes %q", watch.said)
 	}
 	if _, err := os.Stat(temp); !errors.Is(err, os.ErrNotExist) {
@@ -225,27 +227,6 @@ func TestResumePassesOverDamagedCheckpoint(t *testing.T) {
 	}
 	if _, err := Train(t.Context(), c, o); err == nil || !strings.Contains(err.Error(), "no whole checkpoint") {
 		t.Errorf("with truncated checkpoints only: error %v", err)
-	}
-}
-
-func TestResumeErrors(t *testing.T) {
-	root := t.TempDir()
-	dir := filepath.Join(root, "run")
-	c := smallConfig()
-	c.Training.Epochs = 1
-	o := smallOptions(t, dir)
-	if _, err := Train(t.Context(), c, o); err != nil {
-		t.Fatal(err)
-	}
-	o.Resume = true
-	other := c
-	other.Training.Optimizer.LearningRate = 0.5
-	if _, err := Train(t.Context(), other, o); err == nil || !strings.Contains(err.Error(), "another model, data set or training configuration") {
-		t.Errorf("another learning rate: error %v", err)
-	}
-	o.Dir = filepath.Join(root, "none")
-	if _, err := Train(t.Context(), c, o); err == nil || !strings.Contains(err.Error(), "no checkpoint to resume from") {
-		t.Errorf("no run: error %v", err)
 	}
 }
 
@@ -350,7 +331,7 @@ func TestContinue(t *testing.T) {
 	if _, err := Train(t.Context(), c, smallOptions(t, whole)); err != nil {
 		t.Fatal(err)
 	}
-	if err := createRun(dir, false); err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []string{historyCSV, historyJSON, ConfigFile} {
@@ -408,16 +389,6 @@ func TestKeepBest(t *testing.T) {
 	}
 	if r.BestAt == len(r.History) {
 		t.Logf("the last epoch was the best: this run cannot tell the best from the last")
-	}
-}
-
-func TestDivergenceIsAnError(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "run")
-	c := smallConfig()
-	c.Training.Optimizer = nn.Optimizer{Name: "sgd", LearningRate: 1e30}
-	_, err := Train(t.Context(), c, smallOptions(t, dir))
-	if err == nil || !strings.Contains(err.Error(), "diverged") {
-		t.Errorf("error %v", err)
 	}
 }
 

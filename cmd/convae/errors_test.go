@@ -149,7 +149,8 @@ func TestTrainErrors(t *testing.T) {
 		{"corrupt gzip", mnist(data("gzip", packed)), []string{"train-images-idx3-ubyte", "gzip"}},
 		{"truncated gzip", mnist(data("gzip2", gzipped(image)[:20])), []string{"train-images-idx3-ubyte"}},
 		{"labels and images", mnist(data("two", append(idxHeader(0x803, 2, 28, 28), make([]byte, 2*784)...))), []string{"label"}},
-		{"occupied folder", []string{"--out", occupied}, []string{"occupied is not empty", "--resume"}},
+		{"occupied folder", []string{"--out", occupied}, []string{"occupied is not empty: it has file"}},
+		{"resume of nothing", []string{"--resume", ""}, []string{`--resume is "", want a value that is not empty`}},
 		{"unwritable folder", []string{"--out", filepath.Join(notDir, "run")}, []string{"run folder", "plain"}},
 		{"resume nothing", []string{"--resume", filepath.Join(dir, "nowhere")}, []string{"nowhere", "config.yaml"}},
 		{"resume and out", []string{"--resume", occupied, "--out", "x"}, []string{"leave out --out"}},
@@ -301,7 +302,11 @@ func TestInterruptAndResume(t *testing.T) {
 	if err != errInterrupted || !strings.Contains(stdout, "interrupted and saved: go on with `convae train --resume "+out) {
 		t.Fatalf("interrupted: %v\n%s", err, stdout)
 	}
-	more := []string{"train", "--resume", out, "--epochs", "1"}
+	done, err := trainer.ReadHistory(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := []string{"train", "--resume", out, "--epochs", strconv.Itoa(len(done) + 1)}
 	if stdout, _, err = run(t, more...); err != nil || !strings.Contains(stdout, "run: "+out) {
 		t.Fatalf("resumed: %v\n%s", err, stdout)
 	}

@@ -123,7 +123,10 @@ func (r *progress) Step(s trainer.Step) {
 			if !math.IsNaN(s.Loss) {
 				e = e.Float64("loss", round(s.Loss, 6))
 			}
-			e.Float64("images_per_s", round(s.Rate, 1)).Str("left", s.Left.Round(time.Second).String()).Msg("training")
+			if s.Rate > 0 {
+				e = e.Float64("images_per_s", round(s.Rate, 1)).Str("left", s.Left.Round(time.Second).String())
+			}
+			e.Msg("training")
 		}
 		return
 	}
@@ -144,7 +147,11 @@ func (r *progress) Step(s trainer.Step) {
 	if !math.IsNaN(s.Loss) {
 		loss = fmt.Sprintf("%.4f", s.Loss)
 	}
-	r.bar.Describe(fitting(room, "", "  ", fmt.Sprintf("epoch %d", s.Epoch), "loss "+loss, fmt.Sprintf("%.0f images/s", s.Rate), fmt.Sprintf("ETA %s", s.Left.Round(time.Second))))
+	parts := []string{fmt.Sprintf("epoch %d", s.Epoch), "loss " + loss}
+	if s.Rate > 0 {
+		parts = append(parts, fmt.Sprintf("%.0f images/s", s.Rate), fmt.Sprintf("ETA %s", s.Left.Round(time.Second)))
+	}
+	r.bar.Describe(fitting(room, "", "  ", parts...))
 	_ = r.bar.Set(s.Step) // a terminal that cannot be written to must not end training
 }
 

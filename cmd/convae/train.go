@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,7 +55,8 @@ func trainCommand() *cobra.Command {
 see convae presets) or a configuration file.
 
 Without arguments it trains the preset denoiser, on the built-in digits, in under a minute on two cores. Flags
-override the configuration. Ctrl-C ends after the step at hand and saves; --resume RUN goes on.`,
+override the configuration. Ctrl-C ends after the step at hand and saves; --resume RUN goes on, also with other
+flags: what the weights allow may be changed, and the run's history tells it.`,
 		Args:        arguments(0, 1),
 		Annotations: map[string]string{savesState: "true"},
 		RunE:        func(c *cobra.Command, args []string) error { return f.run(c, args) },
@@ -106,6 +107,11 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if dir := cmp.Or(f.resume, f.out); dir != "" { // not after all the data has been read
+		if err := trainer.CheckUnused(dir); err != nil {
+			return err
+		}
+	}
 	ui, err := newProgress(f.log, c.OutOrStdout(), c.ErrOrStderr())
 	if err != nil {
 		return err
@@ -130,20 +136,15 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 		test = test.Slice(0, slowTest)
 		ui.say(fmt.Sprintf("this device is slow, so this is only a first look, at %d of the built-in digits in batches of %v for %d epochs; `convae train denoiser` trains the whole preset", train.Len(), cfg.Training.Batch, cfg.Training.Epochs))
 	}
-	dir := f.resume
-	if dir == "" {
-		if dir = f.out; dir == "" {
-			dir = newRunDir(cfg.Model.Name, time.Now())
-		}
-	}
+	dir := cmp.Or(f.resume, f.out, runDir(cfg.Model.Name, time.Now()))
 	start := time.Now()
 	defer context.AfterFunc(c.Context(), ui.interrupted)()
-	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, Resume: f.resume != "", Continue: f.goOn, Device: dev, Train: train, Test: test, Observer: ui})
+	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn, Device: dev, Train: train, Test: test, Observer: ui})
 	if err != nil {
 		ui.stop()
 		return err
 	}
-	ui.result(dir, cfg, r, time.Since(start))
+	ui.result(r.Dir, cfg, r, time.Since(start))
 	if r.Interrupted {
 		return errInterrupted
 	}
@@ -242,16 +243,9 @@ func override[T any](set bool, dst *T, v T) {
 	}
 }
 
-// newRunDir names a folder that does not exist yet.
-func newRunDir(model string, now time.Time) string {
-	base := filepath.Join(runsDir, strings.Map(safeRune, model)+now.Format("-20060102-150405"))
-	dir := base
-	for i := 2; ; i++ {
-		if _, err := os.Lstat(dir); os.IsNotExist(err) {
-			return dir
-		}
-		dir = fmt.Sprintf("%s-%d", base, i)
-	}
+// runDir names the folder of a new run.
+func runDir(model string, now time.Time) string {
+	return filepath.Join(runsDir, strings.Map(safeRune, model)+now.Format("-20060102-150405"))
 }
 
 func safeRune(r rune) rune {

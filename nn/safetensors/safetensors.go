@@ -128,6 +128,20 @@ func (t *Tensor) Uint8s() ([]uint8, error) {
 	return slices.Clone(t.Data), nil
 }
 
+// NotFinite returns the first element of an F32 tensor that is NaN or an infinity, and its index; found is false if there
+// is none, as in a tensor of another dtype.
+func (t *Tensor) NotFinite() (index int, value float32, found bool) {
+	if t.DType != F32 {
+		return 0, 0, false
+	}
+	for i := 0; i+4 <= len(t.Data); i += 4 {
+		if bits := binary.LittleEndian.Uint32(t.Data[i:]); bits&0x7f800000 == 0x7f800000 { // the largest exponent
+			return i / 4, math.Float32frombits(bits), true
+		}
+	}
+	return 0, 0, false
+}
+
 // expect reports whether t is a valid tensor of dtype d.
 func (t *Tensor) expect(d DType) error {
 	if t.DType != d {

@@ -1,0 +1,282 @@
+package trainer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/convae/convae/nn/safetensors"
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
+)
+
+// enter makes or opens the run's folder, locks it, and starts the run or goes on with it.
+func (s *session) enter(ctx context.Context) (err error) {
+	switch {
+	case s.o.New:
+		s.o.Dir, err = newFolder(s.o.Dir)
+	case !s.o.Resume:
+		if err = os.MkdirAll(s.o.Dir, 0o777); err != nil {
+			err = fmt.Errorf("run folder: %w", err)
+		}
+	default:
+		if _, err = os.Stat(s.o.Dir); errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("there is no run folder %s: --resume wants one with a checkpoint to resume from", s.o.Dir)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if s.leave, err = lockRun(s.o.Dir); errors.Is(err, errNoLocks) {
+		s.o.Observer.Note(fmt.Sprintf("%s: %v: see to it that no other process trains there", s.o.Dir, err))
+	} else if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.leave()
+		}
+	}()
+	s.p = progress{Epoch: 1, Data: dataDigest(s.o.Train)}
+	if s.p.Configuration, err = configText(s.c); err != nil {
+		return err
+	}
+	resume, err := s.resumes()
+	if err != nil {
+		return err
+	}
+	if resume {
+		return s.resume(ctx)
+	}
+	return s.start(ctx)
+}
+
+// resumes reports whether the run goes on from a checkpoint.
+func (s *session) resumes() (bool, error) {
+	if s.o.Resume || !s.o.Continue {
+		return s.o.Resume, nil
+	}
+	found, err := checkpoints(s.o.Dir)
+	return len(found) > 0, err
+}
+
+// start writes the first files of a new run. Its first checkpoint is of the weights as they are drawn.
+func (s *session) start(ctx context.Context) error {
+	if err := checkEmpty(s.o.Dir, s.o.Continue); err != nil {
+		return err
+	}
+	if err := s.c.Write(filepath.Join(s.o.Dir, ConfigFile)); err != nil {
+		return err
+	}
+	if err := writeHistory(s.o.Dir, nil); err != nil {
+		return err
+	}
+	return s.checkpoint(ctx)
+}
+
+// resume goes on from the newest checkpoint, with what has been changed since.
+func (s *session) resume(ctx context.Context) error {
+	c, damaged, err := newestCheckpoint(s.o.Dir)
+	if err != nil {
+		return err
+	}
+	for _, err := range damaged {
+		s.o.Observer.Note("passed over a checkpoint: " + err.Error())
+	}
+	changed, changes := s.changes(c.Progress)
+	if err := s.t.SetState(&safetensors.File{Tensors: c.Tensors}); err != nil {
+		return fmt.Errorf("the checkpoint in %s does not fit the model%s: %w", s.o.Dir, changed.text("model."), err)
+	}
+	behind := c.Progress.Epoch - 1
+	if c.Progress.Offset > 0 {
+		behind++
+	}
+	if s.c.Training.Epochs < behind {
+		return fmt.Errorf("training.epochs is %d, but the run in %s is in epoch %d already: want at least that", s.c.Training.Epochs, s.o.Dir, behind)
+	}
+	now := s.p
+	s.p = c.Progress
+	s.p.Configuration, s.p.Data = now.Configuration, now.Data
+	for _, dir := range []string{s.o.Dir, filepath.Join(s.o.Dir, checkpointDir)} {
+		if err := atomicfile.RemoveTemp(dir); err != nil {
+			return err
+		}
+	}
+	if err := s.adopt(ctx, changed); err != nil {
+		return err
+	}
+	if len(changes) > 0 {
+		s.o.Observer.Note("the run goes on with changes: " + strings.Join(changes, "; "))
+		// Before the new configuration is written, so that a run killed between them remembers what was changed.
+		s.p.Changes = append(s.p.Changes, changes...)
+		if err := s.checkpoint(ctx); err != nil {
+			return err
+		}
+	}
+	// The checkpoint is written before the history: a run killed between them has an epoch that its history lacks.
+	if err := writeHistory(s.o.Dir, s.p.History); err != nil {
+		return err
+	}
+	return s.c.Write(filepath.Join(s.o.Dir, ConfigFile))
+}
+
+// adopt makes of the progress what the changes leave of it.
+func (s *session) adopt(ctx context.Context, changed settings) error {
+	if changed.any("data", "training.seed") && s.p.Offset > 0 { // other samples, or another order
+		s.p.Offset, s.p.Seconds = 0, 0
+		s.t.ResetLoss()
+	}
+	anew := changed.any("data", "data.name", "data.test_file", "data.validation", "data.only", "data.scaling", "training.loss", "training.reduction", "training.noise.", "training.seed", "training.divergence.")
+	if anew { // losses of before are none to compare with
+		s.p.BestAt, s.p.LastGain, s.p.FallAt = 0, 0, 0
+	}
+	if changed.any("training.optimizer.name") {
+		s.o.Observer.Note("the optimizer is another: its state starts anew")
+	}
+	_, err := os.Stat(filepath.Join(s.o.Dir, bestFile))
+	missing := errors.Is(err, fs.ErrNotExist) && s.p.BestAt > 0
+	if !s.c.Training.KeepBest || !anew && !missing && !changed.any("training.keep_best") {
+		return nil
+	}
+	// The best weights of before are not known: the present ones are the best so far, with their loss if it is.
+	s.p.BestAt = 0
+	if h := s.p.History; !anew && s.p.Offset == 0 && len(h) > 0 && h[len(h)-1].Epoch == s.p.Epoch-1 {
+		s.p.Best, s.p.BestAt = h[len(h)-1].ValLoss, s.p.Epoch-1
+	}
+	return s.save(ctx, bestFile)
+}
+
+// settings are the values of a configuration, or those that were changed, by path as [Set] takes it.
+type settings map[string]string
+
+// any reports whether one of the paths is set, or begins with one of those that end in a dot.
+func (v settings) any(paths ...string) bool {
+	for key := range v {
+		if slices.ContainsFunc(paths, func(p string) bool { return key == p || strings.HasSuffix(p, ".") && strings.HasPrefix(key, p) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// text lists the settings whose paths begin so.
+func (v settings) text(prefix string) string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(v)) {
+		if strings.HasPrefix(key, prefix) {
+			parts = append(parts, key+": "+v[key])
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
+}
+
+// changes returns what is other than when a checkpoint was written: by path, and as lines for the history. Of a checkpoint of
+// an older version the configuration is the one in the run's folder.
+func (s *session) changes(old progress) (changed settings, lines []string) {
+	changed = settings{}
+	before := parseSettings(old.Configuration)
+	if old.Configuration == "" {
+		if c, err := ReadConfig(filepath.Join(s.o.Dir, ConfigFile)); err == nil {
+			if text, err := configText(c); err == nil {
+				before = parseSettings(text)
+			}
+		}
+	}
+	after := parseSettings(s.p.Configuration)
+	if len(before) > 0 {
+		for _, values := range []settings{before, after} {
+			for key := range values {
+				if before[key] != after[key] {
+					changed[key] = orNone(before[key]) + " -> " + orNone(after[key])
+				}
+			}
+		}
+	}
+	if old.Data != "" && old.Data != s.p.Data {
+		changed["data"] = "the training samples are others"
+	}
+	for _, key := range slices.Sorted(maps.Keys(changed)) {
+		lines = append(lines, key+": "+changed[key])
+	}
+	return changed, lines
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}
+
+// configText returns a configuration as YAML, without what is only found out from the data.
+func configText(c Config) (string, error) {
+	c.Data.Scaler, c.Data.Classes = nil, nil
+	text, err := c.YAML()
+	return string(text), err
+}
+
+// parseSettings returns the values of a configuration in YAML. One that this version can read has its defaults filled in, so
+// that none of them counts as changed.
+func parseSettings(text string) settings {
+	if c, err := DecodeConfig(strings.NewReader(text)); err == nil {
+		if full, err := configText(c); err == nil {
+			text = full
+		}
+	}
+	var tree any
+	if err := yaml.Unmarshal([]byte(text), &tree); err != nil {
+		return nil
+	}
+	v := settings{}
+	v.add("", tree)
+	return v
+}
+
+// add adds the values of a tree under a path.
+func (v settings) add(path string, tree any) {
+	join := func(key string) string { return strings.TrimPrefix(path+"."+key, ".") }
+	switch t := tree.(type) {
+	case map[string]any:
+		for key, value := range t {
+			v.add(join(key), value)
+		}
+	case []any:
+		if !slices.ContainsFunc(t, func(item any) bool { _, nested := item.(map[string]any); return nested }) {
+			v[path] = fmt.Sprint(t) // a list of numbers is one value
+			return
+		}
+		for i, value := range t {
+			v.add(join(strconv.Itoa(i+1)), value)
+		}
+	default:
+		v[path] = fmt.Sprint(t)
+	}
+}
+
+// dataDigest tells one training set from another, wherever it lies.
+func dataDigest(set *dataset.Set) string {
+	h := sha256.New()
+	h.Write(set.Pixels)
+	var b [4]byte
+	for _, v := range set.Values {
+		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
+		h.Write(b[:])
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
