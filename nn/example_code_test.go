@@ -28,7 +28,7 @@ func ExampleSampling() {
 		nn.TrainerOptions{Batch: 64, Loss: nn.BCE, Reduction: nn.SampleReduction})
 	defer done()
 	for step := range 10 {
-		t.SetDivergence(nn.Divergence{Beta: 1, Warmup: 5}.Weight(float64(step)))
+		t.SetDivergence(nn.Divergence{Beta: nn.Given(1), Warmup: 5}.Weight(float64(step)))
 		t.Step(0, 64, 0)
 	}
 	net := t.Network()

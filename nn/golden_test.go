@@ -79,9 +79,11 @@ func testGoldenDenoiser(g golden, dev backend.Device, unfused bool) {
 	var batch int
 	var factor float32
 	opt := Optimizer{Name: "adam"}
+	var beta1, beta2 float64
 	g.metadata("batch", "%d", &batch)
 	g.metadata("noise_factor", "%g", &factor)
-	g.metadata("optimizer", "adam lr %g beta %g %g eps %g", &opt.LearningRate, &opt.Beta1, &opt.Beta2, &opt.Epsilon)
+	g.metadata("optimizer", "adam lr %g beta %g %g eps %g", &opt.LearningRate, &beta1, &beta2, &opt.Epsilon)
+	opt.Beta1, opt.Beta2 = Given(beta1), Given(beta2)
 	names := []string{}
 	for i := range 5 {
 		names = append(names, fmt.Sprintf("conv%d.weight", i), fmt.Sprintf("conv%d.bias", i))

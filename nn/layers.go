@@ -51,11 +51,11 @@ func (s Size) MarshalYAML() (any, error) {
 // Conv2D is a two-dimensional convolution.
 type Conv2D struct {
 	Filters     int         `yaml:"filters"`
-	Kernel      Size        `yaml:"kernel"`               // 1 to 7
-	Stride      int         `yaml:"stride,omitempty"`     // 1 (default) or 2
-	Padding     string      `yaml:"padding,omitempty"`    // same (default; Keras's is valid) or valid
-	Activation  string      `yaml:"activation,omitempty"` // linear (default), relu, sigmoid, tanh
-	NoBias      bool        `yaml:"no_bias,omitempty"`    //
+	Kernel      Size        `yaml:"kernel"`                         // 1 to 7
+	Stride      int         `yaml:"stride,omitempty" zero:"1 or 2"` // 1 (default) or 2
+	Padding     string      `yaml:"padding,omitempty"`              // same (default; Keras's is valid) or valid
+	Activation  string      `yaml:"activation,omitempty"`           // linear (default), relu, sigmoid, tanh
+	NoBias      bool        `yaml:"no_bias,omitempty"`              //
 	Initializer Initializer `yaml:"initializer,omitempty"`
 }
 
@@ -63,7 +63,7 @@ type Conv2D struct {
 type Conv2DTranspose struct {
 	Filters     int         `yaml:"filters"`
 	Kernel      Size        `yaml:"kernel"`
-	Stride      int         `yaml:"stride,omitempty"`
+	Stride      int         `yaml:"stride,omitempty" zero:"1 or more"`
 	Padding     string      `yaml:"padding,omitempty"`
 	Activation  string      `yaml:"activation,omitempty"`
 	NoBias      bool        `yaml:"no_bias,omitempty"`
@@ -73,8 +73,8 @@ type Conv2DTranspose struct {
 // MaxPool2D is max-pooling.
 type MaxPool2D struct {
 	Size    int    `yaml:"size"`
-	Stride  int    `yaml:"stride,omitempty"`  // Size by default
-	Padding string `yaml:"padding,omitempty"` // same (default) or valid
+	Stride  int    `yaml:"stride,omitempty" zero:"1 or more"` // Size by default
+	Padding string `yaml:"padding,omitempty"`                 // same (default) or valid
 }
 
 // UpSampling2D repeats each pixel Size times in both directions.

@@ -7,26 +7,26 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// Optimizer names an optimiser and its constants. Zero constants mean the defaults: Keras's, but for the learning rate of
-// adadelta, which is that of the paper.
+// Optimizer names an optimiser and its constants. Those that are left out, and a learning rate or epsilon of 0, mean the
+// defaults: Keras's, but for the learning rate of adadelta, which is that of the paper.
 //
 // Adam's epsilon is added to the root of the corrected second moment, as in PyTorch and as in the algorithm of Kingma and
 // Ba, "Adam: A Method for Stochastic Optimization", 2015. With EpsilonHat it is added to that of the uncorrected one, as
 // in Keras and as at the end of the paper's section 2, and so counts for more in the first steps.
 type Optimizer struct {
-	Name         string  `yaml:"name"`                                    // sgd, adam (default), adamw, adadelta
-	LearningRate float64 `yaml:"learning_rate,omitempty"`                 // sgd 0.01, adam and adamw 0.001, adadelta 1
-	Momentum     float64 `yaml:"momentum,omitempty"`                      // sgd
-	Nesterov     bool    `yaml:"nesterov,omitempty"`                      // sgd
-	Beta1        float64 `yaml:"beta1,omitempty"`                         // adam, adamw: 0.9
-	Beta2        float64 `yaml:"beta2,omitempty"`                         // adam, adamw: 0.999
-	WeightDecay  float64 `yaml:"weight_decay,omitempty"`                  // adamw: 0.004
-	Rho          float64 `yaml:"rho,omitempty"`                           // adadelta: 0.95
-	Epsilon      float64 `yaml:"epsilon,omitempty"`                       // adam, adamw, adadelta: 1e-7
-	EpsilonHat   bool    `yaml:"epsilon_hat,omitempty" json:",omitempty"` // adam, adamw
+	Name         string   `yaml:"name"`                                       // sgd, adam (default), adamw, adadelta
+	LearningRate float64  `yaml:"learning_rate,omitempty" zero:"more than 0"` // sgd 0.01, adam and adamw 0.001, adadelta 1
+	Momentum     float64  `yaml:"momentum,omitempty"`                         // sgd
+	Nesterov     bool     `yaml:"nesterov,omitempty"`                         // sgd
+	Beta1        Optional `yaml:"beta1,omitempty"`                            // adam, adamw: 0.9
+	Beta2        Optional `yaml:"beta2,omitempty"`                            // adam, adamw: 0.999
+	WeightDecay  Optional `yaml:"weight_decay,omitempty"`                     // adamw: 0.004
+	Rho          Optional `yaml:"rho,omitempty"`                              // adadelta: 0.95
+	Epsilon      float64  `yaml:"epsilon,omitempty" zero:"more than 0"`       // adam, adamw, adadelta: 1e-7
+	EpsilonHat   bool     `yaml:"epsilon_hat,omitempty" json:",omitempty"`    // adam, adamw
 }
 
-// WithDefaults fills in the zero constants and checks the others.
+// WithDefaults fills in the constants that are left out and checks the others.
 func (o Optimizer) WithDefaults() (Optimizer, error) {
 	set := func(v *float64, d float64) {
 		if *v == 0 {
@@ -44,20 +44,19 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 		}
 	case "", "adam", "adamw":
 		set(&o.LearningRate, 0.001)
-		set(&o.Beta1, 0.9)
-		set(&o.Beta2, 0.999)
+		o.Beta1, o.Beta2 = o.Beta1.Or(0.9), o.Beta2.Or(0.999)
 		set(&o.Epsilon, 1e-7)
 		uses["beta1"], uses["beta2"], uses["epsilon"] = true, true, true
 		if o.Name == "" {
 			o.Name = "adam"
 		}
 		if o.Name == "adamw" {
-			set(&o.WeightDecay, 0.004)
+			o.WeightDecay = o.WeightDecay.Or(0.004)
 			uses["weight_decay"] = true
 		}
 	case "adadelta":
 		set(&o.LearningRate, 1)
-		set(&o.Rho, 0.95)
+		o.Rho = o.Rho.Or(0.95)
 		set(&o.Epsilon, 1e-7)
 		uses["rho"], uses["epsilon"] = true, true
 	default:
@@ -67,8 +66,8 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 		name       string
 		value, max float64 // max is exclusive
 	}{
-		{"momentum", o.Momentum, 1}, {"beta1", o.Beta1, 1}, {"beta2", o.Beta2, 1}, {"rho", o.Rho, 1},
-		{"weight_decay", o.WeightDecay, math.Inf(1)}, {"epsilon", o.Epsilon, math.Inf(1)},
+		{"momentum", o.Momentum, 1}, {"beta1", o.Beta1.Value(), 1}, {"beta2", o.Beta2.Value(), 1}, {"rho", o.Rho.Value(), 1},
+		{"weight_decay", o.WeightDecay.Value(), math.Inf(1)}, {"epsilon", o.Epsilon, math.Inf(1)},
 	} {
 		if c.value != 0 && !uses[c.name] {
 			return o, fmt.Errorf("optimizer %s has no %s", o.Name, c.name)
@@ -106,13 +105,14 @@ func (o Optimizer) states() []string {
 // clock returns what step t (from 1) needs to know.
 func (o Optimizer) clock(t uint32, rate float64) backend.Clock {
 	c := backend.Clock{Step: t, LearningRate: float32(rate)}
-	if o.Beta1 != 0 {
-		c.BiasCorrection1 = float32(1 - math.Pow(o.Beta1, float64(t)))
-		c.BiasCorrection2 = float32(1 - math.Pow(o.Beta2, float64(t)))
+	beta1, beta2 := o.Beta1.Value(), o.Beta2.Value()
+	if o.Name == "adam" || o.Name == "adamw" {
+		c.BiasCorrection1 = float32(1 - math.Pow(beta1, float64(t)))
+		c.BiasCorrection2 = float32(1 - math.Pow(beta2, float64(t)))
 	}
 	if o.EpsilonHat {
 		// p -= lr sqrt(c2)/c1 m / (sqrt(v) + eps): the backends' formula, with the second correction in the first.
-		c.BiasCorrection1 = float32((1 - math.Pow(o.Beta1, float64(t))) / math.Sqrt(1-math.Pow(o.Beta2, float64(t))))
+		c.BiasCorrection1 = float32((1 - math.Pow(beta1, float64(t))) / math.Sqrt(1-math.Pow(beta2, float64(t))))
 		c.BiasCorrection2 = 1
 	}
 	return c
@@ -128,9 +128,9 @@ func (o Optimizer) update(b backend.Backend, param, grad backend.Tensor, state [
 		}
 		b.SGD(backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}, param, velocity, grad, clock)
 	case "adadelta":
-		b.Adadelta(backend.Adadelta{Rho: float32(o.Rho), Eps: float32(o.Epsilon)}, param, state[0], state[1], grad, clock)
+		b.Adadelta(backend.Adadelta{Rho: float32(o.Rho.Value()), Eps: float32(o.Epsilon)}, param, state[0], state[1], grad, clock)
 	default:
-		b.Adam(backend.Adam{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Epsilon),
-			WeightDecay: float32(o.WeightDecay)}, param, state[0], state[1], grad, clock)
+		b.Adam(backend.Adam{Beta1: float32(o.Beta1.Value()), Beta2: float32(o.Beta2.Value()), Eps: float32(o.Epsilon),
+			WeightDecay: float32(o.WeightDecay.Value())}, param, state[0], state[1], grad, clock)
 	}
 }

@@ -12,9 +12,15 @@ import (
 // With epsilon_hat Adam is the formula at the end of section 2 of its paper, which Keras has:
 // p -= lr sqrt(1-b2^t)/(1-b1^t) m / (sqrt(v) + epsilon). The gradients are small, so that epsilon counts.
 func TestEpsilonHat(t *testing.T) {
-	const n, steps, rate, b1, b2, eps = 7, 4, 0.1, 0.9, 0.99, 1e-3
+	for _, b1 := range []float64{0.9, 0} { // a beta1 of 0 is no momentum, not the default
+		testEpsilonHat(t, b1)
+	}
+}
+
+func testEpsilonHat(t *testing.T, b1 float64) {
+	const n, steps, rate, b2, eps = 7, 4, 0.1, 0.99, 1e-3
 	for _, dev := range []backend.Device{openTest(t), openSim(t)} {
-		o, err := Optimizer{Name: "adam", LearningRate: rate, Beta2: b2, Epsilon: eps, EpsilonHat: true}.WithDefaults()
+		o, err := Optimizer{Name: "adam", LearningRate: rate, Beta1: Given(b1), Beta2: Given(b2), Epsilon: eps, EpsilonHat: true}.WithDefaults()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,5 +73,24 @@ func TestEpsilonHatIsAdams(t *testing.T) {
 		if _, err := (Optimizer{Name: name, EpsilonHat: true}).WithDefaults(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("optimizer %s has no epsilon_hat", name)) {
 			t.Errorf("%s: error %v", name, err)
 		}
+	}
+}
+
+// A constant of 0 is one, unlike one that is left out.
+func TestZeroConstants(t *testing.T) {
+	for _, o := range []Optimizer{{Name: "adam", Beta1: Given(0), Beta2: Given(0)}, {Name: "adamw", WeightDecay: Given(0)}, {Name: "adadelta", Rho: Given(0)}} {
+		got, err := o.WithDefaults()
+		if err == nil {
+			got, err = got.WithDefaults()
+		}
+		if err != nil || o.Beta1 == Given(0) && (got.Beta1 != o.Beta1 || got.Beta2 != o.Beta2) || o.WeightDecay == Given(0) && got.WeightDecay != o.WeightDecay || o.Rho == Given(0) && got.Rho != o.Rho {
+			t.Errorf("%+v became %+v, %v", o, got, err)
+		}
+	}
+	if d, err := (Divergence{Beta: Given(0)}).WithDefaults(); err != nil || d.Weight(3) != 0 {
+		t.Errorf("a beta of 0 weighs %v, %v", d.Weight(3), err)
+	}
+	if d, err := (Divergence{}).WithDefaults(); err != nil || d.Weight(3) != 1 {
+		t.Errorf("a beta that is left out weighs %v, %v", d.Weight(3), err)
 	}
 }

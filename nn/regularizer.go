@@ -59,7 +59,7 @@ func (r ActivityRegularizer) norms() backend.Norms {
 // direction v of standard normal numbers a sample and step: |code(x + Step v) - code(x)|² / Step².
 type Contractive struct {
 	Weight   float64 `yaml:"weight,omitempty"`
-	Step     float64 `yaml:"step,omitempty"` // 0.01
+	Step     float64 `yaml:"step,omitempty" zero:"0.0001 to 1"` // 0.01
 	Estimate bool    `yaml:"estimate,omitempty"`
 }
 

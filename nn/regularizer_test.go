@@ -504,7 +504,7 @@ func TestDivergenceWeight(t *testing.T) {
 	if d, err := (Divergence{Warmup: 4}).WithDefaults(); err != nil || d.Weight(0) != 0 || d.Weight(1) != 0.25 || d.Weight(9) != 1 {
 		t.Errorf("%+v, %v", d, err)
 	}
-	if _, err := (Divergence{Beta: -1}).WithDefaults(); err == nil || !strings.Contains(err.Error(), "divergence: beta is -1, want 0 or more") {
+	if _, err := (Divergence{Beta: Given(-1)}).WithDefaults(); err == nil || !strings.Contains(err.Error(), "divergence: beta is -1, want 0 or more") {
 		t.Errorf("error %v", err)
 	}
 	var losses []float64

@@ -8,28 +8,28 @@ import (
 // Schedule changes the learning rate in the course of training. Lengths are in epochs. It lives on the host: a rate
 // reaches the device in the clock of each step.
 type Schedule struct {
-	Name     string  `yaml:"name,omitempty"`      // constant (default), step, cosine, plateau
-	Warmup   float64 `yaml:"warmup,omitempty"`    // epochs in which the rate rises from 0 in a straight line, before all else
-	Every    float64 `yaml:"every,omitempty"`     // step: epochs between falls
-	Factor   float64 `yaml:"factor,omitempty"`    // step, plateau: what a fall multiplies the rate by; 0.1
-	Epochs   float64 `yaml:"epochs,omitempty"`    // cosine: where it ends; the run's epochs
-	Min      float64 `yaml:"min,omitempty"`       // share of the optimiser's rate below which it does not fall
-	Patience int     `yaml:"patience,omitempty"`  // plateau: epochs without a lower validation loss before a fall; 5
-	MinDelta float64 `yaml:"min_delta,omitempty"` // plateau: how much lower counts
+	Name     string  `yaml:"name,omitempty"`                                    // constant (default), step, cosine, plateau
+	Warmup   float64 `yaml:"warmup,omitempty"`                                  // epochs in which the rate rises from 0 in a straight line, before all else
+	Every    float64 `yaml:"every,omitempty" zero:"more than 0"`                // step: epochs between falls
+	Factor   float64 `yaml:"factor,omitempty" zero:"more than 0 and at most 1"` // step, plateau: what a fall multiplies the rate by; 0.1
+	Epochs   float64 `yaml:"epochs,omitempty" zero:"more than 0"`               // cosine: where it ends; the run's epochs
+	Min      float64 `yaml:"min,omitempty"`                                     // share of the optimiser's rate below which it does not fall
+	Patience int     `yaml:"patience,omitempty" zero:"1 or more"`               // plateau: epochs without a lower validation loss before a fall; 5
+	MinDelta float64 `yaml:"min_delta,omitempty"`                               // plateau: how much lower counts
 }
 
 // Divergence is the weight of a Gaussian code's Kullback-Leibler divergence in the loss: beta (Higgins et al., "beta-VAE",
 // 2017), which rises from 0 in the epochs of a warm-up (Sønderby et al. 2016).
 type Divergence struct {
-	Beta   float64 `yaml:"beta,omitempty"`   // 1
-	Warmup float64 `yaml:"warmup,omitempty"` // epochs
+	Beta   Optional `yaml:"beta,omitempty"`   // 1
+	Warmup float64  `yaml:"warmup,omitempty"` // epochs
 }
 
 // Temperature is that of a concrete layer: it falls from Start to End, by the same factor in each of Epochs.
 type Temperature struct {
-	Start  float64 `yaml:"start,omitempty"`  // 10
-	End    float64 `yaml:"end,omitempty"`    // 0.01
-	Epochs float64 `yaml:"epochs,omitempty"` // the run's
+	Start  float64 `yaml:"start,omitempty" zero:"more than 0"`  // 10
+	End    float64 `yaml:"end,omitempty" zero:"more than 0"`    // 0.01
+	Epochs float64 `yaml:"epochs,omitempty" zero:"more than 0"` // the run's
 }
 
 // WithDefaults fills in the zero constants and checks the others.
@@ -54,20 +54,18 @@ func (t Temperature) At(epoch float64) float64 {
 	return t.Start * math.Pow(t.End/t.Start, min(epoch/t.Epochs, 1))
 }
 
-// WithDefaults fills in a zero beta and checks the rest.
+// WithDefaults fills in a beta that is left out and checks the rest.
 func (d Divergence) WithDefaults() (Divergence, error) {
-	if d.Beta == 0 {
-		d.Beta = 1
-	}
-	return d, checkPenalties("divergence", constant{"beta", d.Beta}, constant{"warmup", d.Warmup})
+	d.Beta = d.Beta.Or(1)
+	return d, checkPenalties("divergence", constant{"beta", d.Beta.Value()}, constant{"warmup", d.Warmup})
 }
 
 // Weight returns the weight for a step that begins so many epochs after the start.
 func (d Divergence) Weight(epoch float64) float64 {
 	if epoch < d.Warmup {
-		return d.Beta * epoch / d.Warmup
+		return d.Beta.Value() * epoch / d.Warmup
 	}
-	return d.Beta
+	return d.Beta.Value()
 }
 
 // WithDefaults fills in the zero constants and checks the others.

@@ -25,16 +25,17 @@ type Config struct {
 	Training Training  `yaml:"training"`
 }
 
-// Training says how the model is trained. Zero values are filled in by Check.
+// Training says how the model is trained. Zero values are filled in by Check; in a file, where a 0 would stand for a default,
+// it is refused with what the tag zero wants.
 type Training struct {
-	Epochs        int                    `yaml:"epochs"`
+	Epochs        int                    `yaml:"epochs" zero:"1 or more"`
 	Batch         Batch                  `yaml:"batch"`
 	Loss          string                 `yaml:"loss"` // bce or mse
 	Optimizer     nn.Optimizer           `yaml:"optimizer"`
-	Reduction     string                 `yaml:"reduction,omitempty"`  // of the loss: mean (default), sample (summed over a sample's elements), sum
-	Accumulate    int                    `yaml:"accumulate,omitempty"` // batches whose gradients make one step, as one batch that much larger would
-	Schedule      nn.Schedule            `yaml:"schedule,omitempty"`   // of the learning rate
-	Clip          nn.Clip                `yaml:"clip,omitempty"`       // of the gradient
+	Reduction     string                 `yaml:"reduction,omitempty"`                   // of the loss: mean (default), sample (summed over a sample's elements), sum
+	Accumulate    int                    `yaml:"accumulate,omitempty" zero:"1 or more"` // batches whose gradients make one step, as one batch that much larger would
+	Schedule      nn.Schedule            `yaml:"schedule,omitempty"`                    // of the learning rate
+	Clip          nn.Clip                `yaml:"clip,omitempty"`                        // of the gradient
 	Kernel        nn.Regularizer         `yaml:"kernel_regularizer,omitempty"`
 	Activity      nn.ActivityRegularizer `yaml:"activity_regularizer,omitempty"`
 	Contractive   nn.Contractive         `yaml:"contractive,omitempty"`
@@ -44,9 +45,9 @@ type Training struct {
 	Seed          uint64                 `yaml:"seed"`                    // of weights, order, noise and dropout
 	Init          string                 `yaml:"init,omitempty" json:"-"` // a .safetensors of weights to begin with, all or some of them; when a run goes on its checkpoint has them
 	EarlyStopping *EarlyStopping         `yaml:"early_stopping,omitempty"`
-	Validation    int                    `yaml:"validation_freq,omitempty"`  // epochs between validations, history lines and checkpoints (1)
-	KeepBest      bool                   `yaml:"keep_best,omitempty"`        // the model is that of the lowest validation loss
-	Checkpoint    int                    `yaml:"checkpoint_steps,omitempty"` // steps between checkpoints; 0: one an epoch
+	Validation    int                    `yaml:"validation_freq,omitempty" zero:"1 or more"` // epochs between validations, history lines and checkpoints (1)
+	KeepBest      bool                   `yaml:"keep_best,omitempty"`                        // the model is that of the lowest validation loss
+	Checkpoint    int                    `yaml:"checkpoint_steps,omitempty"`                 // steps between checkpoints; 0: one an epoch
 }
 
 // Batch is the number of samples of an optimiser step. In a file or flag it is a number, or `full` (or 0) for FullBatch.

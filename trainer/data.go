@@ -23,8 +23,8 @@ type Data struct {
 	TestFile string `yaml:"test_file,omitempty"` // of csv and npy: samples for testing, if there are any
 	Seed     uint64 `yaml:"seed,omitempty"`      // of digits, circle, ring and spiral
 
-	Samples int     `yaml:"samples,omitempty"` // of circle, ring and spiral: 500
-	Noise   float64 `yaml:"noise,omitempty"`   // standard deviation, of circle and ring (0.1) and of spiral (0.3)
+	Samples int         `yaml:"samples,omitempty" zero:"2 or more"` // of circle, ring and spiral: 500
+	Noise   nn.Optional `yaml:"noise,omitempty"`                    // standard deviation, of circle and ring (0.1) and of spiral (0.3)
 
 	// Columns of csv are by name or number from 1; empty: all but the label, and training writes which these are to the
 	// run, so that other tables may have them in another order, among others.
@@ -40,8 +40,8 @@ type Data struct {
 	Scaling string          `yaml:"scaling,omitempty"`
 	Scaler  *dataset.Scaler `yaml:"scaler,omitempty"`
 
-	Size     nn.Size `yaml:"size,omitempty"`     // of images: to which they are resized; the model's input by default, or the square that a vector is
-	Channels int     `yaml:"channels,omitempty"` // of images: 1 (grey) or 3; the model's input by default
+	Size     nn.Size `yaml:"size,omitempty" zero:"[rows, columns] of 1 or more"` // of images: to which they are resized; the model's input by default, or the square that a vector is
+	Channels int     `yaml:"channels,omitempty" zero:"1 (grey) or 3 (colour)"`   // of images: 1 (grey) or 3; the model's input by default
 
 	// SkipUnreadable leaves out, of images, the files that cannot be read, with a note; otherwise the first is an error. It
 	// is no part of what must stay the same in a run, for the pictures themselves are.
@@ -109,7 +109,7 @@ func (d *Data) check(input []int) error {
 		name string
 		set  bool
 	}{
-		{"dir", d.Dir != ""}, {"file", d.File != ""}, {"test_file", d.TestFile != ""}, {"seed", d.Seed != 0}, {"samples", d.Samples != 0}, {"noise", d.Noise != 0},
+		{"dir", d.Dir != ""}, {"file", d.File != ""}, {"test_file", d.TestFile != ""}, {"seed", d.Seed != 0}, {"samples", d.Samples != 0}, {"noise", !d.Noise.IsZero()},
 		{"columns", d.Columns != nil}, {"label", d.Label != ""}, {"no_header", d.NoHeader}, {"scaling", d.Scaling != ""},
 		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"classes", d.Classes != nil}, {"skip_unreadable", d.SkipUnreadable},
 	} {
@@ -145,14 +145,12 @@ func (d *Data) checkPoints() error {
 	if d.Samples == 0 {
 		d.Samples = 500
 	}
-	if d.Noise == 0 {
-		d.Noise = map[string]float64{"circle": 0.1, "ring": 0.1, "spiral": 0.3}[d.Name]
-	}
+	d.Noise = d.Noise.Or(map[string]float64{"circle": 0.1, "ring": 0.1, "spiral": 0.3}[d.Name])
 	if d.Samples < 2 || d.Samples > 1e7 {
 		return fmt.Errorf("data.samples is %d, want 2 to 10000000", d.Samples)
 	}
-	if !(d.Noise > 0 && d.Noise <= 100) {
-		return fmt.Errorf("data.noise is %v, want more than 0 and at most 100", d.Noise)
+	if v := d.Noise.Value(); !(v >= 0 && v <= 100) {
+		return fmt.Errorf("data.noise is %v, want 0 to 100", d.Noise)
 	}
 	if d.Seed > math.MaxUint32 {
 		return fmt.Errorf("data.seed is %d, want at most %d: %s is drawn as NumPy draws", d.Seed, uint32(math.MaxUint32), d.Name)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/convae/convae/nn"
 	"github.com/convae/convae/trainer/metric"
 )
 
@@ -43,7 +44,7 @@ func TestEvaluationLoss(t *testing.T) {
 	}
 	e.Drawn = Evidence{BCE: 80, MSE: 16, Divergence: 3}
 	tr := Training{Loss: "bce", Reduction: "sample"}
-	tr.Divergence.Beta = 2
+	tr.Divergence.Beta = nn.Given(2)
 	if got := e.Loss(tr, 8); got != 86 {
 		t.Errorf("variational loss %v, want 86", got)
 	}

@@ -73,11 +73,11 @@ func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64
 	}
 	switch d.Name {
 	case "ring":
-		return dataset.Ring(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
+		return dataset.Ring(d.Samples, d.Noise.Value(), uint32(d.Seed)), nil, nil
 	case "circle":
-		return dataset.Circle(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
+		return dataset.Circle(d.Samples, d.Noise.Value(), uint32(d.Seed)), nil, nil
 	case "spiral":
-		return dataset.Spiral(d.Samples, d.Noise, uint32(d.Seed)), nil, nil
+		return dataset.Spiral(d.Samples, d.Noise.Value(), uint32(d.Seed)), nil, nil
 	case "images":
 		return d.loadImages(ctx, progress, dataset.ImageOptions{H: d.Size.H, W: d.Size.W, C: d.Channels, HeldOut: heldOut, SkipUnreadable: d.SkipUnreadable,
 			Progress: func(done, total int) { progress(Loading{Done: int64(done), Total: int64(total)}) }})

@@ -145,7 +145,7 @@ func TestSettings(t *testing.T) {
 	}
 	tr := c.Training
 	if tr.Epochs != 5 || tr.Batch != FullBatch || c.Model.Encoder[0].Conv2D.Filters != 7 || c.Model.Encoder[2].Conv2D.Kernel != (nn.Size{H: 1, W: 5}) ||
-		tr.Optimizer.Name != "sgd" || tr.Optimizer.LearningRate != 0.5 || tr.Optimizer.Beta1 != 0 || c.Data.Samples != 9 || tr.EarlyStopping.Patience != 4 ||
+		tr.Optimizer.Name != "sgd" || tr.Optimizer.LearningRate != 0.5 || !tr.Optimizer.Beta1.IsZero() || c.Data.Samples != 9 || tr.EarlyStopping.Patience != 4 ||
 		c.Model.Name != "a=b" || tr.Noise.Std != 0 {
 		t.Errorf("%+v", c)
 	}

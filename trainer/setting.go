@@ -21,10 +21,10 @@ func (c *Config) set(setting string) error {
 		return fmt.Errorf("setting %q: want PATH=VALUE, as training.epochs=5", setting)
 	}
 	v := reflect.ValueOf(c).Elem()
-	at := ""
+	at, wanted := "", ""
 	for _, key := range strings.Split(path, ".") {
 		var err error
-		if v, err = step(v, at, key); err != nil {
+		if v, wanted, err = step(v, at, key); err != nil {
 			return fmt.Errorf("setting %q: %w", setting, err)
 		}
 		at = strings.TrimPrefix(at+"."+key, ".")
@@ -37,12 +37,15 @@ func (c *Config) set(setting string) error {
 	if err := decodeYAML([]byte(value), fresh.Interface(), path); err != nil {
 		return fmt.Errorf("setting %q: %w", setting, err)
 	}
+	if wanted != "" && fresh.Elem().IsZero() {
+		return fmt.Errorf("setting %q: want %s", setting, wanted)
+	}
 	v.Set(fresh.Elem())
 	return nil
 }
 
-// step goes from the value at a path to the one that key names in it.
-func step(v reflect.Value, at, key string) (reflect.Value, error) {
+// step goes from the value at a path to the one that key names in it. wanted says what that has to be if it may not be 0.
+func step(v reflect.Value, at, key string) (next reflect.Value, wanted string, err error) {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
@@ -57,20 +60,20 @@ func step(v reflect.Value, at, key string) (reflect.Value, error) {
 	case v.Kind() == reflect.Slice:
 		i, err := strconv.Atoi(key)
 		if err != nil || i < 1 || i > v.Len() {
-			return v, fmt.Errorf("%s has no item %q, want a number of 1 to %d", where, key, v.Len())
+			return v, "", fmt.Errorf("%s has no item %q, want a number of 1 to %d", where, key, v.Len())
 		}
-		return v.Index(i - 1), nil
+		return v.Index(i - 1), "", nil
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
-			if yamlName(v.Type().Field(i)) == key {
-				return v.Field(i), nil
+			if f := v.Type().Field(i); yamlName(f) == key {
+				return v.Field(i), f.Tag.Get("zero"), nil
 			}
 		}
 		if keys := yamlNames(v.Type()); len(keys) > 0 {
-			return v, fmt.Errorf("%s has no %q%s", where, key, advice(key, keys, "; it has"))
+			return v, "", fmt.Errorf("%s has no %q%s", where, key, advice(key, keys, "; it has"))
 		}
 	}
-	return v, fmt.Errorf("%s is a value, which has no %q", where, key)
+	return v, "", fmt.Errorf("%s is a value, which has no %q", where, key)
 }
 
 // yamlName returns the name of a field in a file, "" of one that is in none.

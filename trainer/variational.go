@@ -90,5 +90,5 @@ func (e Evidence) loss(tr Training, elements int) float64 {
 	if tr.Loss == "mse" {
 		reconstruction = e.MSE
 	}
-	return reconstruction*float64(tr.reduction().Elements(elements))/float64(elements) + tr.Divergence.Beta*e.Divergence
+	return reconstruction*float64(tr.reduction().Elements(elements))/float64(elements) + tr.Divergence.Beta.Value()*e.Divergence
 }

@@ -43,7 +43,7 @@ func TestVariationalRun(t *testing.T) {
 		t.Errorf("reconstruction %v of drawn codes, %v of their means", e.BCE, mean)
 	}
 	back, err := ReadConfig(filepath.Join(whole, ConfigFile))
-	if err != nil || back.Training.Reduction != "sample" || back.Training.Divergence != (nn.Divergence{Beta: 1, Warmup: 2}) {
+	if err != nil || back.Training.Reduction != "sample" || back.Training.Divergence != (nn.Divergence{Beta: nn.Given(1), Warmup: 2}) {
 		t.Errorf("the configuration came back as %+v, %v", back.Training, err)
 	}
 	o := smallOptions(t, cut)
@@ -118,7 +118,7 @@ func TestVariationalErrors(t *testing.T) {
 	if _, err := DecodeConfig(strings.NewReader(vae + "  divergence: {beta: -2}\n")); err == nil || !strings.Contains(err.Error(), "training.divergence: beta is -2") {
 		t.Errorf("error %v", err)
 	}
-	if c, err := DecodeConfig(strings.NewReader(vae)); err != nil || c.Training.Reduction != "sample" || c.Training.Divergence.Beta != 1 {
+	if c, err := DecodeConfig(strings.NewReader(vae)); err != nil || c.Training.Reduction != "sample" || c.Training.Divergence.Beta != nn.Given(1) {
 		t.Errorf("%+v, %v", c.Training, err)
 	}
 }

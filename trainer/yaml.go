@@ -169,8 +169,20 @@ func checkFields(fields []*ast.MappingValueNode, t reflect.Type, path string) *n
 		if err := checkNode(f.Value, t.Field(i).Type, join(path, key)); err != nil {
 			return err
 		}
+		if want := t.Field(i).Tag.Get("zero"); want != "" && isZero(f.Value) {
+			return &nodeError{f.Value, fmt.Sprintf("%s is %s, want %s", join(path, key), nodeText(f.Value), want)}
+		}
 	}
 	return nil
+}
+
+// isZero reports a 0, or a list of nothing else.
+func isZero(n ast.Node) bool {
+	if list, ok := n.(*ast.SequenceNode); ok {
+		return !slices.ContainsFunc(list.Values, func(n ast.Node) bool { return !isZero(n) })
+	}
+	v, ok := number(n)
+	return ok && v == 0
 }
 
 // mapping returns the fields of a node that has such.

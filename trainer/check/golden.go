@@ -57,18 +57,20 @@ func readGolden(path string) (*golden, error) {
 	}
 	o, factor := &g.optimizer, float32(0)
 	o.Name = "adam"
+	var beta1, beta2 float64
 	for _, m := range []struct {
 		key, format string
 		into        []any
 	}{
 		{"batch", "%d", []any{&g.batch}},
 		{"noise_factor", "%g", []any{&factor}},
-		{"optimizer", "adam lr %g beta %g %g eps %g", []any{&o.LearningRate, &o.Beta1, &o.Beta2, &o.Epsilon}},
+		{"optimizer", "adam lr %g beta %g %g eps %g", []any{&o.LearningRate, &beta1, &beta2, &o.Epsilon}},
 	} {
 		if _, err := fmt.Sscanf(f.Metadata[m.key], m.format, m.into...); err != nil {
 			return nil, fmt.Errorf("%s: metadata %s is %q, want the form %q", path, m.key, f.Metadata[m.key], m.format)
 		}
 	}
+	o.Beta1, o.Beta2 = nn.Given(beta1), nn.Given(beta2)
 	for i := range g.model.Params {
 		p := &g.model.Params[i]
 		name := fmt.Sprintf("conv%d.%s", i/2, [...]string{"weight", "bias"}[i%2])
