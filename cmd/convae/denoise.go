@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"image"
 	"io"
 	"path/filepath"
 	"strings"
@@ -27,10 +29,12 @@ func denoiseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "denoise IN OUT.png",
 		Short: "Run a model over a picture of any size",
-		Long: `Run a model over a PNG or JPEG picture of any size, and write the result as a PNG.
+		Long: `Run a model over a picture of any size (` + picture.Formats + `), and write the result as a PNG: upright, as
+its EXIF orientation says, grey or in colours and with 8 or 16 bits a channel as the picture has, and with its alpha.
 
 A model of one channel is applied to each channel of a colour picture. Pictures that are larger than the model takes
-are cut into tiles that overlap and are blended.
+are cut into tiles that overlap and are blended, row by row: besides the decoded picture, of 1 GiB at the most, only the
+tiles of a row take memory.
 
 With --noise the picture is first made noisy; what the model was given is written to OUT-noisy.png.`,
 		Args: arguments(2, 2),
@@ -57,85 +61,126 @@ func (f *denoiseFlags) run(c *cobra.Command, in, out string) error {
 	if err != nil {
 		return err
 	}
-	clean, err := loadFor(m, in)
+	decoded, err := picture.Open(in)
 	if err != nil {
 		return err
 	}
-	noisy := addNoise(clean, f.noise, f.seed)
-	tiles, err := trainer.Tiles(m, noisy)
-	if err != nil {
-		return fmt.Errorf("%s: %w", in, err)
-	}
+	d := denoising{ctx: c.Context(), clean: rowsFor(m, decoded), noise: f.noise, seed: f.seed}
 	dev, _, err := openDevice(f.device)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	result, err := trainer.Apply(c.Context(), m, dev, noisy)
-	if err != nil {
+	if d.applied, err = trainer.NewApplied(m, dev, d.clean.H, d.clean.W, d.clean.C, d.read); err != nil {
+		return fmt.Errorf("%s: %w", in, err)
+	}
+	defer d.applied.Close()
+	if err := d.write(out, d.nextOutput); err != nil {
 		return fmt.Errorf("%s: %w", in, err)
 	}
 	about := ""
 	if f.noise > 0 {
-		if err := writePNG(noisyOut, noisy); err != nil {
+		if err := d.write(noisyOut, d.nextNoisy); err != nil {
 			return err
 		}
-		about = fmt.Sprintf("; noise %g (%s): PSNR %.2f -> %.2f dB", f.noise, noisyOut, psnr(noisy, clean), psnr(result, clean))
+		about = fmt.Sprintf("; noise %g (%s): PSNR %.2f -> %.2f dB", f.noise, noisyOut, d.before.psnr(), d.after.psnr())
 	}
-	if err := writePNG(out, result); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: %d x %d pixels, channels: %d, tiles: %d, with %s on %s%s\n", in, out, result.W, result.H, result.C, tiles, path, dev.Name(), about)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: %d x %d pixels, channels: %d, tiles: %d, with %s on %s%s\n", in, out, d.clean.W, d.clean.H, d.clean.C, d.applied.Tiles(), path, dev.Name(), about)
 	return err
 }
 
-// loadFor reads a picture with the channels that suit the model: a grey one as grey, also if the file has colours that
+// rowsFor reads a picture with the channels that suit the model: a grey one as grey, also if the file has colours that
 // are all grey, unless the model takes colours only.
-func loadFor(m *nn.Model, path string) (picture.Image, error) {
-	img, err := picture.Load(path, 3)
-	if err != nil || m.Input.C == 3 || m.Input.Len() == len(img.Pix) || !isGrey(img) {
-		return img, err
+func rowsFor(m *nn.Model, decoded image.Image) *picture.Rows {
+	b := decoded.Bounds()
+	if m.Input.C == 3 || m.Input.Len() == b.Dx()*b.Dy()*3 || !picture.IsGrey(decoded) {
+		return picture.NewRows(decoded, 3)
 	}
-	grey := picture.Image{H: img.H, W: img.W, C: 1, Pix: make([]float32, img.H*img.W)}
-	for i := range grey.Pix {
-		grey.Pix[i] = img.Pix[3*i]
-	}
-	return grey, nil
+	return picture.NewRows(decoded, 1)
 }
 
-func isGrey(img picture.Image) bool {
-	for i := 0; i < len(img.Pix); i += 3 {
-		if img.Pix[i] != img.Pix[i+1] || img.Pix[i] != img.Pix[i+2] {
-			return false
-		}
-	}
-	return true
+// denoising is a picture on its way through a model, row by row.
+type denoising struct {
+	ctx           context.Context
+	clean         *picture.Rows
+	noise         float64
+	seed          uint64
+	applied       *trainer.Applied
+	row           []float32 // noisy
+	clear         []float32
+	y             int // next row of the output at hand
+	before, after squares
 }
 
-// addNoise returns the image plus normal noise, clipped to [0,1].
-func addNoise(img picture.Image, std float64, seed uint64) picture.Image {
+// read fills dst with row y of what the model is given.
+func (d *denoising) read(dst []float32, y int) {
+	d.clean.Read(dst, y)
+	addNoise(dst, y*len(dst), d.noise, d.seed)
+}
+
+// nextNoisy returns the next row of what the model is given.
+func (d *denoising) nextNoisy() ([]float32, error) {
+	if err := d.ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.read(d.row, d.y)
+	d.compare(&d.before, d.row)
+	return d.row, nil
+}
+
+// nextOutput returns the next row of what the model makes of it.
+func (d *denoising) nextOutput() ([]float32, error) {
+	row, err := d.applied.Next(d.ctx)
+	if err == nil && d.noise > 0 {
+		d.compare(&d.after, row)
+	}
+	return row, err
+}
+
+// compare compares the next row with the clean one.
+func (d *denoising) compare(s *squares, row []float32) {
+	d.clean.Read(d.clear, d.y)
+	s.add(row, d.clear)
+	d.y++
+}
+
+// write writes a PNG of the rows that next gives.
+func (d *denoising) write(path string, next func() ([]float32, error)) error {
+	size := d.clean.W * d.clean.C
+	d.row, d.clear, d.y = make([]float32, size), make([]float32, size), 0
+	return atomicfile.Write(path, func(w io.Writer) error { return d.clean.EncodePNG(w, next) })
+}
+
+// addNoise adds normal noise to values of an image, of which the first is the one with that number, and clips them to
+// [0,1].
+func addNoise(values []float32, first int, std float64, seed uint64) {
 	if std == 0 {
-		return img
+		return
 	}
-	noisy := img
-	noisy.Pix = make([]float32, len(img.Pix))
 	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
-	for i := 0; i < len(img.Pix); i += 4 {
-		z := src.Normals(uint32(i/4), 0, 0)
-		for k := range min(4, len(img.Pix)-i) {
-			noisy.Pix[i+k] = min(max(img.Pix[i+k]+float32(std)*z[k], 0), 1)
+	z := src.Normals(uint32(first/4), 0, 0)
+	for k, v := range values {
+		i := first + k
+		if i%4 == 0 {
+			z = src.Normals(uint32(i/4), 0, 0)
 		}
+		values[k] = min(max(v+float32(std)*z[i%4], 0), 1)
 	}
-	return noisy
+}
+
+// squares sums squared errors.
+type squares struct {
+	sum float64
+	n   int
+}
+
+func (s *squares) add(a, b []float32) {
+	for i, v := range a {
+		d := float64(v) - float64(b[i])
+		s.sum += d * d
+	}
+	s.n += len(a)
 }
 
 // psnr returns the peak signal-to-noise ratio in dB.
-func psnr(img, clean picture.Image) float64 {
-	var a metric.Accumulator
-	a.Add(img.Pix, clean.Pix, img.H, img.W, img.C)
-	return a.Result().PSNR
-}
-
-func writePNG(path string, img picture.Image) error {
-	return atomicfile.Write(path, func(w io.Writer) error { return picture.EncodePNG(w, img) })
-}
+func (s *squares) psnr() float64 { return metric.PSNR(s.sum / float64(s.n)) }

@@ -2,11 +2,17 @@ package main
 
 import (
 	"bytes"
+	"image"
+	"image/color"
+	"image/png"
+	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/picture"
 )
 
@@ -21,7 +27,7 @@ func ramp(h, w, c int) picture.Image {
 
 func mustWrite(t *testing.T, path string, img picture.Image) {
 	t.Helper()
-	if err := writePNG(path, img); err != nil {
+	if err := atomicfile.Write(path, func(w io.Writer) error { return picture.EncodePNG(w, img) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -70,7 +76,18 @@ func TestDenoiseNoise(t *testing.T) {
 	if !strings.Contains(out, "noise 0.2 (out-noisy.png): PSNR") {
 		t.Errorf("printed %q", out)
 	}
-	a, b := ramp(40, 40, 1), addNoise(ramp(40, 40, 1), 0.2, 3)
+	a, b := ramp(40, 40, 1), ramp(40, 40, 1)
+	addNoise(b.Pix[:601], 0, 0.2, 3) // in parts, as rows come
+	addNoise(b.Pix[601:], 601, 0.2, 3)
+	stored, err := picture.Load("out-noisy.png", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range stored.Pix {
+		if math.Abs(float64(v-b.Pix[i])) > 0.5/255+1e-6 {
+			t.Fatalf("value %d of the noisy picture is %v, want %v", i, v, b.Pix[i])
+		}
+	}
 	sum, n := 0.0, 0
 	for i, v := range a.Pix {
 		if v > 0.4 && v < 0.6 { // hardly clipped
@@ -80,6 +97,47 @@ func TestDenoiseNoise(t *testing.T) {
 	}
 	if std := math.Sqrt(sum / float64(n)); math.Abs(std-0.2) > 0.03 {
 		t.Errorf("the noise has standard deviation %g, want 0.2", std)
+	}
+}
+
+// The output has the bits, the channels and the alpha of the picture, upright.
+func TestDenoiseKeepsKind(t *testing.T) {
+	turned, err := filepath.Abs("../../trainer/picture/testdata/turned.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/grey", 8, 8, 1)
+	bounds := image.Rect(0, 0, 40, 30)
+	grey, alpha := image.NewGray16(bounds), image.NewNRGBA64(bounds)
+	for i := range 40 * 30 {
+		grey.SetGray16(i%40, i/40, color.Gray16{uint16(i * 50)})
+		alpha.SetNRGBA64(i%40, i/40, color.NRGBA64{uint16(i * 50), uint16(i * 7), 0xffff, uint16(i)*50 + 1})
+	}
+	for _, want := range []image.Image{grey, alpha} {
+		var b bytes.Buffer
+		if err := png.Encode(&b, want); err != nil {
+			t.Fatal(err)
+		}
+		write(t, b.Bytes(), "in.png")
+		mustRun(t, denoiseCommand(), "in.png", "out.png", "--device", "cpu")
+		got, err := picture.Open("out.png")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.ColorModel() != want.ColorModel() || got.Bounds() != bounds {
+			t.Errorf("%T became %T of %v", want, got, got.Bounds())
+		}
+		for i := range 40 * 30 {
+			if a, b := want.At(i%40, i/40), got.At(i%40, i/40); a != b {
+				t.Fatalf("pixel %d is %v, want %v", i, b, a)
+			}
+		}
+	}
+	mustRun(t, denoiseCommand(), turned, "out.png", "--device", "cpu")
+	img, err := picture.Load("out.png", 1)
+	if err != nil || img.Pix[20] > 0.05 || img.Pix[27*28+7] < 0.95 {
+		t.Errorf("a picture that is black at the top when upright: the top is %v, the bottom %v, error %v", img.Pix[20], img.Pix[27*28+7], err)
 	}
 }
 

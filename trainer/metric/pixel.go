@@ -30,11 +30,15 @@ func Pixelwise(pred, target []float32) Values {
 		MSE:         mse,
 		MAE:         ae / n,
 		BCE:         bce / n,
-		PSNR:        -10 * math.Log10(max(mse, leastMSE)),
+		PSNR:        PSNR(mse),
 		MaxAbs:      largest,
 		MaxDistance: math.Sqrt(se),
 	}
 }
+
+// PSNR returns the peak signal-to-noise ratio, in dB and for a peak of 1, of
+// images with that mean squared error: at most [MaxPSNR].
+func PSNR(mse float64) float64 { return -10 * math.Log10(max(mse, leastMSE)) }
 
 // crossEntropy returns t*log(p) + (1-t)*log(1-p), without the logarithms that
 // a target of 0 or 1 multiplies by zero.
