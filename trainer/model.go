@@ -32,6 +32,10 @@ func saveModel(path string, m *nn.Model, c Config) error {
 		return err
 	}
 	f := safetensors.File{Tensors: m.Tensors(), Metadata: map[string]string{"format": "pt", "model": m.Config.Name, configKey: string(config)}}
+	if text, found := notFinite(f.Tensors); found {
+		return fmt.Errorf("write %s: %s: want finite weights", path, text)
+	}
+	f.AddChecksum()
 	return atomicfile.Write(path, func(w io.Writer) error { return f.Write(w) })
 }
 
@@ -59,8 +63,19 @@ func LoadWeights(path string, m *nn.Model) error {
 }
 
 func setWeights(path string, f *safetensors.File, m *nn.Model) error {
+	if err := checkFinite(path, f); err != nil {
+		return err
+	}
 	if err := m.SetTensors(f); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// checkFinite reports weights that are not finite: nothing sound comes of them.
+func checkFinite(path string, f *safetensors.File) error {
+	if text, found := notFinite(f.Tensors); found {
+		return fmt.Errorf("%s: %s: want finite weights; a training that diverged may have written these", path, text)
 	}
 	return nil
 }
@@ -75,6 +90,9 @@ func (c Config) NewModel(note func(string)) (*nn.Model, error) {
 	}
 	f, err := safetensors.ReadFile(path)
 	if err != nil {
+		return nil, fmt.Errorf("training.init: %w", err)
+	}
+	if err := checkFinite(path, f); err != nil {
 		return nil, fmt.Errorf("training.init: %w", err)
 	}
 	taken, misfits, err := m.TakeTensors(f)

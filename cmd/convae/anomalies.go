@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -295,7 +294,7 @@ func (f *anomalyFlags) report(usual, scores []float64, set *dataset.Set, normal 
 func (r anomalyReport) writeTo(path string) error {
 	return atomicfile.Write(path, func(w io.Writer) error {
 		if hasEnding(path, ".json") {
-			return encodeJSON(w, r)
+			return writeJSON(w, r)
 		}
 		out := csv.NewWriter(w)
 		header := []string{"index", "score", "anomaly"}
@@ -348,7 +347,7 @@ func (f *anomalyFlags) drawWorst(net *nn.Network, set *dataset.Set, r anomalyRep
 func (f *anomalyFlags) print(w io.Writer, r anomalyReport) error {
 	if f.asJSON {
 		r.Scores = nil
-		return encodeJSON(w, r)
+		return writeJSON(w, r)
 	}
 	fmt.Fprintf(w, "%s on %d samples of %s\n", r.Model, r.Samples, r.Data)
 	fmt.Fprintf(w, "threshold: MSE %.6g, quantile %g of the errors of %d validation samples\n", r.Threshold, r.Quantile, r.Fitted)
@@ -369,10 +368,4 @@ func (f *anomalyFlags) print(w io.Writer, r anomalyReport) error {
 		_, err = fmt.Fprintf(w, "look at: %s\n", f.worst)
 	}
 	return err
-}
-
-func encodeJSON(w io.Writer, v any) error {
-	out := json.NewEncoder(w)
-	out.SetIndent("", "  ")
-	return out.Encode(v)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -120,9 +119,7 @@ func (f *benchFlags) run(c *cobra.Command, cfg trainer.Config) error {
 
 func writeBench(w io.Writer, device, model string, rows []benchRow, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(map[string]any{"device": device, "model": model, "rows": rows})
+		return writeJSON(w, map[string]any{"device": device, "model": model, "rows": rows})
 	}
 	fmt.Fprintf(w, "%s on %s, images a second\n\n%-8s %6s %10s  %s\n", model, device, "", "batch", "median", "rounds")
 	for _, r := range rows {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -101,9 +100,7 @@ func checkProgress(w io.Writer) func(done, total int) {
 
 func writeReport(w io.Writer, r *check.Report, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return writeJSON(w, r)
 	}
 	fmt.Fprintf(w, "%s: %d cases, seed %d\n\n%-26s %6s %7s %9s  %s\n", r.Device, r.Cases, r.Seed, "op", "cases", "worst", "GFLOP/s", "where")
 	for _, o := range r.Ops {

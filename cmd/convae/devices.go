@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
@@ -40,9 +39,7 @@ PTX that would be loaded, or say why there is none.`,
 				reason = none.Error()
 			}
 			if asJSON {
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(struct {
+				return writeJSON(c.OutOrStdout(), struct {
 					GPUs   []gpu  `json:"gpus"`
 					Reason string `json:"no_gpu_because,omitempty"`
 					Cores  int    `json:"cpu_cores"`

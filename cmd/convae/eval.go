@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -55,17 +54,18 @@ func evalCommand() *cobra.Command {
 			}
 			w := c.OutOrStdout()
 			if asJSON {
-				out := json.NewEncoder(w)
-				out.SetIndent("", "  ")
 				fields := map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "input": e.Input, "output": e.Output, "code": e.Code}
 				if m.Variational() {
 					fields["variational"] = e.Drawn
 				}
-				return out.Encode(fields)
+				if err := writeJSON(w, fields); err != nil {
+					return err
+				}
+				return checkOutputs(path, e)
 			}
 			if !test.Images() {
 				writeErrors(w, path, cfg, e)
-				return nil
+				return checkOutputs(path, e)
 			}
 			fmt.Fprintf(w, "%s on %d images of %s, noise %g\n", path, e.Output.N, cfg.Data.Name, cfg.Training.Noise.Std)
 			fmt.Fprintf(w, "%-8s %10s %10s %10s %10s %10s %10s\n", "", "BCE", "MSE", "MAE", "max error", "PSNR dB", "SSIM")
@@ -77,7 +77,7 @@ func evalCommand() *cobra.Command {
 			}
 			writeEvidence(w, e.Drawn)
 			writeCode(w, e.Code)
-			return nil
+			return checkOutputs(path, e)
 		},
 	}
 	fs := c.Flags()
@@ -90,6 +90,14 @@ func evalCommand() *cobra.Command {
 	f.addConfig(c)
 	fs.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// checkOutputs reports a model that made values that are not finite.
+func checkOutputs(path string, e trainer.Evaluation) error {
+	if v := e.Output.MSE + e.Code.Mean; v-v != 0 {
+		return fmt.Errorf("%s: the model makes values that are not finite of these samples", path)
+	}
+	return nil
 }
 
 // writeErrors prints the metrics of samples that are no images.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -85,9 +84,7 @@ func (f *pcaFlags) run(c *cobra.Command, run string) error {
 	}
 	w := c.OutOrStdout()
 	if f.asJSON {
-		out := json.NewEncoder(w)
-		out.SetIndent("", "  ")
-		return out.Encode(map[string]any{"model": path, "data": cfg.Data.Name, "code": m.Code.Len(), "components": k, "explained": p.Explained(), "autoencoder": e.Output, "pca": v})
+		return writeJSON(w, map[string]any{"model": path, "data": cfg.Data.Name, "code": m.Code.Len(), "components": k, "explained": p.Explained(), "autoencoder": e.Output, "pca": v})
 	}
 	fmt.Fprintf(w, "%s on %d samples of %s, without noise\n", path, v.N, cfg.Data.Name)
 	fmt.Fprintf(w, "%-12s %10s %10s\n", "", "code size", "MSE")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -150,9 +149,7 @@ func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.
 	}
 	step := sum.Seconds() / float64(steps)
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(map[string]any{"device": device, "model": model, "batch": batch, "seconds": step, "ops": rows})
+		return writeJSON(w, map[string]any{"device": device, "model": model, "batch": batch, "seconds": step, "ops": rows})
 	}
 	fmt.Fprintf(w, "%s on one lane of %s, batch %d\n\n%-26s %-20s %6s %10s %7s %9s  %s\n", model, device, batch, "op", "layer", "calls", "ms", "share", "GFLOP/s", "path")
 	for _, r := range rows {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -98,9 +97,7 @@ func (p *simProfile) write(w io.Writer, model string, batch int, ops []nn.OpProf
 		}
 	}
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(map[string]any{"device": "sim", "model": model, "batch": batch, "kernels": p.rows, "step": total})
+		return writeJSON(w, map[string]any{"device": "sim", "model": model, "batch": batch, "kernels": p.rows, "step": total})
 	}
 	fmt.Fprintf(w, "%s on the simulated GPU, batch %d: one training step\n\n", model, batch)
 	fmt.Fprintf(w, "%-16s %-10s %-26s %4s %6s %9s %6s %7s %6s %6s %9s %8s %9s %8s\n", "op", "layer", "kernel", "regs", "launch", "Minstr", "share",

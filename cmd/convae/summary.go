@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -43,9 +42,7 @@ func summaryCommand() *cobra.Command {
 			}
 			w := c.OutOrStdout()
 			if asJSON {
-				e := json.NewEncoder(w)
-				e.SetIndent("", "  ")
-				return e.Encode(newSummary(m, trainingSummary{dev.Name(), o.Batch, need.Total()}))
+				return writeJSON(w, newSummary(m, trainingSummary{dev.Name(), o.Batch, need.Total()}))
 			}
 			if err := m.WriteSummary(w); err != nil {
 				return err

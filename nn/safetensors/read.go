@@ -21,7 +21,8 @@ import (
 // The tensors must cover the data exactly, without overlaps or holes. Any
 // other flaw is an error too: a header that does not fit the file or is not
 // valid UTF-8 JSON, duplicate or unknown keys, an unknown dtype, a shape that
-// does not match the offsets, a file that is too short or too long.
+// does not match the offsets, a file that is too short or too long, or that
+// has another checksum than [File.AddChecksum] gave it.
 //
 // The Data of the tensors are parts of one array.
 func Read(r io.Reader, size int64) (*File, error) {
@@ -63,6 +64,8 @@ func read(r io.Reader, size int64) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(prefix)
 	switch {
+	case string(prefix) == "version ":
+		return nil, errors.New("is a Git LFS pointer, not the file itself: fetch that with `git lfs pull`")
 	case n > uint64(size-8):
 		return nil, fmt.Errorf("header size %d exceeds the file (%d bytes)", n, size)
 	case n > maxHeader:
@@ -91,7 +94,7 @@ func read(r io.Reader, size int64) (*File, error) {
 	for i, e := range entries {
 		f.Tensors[i] = Tensor{e.name, e.dtype, e.shape, data[e.begin:e.end:e.end]}
 	}
-	return f, nil
+	return f, f.verify()
 }
 
 // readN reads n bytes. It allocates as the bytes arrive, since the stated size

@@ -11,8 +11,11 @@
 package safetensors
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -188,6 +191,42 @@ func byteSize(d DType, shape []int) (int, error) {
 type File struct {
 	Metadata map[string]string // nil if there is none
 	Tensors  []Tensor          // in the order of their data
+}
+
+// checksumKey is the metadata's entry with a SHA-256 of all else that the file says.
+const checksumKey = "convae_sha256"
+
+// AddChecksum puts into the metadata a SHA-256 of the other metadata and of the tensors: [Read] then finds any bit that has
+// changed since. Files of others have none.
+func (f *File) AddChecksum() {
+	metadata := maps.Clone(f.Metadata)
+	if metadata == nil {
+		metadata = make(map[string]string)
+	}
+	metadata[checksumKey] = f.checksum()
+	f.Metadata = metadata
+}
+
+// verify reports a file that has another checksum than it states.
+func (f *File) verify() error {
+	if want, ok := f.Metadata[checksumKey]; ok && want != f.checksum() {
+		return fmt.Errorf("damaged, or changed by other hands: the contents do not have the SHA-256 that the metadata's %s states", checksumKey)
+	}
+	return nil
+}
+
+func (f *File) checksum() string {
+	h := sha256.New()
+	for _, key := range slices.Sorted(maps.Keys(f.Metadata)) {
+		if key != checksumKey {
+			fmt.Fprintf(h, "%q %q\n", key, f.Metadata[key])
+		}
+	}
+	for _, t := range f.Tensors {
+		fmt.Fprintf(h, "%q %s %v %d\n", t.Name, t.DType, t.Shape, len(t.Data))
+		h.Write(t.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Tensor returns the tensor of the given name, and whether there is one. It
