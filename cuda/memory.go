@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/convae/convae/cuda/driver"
@@ -230,13 +231,15 @@ func (l *lane) Fetched(dst []float32) bool {
 	return true
 }
 
-// upload copies src to the memory p of a tensor.
+// upload copies src to the memory p of a tensor, and waits: the caller may change src at once.
 func (l *lane) upload(op string, p driver.Ptr, dst backend.Tensor, src []byte) {
 	if len(src) != l.Bytes(dst.Kind, dst.Shape) {
 		panic(errLength)
 	}
-	if len(src) > 0 {
+	if len(src) > 0 && l.err == nil {
 		l.do(op, func() error { return l.stream.ToDevice(p, src) })
+		_ = l.Sync() // which keeps the error
+		runtime.KeepAlive(src)
 	}
 }
 

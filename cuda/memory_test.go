@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
 )
 
@@ -60,6 +61,39 @@ func TestAllocAndFree(t *testing.T) {
 	}
 	if _, err := l.Alloc(8); err == nil || f.Allocated() != before {
 		t.Errorf("error %v, %d bytes are still allocated", err, f.Allocated()-before)
+	}
+}
+
+// An upload has read its slice when it returns, also where the device copies from pageable memory whenever it likes.
+func TestUploadHasRead(t *testing.T) {
+	d, err := Open(&driver.Late{Driver: ptxsim.New(ptxsim.Options{})}, 0, "late")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, s := d.Lanes()[0], backend.Vec(5)
+	x, pixels, order := tensor(t, l, backend.Flat, s), tensor(t, l, backend.Byte, s), tensor(t, l, backend.Index, s)
+	values, raw, index := []float32{1, 2, 3, 4, 5}, []byte{6, 7, 8, 9, 10}, []int32{0, 1, 2, 3, 4}
+	l.Upload(x, values)
+	clear(values)
+	l.UploadBytes(pixels, raw)
+	clear(raw)
+	l.UploadIndex(order, index)
+	clear(index)
+	if err := errors.Join(l.Download(values, x), l.DownloadBytes(raw, pixels)); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(values, []float32{1, 2, 3, 4, 5}) || !slices.Equal(raw, []byte{6, 7, 8, 9, 10}) {
+		t.Errorf("the device has %v and %v, which were written after Upload", values, raw)
+	}
+	// An Index cannot be downloaded: its samples are drawn.
+	clean := tensor(t, l, backend.Activation, backend.Shape{N: 5, H: 1, W: 1, C: 1})
+	clock := tensor(t, l, backend.ClockKind, backend.Vec(1))
+	l.Select(0, src, clean, backend.Tensor{}, x, order, clock, 0)
+	if err := l.Download(values, clean); err != nil || !slices.Equal(values, []float32{1, 2, 3, 4, 5}) {
+		t.Errorf("drawn in order: %v, error %v", values, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks convae on a machine with an NVIDIA GPU, measures it beside PyTorch, and writes one JSON file.
 #
-#   gpu_check.sh [--device cuda:1] [--data-dir DIR] [--out FILE] [--only STEP,STEP] [--quick]
+#   gpu_check.sh [--device cuda:1] [--data-dir DIR] [--out FILE] [--only STEP,STEP] [--step-limit SECONDS] [--quick]
 #   gpu_check.sh pack FOLDER [--data-dir DIR]
 #
 # In the repository it builds convae (with cuda.h: see the README) and writes testdata/gpu/DATE-GPU.json. For a machine with
@@ -12,22 +12,23 @@
 # tools on a part of the table, the GPU against the simulator on the same inputs (simulator), ten epochs of MNIST twice with
 # the same bits (mnist), and speed beside PyTorch (bench). What cannot be run is in the file with the reason. A step that
 # fails does not stop the others; the exit status is then 1. The file is written after every step, so that a run that is
-# ended leaves what it has; --only does some steps, where time is short (give each part an --out). --quick makes every step
+# ended leaves what it has; --only does some steps, where time is short (give each part an --out). A step that takes longer
+# than --step-limit (1800) is ended and has failed: a GPU that hangs does not keep the others waiting. --quick makes every step
 # small, and with --device sim or cpu tries the script itself without a GPU.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 fail() { echo "gpu_check: $*" >&2; exit 1; }
 
-pack='' device=cuda data='' out='' only='' quick=''
+pack='' device=cuda data='' out='' only='' quick='' limit=1800
 if [ "${1:-}" = pack ]; then
   pack=${2:?gpu_check: pack wants a folder}
   shift 2
 fi
 while [ $# -gt 0 ]; do
   case $1 in
-    --device | --data-dir | --out | --only)
+    --device | --data-dir | --out | --only | --step-limit)
       [ $# -gt 1 ] || fail "$1 wants a value"
-      case $1 in --device) device=$2 ;; --data-dir) data=$2 ;; --out) out=$2 ;; --only) only=$2 ;; esac
+      case $1 in --device) device=$2 ;; --data-dir) data=$2 ;; --out) out=$2 ;; --only) only=$2 ;; --step-limit) limit=$2 ;; esac
       shift ;;
     --quick) quick=1 ;;
     -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
@@ -36,13 +37,19 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+[[ $limit =~ ^[1-9][0-9]{0,6}$ ]] || fail "--step-limit is $limit, want a number of seconds"
+
 tmp=$(mktemp -d)
+child=''
 trap 'rm -rf "$tmp"' EXIT
+trap '[ -z "$child" ] || kill "$child" 2>/dev/null; exit 130' INT TERM
 repository=''
 [ -f "$here/../go.mod" ] && repository=$(dirname "$here")
 
 build() {
-  if [ -f "$repository/.cache/cuda/include/cuda.h" ]; then export CGO_CFLAGS="-O2 -I$repository/.cache/cuda/include"; fi
+  CGO_CFLAGS="-O2 -I$repository/cuda/driver/include ${CGO_CFLAGS:-}"
+  if [ -f "$repository/.cache/cuda/include/cuda.h" ]; then CGO_CFLAGS+=" -I$repository/.cache/cuda/include"; fi
+  export CGO_CFLAGS
   (cd "$repository" && CGO_ENABLED=1 go build -tags cuda -trimpath -o "$1" ./cmd/convae)
 }
 
@@ -100,6 +107,17 @@ write_report() {
   } >"$tmp/all"
   mv "$tmp/all" "$out"
 }
+# limited runs a command of a step until the step's time is over: it is asked to end then, and killed 15 seconds later. It
+# runs beside the script, so that a signal to that ends both at once.
+limited() {
+  local left=$((deadline - SECONDS))
+  timeout --kill-after=15 $((left > 0 ? left : 1)) "$@" &
+  child=$!
+  local rc=0
+  wait "$child" 2>/dev/null || rc=$?
+  child=''
+  return "$rc"
+}
 not_run() { done_step "$1" 'not run' "$2" 0; }
 # step NAME COMMAND... runs a command that prints JSON. Exit status 77 says that it could not be run.
 step() {
@@ -109,9 +127,11 @@ step() {
     not_run "$name" "left out by --only"
     return
   fi
+  deadline=$((SECONDS + limit))
   "$@" >"$tmp/out" 2>"$tmp/err" || rc=$?
   if [ "$rc" != 0 ]; then
     status=failed reason=$(tail -n 1 "$tmp/err")
+    if [ $((SECONDS >= deadline)) = 1 ]; then reason="took longer than $limit s (--step-limit)${reason:+; its last words: $reason}"; fi
     [ "$rc" != 77 ] || status='not run'
     [ -n "$reason" ] || reason="exit status $rc"
   fi
@@ -160,12 +180,12 @@ if [ -n "$quick" ]; then
   train=(denoiser --data digits --epochs 1 --limit 32 --batch 16 --validation 0.002) rates=(4 2 1 0.05)
 fi
 
-step table "$convae" check --device "$device" "${check[@]}" --json
-step golden "$convae" check --device "$device" --golden "$golden" --json
+step table limited "$convae" check --device "$device" "${check[@]}" --json
+step golden limited "$convae" check --device "$device" --golden "$golden" --json
 # sanitized TOOL checks a part of the table under compute-sanitizer.
 sanitized() {
   local log=$tmp/$1.log rc=0
-  compute-sanitizer --tool "$1" --error-exitcode 9 --log-file "$log" "$convae" check --device "$device" "${part[@]}" --json || rc=$?
+  limited compute-sanitizer --tool "$1" --error-exitcode 9 --log-file "$log" "$convae" check --device "$device" "${part[@]}" --json || rc=$?
   sed 's/^=* *//' "$log" | grep . | tail -n 1 >&2
   if grep -q 'Device not supported' "$log"; then return 77; fi
   grep -q SUMMARY "$log" && return "$rc"
@@ -182,13 +202,13 @@ done
 if [ "$device" = cpu ]; then
   not_run simulator "the CPU runs other code than the simulator"
 else
-  step simulator "$convae" check --device "$device" --against sim "${simulator[@]}" --json
+  step simulator limited "$convae" check --device "$device" --against sim "${simulator[@]}" --json
 fi
 
 # trained does the same training twice and prints the history of the first.
 trained() {
   for i in 1 2; do
-    "$convae" train "${train[@]}" --device "$device" --seed 1 --log json --out "$tmp/run$i" >/dev/null || return
+    limited "$convae" train "${train[@]}" --device "$device" --seed 1 --log json --out "$tmp/run$i" >/dev/null || return
   done
   cat "$tmp/run1/history.json"
   cmp "$tmp/run1/model.safetensors" "$tmp/run2/model.safetensors" >&2
@@ -198,9 +218,9 @@ step mnist trained
 # speed NAME MODEL TRAIN PREDICT ROUNDS SECONDS measures beside PyTorch if there is one.
 speed() {
   if [ -n "$python" ] && [ "$device" != sim ]; then
-    step "$1" "$python" "$here/torch_bench.py" --convae "$convae" --model "$2" --device "$device" --train "$3" --predict "$4" --rounds "$5" --seconds "$6"
+    step "$1" limited "$python" "$here/torch_bench.py" --convae "$convae" --model "$2" --device "$device" --train "$3" --predict "$4" --rounds "$5" --seconds "$6"
   else
-    step "$1" "$convae" bench "$2" --device "$device" --train "$3" --predict "$4" --rounds "$5" --seconds "$6" --json
+    step "$1" limited "$convae" bench "$2" --device "$device" --train "$3" --predict "$4" --rounds "$5" --seconds "$6" --json
   fi
 }
 speed bench denoiser "${rates[@]}"

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -67,6 +68,49 @@ func TestGPUResults(t *testing.T) {
 		}
 	}
 	t.Logf("%d results of hardware", len(files))
+}
+
+// A step that hangs is ended at its limit, and the others are done.
+func TestGPUCheckLimit(t *testing.T) {
+	pack := t.TempDir()
+	text, err := os.ReadFile("gpu_check.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of all checks the one with golden vectors passes; the table's does not even end when it is asked to.
+	program := `#!/bin/bash
+case "$*" in
+  devices*) echo '{}' ;;
+  version) echo none ;;
+  *--golden*) echo '{"passed": true}' ;;
+  check*) trap '' TERM; echo 'on it' >&2; while :; do sleep 0.1; done ;;
+  *) exit 1 ;;
+esac
+`
+	short := strings.ReplaceAll(string(text), "--kill-after=15", "--kill-after=0.5")
+	if short == string(text) {
+		t.Fatal("gpu_check.sh has no --kill-after=15 any more")
+	}
+	for name, text := range map[string]string{"gpu_check.sh": short, "convae": program} {
+		if err := os.WriteFile(filepath.Join(pack, name), []byte(text), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(pack, "out.json")
+	cmd := exec.Command(filepath.Join(pack, "gpu_check.sh"), "--device", "sim", "--quick", "--only", "table,golden", "--step-limit", "1", "--out", path)
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("no exit status of a check that hangs\n%s", out)
+	}
+	r := checkReport(t, path)
+	if s := r.Steps["table"]; s.Status != "failed" || s.Reason != "took longer than 1 s (--step-limit); its last words: on it" {
+		t.Errorf("table: %+v", s)
+	}
+	if s := r.Steps["golden"]; s.Status != "passed" {
+		t.Errorf("golden: %+v", s)
+	}
+	if out, err := exec.Command("./gpu_check.sh", "--step-limit", "0").CombinedOutput(); err == nil || !strings.Contains(string(out), "--step-limit is 0, want a number of seconds") {
+		t.Errorf("a limit of 0: %v %s", err, out)
+	}
 }
 
 // The script runs without a GPU, on the simulator; and a check that fails is in its file and its exit status.

@@ -50,6 +50,9 @@ func TestKubernetesJob(t *testing.T) {
 		{job, pod + "securityContext.runAsNonRoot", "true"},
 		{job, pod + "securityContext.fsGroup", uid},
 		{job, pod + "containers[0].resources.limits.'nvidia.com/gpu'", "1"},
+		{job, pod + "tolerations[0].key", "nvidia.com/gpu"},
+		{job, pod + "tolerations[0].operator", "Exists"},
+		{job, pod + "tolerations[0].effect", "NoSchedule"},
 		{job, pod + "volumes[0].name", get(job, pod+"containers[0].volumeMounts[0].name")},
 	} {
 		if got := get(z[0], z[1]); got != z[2] {

@@ -289,6 +289,12 @@ func TestInitFails(t *testing.T) {
 		{100, `CUDA_VISIBLE_DEVICES is "7", which may hide them: cuInit: no CUDA-capable device is detected (CUDA_ERROR_NO_DEVICE): see what nvidia-smi lists`},
 		{34, "cuInit: CUDA driver is a stub library (CUDA_ERROR_STUB_LIBRARY): the libcuda.so.1 that was found is the toolkit's stub"},
 		{803, "restart the machine"},
+		{304, "/dev/nvidia-uvm"},
+		{802, "fabric manager"},
+		{805, "nvidia-cuda-mps-control -d"},
+		{807, "CUDA_MPS_PIPE_DIRECTORY"},
+		{808, "wait for one to end"},
+		{999, "modprobe nvidia_uvm"},
 		{12345, "cuInit: the driver returned 12345"},
 	} {
 		lib := cusim.Install(testGPU())
@@ -298,6 +304,25 @@ func TestInitFails(t *testing.T) {
 			t.Errorf("error %v, want %q", err, c.want)
 		}
 		lib.Remove()
+	}
+}
+
+// What cuInit cannot do is another matter than a device that fails at work.
+func TestUnknownLater(t *testing.T) {
+	lib := cusim.Install(testGPU())
+	defer lib.Remove()
+	lib.Fail = func(call string) int {
+		if call == "cuDeviceGetCount" {
+			return 999
+		}
+		return 0
+	}
+	sys, err := driver.System()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sys.Devices(); err == nil || !strings.Contains(err.Error(), "--resume") || strings.Contains(err.Error(), "modprobe") {
+		t.Errorf("error %v, want advice for a device that was lost", err)
 	}
 }
 

@@ -91,8 +91,8 @@ type Launch struct {
 
 // Stream is a queue of work.
 type Stream interface {
-	// ToDevice and ToHost copy; the host memory must stay as it is until the stream has passed the call. From pageable
-	// memory ToDevice has read src when it returns.
+	// ToDevice and ToHost copy; the host memory must stay as it is until the stream has passed the call. That holds for
+	// pageable memory too: on machines whose devices read it themselves the call does not wait for that.
 	ToDevice(dst Ptr, src []byte) error
 	ToHost(dst []byte, src Ptr) error
 	// Copy copies n bytes within the device, Fill sets n 32-bit words.

@@ -1,13 +1,11 @@
 package driver
 
-import (
-	"slices"
-	"unsafe"
-)
+import "slices"
 
 // Late is a driver whose streams do their work as late as CUDA allows: when something waits for it. Streams that are named
-// eager, by the order in which they are made, do theirs as early as CUDA allows. Copies read and write pinned memory when
-// they are done, not when they are called. So the results of code that waits too little are wrong, for tests to see.
+// eager, by the order in which they are made, do theirs as early as CUDA allows. Copies read and write host memory when they
+// are done, not when they are called: pageable memory too, as where the device reads it itself (GH200). So the results of
+// code that waits too little are wrong, for tests to see.
 type Late struct {
 	Driver
 	Eager []int
@@ -28,7 +26,6 @@ type lateDevice struct {
 	Device
 	opt     *Late
 	streams []*lateStream
-	pinned  [][]byte
 	waits   int
 }
 
@@ -44,26 +41,9 @@ func (d *lateDevice) Free(p Ptr) error {
 	return d.Device.Free(p)
 }
 
-func (d *lateDevice) AllocHost(n int) ([]byte, error) {
-	b, err := d.Device.AllocHost(n)
-	if err == nil {
-		d.pinned = append(d.pinned, b)
-	}
-	return b, err
-}
-
 func (d *lateDevice) FreeHost(b []byte) error {
 	d.finish()
-	d.pinned = slices.DeleteFunc(d.pinned, func(p []byte) bool { return unsafe.SliceData(p) == unsafe.SliceData(b) })
 	return d.Device.FreeHost(b)
-}
-
-func (d *lateDevice) isPinned(b []byte) bool {
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	return slices.ContainsFunc(d.pinned, func(p []byte) bool {
-		start := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
-		return at >= start && at < start+uintptr(len(p))
-	})
 }
 
 func (d *lateDevice) NewStream() (Stream, error) {
@@ -125,19 +105,11 @@ func (s *lateStream) add(f func() error) error {
 }
 
 func (s *lateStream) ToDevice(dst Ptr, src []byte) error {
-	if !s.dev.isPinned(src) {
-		src = slices.Clone(src)
-	}
 	return s.add(func() error { return s.Stream.ToDevice(dst, src) })
 }
 
 func (s *lateStream) ToHost(dst []byte, src Ptr) error {
-	err := s.add(func() error { return s.Stream.ToHost(dst, src) })
-	if err == nil && !s.dev.isPinned(dst) {
-		s.run(len(s.queue))
-		err = s.err
-	}
-	return err
+	return s.add(func() error { return s.Stream.ToHost(dst, src) })
 }
 
 func (s *lateStream) Copy(dst, src Ptr, n int) error {

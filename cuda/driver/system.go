@@ -49,7 +49,7 @@ func hidden(err error) error {
 
 // newError describes a CUresult in the driver's words.
 func newError(call string, code int) *Error {
-	return &Error{Call: call, Code: code, Name: libcuda.ErrorName(code), Text: libcuda.ErrorString(code), Advice: advice(code)}
+	return &Error{Call: call, Code: code, Name: libcuda.ErrorName(code), Text: libcuda.ErrorString(code), Advice: advice(call, code)}
 }
 
 // supported reports a driver that is too old.
@@ -72,4 +72,4 @@ func withLog(err error, log []byte) error {
 	return fmt.Errorf("%w\n%s", err, text)
 }
 
-var errNoDevice = errors.New("the NVIDIA driver lists no device: " + advice(noDevice))
+var errNoDevice = errors.New("the NVIDIA driver lists no device: " + advice("cuDeviceGetCount", noDevice))

@@ -5,6 +5,10 @@
 #include <dlfcn.h>
 #include "slots_gen.h"
 
+#if CUDA_VERSION >= 13000 && !defined(CONVAE_CUDA_H)
+#error "convae: this cuda.h is of CUDA 13, which gorgonia.org/cu does not compile with: put -I and the path of convae's folder cuda/driver/include into CGO_CFLAGS (see the README, On a GPU)"
+#endif
+
 // What is not there answers that CUDA is not initialised.
 static int absent(void) { return CUDA_ERROR_NOT_INITIALIZED; }
 
