@@ -3,7 +3,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	"github.com/convae/convae/cuda/driver"
@@ -32,6 +31,8 @@ type lane struct {
 	staged driver.Ptr   // what was staged last
 	before driver.Event // on the compute stream: the ops before the last Stage
 	serial bool         // the next Stage has to wait for all ops so far
+
+	uploads [2]stage // in turn
 
 	marks [2]driver.Event // of Time
 
@@ -231,15 +232,37 @@ func (l *lane) Fetched(dst []float32) bool {
 	return true
 }
 
-// upload copies src to the memory p of a tensor, and waits: the caller may change src at once.
+// Pinned memory of an upload: enough for what is small, or a piece of what is large.
+const (
+	smallUpload = 64 << 10
+	largeUpload = 4 << 20
+)
+
+// upload copies src to the memory p of a tensor, through pinned memory: the caller may change src at once, and a device may
+// read pageable memory later than the call returns.
 func (l *lane) upload(op string, p driver.Ptr, dst backend.Tensor, src []byte) {
 	if len(src) != l.Bytes(dst.Kind, dst.Shape) {
 		panic(errLength)
 	}
-	if len(src) > 0 && l.err == nil {
-		l.do(op, func() error { return l.stream.ToDevice(p, src) })
-		_ = l.Sync() // which keeps the error
-		runtime.KeepAlive(src)
+	size := smallUpload
+	if len(src) > size {
+		size = largeUpload
+	}
+	for len(src) > 0 && l.err == nil {
+		l.uploads[0], l.uploads[1] = l.uploads[1], l.uploads[0] // what was used last may still be copied from
+		s := &l.uploads[0]
+		if s.used {
+			l.do(op, s.copied.Synchronize)
+		}
+		if l.do(op, func() error { return s.grow(l.dev.dev, size) }); l.err != nil {
+			return
+		}
+		n := copy(s.memory[:size], src)
+		to := p
+		l.do(op, func() error { return l.stream.ToDevice(to, s.memory[:n]) })
+		l.do(op, func() error { return l.stream.Record(s.copied) })
+		s.used = true
+		src, p = src[n:], p+driver.Ptr(n)
 	}
 }
 

@@ -85,6 +85,22 @@ func TestUploadHasRead(t *testing.T) {
 	if !slices.Equal(values, []float32{1, 2, 3, 4, 5}) || !slices.Equal(raw, []byte{6, 7, 8, 9, 10}) {
 		t.Errorf("the device has %v and %v, which were written after Upload", values, raw)
 	}
+	// More than two pieces of pinned memory.
+	large := make([]float32, 2*largeUpload/4+5)
+	for i := range large {
+		large[i] = float32(i)
+	}
+	y := tensor(t, l, backend.Flat, backend.Vec(len(large)))
+	l.Upload(y, large)
+	clear(large)
+	if err := l.Download(large, y); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range large {
+		if v != float32(i) {
+			t.Fatalf("element %d of a large upload is %v", i, v)
+		}
+	}
 	// An Index cannot be downloaded: its samples are drawn.
 	clean := tensor(t, l, backend.Activation, backend.Shape{N: 5, H: 1, W: 1, C: 1})
 	clock := tensor(t, l, backend.ClockKind, backend.Vec(1))
