@@ -44,6 +44,9 @@ func Open(name string) (dev backend.Device, reason string, err error) {
 
 func openCPU() (backend.Device, error) { return cpu.Open(cpu.Options{}) }
 
+// HostFree returns the bytes of the host's memory that can still be allocated, as cpu.Device.Free does.
+func HostFree() (int, error) { return new(cpu.Device).Free() }
+
 func openCUDA(i int) (backend.Device, error) {
 	d, err := driver.System()
 	if err != nil {

@@ -171,8 +171,8 @@ func (p *packs) pack(b backend.Backend, task int) {
 	t.run(b, p.params[t.at])
 }
 
-// bytesText prints a number of bytes for people.
-func bytesText(n int) string {
+// BytesText prints a number of bytes for people, as 34.1 MiB.
+func BytesText(n int) string {
 	switch {
 	case n < 10<<10:
 		return fmt.Sprintf("%d B", n)

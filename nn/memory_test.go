@@ -116,7 +116,7 @@ func TestPredictingOneImageTakesLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := dev.Peak(); got > 12<<20 || got > need.Total()/4 {
-			t.Errorf("whole %v: one image takes %s, training %v", whole, bytesText(got), need)
+			t.Errorf("whole %v: one image takes %s, training %v", whole, BytesText(got), need)
 		}
 		// More images need more, and no memory is left behind.
 		if err := net.Predict(y, slices.Clone(y), 6); err != nil {
@@ -193,7 +193,7 @@ func TestPlanIsWhatIsAllocated(t *testing.T) {
 			for _, limit := range []int{1 << 40, 4 * need.Total() / 5, need.Total() / 2} {
 				dev := backendtest.Meter(openTest(t), limit)
 				dev.Whole = whole
-				name := fmt.Sprintf("%d whole %v in %s", i, whole, bytesText(limit))
+				name := fmt.Sprintf("%d whole %v in %s", i, whole, BytesText(limit))
 				tr, err := NewTrainer(m, dev, c.o)
 				if err != nil {
 					if limit < need.Total() && !whole {

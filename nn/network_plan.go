@@ -150,7 +150,7 @@ func (n *Network) grow(tasks, arena, workspace int) (grown bool, err error) {
 	free += l.mem.bytes
 	each := max(arena+workspace, 1)
 	if lanes = min(lanes, free/each); lanes < 1 {
-		return false, fmt.Errorf("a sample needs %s, where %s are free", bytesText(each), bytesText(free))
+		return false, fmt.Errorf("a sample needs %s, where %s are free", BytesText(each), BytesText(free))
 	}
 	if lanes <= len(l.memory) && arena == l.arena && workspace == l.workspace {
 		return false, nil // there is no room for another

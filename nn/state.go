@@ -16,10 +16,11 @@ func (t *Trainer) State() ([]safetensors.Tensor, error) {
 	b := t.mem.b
 	// The 64-bit counters first: nothing before them can put them at an odd offset.
 	out := []safetensors.Tensor{safetensors.FromUint64s("counters", []int{3}, []uint64{uint64(t.step), uint64(t.seen), uint64(t.began)})}
+	all := make([]float32, t.m.largestParam())
 	add := func(prefix string, tensors []backend.Tensor) error {
 		for i := range t.m.Params {
 			p := &t.m.Params[i]
-			v := make([]float32, p.Shape.Len())
+			v := all[:p.Shape.Len()]
 			if err := b.Download(v, tensors[i]); err != nil {
 				return fmt.Errorf("nn: %w", err)
 			}
@@ -120,4 +121,17 @@ func stateNumbers(f *safetensors.File) (sum []float32, counters []uint64, err er
 		return nil, nil, fmt.Errorf("nn: the state lacks loss_sum and counters, or they are not 1 and 3 sensible numbers")
 	}
 	return sum, counters, nil
+}
+
+// StateBytes is the host's memory that a State of the trainer's options takes while it is made.
+func (o TrainerOptions) StateBytes(m *Model) int {
+	return 4*m.Size()*(1+len(o.Optimizer.states())) + 4*m.largestParam()
+}
+
+func (m *Model) largestParam() int {
+	most := 0
+	for _, p := range m.Params {
+		most = max(most, p.Shape.Len())
+	}
+	return most
 }

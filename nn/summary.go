@@ -29,7 +29,7 @@ func (m *Model) Summary() Summary {
 	for _, l := range m.Layers {
 		rows = append(rows, SummaryRow{l.Part, l.Name + " (" + l.Layer.Kind() + ")", batchText(shapeText(l.Out)), grouped(l.Params)})
 	}
-	params := func(n int) string { return fmt.Sprintf("%s (%s)", grouped(n), bytesText(4*n)) }
+	params := func(n int) string { return fmt.Sprintf("%s (%s)", grouped(n), BytesText(4*n)) }
 	return Summary{Rows: rows, Params: params(m.Size()), Trainable: params(m.Size()), Fixed: params(0),
 		Code: fmt.Sprintf("%s, %s values for %s of the input (%s)", shapeText(m.Code), grouped(m.Code.Len()), grouped(m.Input.Len()), ratioText(m.Input.Len(), m.Code.Len()))}
 }

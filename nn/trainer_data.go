@@ -47,7 +47,7 @@ func (t *Trainer) SetValues(values []float32, count int) error {
 	t.values = true
 	shape := backend.Vec(len(values))
 	if need := t.mem.b.Bytes(backend.Flat, shape) + orderBytes; need > usable {
-		return fmt.Errorf("nn: the data set needs %s on %s, where %s are free: float32 values must fit the device (uint8 pixels are streamed)", bytesText(need), t.dev.Name(), bytesText(free))
+		return fmt.Errorf("nn: the data set needs %s on %s, where %s are free: float32 values must fit the device (uint8 pixels are streamed)", BytesText(need), t.dev.Name(), BytesText(free))
 	}
 	set, err := t.allocSamples(backend.Flat, shape)
 	if err != nil {

@@ -30,12 +30,12 @@ func (m Memory) Total() int {
 }
 
 func (m Memory) String() string {
-	data := bytesText(m.Data)
+	data := BytesText(m.Data)
 	if m.Streamed {
 		data += ", streamed"
 	}
-	return fmt.Sprintf("%s (weights %s, gradients %s, optimizer %s, activations %s, workspace %s, data %s)", bytesText(m.Total()),
-		bytesText(m.Weights), bytesText(m.Gradients), bytesText(m.Optimizer), bytesText(m.Activations), bytesText(m.Workspace), data)
+	return fmt.Sprintf("%s (weights %s, gradients %s, optimizer %s, activations %s, workspace %s, data %s)", BytesText(m.Total()),
+		BytesText(m.Weights), BytesText(m.Gradients), BytesText(m.Optimizer), BytesText(m.Activations), BytesText(m.Workspace), data)
 }
 
 // TrainingMemory returns what NewTrainer would take on the device, without taking it. Its errors are NewTrainer's.
@@ -298,6 +298,10 @@ func (t *Trainer) choosePlan() error {
 	if batch > 0 {
 		advice = fmt.Sprintf("a batch of %d fits", batch)
 	}
-	return fmt.Errorf("nn: training %q with batch %d needs %s on %s, where %s are free: %s", t.m.Config.Name, t.o.Batch,
-		bytesText(p.need.Total()+data), t.dev.Name(), bytesText(free), advice)
+	besides := ""
+	if t.o.Reserve > 0 {
+		besides = ", and " + BytesText(t.o.Reserve) + " besides"
+	}
+	return fmt.Errorf("nn: training %q with batch %d needs %s%s on %s, where %s are free: %s", t.m.Config.Name, t.o.Batch,
+		BytesText(p.need.Total()+data), besides, t.dev.Name(), BytesText(free), advice)
 }

@@ -1,7 +1,9 @@
 package nn
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/convae/convae/nn/backend"
@@ -108,9 +110,11 @@ func (p *Param) fromTorch(t *safetensors.Tensor) ([]float32, error) {
 
 // toTorch returns values in the parameter's own order as a tensor in PyTorch's.
 func (p *Param) toTorch(prefix string, data []float32) safetensors.Tensor {
-	v := make([]float32, len(data))
-	p.eachTorch(func(ours, theirs int) { v[theirs] = data[ours] })
-	return safetensors.FromFloat32s(prefix+p.Name, p.torchShape(), v)
+	t := safetensors.Tensor{Name: prefix + p.Name, DType: safetensors.F32, Shape: p.torchShape(), Data: make([]byte, 4*len(data))}
+	p.eachTorch(func(ours, theirs int) {
+		binary.LittleEndian.PutUint32(t.Data[4*theirs:], math.Float32bits(data[ours]))
+	})
+	return t
 }
 
 func (p *Param) torchShape() []int {

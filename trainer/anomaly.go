@@ -17,7 +17,7 @@ func SampleErrors(ctx context.Context, net *nn.Network, set *dataset.Set) ([]flo
 	if set.Len() == 0 {
 		return nil, fmt.Errorf("data set %s is empty: want samples to score", set.Name)
 	}
-	size, chunk := set.Size(), min(evaluateChunk, set.Len())
+	size, chunk := set.Size(), min(Chunk(2*set.Size()), set.Len())
 	x, y := make([]float32, chunk*size), make([]float32, chunk*size)
 	scores := make([]float64, set.Len())
 	for lo := 0; lo < set.Len(); lo += chunk {

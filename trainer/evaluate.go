@@ -12,8 +12,15 @@ import (
 	"github.com/convae/convae/trainer/metric"
 )
 
-// evaluateChunk is the number of samples that are held as float32 values at a time.
-const evaluateChunk = 512
+// Of samples that are worked on as float32 values so many are held at a time, if they take no more than so many bytes.
+const (
+	chunkSamples = 512
+	chunkBytes   = 64 << 20
+)
+
+// Chunk returns how many samples of so many float32 values each to hold at a time: 512, or what 64 MiB hold if that is less,
+// and at least one.
+func Chunk(values int) int { return max(min(chunkBytes/4/max(values, 1), chunkSamples), 1) }
 
 // Corrupt fills clean with samples lo to hi, pixels scaled to [0,1], and noisy with clean plus normal noise, which for
 // pixels is clipped to [0,1]. It draws the bits that the Gather and Select ops draw.
@@ -48,49 +55,95 @@ type Evaluation struct {
 }
 
 // Evaluate runs the model on a data set with noise of the seed's StreamEvaluate. Without inputs, Input stays zero. When ctx
-// ends, it returns ctx's error soon.
+// ends, it returns ctx's error soon. It holds no more samples at a time than [Chunk] says.
 func Evaluate(ctx context.Context, net *nn.Network, set *dataset.Set, noise float64, seed uint64, inputs bool) (Evaluation, error) {
-	m := net.Model()
-	if err := CheckSet(m, nn.MSE, set); err != nil {
+	if err := CheckSet(net.Model(), nn.MSE, set); err != nil {
 		return Evaluation{}, err
 	}
-	size, units := set.Size(), m.Code.Len()
-	buf := func() []float32 { return make([]float32, evaluateChunk*size) }
-	clean, noisy, out, code := buf(), buf(), buf(), make([]float32, evaluateChunk*units)
-	workers := runtime.GOMAXPROCS(0)
-	a, b := metric.Accumulator{Workers: workers}, metric.Accumulator{Workers: workers}
-	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
-	codes := metric.Codes{Gaussian: m.Variational()}
-	drawn, encode := newDrawn(net, seed, min(evaluateChunk, set.Len())), net.Encode
+	return newEvaluator(net, set).evaluate(ctx, noise, seed, inputs)
+}
+
+// evaluator evaluates a model again and again on the same data set, in memory of its own.
+type evaluator struct {
+	net                     *nn.Network
+	set                     *dataset.Set
+	chunk                   int // samples held at a time
+	clean, noisy, out, code []float32
+	output, input           metric.Accumulator
+	codes                   metric.Codes
+	drawn                   drawn
+}
+
+// evaluatorValues returns how many float32 values an evaluator holds of each sample.
+func evaluatorValues(m *nn.Model) int {
+	n := 3*m.Input.Len() + m.Code.Len()
 	if m.Variational() {
-		encode = drawn.encode
+		n += drawnValues(m)
 	}
-	for lo := 0; lo < set.Len(); lo += evaluateChunk {
+	return n
+}
+
+// evaluatorBytes returns the memory of an evaluator for so many samples.
+func evaluatorBytes(m *nn.Model, samples int) int {
+	values := evaluatorValues(m)
+	return 4*values*min(Chunk(values), samples) + metric.CodesBytes(m.Code.Len())
+}
+
+func newEvaluator(net *nn.Network, set *dataset.Set) *evaluator {
+	m := net.Model()
+	e := &evaluator{net: net, set: set, chunk: min(Chunk(evaluatorValues(m)), set.Len())}
+	buf := func() []float32 { return make([]float32, e.chunk*set.Size()) }
+	e.clean, e.noisy, e.out, e.code = buf(), buf(), buf(), make([]float32, e.chunk*m.Code.Len())
+	e.output.Workers, e.input.Workers = runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)
+	e.codes.Gaussian = m.Variational()
+	e.drawn = newDrawn(net, e.chunk)
+	return e
+}
+
+// evaluate does what Evaluate does.
+func (e *evaluator) evaluate(ctx context.Context, noise float64, seed uint64, inputs bool) (Evaluation, error) {
+	e.output.Reset()
+	e.input.Reset()
+	e.codes.Reset()
+	e.drawn.reset(seed)
+	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
+	for lo := 0; lo < e.set.Len(); lo += e.chunk {
 		if err := ctx.Err(); err != nil {
 			return Evaluation{}, err
 		}
-		n := min(evaluateChunk, set.Len()-lo)
-		Corrupt(clean, noisy, set, lo, lo+n, noise, src)
-		if err := encode(code[:n*units], noisy[:n*size], n); err != nil {
+		hi := min(lo+e.chunk, e.set.Len())
+		if err := e.add(lo, hi, noise, src, inputs); err != nil {
 			return Evaluation{}, err
-		}
-		if err := net.Decode(out[:n*size], code[:n*units], n); err != nil {
-			return Evaluation{}, err
-		}
-		codes.Add(code[:n*units], units)
-		a.Add(out[:n*size], clean[:n*size], set.H, set.W, set.C)
-		if err := drawn.add(clean[:n*size], n); err != nil {
-			return Evaluation{}, err
-		}
-		if inputs {
-			b.Add(noisy[:n*size], clean[:n*size], set.H, set.W, set.C)
 		}
 	}
-	e := Evaluation{Output: a.Result(), Input: b.Result(), Drawn: drawn.result(), Code: codes.Result(size)}
-	if !set.Images() {
-		e.Output.PSNR, e.Output.SSIM, e.Input.PSNR, e.Input.SSIM = 0, 0, 0, 0
+	r := Evaluation{Output: e.output.Result(), Input: e.input.Result(), Drawn: e.drawn.result(), Code: e.codes.Result(e.set.Size())}
+	if !e.set.Images() {
+		r.Output.PSNR, r.Output.SSIM, r.Input.PSNR, r.Input.SSIM = 0, 0, 0, 0
 	}
-	return e, nil
+	return r, nil
+}
+
+// add runs samples lo to hi-1.
+func (e *evaluator) add(lo, hi int, noise float64, src rng.Source, inputs bool) error {
+	n, m, set := hi-lo, e.net.Model(), e.set
+	clean, noisy, out, code := e.clean[:n*set.Size()], e.noisy[:n*set.Size()], e.out[:n*set.Size()], e.code[:n*m.Code.Len()]
+	Corrupt(clean, noisy, set, lo, hi, noise, src)
+	encode := e.net.Encode
+	if m.Variational() {
+		encode = e.drawn.encode
+	}
+	if err := encode(code, noisy, n); err != nil {
+		return err
+	}
+	if err := e.net.Decode(out, code, n); err != nil {
+		return err
+	}
+	e.codes.Add(code, m.Code.Len())
+	e.output.Add(out, clean, set.H, set.W, set.C)
+	if inputs {
+		e.input.Add(noisy, clean, set.H, set.W, set.C)
+	}
+	return e.drawn.add(clean, n)
 }
 
 // Loss returns the training loss, without regularizers, of samples with that evaluation, of elements values each.

@@ -14,7 +14,7 @@ import (
 	"github.com/convae/convae/trainer/picture"
 )
 
-// sampleCount is the number of images in a row of samples.
+// sampleCount is the number of images in a row of samples, unless they are so large that it is fewer.
 const sampleCount = 10
 
 // pickSamples chooses images to show: the first of each label, then the first ones.
@@ -53,9 +53,9 @@ func writeSamples(path string, net *nn.Network, set *dataset.Set, noise float64,
 	return WriteSheet(path, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
 }
 
-// SampleRows are ten images of a set, one of each label if there are ten, and what the model makes of them: rows of clean,
-// noisy and denoised images or, without noise, of original and reconstructed ones. The last row is the model's output, the
-// one before it was its input. The caption has their PSNR and SSIM.
+// SampleRows are ten images of a set, or fewer if they are large, one of each label if there are ten, and what the model
+// makes of them: rows of clean, noisy and denoised images or, without noise, of original and reconstructed ones. The last
+// row is the model's output, the one before it was its input. The caption has their PSNR and SSIM.
 func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (rows []picture.Row, caption string, err error) {
 	rows = []picture.Row{{Label: "clean"}, {Label: "noisy"}, {Label: "denoised"}}
 	if noise == 0 {
@@ -63,7 +63,7 @@ func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (
 	}
 	size := set.Size()
 	var before, after metric.Accumulator
-	for _, i := range pickSamples(set, sampleCount) {
+	for _, i := range pickSamples(set, samplesShown(set.H, set.W, set.C)) {
 		clean, noisy, out := make([]float32, size), make([]float32, size), make([]float32, size)
 		Corrupt(clean, noisy, set, i, i+1, noise, rng.Source{Seed: seed, Stream: rng.StreamEvaluate})
 		if err := net.Predict(out, noisy, 1); err != nil {

@@ -44,7 +44,7 @@ type Observer interface {
 // Start is what is known before the first step.
 type Start struct {
 	Model                *nn.Model
-	Memory               nn.Memory
+	Memory               Memory
 	Train, Validation    int // samples
 	Images               bool
 	Epoch, Offset, Steps int // where the run starts; Steps are those of an epoch
@@ -76,6 +76,8 @@ type session struct {
 	m     *nn.Model
 	t     *nn.Trainer
 	net   *nn.Network
+	eval  *evaluator // of the validation data
+	host  HostMemory
 	p     progress
 	batch int     // samples of a step
 	steps int     // of an epoch
@@ -136,6 +138,9 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if options, s.host, err = planRun(s.m, s.o.Device, options, s.o.Train, s.o.Test); err != nil {
+		return err
+	}
 	if s.t, err = nn.NewTrainer(s.m, s.o.Device, options); err != nil {
 		return err
 	}
@@ -157,6 +162,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.eval = newEvaluator(s.net, s.o.Test)
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
 	return s.enter(ctx)
@@ -164,7 +170,7 @@ func (s *session) open(ctx context.Context) (err error) {
 
 // loop trains epoch after epoch.
 func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err error) {
-	s.o.Observer.Start(Start{Model: s.m, Memory: s.t.Memory(), Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Images: s.o.Test.Images(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
+	s.o.Observer.Start(Start{Model: s.m, Memory: s.memory(), Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Images: s.o.Test.Images(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
 	for s.p.Epoch <= s.c.Training.Epochs && !s.patienceLost() {
 		done, err := s.epoch(ctx)
 		if err != nil {
@@ -278,7 +284,7 @@ func (s *session) validate(ctx context.Context) error {
 			return err
 		}
 	}
-	v, err := Evaluate(ctx, s.net, s.o.Test, tr.Noise.Std, tr.Seed, false)
+	v, err := s.eval.evaluate(ctx, tr.Noise.Std, tr.Seed, false)
 	if err != nil {
 		return err
 	}
@@ -350,7 +356,6 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 	if stopped {
 		r.StoppedAt = s.p.Epoch - 1
 	}
-	net := s.net
 	if err := s.t.Pull(); err != nil {
 		return r, err
 	}
@@ -359,12 +364,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 		if err := LoadWeights(best, s.m); err != nil {
 			return r, err
 		}
-		bestNet, err := nn.NewNetwork(s.m, s.o.Device, nn.NetworkOptions{})
-		if err != nil {
-			return r, err
-		}
-		defer bestNet.Close()
-		net = bestNet
+		s.t.Push()
 	}
 	if err := saveModel(filepath.Join(s.o.Dir, ModelFile), s.m, s.c); err != nil {
 		return r, err
@@ -381,7 +381,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 	}
 	var err error
 	tr := s.c.Training
-	r.Final, err = Evaluate(ctx, net, s.o.Test, tr.Noise.Std, tr.Seed, true)
+	r.Final, err = s.eval.evaluate(ctx, tr.Noise.Std, tr.Seed, true)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		r.Interrupted = true // what is left to do is done by a resume
 		return r, nil
@@ -390,7 +390,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 		return r, err
 	}
 	if s.o.Test.Images() {
-		if err := writeSamples(filepath.Join(s.o.Dir, SamplesFile), net, s.o.Test, tr.Noise.Std, tr.Seed); err != nil {
+		if err := writeSamples(filepath.Join(s.o.Dir, SamplesFile), s.net, s.o.Test, tr.Noise.Std, tr.Seed); err != nil {
 			return r, err
 		}
 	}

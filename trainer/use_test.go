@@ -52,7 +52,7 @@ func TestSampleErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer net.Close()
-	set := dataset.Digits(evaluateChunk+30, 1)
+	set := dataset.Digits(chunkSamples+30, 1)
 	e, err := Evaluate(t.Context(), net, set, 0, 1, false)
 	if err != nil {
 		t.Fatal(err)
@@ -68,9 +68,9 @@ func TestSampleErrors(t *testing.T) {
 	if math.Abs(mean-e.Output.MSE) > 1e-9 {
 		t.Errorf("the mean score is %v, want %v", mean, e.Output.MSE)
 	}
-	alone, err := SampleErrors(t.Context(), net, set.Slice(evaluateChunk+3, evaluateChunk+4))
-	if err != nil || math.Abs(alone[0]-scores[evaluateChunk+3]) > 1e-9 {
-		t.Errorf("a sample alone scores %v, with others %v, %v", alone, scores[evaluateChunk+3], err)
+	alone, err := SampleErrors(t.Context(), net, set.Slice(chunkSamples+3, chunkSamples+4))
+	if err != nil || math.Abs(alone[0]-scores[chunkSamples+3]) > 1e-9 {
+		t.Errorf("a sample alone scores %v, with others %v, %v", alone, scores[chunkSamples+3], err)
 	}
 	if _, err := SampleErrors(t.Context(), net, set.Slice(0, 0)); err == nil || !strings.Contains(err.Error(), "is empty") {
 		t.Errorf("no samples: error %v", err)

@@ -25,13 +25,20 @@ type drawn struct {
 	sum            Evidence
 }
 
-func newDrawn(net *nn.Network, seed uint64, chunk int) drawn {
+func newDrawn(net *nn.Network, chunk int) drawn {
 	m := net.Model()
 	if !m.Variational() {
 		return drawn{}
 	}
-	return drawn{net: net, src: rng.Source{Seed: seed, Stream: rng.StreamCode},
-		stats: make([]float32, 2*chunk*m.Code.Len()), code: make([]float32, chunk*m.Code.Len()), y: make([]float32, chunk*m.Output.Len())}
+	return drawn{net: net, stats: make([]float32, 2*chunk*m.Code.Len()), code: make([]float32, chunk*m.Code.Len()), y: make([]float32, chunk*m.Output.Len())}
+}
+
+// drawnValues returns how many float32 values it holds of each sample.
+func drawnValues(m *nn.Model) int { return 3*m.Code.Len() + m.Output.Len() }
+
+// reset begins anew, with codes of that seed.
+func (d *drawn) reset(seed uint64) {
+	d.src, d.n, d.sum = rng.Source{Seed: seed, Stream: rng.StreamCode}, 0, Evidence{}
 }
 
 // encode runs n inputs x through the encoder, as Network.Encode does, and keeps the variances of the codes for add.

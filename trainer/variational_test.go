@@ -74,7 +74,9 @@ func TestEvidence(t *testing.T) {
 	for i := range n {
 		test.Read(x[i*784:][:784], i)
 	}
-	whole, parts := newDrawn(net, 9, n), newDrawn(net, 9, n)
+	whole, parts := newDrawn(net, n), newDrawn(net, n)
+	whole.reset(9)
+	parts.reset(9)
 	add := func(d *drawn, x []float32, n int) {
 		t.Helper()
 		code, want := make([]float32, n*4), make([]float32, n*4)

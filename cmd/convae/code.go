@@ -10,7 +10,6 @@ import (
 )
 
 const (
-	codeChunk    = 512 // samples that are run at a time
 	sheetImages  = 100 // most images on a contact sheet
 	sheetColumns = 10  // images in its rows
 )

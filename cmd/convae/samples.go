@@ -41,15 +41,16 @@ func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(*nn.Net
 	}
 	defer closeNet()
 	y = make([]float32, x.n*to.Len())
-	buf := make([]float32, min(x.n, codeChunk)*from.Len())
-	for lo := 0; lo < x.n; lo += codeChunk {
+	chunk := trainer.Chunk(from.Len())
+	buf := make([]float32, min(x.n, chunk)*from.Len())
+	for lo := 0; lo < x.n; lo += chunk {
 		if err := ctx.Err(); err != nil {
 			return nil, "", errInterrupted
 		}
-		hi := min(lo+codeChunk, x.n)
-		chunk := buf[:(hi-lo)*from.Len()]
-		x.fill(chunk, lo, hi)
-		if err := part(net, y[lo*to.Len():hi*to.Len()], chunk, hi-lo); err != nil {
+		hi := min(lo+chunk, x.n)
+		some := buf[:(hi-lo)*from.Len()]
+		x.fill(some, lo, hi)
+		if err := part(net, y[lo*to.Len():hi*to.Len()], some, hi-lo); err != nil {
 			return nil, "", err
 		}
 	}

@@ -36,18 +36,18 @@ func summaryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			need, err := nn.TrainingMemory(m, dev, o)
+			need, err := trainer.PlanMemory(m, dev, o, nil, nil)
 			if err != nil {
 				return err
 			}
 			w := c.OutOrStdout()
 			if asJSON {
-				return writeJSON(w, newSummary(m, trainingSummary{dev.Name(), o.Batch, need.Total()}))
+				return writeJSON(w, newSummary(m, trainingSummary{dev.Name(), o.Batch, need.Device.Total(), need.Host.Total()}))
 			}
 			if err := m.WriteSummary(w); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(w, "Training on %s, batch %d: %v\n", deviceText(dev), o.Batch, need)
+			_, err = fmt.Fprintf(w, "Training on %s, batch %d: %v, and the data set\n", deviceText(dev), o.Batch, need)
 			return err
 		},
 	}
@@ -79,7 +79,8 @@ type layerSummary struct {
 type trainingSummary struct {
 	Device string `json:"device"`
 	Batch  int    `json:"batch"`
-	Bytes  int    `json:"memory_bytes"`
+	Bytes  int    `json:"memory_bytes"`      // on the device
+	Host   int    `json:"host_memory_bytes"` // besides, without the data set
 }
 
 func newSummary(m *nn.Model, t trainingSummary) summary {

@@ -39,6 +39,8 @@ type Policy struct {
 	// CacheBytes is the wanted size of a micro-batch's activations, or the size of the weights if that is more (at least
 	// one image is taken); 0 means the whole batch at once.
 	CacheBytes int
+	// Host says that the device's memory is the host's.
+	Host bool
 	// Slots is the largest number of gradient slots of a batch, SlotBytes the largest size of them together (one
 	// slot is always granted).
 	Slots, SlotBytes int

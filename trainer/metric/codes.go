@@ -1,5 +1,7 @@
 package metric
 
+import "slices"
+
 // CodeValues say what an encoder makes of N samples.
 type CodeValues struct {
 	Units       int     `json:"units"`        // values of a code
@@ -32,8 +34,7 @@ func (c *Codes) Add(codes []float32, units int) {
 		return
 	}
 	if c.n == 0 {
-		c.first = append(c.first[:0], codes[:units]...)
-		c.sum, c.squares = make([]float64, units), make([]float64, units)
+		c.begin(codes[:units])
 	}
 	for ; len(codes) > 0; codes = codes[units:] {
 		for i, v := range codes[:units] {
@@ -45,6 +46,21 @@ func (c *Codes) Add(codes []float32, units int) {
 	}
 }
 
+// begin takes the first code.
+func (c *Codes) begin(code []float32) {
+	if len(c.first) == len(code) {
+		copy(c.first, code)
+		clear(c.sum)
+		clear(c.squares)
+		return
+	}
+	c.first = slices.Clone(code)
+	c.sum, c.squares = make([]float64, len(code)), make([]float64, len(code))
+}
+
+// Reset forgets the codes added so far.
+func (c *Codes) Reset() { c.n = 0 }
+
 // Result returns the values of the codes added so far, of samples of the given size; all zero if there were none.
 func (c *Codes) Result(size int) CodeValues {
 	if c.n == 0 {
@@ -52,20 +68,28 @@ func (c *Codes) Result(size int) CodeValues {
 	}
 	n, units := float64(c.n), len(c.sum)
 	v := CodeValues{Units: units, Compression: float64(size) / float64(units)}
-	variance, least := make([]float64, units), 0.0
+	least := 0.0
 	for i, s := range c.sum {
-		mean := s / n
-		v.Mean += (float64(c.first[i]) + mean) / float64(units)
-		variance[i] = c.squares[i]/n - float64(mean*mean)
-		least = max(least, variance[i]*activeShare)
+		v.Mean += (float64(c.first[i]) + s/n) / float64(units)
+		least = max(least, c.variance(i)*activeShare)
 	}
 	if c.Gaussian {
 		least = activeShare
 	}
-	for _, s := range variance {
-		if s > least {
+	for i := range c.sum {
+		if c.variance(i) > least {
 			v.Active++
 		}
 	}
 	return v
 }
+
+// variance returns that of a unit.
+func (c *Codes) variance(unit int) float64 {
+	n := float64(c.n)
+	mean := c.sum[unit] / n
+	return c.squares[unit]/n - float64(mean*mean)
+}
+
+// CodesBytes is what a Codes holds of codes of so many units.
+func CodesBytes(units int) int { return (4 + 8 + 8) * units }

@@ -17,12 +17,12 @@ const (
 // x, y, x²+y² and xy. The two variances are needed only as their sum.
 type moments [4]float64
 
-// filter computes SSIM and keeps its scratch from image to image.
+// filter computes SSIM and keeps its scratch from image to image: as many rows of an image as the window has.
 type filter struct {
 	h, w       int       // image size for which the rest is made
 	rows, cols []float64 // Gaussian window down and across
 	line       []moments // one row of the image
-	across     []moments // [h][w-len(cols)+1] rows averaged across
+	across     []moments // [len(rows)][w-len(cols)+1] rows averaged across; row r is in place r modulo len(rows)
 }
 
 // ssim returns the structural similarity of two images, the mean over the
@@ -33,8 +33,14 @@ func (f *filter) ssim(x, y []float32, h, w, c int) float64 {
 	f.resize(h, w)
 	var sum float64
 	for ch := range c {
-		f.averageAcross(x, y, c, ch)
-		sum += f.sumDown()
+		channel := 0.0
+		for r := range h {
+			f.averageAcross(x, y, r, c, ch)
+			if first := r - len(f.rows) + 1; first >= 0 {
+				channel = f.sumRow(channel, first)
+			}
+		}
+		sum += channel
 	}
 	positions := (h - len(f.rows) + 1) * (w - len(f.cols) + 1)
 	return sum / float64(positions*c)
@@ -48,33 +54,29 @@ func (f *filter) resize(h, w int) {
 	f.h, f.w = h, w
 	f.rows, f.cols = gaussian(windowLength(h)), gaussian(windowLength(w))
 	f.line = make([]moments, w)
-	f.across = make([]moments, h*(w-len(f.cols)+1))
+	f.across = make([]moments, len(f.rows)*(w-len(f.cols)+1))
 }
 
-// averageAcross fills f.across from channel ch of the c channels of x and y.
-func (f *filter) averageAcross(x, y []float32, c, ch int) {
+// averageAcross averages row r of channel ch of the c channels of x and y.
+func (f *filter) averageAcross(x, y []float32, r, c, ch int) {
+	at := r*f.w*c + ch
+	for i := range f.line {
+		p, q := float64(x[at]), float64(y[at])
+		f.line[i] = moments{p, q, p*p + q*q, p * q}
+		at += c
+	}
 	width := f.w - len(f.cols) + 1
-	for r := range f.h {
-		at := r*f.w*c + ch
-		for i := range f.line {
-			p, q := float64(x[at]), float64(y[at])
-			f.line[i] = moments{p, q, p*p + q*q, p * q}
-			at += c
-		}
-		out := f.across[r*width:][:width]
-		for i := range out {
-			out[i] = average(f.line[i:], f.cols, 1)
-		}
+	out := f.across[r%len(f.rows)*width:][:width]
+	for i := range out {
+		out[i] = average(f.line[i:], f.cols)
 	}
 }
 
-// sumDown averages f.across down and returns the sum of the SSIM index, formula
-// (13) of the paper, over all positions.
-func (f *filter) sumDown() float64 {
+// sumRow adds to sum the SSIM index, formula (13) of the paper, at the positions whose window starts in row first.
+func (f *filter) sumRow(sum float64, first int) float64 {
 	width := f.w - len(f.cols) + 1
-	var sum float64
-	for i := range (f.h - len(f.rows) + 1) * width {
-		m := average(f.across[i:], f.rows, width)
+	for i := range width {
+		m := f.averageDown(first, i)
 		mx, my := m[0], m[1]
 		squares, product := mx*mx+my*my, mx*my
 		sum += (2*product + ssimC1) * (2*(m[3]-product) + ssimC2) /
@@ -83,17 +85,33 @@ func (f *filter) sumDown() float64 {
 	return sum
 }
 
-// average returns the mean of every stride'th of m, weighted by window.
-func average(m []moments, window []float64, stride int) moments {
+// averageDown returns the mean of rows first, first+1, ... in column i, weighted by the window.
+func (f *filter) averageDown(first, i int) moments {
 	var x, y, squares, product float64
-	at := 0
-	for _, g := range window {
-		v := &m[at]
+	width := len(f.across) / len(f.rows)
+	at := first%len(f.rows)*width + i
+	for _, g := range f.rows {
+		v := &f.across[at]
 		x += g * v[0]
 		y += g * v[1]
 		squares += g * v[2]
 		product += g * v[3]
-		at += stride
+		if at += width; at >= len(f.across) {
+			at -= len(f.across)
+		}
+	}
+	return moments{x, y, squares, product}
+}
+
+// average returns the mean of the first of m, weighted by window.
+func average(m []moments, window []float64) moments {
+	var x, y, squares, product float64
+	for i, g := range window {
+		v := &m[i]
+		x += g * v[0]
+		y += g * v[1]
+		squares += g * v[2]
+		product += g * v[3]
 	}
 	return moments{x, y, squares, product}
 }

@@ -107,8 +107,7 @@ func layOut(rows []Row, opts SheetOptions) *layout {
 		}
 		scale := opts.Scale
 		if scale < 1 {
-			side := max(1, w, h)
-			scale = max(1, (cellSize+side/2)/side)
+			scale = cellScale(h, w)
 		}
 		s.scales = append(s.scales, scale)
 		s.cellW, s.cellH = max(s.cellW, w*scale), max(s.cellH, h*scale)
@@ -133,6 +132,18 @@ func layOut(rows []Row, opts SheetOptions) *layout {
 	text := sheetMargin + max(s.title.widest(s.titleLines), s.caption.widest(s.captionLines))
 	s.w, s.h = max(right, text)+sheetMargin, bottom+sheetMargin
 	return s
+}
+
+// cellScale is the side in pixels of a pixel of images of that size.
+func cellScale(h, w int) int {
+	side := max(1, h, w)
+	return max(1, (cellSize+side/2)/side)
+}
+
+// SheetBytes returns about the bytes that a sheet takes of so many rows and columns of images of h by w pixels.
+func SheetBytes(rows, columns, h, w int) int {
+	scale, texts := cellScale(h, w), 2*(titleSize+captionSize)
+	return 4 * (2*sheetMargin + texts + columns*(w*scale+sheetGap)) * (2*sheetMargin + texts + rows*(h*scale+sheetGap))
 }
 
 // drawLabel draws the label of the row whose images start at y.

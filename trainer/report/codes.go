@@ -25,9 +25,6 @@ type axis struct {
 	values []float64
 }
 
-// encodeChunk is the number of samples that are encoded at a time.
-const encodeChunk = 256
-
 // readCodes encodes samples, of a variational model as the means of their codes.
 func (r *report) readCodes(ctx context.Context) error {
 	c := &codes{n: min(r.o.Samples, r.set.Len()), size: r.m.Code.Len()}
@@ -40,11 +37,12 @@ func (r *report) readCodes(ctx context.Context) error {
 		return nil
 	}
 	c.values = make([]float32, c.n*c.size)
-	for lo := 0; lo < c.n; lo += encodeChunk {
+	chunk := trainer.Chunk(2 * r.set.Size())
+	for lo := 0; lo < c.n; lo += chunk {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := min(encodeChunk, c.n-lo)
+		n := min(chunk, c.n-lo)
 		_, x := r.inputs(lo, lo+n, c.n)
 		if err := r.net.Encode(c.values[lo*c.size:][:n*c.size], x, n); err != nil {
 			return err

@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	manifoldSide = 20 // images along each axis
-	filterCount  = 100
-	filterRow    = 10
-	mostClasses  = 12 // that colours tell apart
+	manifoldSide  = 20        // images along each axis
+	manifoldBytes = 256 << 20 // that the images take at the most
+	filterCount   = 100
+	filterRow     = 10
+	mostClasses   = 12 // that colours tell apart
 )
 
 // rows draws inputs, codes and reconstructions of images.
@@ -177,7 +178,8 @@ func (r *report) manifold(context.Context) error {
 	if r.codes == nil || r.codes.size != 2 || !r.set.Images() {
 		return nil
 	}
-	x, y := r.grid(manifoldSide)
+	fit := math.Sqrt(float64(manifoldBytes) / float64(4*r.m.Output.Len()))
+	x, y := r.grid(min(max(int(fit), 2), manifoldSide))
 	codes := trainer.ManifoldCodes(x, y)
 	samples := make([]float32, len(codes)/2*r.m.Output.Len())
 	if err := r.net.Decode(samples, codes, len(codes)/2); err != nil {

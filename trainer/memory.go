@@ -1,0 +1,122 @@
+package trainer
+
+import (
+	"fmt"
+
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/picture"
+)
+
+// Memory is what a run takes: on the device, and besides on the host. On the CPU both are the host's.
+type Memory struct {
+	Device nn.Memory
+	Host   HostMemory
+}
+
+// Total returns the sum, in bytes.
+func (m Memory) Total() int { return m.Device.Total() + m.Host.Total() }
+
+func (m Memory) String() string {
+	return fmt.Sprintf("%v on the device, %v on the host", m.Device, m.Host)
+}
+
+// HostMemory is what a run takes of the host's memory besides the device's, in bytes: the model's weights, the data sets as
+// far as they are known, samples in evaluation, a checkpoint or a model that is being saved, and pictures that are being
+// drawn.
+type HostMemory struct{ Model, Data, Evaluation, Saving, Pictures int }
+
+// Total returns the sum.
+func (h HostMemory) Total() int { return h.Model + h.Data + h.working() }
+
+// working is what is taken after the model and the data have been read.
+func (h HostMemory) working() int { return h.Evaluation + h.Saving + h.Pictures }
+
+func (h HostMemory) String() string {
+	return fmt.Sprintf("%s (model %s, data %s, evaluation %s, saving %s, pictures %s)", nn.BytesText(h.Total()),
+		nn.BytesText(h.Model), nn.BytesText(h.Data), nn.BytesText(h.Evaluation), nn.BytesText(h.Saving), nn.BytesText(h.Pictures))
+}
+
+// PlanMemory returns what a run with those options of training takes on a device, without taking it. The sets are nil if they
+// are not known yet. Its errors are those with which the run would not start.
+func PlanMemory(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, validation *dataset.Set) (Memory, error) {
+	o, host, err := planRun(m, dev, o, train, validation)
+	if err != nil {
+		return Memory{}, err
+	}
+	need, err := nn.TrainingMemory(m, dev, o)
+	return Memory{need, host}, err
+}
+
+// planRun adds to the options of a trainer what is known of the data and what to leave the host, which it returns too.
+func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, validation *dataset.Set) (nn.TrainerOptions, HostMemory, error) {
+	shown, samples := sampleCount, chunkSamples
+	var h HostMemory
+	h.Model = 4 * m.Size()
+	if train != nil {
+		o.Samples, o.Values = train.Len(), train.Pixels == nil
+		h.Data = setBytes(train) + 4*train.Len() // and the order
+	}
+	if validation != nil {
+		samples = validation.Len()
+		shown = min(shown, samples)
+		h.Data += setBytes(validation)
+	}
+	h.Evaluation = evaluatorBytes(m, samples)
+	h.Saving = o.StateBytes(m)
+	h.Pictures = picturesBytes(m, validation, shown)
+	if dev.Policy().Host {
+		o.Reserve = h.working()
+		return o, h, nil
+	}
+	free, err := nn.HostFree()
+	if err != nil {
+		return o, h, err
+	}
+	if h.working() > free {
+		return o, h, fmt.Errorf("a run of model %q needs %s on the host, where %s are free", m.Config.Name, nn.BytesText(h.working()), nn.BytesText(free))
+	}
+	return o, h, nil
+}
+
+func setBytes(s *dataset.Set) int { return len(s.Pixels) + 4*len(s.Values) + len(s.Labels) }
+
+// memory is what the run takes.
+func (s *session) memory() Memory {
+	m := Memory{s.t.Memory(), s.host}
+	if m.Device.Streamed { // from the host: in the order, and by way of two batches unless the device can be written to
+		m.Host.Data += 4 * s.o.Train.Len()
+		if !s.o.Device.Policy().Host {
+			m.Host.Data += 2 * s.batch * s.o.Train.Size()
+		}
+	}
+	return m
+}
+
+const (
+	sampleRows    = 3         // of SampleRows at the most
+	sheetBytes    = 256 << 20 // that they and the sheet take at the most, if one column is not larger
+	picturesFixed = 4 << 20   // for fonts, a PNG that is being written, and curves
+)
+
+// samplesShown is how many samples of those pictures go on a sheet.
+func samplesShown(h, w, c int) int { return max(min(sampleCount, sheetBytes/sampleBytes(h, w, c)), 1) }
+
+// sampleBytes is what a column of SampleRows takes, with its part of the sheet.
+func sampleBytes(h, w, c int) int {
+	return sampleRows*4*h*w*c + picture.SheetBytes(sampleRows, 1, h, w)
+}
+
+// picturesBytes is what drawing n validation samples takes. Without a set they are taken for images of the model's shape.
+func picturesBytes(m *nn.Model, set *dataset.Set, n int) int {
+	h, w, c := m.Input.H, m.Input.W, m.Input.C
+	if set != nil {
+		h, w, c = set.H, set.W, set.C
+		if !set.Images() {
+			return picturesFixed
+		}
+	}
+	n = min(n, samplesShown(h, w, c))
+	return picturesFixed + n*sampleRows*4*h*w*c + picture.SheetBytes(sampleRows, n, h, w)
+}
