@@ -172,7 +172,7 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	clock := tensor(tb, l, backend.ClockKind, backend.Vec(1), 0)
 	l.SetClock(clock, backend.Clock{Step: 1, LearningRate: 0.01, BiasCorrection1: 0.1, BiasCorrection2: 0.001})
 	pixels, order := tensor(tb, l, backend.Byte, shape, 7), tensor(tb, l, backend.Index, backend.Vec(2), 0)
-	wide := act(backend.Shape{N: 2, H: 1, W: 1, C: 108})
+	wide, joined := act(backend.Shape{N: 2, H: 1, W: 1, C: 108}), act(backend.Shape{N: 2, H: 6, W: 6, C: 7})
 	in := func(ws backend.Buffer, op func()) func() { return func() { l.SetWorkspace(ws); op() } }
 	return map[string]func(){
 		"Zero": func() { l.Zero(r) }, "Copy": func() { l.Copy(x, y) }, "Axpy": func() { l.Axpy(p, 2, q) },
@@ -186,6 +186,7 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"DenseBackInput": in(dense.ws, dense.backInput), "DenseBackWeights": in(dense.ws, dense.backWeights),
 		"MaxPool": func() { l.MaxPool(pool, pooled, places, x) }, "MaxPoolBack": func() { l.MaxPoolBack(pool, x, pooled, places) },
 		"Upsample": func() { l.Upsample(up, upped, x) }, "UpsampleBack": func() { l.UpsampleBack(up, x, upped) },
+		"Plus": func() { l.Plus(y, y, x) }, "CopyChannels": func() { l.CopyChannels(joined, 3, x, 1, 2) },
 		"Activate":     func() { l.Activate(backend.Tanh, y, x) },
 		"ActivateBack": func() { l.ActivateBack(backend.Tanh, x, x, y) },
 		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, x, y, y) }, "MSE": func() { l.MSE(1, one, x, y, y) },

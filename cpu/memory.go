@@ -264,6 +264,7 @@ const (
 	errLength    = "cpu: a slice whose length is not the tensor's"
 	errWorkspace = "cpu: the workspace is smaller than the op needs"
 	errGeometry  = "cpu: a shape that its constructor did not make"
+	errChannels  = "cpu: channels that a tensor does not have"
 	errIndex     = "cpu: an index outside the data set"
 	errAct       = "cpu: an unknown activation"
 	errSum       = "cpu: a sum of nothing"

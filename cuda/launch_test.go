@@ -76,6 +76,11 @@ func TestLaunchGeometry(t *testing.T) {
 		{"upsample of fours", func() { s, in, out := up(12); l.Upsample(s, out, in) }, []string{"upsample_forward4 8x256"}},
 		{"upsample back", func() { s, in, out := up(3); l.UpsampleBack(s, in, out) }, []string{"upsample_back 1x256"}},
 		{"upsample back of fours", func() { s, in, out := up(16); l.UpsampleBack(s, in, out) }, []string{"upsample_back4 2x256"}},
+		{"plus", func() { l.Plus(x, x, y) }, []string{"merge_plus 15x256"}},
+		{"plus of the largest", func() { l.Plus(big, big, big) }, []string{"merge_plus 2097152x256"}},
+		{"channels", func() { l.CopyChannels(x, 1, y, 2, 3) }, []string{"merge_channels 36x256"}},
+		{"channels of fours", func() { l.CopyChannels(act(3, 31, 33, 12), 4, act(3, 31, 33, 16), 8, 8) }, []string{"merge_channels4 24x256"}},
+		{"no channels", func() { l.CopyChannels(x, 5, y, 5, 0) }, nil},
 		{"cross-entropy", func() { l.SigmoidBCE(1, p.Range(0, 1), none, x, y) }, []string{"loss_bce 15x256", "loss_total 1x256"}},
 		{"squared error of the largest", func() { l.MSE(1, p.Range(0, 1), big, big, big) }, []string{"loss_mse 1024x256", "loss_total 1x256"}},
 		{"sgd", func() { l.SGD(backend.SGD{}, p, none, q, clock) }, []string{"optim_sgd 2x256"}},
@@ -128,6 +133,7 @@ func TestLaunchArguments(t *testing.T) {
 			{at(20), 3, 8, at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)}, {at(20), 3, 2, at(20), at(8), 0, 0, 0, 0, 0, 0}}},
 		{"pool", func() { l.MaxPool(pool, out, backend.Tensor{}, x) }, [][]uint64{
 			{address(out), 0, address(x), 2 * 2 * 3, 3, 5, 4, 2, 3, 3, 2, 1, 1}}},
+		{"channels", func() { l.CopyChannels(x, 1, x, 2, 2) }, [][]uint64{{address(x), address(x), 60, 2, 4, 1, 4, 2}}},
 		{"gather", func() { l.Gather(0.25, src, x, backend.Tensor{}, pixels, order, clock, 3) }, [][]uint64{
 			{address(x), 0, address(pixels), address(order), address(clock), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
 		{"select", func() { l.Select(0.25, src, x, x, values, order, clock, 3) }, [][]uint64{
@@ -162,6 +168,7 @@ func TestNoOpAllocates(t *testing.T) {
 				panic("a quiet device failed")
 			}
 		},
+		"Plus": func() { l.Plus(x, x, x) }, "CopyChannels": func() { l.CopyChannels(x, 0, x, 1, 3) },
 		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.ReLU, x, x) },
 		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, clock, 0) },
 		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, clock) },

@@ -310,6 +310,7 @@ const (
 	errLength    = "cuda: a slice whose length is not the tensor's"
 	errWorkspace = "cuda: the workspace is smaller than the op needs"
 	errGeometry  = "cuda: a shape that its constructor did not make"
+	errChannels  = "cuda: channels that a tensor does not have"
 	errIndex     = "cuda: a place in the data set below 0"
 	errAct       = "cuda: an unknown activation"
 	errSum       = "cuda: a sum of nothing"

@@ -57,6 +57,10 @@ const (
 	UpsampleBack
 	UpsampleBack4
 
+	MergePlus
+	MergeChannels
+	MergeChannels4
+
 	ActForward
 	ActBack
 
@@ -133,6 +137,10 @@ var entries = [Count]struct {
 	UpsampleForward4: {"upsample_forward4", 6},
 	UpsampleBack:     {"upsample_back", 6},
 	UpsampleBack4:    {"upsample_back4", 6},
+
+	MergePlus:      {"merge_plus", 4},
+	MergeChannels:  {"merge_channels", 8},
+	MergeChannels4: {"merge_channels4", 8},
 
 	ActForward: {"act_forward", 4},
 	ActBack:    {"act_back", 5},

@@ -55,6 +55,7 @@ type Backend interface {
 	Dense
 	Pool
 	Upsample
+	Merge
 	Activate
 	Loss
 	Optim
@@ -208,6 +209,15 @@ type Pool interface {
 type Upsample interface {
 	Upsample(s UpsampleShape, out, x Tensor)
 	UpsampleBack(s UpsampleShape, gradX, gradOut Tensor)
+}
+
+// Merge ops join the values of several layers, and part their gradients. All tensors are Activations.
+type Merge interface {
+	// Plus: out = a + b, of one shape. out may be a.
+	Plus(out, a, b Tensor)
+	// CopyChannels: for every pixel of the images, channels to..to+count-1 of dst = channels from..from+count-1 of src;
+	// dst's other channels stay as they are. dst and src have the same N, H and W, and share no memory.
+	CopyChannels(dst Tensor, to int, src Tensor, from, count int)
 }
 
 // Activate is an activation on its own.

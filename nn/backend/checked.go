@@ -424,6 +424,16 @@ func (c *checked) UpsampleBack(s UpsampleShape, gradX, gradOut Tensor) {
 	})
 }
 
+func (c *checked) Plus(out, x, y Tensor) {
+	c.run("Plus", 0, []output{{"out", out}}, []Tensor{x, y}, func(b Backend, m *mirror) { b.Plus(m.of(out), m.of(x), m.of(y)) })
+}
+
+func (c *checked) CopyChannels(dst Tensor, to int, src Tensor, from, count int) {
+	c.run("CopyChannels", 0, []output{{"dst", dst}}, []Tensor{src}, func(b Backend, m *mirror) {
+		b.CopyChannels(m.of(dst), to, m.of(src), from, count)
+	})
+}
+
 func (c *checked) Activate(a Act, out, x Tensor) {
 	c.run("Activate", 0, []output{{"out", out}}, []Tensor{x}, func(b Backend, m *mirror) { b.Activate(a, m.of(out), m.of(x)) })
 }

@@ -166,6 +166,11 @@ func (f *Profile) UpsampleBack(s UpsampleShape, gradX, gradOut Tensor) {
 	defer f.done("UpsampleBack", time.Now())
 	f.b.UpsampleBack(s, gradX, gradOut)
 }
+func (f *Profile) Plus(out, a, b Tensor) { defer f.done("Plus", time.Now()); f.b.Plus(out, a, b) }
+func (f *Profile) CopyChannels(dst Tensor, to int, src Tensor, from, count int) {
+	defer f.done("CopyChannels", time.Now())
+	f.b.CopyChannels(dst, to, src, from, count)
+}
 func (f *Profile) Activate(a Act, out, x Tensor) {
 	defer f.done("Activate", time.Now())
 	f.b.Activate(a, out, x)

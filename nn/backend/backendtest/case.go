@@ -42,7 +42,7 @@ type Case struct {
 // Cases returns the table.
 func Cases() []Case {
 	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(),
-		poolCases(), upsampleCases(), actCases(), lossCases(), optimCases(), randomCases(), clipCases(), penaltyCases(), gaussianCases(), contractCases(), concreteCases())
+		poolCases(), upsampleCases(), mergeCases(), actCases(), lossCases(), optimCases(), randomCases(), clipCases(), penaltyCases(), gaussianCases(), contractCases(), concreteCases())
 }
 
 type (
