@@ -327,7 +327,7 @@ func TestDataErrors(t *testing.T) {
 		{"{name: csv, file: a, scaling: minmax, scaler: {offset: [0], scale: [0]}}", "no scale of 0"},
 		{"{name: csv, file: a, scaling: minmax, scaler: {offset: [0, 1], scale: [1]}}", "as many finite offsets as scales"},
 		{"{name: spiral, samples: 1}", "data.samples is 1, want 2 to"},
-		{"{name: spiral, noise: -1}", "data.noise is -1, want more than 0"},
+		{"{name: spiral, noise: -1}", "data.noise is -1, want 0 to 100"},
 		{"{name: circle, seed: 4294967296}", "data.seed is 4294967296, want at most 4294967295"},
 		{"{name: images}", "data.dir is missing: want the folder with the pictures"},
 		{"{name: images, dir: x, channels: 2}", "data.channels is 2, want 1 (grey) or 3 (colour)"},

@@ -2,9 +2,7 @@ package trainer
 
 import (
 	"context"
-	"fmt"
 	"runtime"
-	"slices"
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/rng"
@@ -46,12 +44,14 @@ func Corrupt(clean, noisy []float32, set *dataset.Set, lo, hi int, std float64, 
 }
 
 // Evaluation compares a model's outputs, and its inputs, with the clean samples. PSNR and SSIM are 0 for samples that are
-// no images.
+// no images, and BCE is for those with values outside [0,1], of which it says nothing.
 type Evaluation struct {
 	Output metric.Values
 	Input  metric.Values // what the noisy samples score before the model
 	Drawn  Evidence      // of a variational model, else 0
 	Code   metric.CodeValues
+
+	outsideBCE float64 // of values outside [0,1], for the loss alone
 }
 
 // Evaluate runs the model on a data set with noise of the seed's StreamEvaluate. Without inputs, Input stays zero. When ctx
@@ -117,6 +117,10 @@ func (e *evaluator) evaluate(ctx context.Context, noise float64, seed uint64, in
 		}
 	}
 	r := Evaluation{Output: e.output.Result(), Input: e.input.Result(), Drawn: e.drawn.result(), Code: e.codes.Result(e.set.Size())}
+	if outside(e.set) >= 0 {
+		r.outsideBCE = r.Output.BCE
+		r.Output.BCE, r.Input.BCE = 0, 0
+	}
 	if !e.set.Images() {
 		r.Output.PSNR, r.Output.SSIM, r.Input.PSNR, r.Input.SSIM = 0, 0, 0, 0
 	}
@@ -151,27 +155,9 @@ func (e Evaluation) Loss(tr Training, elements int) float64 {
 	if e.Drawn != (Evidence{}) {
 		return e.Drawn.loss(tr, elements)
 	}
-	loss := e.Output.BCE
+	loss := e.Output.BCE + e.outsideBCE // one of them is 0
 	if tr.Loss == "mse" {
 		loss = e.Output.MSE
 	}
 	return loss * float64(tr.reduction().Elements(elements))
-}
-
-// CheckSet reports a data set whose samples the model cannot take, or the loss.
-func CheckSet(m *nn.Model, loss nn.Loss, set *dataset.Set) error {
-	if n := set.Size(); n != m.Input.Len() {
-		what := fmt.Sprintf("samples of %d values", n)
-		if set.H*set.W > 1 {
-			what = fmt.Sprintf("images of %d x %d x %d = %d values", set.H, set.W, set.C, n)
-		}
-		return fmt.Errorf("data set %s has %s, model %q takes %d", set.Name, what, m.Config.Name, m.Input.Len())
-	}
-	if loss != nn.BCE {
-		return nil
-	}
-	if i := slices.IndexFunc(set.Values, func(v float32) bool { return !(v >= 0 && v <= 1) }); i >= 0 {
-		return fmt.Errorf("data set %s: value %d of sample %d is %v, and loss bce needs values in [0,1]: use data.scaling minmax or loss mse", set.Name, i%set.Size()+1, i/set.Size()+1, set.Values[i])
-	}
-	return nil
 }

@@ -24,7 +24,7 @@ type Epoch struct {
 	Step         int     `json:"step"`  // optimiser steps so far
 	Loss         float64 `json:"loss"`  // mean over the training samples, as the weights were at each
 	ValLoss      float64 `json:"val_loss"`
-	ValBCE       float64 `json:"val_bce"`
+	ValBCE       float64 `json:"val_bce"` // 0 where values are outside [0,1]
 	ValMSE       float64 `json:"val_mse"`
 	ValMAE       float64 `json:"val_mae"`
 	ValMaxError  float64 `json:"val_max_error"` // largest absolute error of any value

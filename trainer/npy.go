@@ -21,7 +21,7 @@ import (
 type Array struct {
 	Shape []int
 	Data  []float32 // in C order: the last index is the fastest
-	DType string    // of the file: float32, float64 or uint8
+	DType string    // of the file, as NumPy calls it: float32, uint8
 }
 
 const (
@@ -30,12 +30,9 @@ const (
 	maxNPYElements = math.MaxInt / 8
 )
 
-// npyTypes are the element types that are read; their sizes are the last digit.
-var npyTypes = map[string]string{"f4": "float32", "f8": "float64", "u1": "uint8"}
-
-// ReadNPY reads a .npy file of float32, float64 or uint8 values in C order, such as numpy.save writes. Values are
-// kept as they are: a uint8 of 255 becomes 255. It is an error, which names the file, if there are none, or if the file
-// holds less or more than its shape says.
+// ReadNPY reads a .npy file of numbers or booleans, such as numpy.save writes, in C or Fortran order. Values are kept as
+// they are: a uint8 of 255 becomes 255, and true 1. It is an error, which names the file, if there are none, or if the
+// file holds less or more than its shape says.
 func ReadNPY(path string) (Array, error) {
 	f, err := regularfile.Open(path)
 	if err != nil {
@@ -68,19 +65,14 @@ func readNPY(r io.Reader, size int64) (a Array, err error) {
 			a, err = Array{}, malformed(p)
 		}
 	}()
-	file, err := npy.NewReader(io.MultiReader(bytes.NewReader(start), r))
+	file, err := npy.NewReader(bytes.NewReader(start))
 	if err != nil {
 		return a, malformed(err)
 	}
 	descr := file.Header.Descr
-	if len(descr.Type) == 3 && strings.Contains("<>|", descr.Type[:1]) {
-		a.DType = npyTypes[descr.Type[1:]]
-	}
-	if a.DType == "" {
-		return a, fmt.Errorf("element type is %q, want float32, float64 or uint8", descr.Type)
-	}
-	if descr.Fortran {
-		return a, errors.New("array is in Fortran order, want C order (numpy.ascontiguousarray)")
+	t, order, err := parseNPYType(descr.Type)
+	if err != nil {
+		return a, err
 	}
 	n := 1
 	for _, d := range descr.Shape {
@@ -89,35 +81,17 @@ func readNPY(r io.Reader, size int64) (a Array, err error) {
 		}
 		n *= d
 	}
-	a.Shape = descr.Shape
-	if want := int64(n) * int64(descr.Type[2]-'0'); rest != want {
+	a.Shape, a.DType = descr.Shape, t.name
+	if want := int64(n) * int64(t.bytes); rest != want {
 		return a, fmt.Errorf("the file has %d bytes of data, want %d for shape %s of %s", rest, want, ShapeText(a.Shape), a.DType)
 	}
-	switch a.DType {
-	case "float32":
-		a.Data = make([]float32, n)
-		err = file.Read(&a.Data)
-	case "float64":
-		v := make([]float64, n)
-		err = file.Read(&v)
-		a.Data = toFloat32(v)
-	case "uint8":
-		v := make([]uint8, n)
-		err = file.Read(&v)
-		a.Data = toFloat32(v)
-	}
-	if err != nil {
+	if a.Data, err = t.read(r, order, n); err != nil {
 		return a, fmt.Errorf("data: %w", err)
 	}
-	return a, nil
-}
-
-func toFloat32[T float64 | uint8](v []T) []float32 {
-	out := make([]float32, len(v))
-	for i, x := range v {
-		out[i] = float32(x)
+	if descr.Fortran {
+		a.Data = fromFortran(a.Data, a.Shape)
 	}
-	return out
+	return a, nil
 }
 
 // readNPYHeader reads all before the data, of which there are rest bytes, and checks the length that it states: the
@@ -141,6 +115,7 @@ func readNPYHeader(r io.Reader, size int64) (start []byte, rest int64, err error
 	if rest = size - int64(used) - length; length > maxNPYHeader || rest < 0 {
 		return nil, 0, fmt.Errorf("header has %d bytes, want at most %d and no more than the file", length, maxNPYHeader)
 	}
+	start[6] = min(start[6], 2) // 3 differs in the encoding of names, which plain elements have none of, and the library lacks it
 	start = append(start[:used], make([]byte, length)...)
 	if _, err := io.ReadFull(r, start[used:]); err != nil {
 		return nil, 0, errors.New("is truncated")

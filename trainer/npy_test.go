@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -118,9 +119,9 @@ func TestReadNPYErrors(t *testing.T) {
 		{"cut dictionary", npyFile("{'descr': '<f4', 'fortran_order"), "want a dictionary"},
 		{"truncated", good[:len(good)-1], "has 7 bytes of data, want 8"},
 		{"trailing", append(slices.Clone(good), 0), "has 9 bytes of data, want 8"},
-		{"integers", npyFile(dictionary("<i8", "False", "(1,)"), make([]byte, 8)...), `type is "<i8", want float32, float64 or uint8`},
+		{"complex numbers", npyFile(dictionary("<c8", "False", "(1,)"), make([]byte, 8)...), `type is "<c8", want float16, float32, float64, an integer of up to 64 bits or bool`},
 		{"objects", npyFile(dictionary("|O", "False", "(1,)"), make([]byte, 8)...), `type is "|O"`},
-		{"Fortran", npyFile(dictionary("<f4", "True", "(2,)"), make([]byte, 8)...), "want C order"},
+		{"cut in Fortran order", npyFile(dictionary("<f4", "True", "(2, 2)"), make([]byte, 8)...), "has 8 bytes of data, want 16"},
 		{"huge shape", npyFile(dictionary("<f4", "False", "(4294967296, 4294967296)"), make([]byte, 8)...), "at most"},
 		{"larger than the file", npyFile(dictionary("<f8", "False", "(1000000, 1000000)"), make([]byte, 8)...), "has 8 bytes of data, want 8000000000000 for shape (1000000, 1000000) of float64"},
 		{"beyond int", npyFile(dictionary("<f4", "False", "(99999999999999999999)"), make([]byte, 8)...), "value out of range"},
@@ -138,6 +139,35 @@ func TestReadNPYErrors(t *testing.T) {
 	for _, path := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none.npy")} {
 		if _, err := ReadNPY(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v, want one that names %s", err, path)
+		}
+	}
+}
+
+// All that is harmless is read: other types, orders and format versions.
+func TestReadNPYKinds(t *testing.T) {
+	version3 := append([]byte("\x93NUMPY\x03\x00"), 72, 0, 0, 0)
+	version3 = append(version3, fmt.Sprintf("%-71s\n", dictionary("<f4", "False", "(1,)"))...)
+	for _, c := range []struct {
+		name string
+		file []byte
+		want []float32
+	}{
+		{"bool", npyFile(dictionary("|b1", "False", "(3,)"), 0, 1, 1), []float32{0, 1, 1}},
+		{"int8", npyFile(dictionary("|i1", "False", "(2,)"), 0x80, 127), []float32{-128, 127}},
+		{"int16", npyFile(dictionary("<i2", "False", "(2,)"), 0xfe, 0xff, 2, 1), []float32{-2, 258}},
+		{"uint16", npyFile(dictionary(">u2", "False", "(1,)"), 0xff, 0xfe), []float32{65534}},
+		{"int32", npyFile(dictionary("<i4", "False", "(1,)"), 0xff, 0xff, 0xff, 0xff), []float32{-1}},
+		{"uint32", npyFile(dictionary("<u4", "False", "(1,)"), 0, 0, 0, 0x80), []float32{1 << 31}},
+		{"int64", npyFile(dictionary("<i8", "False", "(1,)"), 0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), []float32{-3}},
+		{"uint64", npyFile(dictionary(">u8", "False", "(1,)"), 0, 0, 0, 0, 0, 0, 1, 0), []float32{256}},
+		{"float16", npyFile(dictionary("<f2", "False", "(5,)"), 0, 0x3c, 0, 0xc0, 0x55, 0x35, 1, 0, 0, 0xfc), []float32{1, -2, 0.33325195, 1. / (1 << 24), float32(math.Inf(-1))}},
+		{"float32", append(version3, 0, 0, 0x20, 0x40), []float32{2.5}},
+		{"uint8", npyFile(dictionary("|u1", "True", "(2, 3)"), 0, 3, 1, 4, 2, 5), []float32{0, 1, 2, 3, 4, 5}},
+		{"uint8", npyFile(dictionary("|u1", "True", "(2, 2, 2)"), 0, 4, 2, 6, 1, 5, 3, 7), []float32{0, 1, 2, 3, 4, 5, 6, 7}},
+	} {
+		a, err := readNPY(bytes.NewReader(c.file), int64(len(c.file)))
+		if err != nil || a.DType != c.name || !slices.Equal(a.Data, c.want) {
+			t.Errorf("%s: %+v, %v; want %v", c.name, a, err, c.want)
 		}
 	}
 }

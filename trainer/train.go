@@ -128,10 +128,11 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, set := range []*dataset.Set{s.o.Train, s.o.Test} {
-		if err := CheckSet(s.m, loss, set); err != nil {
-			return err
-		}
+	if err := CheckSet(s.m, loss, s.o.Train); err != nil {
+		return err
+	}
+	if err := s.c.CheckValidation(s.m, s.o.Test); err != nil {
+		return fmt.Errorf("validation: %w", err)
 	}
 	s.batch = tr.StepSamples(s.o.Train.Len())
 	options, err := tr.Options(s.o.Train.Len())

@@ -73,7 +73,11 @@ func evalCommand() *cobra.Command {
 				name string
 				v    metric.Values
 			}{{"input", e.Input}, {"output", e.Output}} {
-				fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f %10.2f %10.4f\n", r.name, r.v.BCE, r.v.MSE, r.v.MAE, r.v.MaxAbs, r.v.PSNR, r.v.SSIM)
+				bce := "-" // of values outside [0,1]
+				if r.v.BCE != 0 {
+					bce = fmt.Sprintf("%.5f", r.v.BCE)
+				}
+				fmt.Fprintf(w, "%-8s %10s %10.5f %10.5f %10.5f %10.2f %10.4f\n", r.name, bce, r.v.MSE, r.v.MAE, r.v.MaxAbs, r.v.PSNR, r.v.SSIM)
 			}
 			writeEvidence(w, e.Drawn)
 			writeCode(w, e.Code)

@@ -76,6 +76,9 @@ func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Dat
 	if set.Size() != m.Input.Len() {
 		return "", samples{}, fmt.Errorf("data set %s has %s; model %q takes %s", set.Name, setText(set), m.Config.Name, inputText(m.Input))
 	}
+	if err := trainer.CheckSet(m, nn.MSE, set); err != nil {
+		return "", samples{}, err
+	}
 	what = f.data
 	if test != nil {
 		what += " (" + f.split + ")"
@@ -93,7 +96,7 @@ func npySamples(m *nn.Model, run trainer.Data, path string) (samples, error) {
 	if err != nil {
 		return samples{}, err
 	}
-	n, err := countSamples(path, a.Shape, m.Input, m.Config.Name)
+	n, err := countSamples(path, a.Shape, m.Input, m.Config.Name, trainer.FitsInput)
 	if err != nil {
 		return samples{}, err
 	}
@@ -128,7 +131,7 @@ func codeSamples(m *nn.Model, path string) (samples, error) {
 	if err != nil {
 		return samples{}, err
 	}
-	n, err := countSamples(path, a.Shape, m.Code, m.Config.Name)
+	n, err := countSamples(path, a.Shape, m.Code, m.Config.Name, fitsCode)
 	if err != nil {
 		return samples{}, err
 	}
@@ -166,28 +169,24 @@ func arraySamples(data []float32, n int) samples {
 	return samples{n: n, fill: func(dst []float32, lo, hi int) { copy(dst, data[lo*size:hi*size]) }}
 }
 
-// countSamples returns how many samples of the wanted shape an array holds: many, with their number in front, or one.
-func countSamples(path string, shape []int, want backend.Shape, model string) (int, error) {
-	forms := [][]int{{want.Len()}}
-	if want.H*want.W > 1 {
-		if want.C == 1 {
-			forms = append(forms, []int{want.H, want.W})
-		}
-		forms = append(forms, []int{want.H, want.W, want.C})
-	} else {
-		forms = append(forms, []int{1, 1, want.C})
+// countSamples returns how many samples of a shape that fits an array holds: many, with their number in front, or one.
+func countSamples(path string, shape []int, want backend.Shape, model string, fits func(shape []int, want backend.Shape) bool) (int, error) {
+	if len(shape) > 1 && fits(shape[1:], want) {
+		return shape[0], nil
 	}
-	for _, f := range forms {
-		if len(shape) == len(f)+1 && slices.Equal(shape[1:], f) {
-			return shape[0], nil
-		}
+	if len(shape) > 0 && fits(shape, want) {
+		return 1, nil
 	}
-	for _, f := range forms {
-		if slices.Equal(shape, f) {
-			return 1, nil
-		}
+	advice := trainer.ShapeAdvice(shape, want)
+	if len(shape) > 1 && advice == "" {
+		advice = trainer.ShapeAdvice(shape[1:], want)
 	}
-	return 0, fmt.Errorf("%s: shape %s does not suit model %q: want N samples of %s", path, trainer.ShapeText(shape), model, inputText(want))
+	return 0, fmt.Errorf("%s: shape %s does not suit model %q: want N samples of %s%s", path, trainer.ShapeText(shape), model, inputText(want), advice)
+}
+
+// fitsCode reports whether a code of that shape is one of the model's, or its values in a row, as encode writes tables.
+func fitsCode(shape []int, want backend.Shape) bool {
+	return slices.Equal(shape, []int{want.H, want.W, want.C}) || slices.Equal(shape, []int{want.Len()}) || want.C == 1 && slices.Equal(shape, []int{want.H, want.W})
 }
 
 // sampleShape returns the shape of an array of n samples.

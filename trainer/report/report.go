@@ -91,11 +91,7 @@ func Make(ctx context.Context, run string, o Options) (Result, error) {
 	defer train.Close()
 	defer validation.Close()
 	r.train, r.set = train.Len(), validation
-	loss, err := nn.ParseLoss(r.c.Training.Loss)
-	if err != nil {
-		return Result{}, err
-	}
-	if err := trainer.CheckSet(r.m, loss, validation); err != nil {
+	if err := r.c.CheckValidation(r.m, validation); err != nil {
 		return Result{}, err
 	}
 	if r.net, err = nn.NewNetwork(r.m, o.Device, nn.NetworkOptions{}); err != nil {
