@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
 )
 
@@ -111,6 +113,40 @@ func TestDataPathsAreAbsolute(t *testing.T) {
 	} {
 		if _, _, err := LoadData(t.Context(), &d, nil); err == nil || !strings.Contains(err.Error(), "gone") || !strings.Contains(err.Error()+" ", flag) {
 			t.Errorf("%s: error %v, want one with %q", d.Name, err, flag)
+		}
+	}
+}
+
+// Samples to show come from all labels and from the whole set, not from where it begins.
+func TestSpread(t *testing.T) {
+	sorted := func(perLabel ...int) (labels []uint8) {
+		for l, n := range perLabel {
+			labels = append(labels, bytes.Repeat([]byte{uint8(l)}, n)...)
+		}
+		return labels
+	}
+	digits := dataset.Digits(40, 1)
+	firsts := make([]int, 10)
+	for l := range firsts {
+		firsts[l] = bytes.IndexByte(digits.Labels, uint8(l))
+	}
+	for _, c := range []struct {
+		name   string
+		size   int
+		labels []uint8
+		want   []int
+	}{
+		{"no labels", 100, nil, []int{0, 10, 20, 30, 40, 50, 60, 70, 80, 90}},
+		{"few", 3, nil, []int{0, 1, 2}},
+		{"two classes, sorted", 40, sorted(20, 20), []int{0, 4, 8, 12, 16, 20, 24, 28, 32, 36}},
+		{"three classes", 30, sorted(12, 9, 9), []int{0, 3, 6, 9, 12, 15, 18, 21, 24, 27}},
+		{"one small class", 21, sorted(20, 1), []int{0, 2, 4, 6, 8, 11, 13, 15, 17, 20}},
+		{"more classes than places", 40, sorted(slices.Repeat([]int{2}, 20)...), []int{0, 4, 8, 12, 16, 20, 24, 28, 32, 36}},
+		{"ten digits, the first of each", 40, digits.Labels, firsts},
+	} {
+		set := &dataset.Set{H: 1, W: 1, C: 1, Pixels: make([]uint8, c.size), Labels: c.labels}
+		if got := Spread(set, 10); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }

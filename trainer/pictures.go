@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
@@ -17,29 +19,47 @@ import (
 // sampleCount is the number of images in a row of samples, unless they are so large that it is fewer.
 const sampleCount = 10
 
-// pickSamples chooses images to show: the first of each label, then the first ones.
-func pickSamples(set *dataset.Set, n int) []int {
-	var picked []int
-	seen := map[uint8]bool{}
+// Spread chooses n samples to show, or all of fewer: as many of each label, if there are labels, in their order, and
+// evenly from all of them. Of more than n labels it takes some evenly from all.
+func Spread(set *dataset.Set, n int) []int {
+	n = min(n, set.Len())
+	if set.Labels == nil {
+		return spreadOver(set.Len(), n)
+	}
+	byLabel := map[uint8][]int{}
 	for i, l := range set.Labels {
-		if !seen[l] && len(picked) < n {
-			seen[l] = true
-			picked = append(picked, i)
+		byLabel[l] = append(byLabel[l], i)
+	}
+	labels := slices.Sorted(maps.Keys(byLabel))
+	if len(labels) > n {
+		chosen := make([]uint8, n)
+		for k, at := range spreadOver(len(labels), n) {
+			chosen[k] = labels[at]
+		}
+		labels = chosen
+	}
+	// One of each label after the other, as long as it has more.
+	counts := make([]int, len(labels))
+	for k, left := 0, n; left > 0; k = (k + 1) % len(labels) {
+		if counts[k] < len(byLabel[labels[k]]) {
+			counts[k]++
+			left--
 		}
 	}
-	if len(picked) == n {
-		byLabel := make([]int, n)
-		for _, i := range picked {
-			if int(set.Labels[i]) >= n {
-				return picked
-			}
-			byLabel[set.Labels[i]] = i
+	picked := make([]int, 0, n)
+	for k, l := range labels {
+		for _, at := range spreadOver(len(byLabel[l]), counts[k]) {
+			picked = append(picked, byLabel[l][at])
 		}
-		return byLabel
 	}
-	picked = picked[:0]
-	for i := range min(n, set.Len()) {
-		picked = append(picked, i)
+	return picked
+}
+
+// spreadOver returns n of the numbers below size, evenly from all.
+func spreadOver(size, n int) []int {
+	picked := make([]int, n)
+	for i := range picked {
+		picked[i] = i * size / n
 	}
 	return picked
 }
@@ -53,9 +73,9 @@ func writeSamples(path string, net *nn.Network, set *dataset.Set, noise float64,
 	return WriteSheet(path, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
 }
 
-// SampleRows are ten images of a set, or fewer if they are large, one of each label if there are ten, and what the model
-// makes of them: rows of clean, noisy and denoised images or, without noise, of original and reconstructed ones. The last
-// row is the model's output, the one before it was its input. The caption has their PSNR and SSIM.
+// SampleRows are ten images of a set, or fewer if they are large, as Spread chooses them, and what the model makes of
+// them: rows of clean, noisy and denoised images or, without noise, of original and reconstructed ones. The last row is
+// the model's output, the one before it was its input. The caption has their PSNR and SSIM.
 func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (rows []picture.Row, caption string, err error) {
 	rows = []picture.Row{{Label: "clean"}, {Label: "noisy"}, {Label: "denoised"}}
 	if noise == 0 {
@@ -63,7 +83,7 @@ func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (
 	}
 	size := set.Size()
 	var before, after metric.Accumulator
-	for _, i := range pickSamples(set, samplesShown(set.H, set.W, set.C)) {
+	for _, i := range Spread(set, samplesShown(set.H, set.W, set.C)) {
 		clean, noisy, out := make([]float32, size), make([]float32, size), make([]float32, size)
 		Corrupt(clean, noisy, set, i, i+1, noise, rng.Source{Seed: seed, Stream: rng.StreamEvaluate})
 		if err := net.Predict(out, noisy, 1); err != nil {

@@ -239,8 +239,8 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 			}
 		}
 	} else {
-		for i := range min(f.count, set.Len()) {
-			if i%sheetColumns == 0 {
+		for k, i := range trainer.Spread(set, f.count) {
+			if k%sheetColumns == 0 {
 				rows = append(rows, picture.Row{})
 			}
 			show(&rows[len(rows)-1], i)

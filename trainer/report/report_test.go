@@ -169,12 +169,13 @@ func TestRows(t *testing.T) {
 	for i := range 10 {
 		x := left + i*91
 		original, reconstruction := colour(x+10, 24+10), colour(x+10, 24+2*91+10)
-		if want := float32(i) / 100; math.Abs(float64(original[0]-want)) > 0.003 || original != reconstruction {
+		// Ten of the 101 samples, evenly from all; the second pixel of each is 0.5 to 0.7.
+		if want := float32(i) / 10; math.Abs(float64(original[0]-want)) > 0.003 || original != reconstruction {
 			t.Errorf("sample %d: first pixel %v, reconstructed %v, want %v", i, original, reconstruction, want)
 		}
 		first, second := colour(x+20, 24+91+42), colour(x+62, 24+91+42)
-		if dark, bright := first[0]+first[1]+first[2], second[0]+second[1]+second[2]; dark > bright {
-			t.Errorf("sample %d: the code's colours are %v and %v, want the first darker", i, first, second)
+		if dark, bright := first[0]+first[1]+first[2], second[0]+second[1]+second[2]; i < 5 && dark > bright || i > 7 && dark < bright {
+			t.Errorf("sample %d: the code's colours are %v and %v, want the smaller number darker", i, first, second)
 		}
 	}
 }
