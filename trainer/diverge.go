@@ -23,7 +23,7 @@ func (e *DivergedError) Error() string {
 		what = fmt.Sprintf("at step %d, in epoch %d, %v", e.Step, e.Epoch, e.Fault)
 	}
 	return fmt.Sprintf("training has diverged: %s (learning rate %g); what is saved is sound: go on from step %d with `convae train --resume %s --learning-rate %.3g`",
-		what, e.Rate, e.From, e.Dir, e.Rate/10)
+		what, e.Rate, e.From, e.Dir, min(e.Rate/10, 1))
 }
 
 func finite(v float64) bool { return v-v == 0 }

@@ -60,7 +60,7 @@ func TestDivergence(t *testing.T) {
 		if d.Step < 5 || d.Epoch != (d.Step-1)/4+1 || d.Fault == (nn.Fault{}) || d.From < 4 || d.From >= d.Step {
 			t.Errorf("%+v", d)
 		}
-		if text := err.Error(); !strings.Contains(text, d.Fault.String()) || !strings.Contains(text, "convae train --resume "+dir+" --learning-rate 15`") {
+		if text := err.Error(); !strings.Contains(text, d.Fault.String()) || !strings.Contains(text, "convae train --resume "+dir+" --learning-rate 1`") {
 			t.Errorf("error %s", text)
 		}
 		if files := finiteRun(t, dir); files < 2 {
