@@ -235,7 +235,7 @@ func (l *lane) Fetched(dst []float32) bool {
 // Pinned memory of an upload: enough for what is small, or a piece of what is large.
 const (
 	smallUpload = 64 << 10
-	largeUpload = 4 << 20
+	largeUpload = 1 << 20
 )
 
 // upload copies src to the memory p of a tensor, through pinned memory: the caller may change src at once, and a device may
