@@ -69,6 +69,7 @@ func isFolder(path string) bool {
 
 type dataFlags struct {
 	dir, out, split, export string
+	label                   string
 	count                   int
 	size                    []int
 	skip                    bool
@@ -95,6 +96,7 @@ func dataCommand() *cobra.Command {
 	flags.StringVar(&f.dir, "data-dir", "", dataDirHelp)
 	flags.IntSliceVar(&f.size, "size", nil, "rows, columns and perhaps channels of the pictures of a folder, as 28,28 or 28,28,3 (default: those of the first)")
 	within(flags, "size", 1, maxSide)
+	flags.StringVar(&f.label, "label", "", "column of a .csv with the classes")
 	flags.BoolVar(&f.skip, "skip-unreadable", false, skipHelp)
 	flags.StringVar(&f.out, "out", "", "write a contact sheet to this .png")
 	flags.IntVar(&f.count, "count", sheetImages, "images on the contact sheet")
@@ -113,6 +115,7 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	}
 	d := withData(trainer.Data{}, name)
 	override(f.dir != "", &d.Dir, f.dir)
+	override(f.label != "", &d.Label, f.label)
 	if slices.Contains([]string{"digits", "circle", "ring", "spiral"}, d.Name) {
 		d.Seed = f.seed
 	}

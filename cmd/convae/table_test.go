@@ -104,6 +104,11 @@ func TestDataOfValues(t *testing.T) {
 	if !strings.Contains(out, "column 2: 1 to 3, mean 2\n") {
 		t.Errorf("table:\n%s", out)
 	}
+	classes := write(t, []byte("x,kind\n1,dog\n2,cat\n3,dog\n"), t.TempDir(), "classes.csv")
+	wantError(t, `column kind: is "dog", want a finite number (data.label, or --label of some commands, names a column of classes`, dataCommand(), classes)
+	if out = mustRun(t, dataCommand(), classes, "--label", "kind"); !strings.Contains(out, "column 1: 1 to 3, mean 2\n") || !strings.Contains(out, "dog: 2") {
+		t.Errorf("table with classes:\n%s", out)
+	}
 	path := filepath.Join(t.TempDir(), "circle.npy")
 	mustRun(t, dataCommand(), "circle", "--export", path)
 	if a := mustReadNPY(t, path); len(a.Shape) != 2 || a.Shape[0] != 500 || a.Shape[1] != 2 {

@@ -186,7 +186,7 @@ func parseCell(s string) (float64, error) {
 	}
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil || v-v != 0 || math.IsInf(float64(float32(v)), 0) {
-		return 0, fmt.Errorf("is %q, want a finite number (columns chooses columns)", s)
+		return 0, fmt.Errorf("is %q, want a finite number (data.label, or --label of some commands, names a column of classes; data.columns chooses columns)", s)
 	}
 	return v, nil
 }

@@ -39,7 +39,7 @@ func TestReadCSVErrors(t *testing.T) {
 		{"empty", "", CSVOptions{}, "is empty, want a table"},
 		{"header alone", "x,y\n", CSVOptions{}, "has no rows under its header"},
 		{"numbers for a header", "1,2\n3,4\n", CSVOptions{}, "say no_header: true"},
-		{"text", table, CSVOptions{}, `line 2, column kind: is "b", want a finite number (columns chooses columns)`},
+		{"text", table, CSVOptions{}, `line 2, column kind: is "b", want a finite number (data.label, or --label of some commands, names a column of classes; data.columns chooses columns)`},
 		{"empty cell", "x\ty\n1\t2\n\t3\n", CSVOptions{}, "line 3, column x: is empty, want a number"},
 		{"infinite", "x\n1\ninf\n", CSVOptions{}, `line 3, column x: is "inf", want a finite number`},
 		{"too large", "x\n1e39\n", CSVOptions{}, "want a finite number"},
