@@ -154,19 +154,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 // config reads the configuration and lets flags override it.
 func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config, quick bool, err error) {
 	set := c.Flags().Changed
-	// What the data set is decides which settings suit it.
-	changes := []trainer.Change{func(c *trainer.Config) error {
-		if set("data") {
-			only := c.Data.Only
-			if c.Data = withData(c.Data, f.data); slices.Contains(dataset.Names(), c.Data.Name) {
-				c.Data.Only = only // labels of the same ten classes
-			}
-			c.Data.OptionalLabel = false
-		}
-		override(set("data-dir"), &c.Data.Dir, f.dataDir)
-		override(set("skip-unreadable"), &c.Data.SkipUnreadable, f.skip)
-		return nil
-	}}
+	changes := []trainer.Change{f.changeData(set)} // what the data set is decides which settings suit it
 	for _, s := range f.settings {
 		changes = append(changes, trainer.Set(s))
 	}
@@ -235,6 +223,22 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		}
 	}
 	return cfg, quick, cfg.CheckTraining()
+}
+
+// changeData lets the flags that are set override the data set.
+func (f *trainFlags) changeData(set func(flag string) bool) trainer.Change {
+	return func(c *trainer.Config) error {
+		if set("data") {
+			only := c.Data.Only
+			if c.Data = withData(c.Data, f.data); slices.Contains(dataset.Names(), c.Data.Name) {
+				c.Data.Only = only // labels of the same ten classes
+			}
+			c.Data.OptionalLabel = false
+		}
+		override(set("data-dir"), &c.Data.Dir, f.dataDir)
+		override(set("skip-unreadable"), &c.Data.SkipUnreadable, f.skip)
+		return nil
+	}
 }
 
 func override[T any](set bool, dst *T, v T) {
