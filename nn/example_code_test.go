@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -23,8 +25,8 @@ func open(c nn.Config, o nn.TrainerOptions) (*nn.Model, *nn.Trainer, func()) {
 // Trains a variational autoencoder for a few steps, the divergence growing, and makes up an image.
 func ExampleSampling() {
 	model, t, done := open(nn.Config{Name: "vae", Input: []int{784},
-		Encoder: nn.Spec(&nn.Dense{Units: 32, Activation: "relu"}, &nn.Dense{Units: 4}, &nn.Sampling{}),
-		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})},
+		Encoder: graph.Specs(&layer.Dense{Units: 32, Activation: "relu"}, &layer.Dense{Units: 4}, &layer.Sampling{}),
+		Decoder: graph.Specs(&layer.Dense{Units: 784, Activation: "sigmoid"})},
 		nn.TrainerOptions{Batch: 64, Loss: nn.BCE, Reduction: nn.SampleReduction})
 	defer done()
 	for step := range 10 {
@@ -41,8 +43,8 @@ func ExampleSampling() {
 
 // Selects five pixels of the digits.
 func ExampleConcrete() {
-	model, t, done := open(nn.Config{Name: "concrete", Input: []int{784}, Encoder: nn.Spec(&nn.Concrete{Select: 5}),
-		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})}, nn.TrainerOptions{Batch: 64, Loss: nn.MSE})
+	model, t, done := open(nn.Config{Name: "concrete", Input: []int{784}, Encoder: graph.Specs(&layer.Concrete{Select: 5}),
+		Decoder: graph.Specs(&layer.Dense{Units: 784, Activation: "sigmoid"})}, nn.TrainerOptions{Batch: 64, Loss: nn.MSE})
 	defer done()
 	for step := range 20 {
 		t.SetTemperature(nn.Temperature{Start: 10, End: 0.1, Epochs: 20}.At(float64(step)))
@@ -55,8 +57,8 @@ func ExampleConcrete() {
 
 // Keeps a code sparse, its gradient short, and warms the learning rate up.
 func ExampleSchedule() {
-	_, t, done := open(nn.Config{Name: "sparse", Input: []int{784}, Encoder: nn.Spec(&nn.Dense{Units: 32, Activation: "sigmoid"}),
-		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})},
+	_, t, done := open(nn.Config{Name: "sparse", Input: []int{784}, Encoder: graph.Specs(&layer.Dense{Units: 32, Activation: "sigmoid"}),
+		Decoder: graph.Specs(&layer.Dense{Units: 784, Activation: "sigmoid"})},
 		nn.TrainerOptions{Batch: 64, Loss: nn.BCE, Clip: nn.Clip{Norm: 1}, Activity: nn.ActivityRegularizer{KL: 0.1, Rho: 0.05}})
 	defer done()
 	schedule := nn.Schedule{Name: "cosine", Warmup: 2, Epochs: 10}
@@ -70,8 +72,8 @@ func ExampleSchedule() {
 
 // Penalises the Jacobian of the encoder; four batches make a step.
 func ExampleContractive() {
-	_, t, done := open(nn.Config{Name: "contractive", Input: []int{784}, Encoder: nn.Spec(&nn.Dense{Units: 32, Activation: "sigmoid"}),
-		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})},
+	_, t, done := open(nn.Config{Name: "contractive", Input: []int{784}, Encoder: graph.Specs(&layer.Dense{Units: 32, Activation: "sigmoid"}),
+		Decoder: graph.Specs(&layer.Dense{Units: 784, Activation: "sigmoid"})},
 		nn.TrainerOptions{Batch: 64, MicroBatch: 16, Loss: nn.BCE, Contractive: nn.Contractive{Weight: 1e-3}, Kernel: nn.Regularizer{L2: 1e-4}})
 	defer done()
 	t.Step(0, 64, 0)

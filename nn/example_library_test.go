@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
@@ -22,8 +24,8 @@ func Example_library() {
 	file := filepath.Join(dir, "mine.safetensors")
 
 	model, err := nn.New(nn.Config{Name: "mine", Input: []int{28, 28, 1}, // or nn.Denoiser()
-		Encoder: nn.Spec(&nn.Conv2D{Filters: 16, Kernel: nn.Square(3), Activation: "relu"}, &nn.MaxPool2D{Size: 2}),
-		Decoder: nn.Spec(&nn.UpSampling2D{Size: 2}, &nn.Conv2D{Filters: 1, Kernel: nn.Square(3), Activation: "sigmoid"})},
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 16, Kernel: layer.Square(3), Activation: "relu"}, &layer.MaxPool2D{Size: 2}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"})},
 		1) // the seed of the weights
 	check(err)
 	dev, _, err := nn.Open("auto") // the best device there is

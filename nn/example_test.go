@@ -5,6 +5,8 @@ import (
 	"log"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -52,8 +54,8 @@ func Example() {
 // Trains on float32 values, of a table or a simulation, instead of pixels.
 func ExampleTrainer_SetValues() {
 	model, err := nn.New(nn.Config{Name: "points", Input: []int{2},
-		Encoder: nn.Spec(&nn.Dense{Units: 4, Activation: "tanh"}, &nn.Dense{Units: 1}),
-		Decoder: nn.Spec(&nn.Dense{Units: 4, Activation: "tanh"}, &nn.Dense{Units: 2})}, 1)
+		Encoder: graph.Specs(&layer.Dense{Units: 4, Activation: "tanh"}, &layer.Dense{Units: 1}),
+		Decoder: graph.Specs(&layer.Dense{Units: 4, Activation: "tanh"}, &layer.Dense{Units: 2})}, 1)
 	check(err)
 	dev, _, err := nn.Open("cpu")
 	check(err)

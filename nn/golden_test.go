@@ -133,10 +133,10 @@ func testGoldenDenoiser(g golden, dev backend.Device, unfused bool) {
 		if step > 0 {
 			continue
 		}
-		grads := tr.layout.tensors(m, tr.slots[0].flat.Buffer)
+		grads := gradients(tr)
 		for i, name := range names {
 			got := make([]float32, m.Params[i].Shape.Len())
-			if err := tr.mem.b.Download(got, grads[i]); err != nil {
+			if err := tr.first().mem.b.Download(got, grads[i]); err != nil {
 				t.Fatal(err)
 			}
 			// Gradients are sums over 32 images of terms with both signs; the largest are about 1e-2.

@@ -2,63 +2,63 @@ package nn
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/op"
+	"github.com/convae/convae/nn/program"
 )
 
 // paramLayout says where a model's parameters lie in an arena. Weights, gradients and optimiser state share it, so
-// that an optimiser runs over one flat range.
+// that an optimiser runs over one flat range. What is not trained lies behind what is.
 type paramLayout struct {
-	offsets []int // bytes
-	bytes   int
+	offsets        []int // bytes
+	trained, bytes int   // bytes of the trained parameters, and of all
 }
 
 func newParamLayout(m *Model, b backend.Backend) paramLayout {
-	var l paramLayout
-	for _, p := range m.Params {
-		l.offsets = append(l.offsets, l.bytes)
-		l.bytes += backend.AlignUp(b.Bytes(backend.Param, p.Shape))
+	l := paramLayout{offsets: make([]int, len(m.Params))}
+	for _, trained := range []bool{true, false} {
+		for i := range m.Params {
+			if p := &m.Params[i]; p.Trained() == trained {
+				l.offsets[i] = l.bytes
+				l.bytes += backend.AlignUp(b.Bytes(backend.Param, p.Shape))
+			}
+		}
+		if trained {
+			l.trained = l.bytes
+		}
 	}
 	return l
 }
 
-// floats is the length of an arena as a flat tensor. Gaps between parameters are zero and stay so.
-func (l paramLayout) floats() int { return l.bytes / 4 }
+// floats is the length of the trained parameters as a flat tensor. Gaps between parameters are zero and stay so.
+func (l paramLayout) floats() int { return l.trained / 4 }
 
 // weights returns the parts of the stretch lo to hi, in floats, that weights take, not biases.
 func (l paramLayout) weights(m *Model, b backend.Backend, lo, hi int) (parts [][2]int) {
 	for i, p := range m.Params {
+		if p.Role == graph.Bias || !p.Trained() {
+			continue
+		}
 		first := l.offsets[i] / 4
 		end := first + b.Bytes(backend.Param, p.Shape)/4
-		if first, end = max(first, lo), min(end, hi); first < end && !p.isBias {
+		if first, end = max(first, lo), min(end, hi); first < end {
 			parts = append(parts, [2]int{first, end})
 		}
 	}
 	return parts
 }
 
-// tensors places the parameters in a buffer.
+// tensors places the parameters in a buffer. One that has room for what is trained alone has no place for the rest.
 func (l paramLayout) tensors(m *Model, buf backend.Buffer) []backend.Tensor {
 	t := make([]backend.Tensor, len(m.Params))
 	for i, p := range m.Params {
-		t[i] = backend.Tensor{Shape: p.Shape, Kind: backend.Param, Buffer: buf, Offset: l.offsets[i]}
+		if p.Trained() || buf != nil && buf.Size() >= l.bytes {
+			t[i] = backend.Tensor{Shape: p.Shape, Kind: backend.Param, Buffer: buf, Offset: l.offsets[i]}
+		}
 	}
 	return t
-}
-
-// byNode picks each node's parameters.
-func byNode(nodes []node, t []backend.Tensor) []backend.Params {
-	p := make([]backend.Params, len(nodes))
-	for i, n := range nodes {
-		if n.w >= 0 {
-			p[i].W = t[n.w]
-		}
-		if n.b >= 0 {
-			p[i].Bias = t[n.b]
-		}
-	}
-	return p
 }
 
 func flat(buf backend.Buffer, floats int) backend.Tensor {
@@ -92,83 +92,78 @@ func (a *arena) free() {
 	a.buffers, a.bytes = nil, 0
 }
 
-// packs holds the backend's packed forms of the weights of a list of nodes.
-type packs struct {
-	params []backend.Params // by node
-	tasks  []packTask
+// placer gives the tensors of programs their places in memory.
+type placer struct {
+	weights, packed []backend.Tensor // by parameter
+	shared          map[int]backend.Tensor
 }
 
-type packTask struct {
-	run func(b backend.Backend, p backend.Params)
-	at  int // node
-}
-
-// packedBytes returns the bytes of each node's packed weights.
-func packedBytes(nodes []node, b backend.Backend) (each []int, total int) {
-	each = make([]int, len(nodes))
-	for i, n := range nodes {
-		n = n.withN(1)
-		switch n.op {
-		case opConv:
-			each[i] = b.ConvNeeds(must(backend.NewConv(n.conv))).Packed
-		case opConvTranspose:
-			each[i] = b.ConvTransposeNeeds(must(backend.NewConvTranspose(n.convT))).Packed
-		case opDense:
-			each[i] = b.DenseNeeds(must(backend.NewDense(n.dense))).Packed
-		}
-		total += backend.AlignUp(each[i])
-	}
-	return each, total
-}
-
-// newPacks allocates the packed weights of nodes whose plain ones are in weights.
-func newPacks(nodes []node, a *arena, weights []backend.Tensor) (*packs, error) {
-	p := &packs{params: byNode(nodes, weights)}
-	each, total := packedBytes(nodes, a.b)
+// newPacked allocates the packed forms of the weights of a program. They are listed by parameter.
+func newPacked(p *program.Program, a *arena) ([]backend.Tensor, error) {
+	_, total := p.PackedBytes()
 	buf, err := a.alloc(total, "packed weights")
 	if err != nil {
 		return nil, err
 	}
+	var packed []backend.Tensor
 	offset := 0
-	for i, n := range nodes {
-		if each[i] == 0 {
-			continue
+	for _, v := range p.PackedValues() {
+		info := p.Values[v]
+		for len(packed) <= info.Index {
+			packed = append(packed, backend.Tensor{})
 		}
-		p.params[i].Packed = backend.Tensor{Shape: backend.Vec(each[i]), Kind: backend.Packed, Buffer: buf, Offset: offset}
-		offset += backend.AlignUp(each[i])
-		n = n.withN(1)
-		t := packTask{at: i}
-		switch n.op {
-		case opConv:
-			s := must(backend.NewConv(n.conv))
-			t.run = func(b backend.Backend, p backend.Params) { b.ConvPack(s, p.Packed, p.W) }
-		case opConvTranspose:
-			s := must(backend.NewConvTranspose(n.convT))
-			t.run = func(b backend.Backend, p backend.Params) { b.ConvTransposePack(s, p.Packed, p.W) }
-		case opDense:
-			s := must(backend.NewDense(n.dense))
-			t.run = func(b backend.Backend, p backend.Params) { b.DensePack(s, p.Packed, p.W) }
-		}
-		p.tasks = append(p.tasks, t)
+		packed[info.Index] = backend.Tensor{Shape: info.Shape, Kind: backend.Packed, Buffer: buf, Offset: offset}
+		offset += backend.AlignUp(info.Shape.Len())
 	}
-	return p, nil
+	return packed, nil
 }
 
-// of returns the parameters of nodes, which have the same ops with weights as those that p was made for, but may lack what
-// comes after.
-func (p *packs) of(nodes, made []node) []backend.Params {
-	params := make([]backend.Params, len(nodes))
-	for i, n := range nodes {
-		if k := slices.IndexFunc(made, func(o node) bool { return n.w >= 0 && o.w == n.w }); k >= 0 {
-			params[i] = p.params[k]
-		}
-	}
-	return params
+// bound is a program with a frame for every lane.
+type bound struct {
+	*program.Program
+	frames  []*op.Frame
+	slot    []op.Value // that each slot has its own of
+	samples op.Value   // the data set, or None
 }
 
-func (p *packs) pack(b backend.Backend, task int) {
-	t := p.tasks[task]
-	t.run(b, p.params[t.at])
+// bind places a program's tensors for each lane. The offsets may be those of the same program for more samples; without
+// them what lies in the arena has no place.
+func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend, mem []laneMemory) *bound {
+	bp := &bound{Program: p}
+	for i, b := range lanes {
+		if offsets != nil && i == len(mem) {
+			break // no memory was given to this lane and those after it
+		}
+		f := &op.Frame{B: b, Tensors: make([]backend.Tensor, len(p.Values))}
+		for v, info := range p.Values {
+			if op.Value(v) == op.None {
+				continue
+			}
+			t := &f.Tensors[v]
+			switch info.Space {
+			case op.Arena:
+				if offsets == nil {
+					continue
+				}
+				*t = backend.Tensor{Shape: info.Shape, Kind: info.Role, Buffer: mem[i].arena, Offset: offsets[v]}
+			case op.Weights:
+				*t = l.weights[info.Index]
+			case op.Packed:
+				*t = l.packed[info.Index]
+			case op.Shared:
+				*t = l.shared[info.Index]
+				if info.Index == op.Samples {
+					bp.samples = op.Value(v)
+				}
+			case op.Gradients, op.Sums:
+				if i == 0 {
+					bp.slot = append(bp.slot, op.Value(v))
+				}
+			}
+		}
+		bp.frames = append(bp.frames, f)
+	}
+	return bp
 }
 
 // BytesText prints a number of bytes for people, as 34.1 MiB.

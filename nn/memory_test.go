@@ -10,13 +10,15 @@ import (
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/backend/backendtest"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 )
 
 // large is a model of images whose first layer has more values an image than 2^31/256.
 func large() Config {
 	return Config{Name: "large", Input: []int{512, 512, 1},
-		Encoder: Spec(&Conv2D{Filters: 33, Kernel: Square(1), Activation: "relu"}, &MaxPool2D{Size: 8}),
-		Decoder: Spec(&UpSampling2D{Size: 8}, &Conv2D{Filters: 1, Kernel: Square(1), Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 33, Kernel: layer.Square(1), Activation: "relu"}, &layer.MaxPool2D{Size: 8}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 8}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(1), Activation: "sigmoid"})}
 }
 
 func TestLargeImagesTrainAndPredict(t *testing.T) {
@@ -78,22 +80,22 @@ func TestSamplesAtATimeCanBeIndexed(t *testing.T) {
 	}
 }
 
-// What fusion makes is checked with the model, not when it is first run.
-func TestFusedOpsAreChecked(t *testing.T) {
+// What could not be indexed if it were fused stays apart.
+func TestTooLargeToFuse(t *testing.T) {
 	c := Config{Name: "spread", Input: []int{4096, 4096, 1},
-		Encoder: Spec(&Conv2D{Filters: 1, Kernel: Square(1)}),
-		Decoder: Spec(&UpSampling2D{Size: 2}, &Conv2D{Filters: 64, Kernel: Square(1), Stride: 2}, &Conv2D{Filters: 1, Kernel: Square(1)})}
-	const want = `nn: conv2d_1 of model "spread": the shape (1, 8192, 8192, 64) has more than 2147483647 elements`
-	if _, err := New(c, 0); err == nil || err.Error() != want {
-		t.Errorf("error %v, want %s", err, want)
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 64, Kernel: layer.Square(1), Stride: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}
+	p, err := compileForward(mustModel(t, c), openTest(t).Lanes()[0], decoderPart, 1, false)
+	if err != nil || len(p.Steps) != 3 {
+		t.Errorf("error %v, ops\n%vwant the upsampling and two convolutions", err, p)
 	}
 }
 
 // wide is a model whose activations are much larger than its images.
 func wide(size int) Config {
 	return Config{Name: "wide", Input: []int{size, size, 3},
-		Encoder: Spec(&Conv2D{Filters: 32, Kernel: Square(3), Activation: "relu"}, &MaxPool2D{Size: 2}),
-		Decoder: Spec(&UpSampling2D{Size: 2}, &Conv2D{Filters: 3, Kernel: Square(3), Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 32, Kernel: layer.Square(3), Activation: "relu"}, &layer.MaxPool2D{Size: 2}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 3, Kernel: layer.Square(3), Activation: "sigmoid"})}
 }
 
 // A network takes the memory of its largest call: one image does not take what 256 would.
@@ -167,7 +169,7 @@ func TestNetworkInLittleMemory(t *testing.T) {
 func TestPlanIsWhatIsAllocated(t *testing.T) {
 	sparse := TrainerOptions{Activity: ActivityRegularizer{KL: 0.1, Rho: 0.1}}
 	sigmoid := wide(32)
-	sigmoid.Encoder = append(sigmoid.Encoder, Spec(&Activation{Function: "sigmoid"})...)
+	sigmoid.Encoder = append(sigmoid.Encoder, graph.Specs(&layer.Activation{Function: "sigmoid"})...)
 	for i, c := range []struct {
 		model Config
 		o     TrainerOptions

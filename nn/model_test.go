@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
+	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/safetensors"
 )
 
@@ -39,37 +42,36 @@ func TestRatioText(t *testing.T) {
 }
 
 func TestModelErrors(t *testing.T) {
-	conv := &Conv2D{Filters: 1, Kernel: Square(3)}
+	conv := &layer.Conv2D{Filters: 1, Kernel: layer.Square(3)}
 	for _, c := range []struct {
 		name     string
 		input    []int
-		enc, dec []LayerSpec
+		enc, dec []graph.Spec
 		want     string
 	}{
-		{"no input", nil, Spec(conv), Spec(conv), "want [n] or [rows, columns, channels]"},
-		{"huge input", []int{1 << 20, 1 << 20, 1}, Spec(conv), Spec(conv), "at most"},
-		{"negative input", []int{-1, 2, 3}, Spec(conv), Spec(conv), "at least 1"},
-		{"no decoder", []int{4, 4, 1}, Spec(conv), nil, "decoder 0"},
-		{"empty item", []int{4, 4, 1}, []LayerSpec{{}}, Spec(conv), "encoder layer 1: names no layer"},
-		{"two in one", []int{4, 4, 1}, []LayerSpec{{Conv2D: conv, Flatten: &Flatten{}}}, Spec(conv), "names 2 layers (Conv2D, Flatten)"},
-		{"valid", []int{2, 2, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Padding: "valid"}), Spec(conv), "encoder layer 1 (conv2d, input (2, 2, 1)): a 3x3 kernel"},
-		{"kernel", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Size{3, 9}}), Spec(conv), "the kernel is 3x9"},
-		{"stride", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Stride: 3}), Spec(conv), "the stride is 3"},
-		{"filters", []int{9, 9, 1}, Spec(&Conv2D{Kernel: Square(3)}), Spec(conv), "filters is 0"},
-		{"activation", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Activation: "gelu"}), Spec(conv), `activation is "gelu", want one of [linear relu sigmoid tanh]`},
-		{"initializer", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Initializer: Initializer{Name: "x"}}), Spec(conv), `initializer is "x", want glorot_uniform`},
-		{"initializer's deviation", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Initializer: Initializer{Name: "normal"}}), Spec(conv), "initializer normal: std is 0, want more than 0"},
-		{"infinite deviation", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Initializer: Initializer{Std: math.Inf(1)}}), Spec(conv), "std is +Inf"},
-		{"two initializers", []int{9, 9, 1}, Spec(&Conv2D{Filters: 1, Kernel: Square(3), Initializer: Initializer{Name: "he_normal", Std: 1}}), Spec(conv), "initializer he_normal has a std"},
-		{"padding", []int{9, 9, 1}, Spec(&MaxPool2D{Size: 2, Padding: "full"}), Spec(conv), `padding is "full"`},
-		{"pool", []int{9, 9, 1}, Spec(&MaxPool2D{}), Spec(conv), "pool size 0"},
-		{"dense on image", []int{4, 4, 1}, Spec(&Dense{Units: 3}), Spec(conv), "the input (4, 4, 1) is not flat"},
-		{"reshape", []int{12}, Spec(&Reshape{Shape: []int{2, 2, 2}}), Spec(conv), "shape (2, 2, 2) has 8 elements, the input (12) has 12"},
-		{"dropout", []int{12}, Spec(&Dropout{Rate: 1}), Spec(conv), "rate is 1"},
-		{"dropout NaN", []int{12}, Spec(&Dropout{Rate: float32(math.NaN())}), Spec(conv), "rate is NaN"},
-		{"upsampling", []int{4, 4, 1}, Spec(&UpSampling2D{Size: 17}), Spec(conv), "factor is 17"},
-		{"too many weights", []int{1 << 15}, Spec(&Dense{Units: 1 << 14}), Spec(&Dense{Units: 1 << 15}), "has 1073790976 parameters, want at most 268435456"},
-		{"decoder", []int{12}, Spec(&Dense{Units: 3}), Spec(conv, &UpSampling2D{}), "decoder layer 2 (up_sampling2d, input (1)): the upsampling factor is 0"},
+		{"no input", nil, graph.Specs(conv), graph.Specs(conv), "want [n] or [rows, columns, channels]"},
+		{"huge input", []int{1 << 20, 1 << 20, 1}, graph.Specs(conv), graph.Specs(conv), "at most"},
+		{"negative input", []int{-1, 2, 3}, graph.Specs(conv), graph.Specs(conv), "at least 1"},
+		{"no decoder", []int{4, 4, 1}, graph.Specs(conv), nil, "decoder 0"},
+		{"empty item", []int{4, 4, 1}, []graph.Spec{{}}, graph.Specs(conv), "encoder layer 1: names no layer"},
+		{"valid", []int{2, 2, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Padding: "valid"}), graph.Specs(conv), "encoder layer 1 (conv2d, input (2, 2, 1)): a 3x3 kernel"},
+		{"kernel", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Size{H: 3, W: 9}}), graph.Specs(conv), "the kernel is 3x9"},
+		{"stride", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Stride: 3}), graph.Specs(conv), "the stride is 3"},
+		{"filters", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Kernel: layer.Square(3)}), graph.Specs(conv), "filters is 0"},
+		{"activation", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "gelu"}), graph.Specs(conv), `activation is "gelu", want one of [linear relu sigmoid tanh]`},
+		{"initializer", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Initializer: graph.Initializer{Name: "x"}}), graph.Specs(conv), `initializer is "x", want glorot_uniform`},
+		{"initializer's deviation", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Initializer: graph.Initializer{Name: "normal"}}), graph.Specs(conv), "initializer normal: std is 0, want more than 0"},
+		{"infinite deviation", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Initializer: graph.Initializer{Std: math.Inf(1)}}), graph.Specs(conv), "std is +Inf"},
+		{"two initializers", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Initializer: graph.Initializer{Name: "he_normal", Std: 1}}), graph.Specs(conv), "initializer he_normal has a std"},
+		{"padding", []int{9, 9, 1}, graph.Specs(&layer.MaxPool2D{Size: 2, Padding: "full"}), graph.Specs(conv), `padding is "full"`},
+		{"pool", []int{9, 9, 1}, graph.Specs(&layer.MaxPool2D{}), graph.Specs(conv), "pool size 0"},
+		{"dense on image", []int{4, 4, 1}, graph.Specs(&layer.Dense{Units: 3}), graph.Specs(conv), "the input (4, 4, 1) is not flat"},
+		{"reshape", []int{12}, graph.Specs(&layer.Reshape{Shape: []int{2, 2, 2}}), graph.Specs(conv), "shape (2, 2, 2) has 8 elements, the input (12) has 12"},
+		{"dropout", []int{12}, graph.Specs(&layer.Dropout{Rate: 1}), graph.Specs(conv), "rate is 1"},
+		{"dropout NaN", []int{12}, graph.Specs(&layer.Dropout{Rate: float32(math.NaN())}), graph.Specs(conv), "rate is NaN"},
+		{"upsampling", []int{4, 4, 1}, graph.Specs(&layer.UpSampling2D{Size: 17}), graph.Specs(conv), "factor is 17"},
+		{"too many weights", []int{1 << 15}, graph.Specs(&layer.Dense{Units: 1 << 14}), graph.Specs(&layer.Dense{Units: 1 << 15}), "has 1073790976 parameters, want at most 268435456"},
+		{"decoder", []int{12}, graph.Specs(&layer.Dense{Units: 3}), graph.Specs(conv, &layer.UpSampling2D{}), "decoder layer 2 (up_sampling2d, input (1)): the upsampling factor is 0"},
 	} {
 		_, err := New(Config{Name: "m", Input: c.input, Encoder: c.enc, Decoder: c.dec}, 1)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -81,14 +83,17 @@ func TestModelErrors(t *testing.T) {
 // Fusion makes the denoiser five convolutions.
 func TestDenoiserFusesToFive(t *testing.T) {
 	m := mustModel(t, Denoiser())
-	nodes := m.fuse(m.nodes)
-	if len(nodes) != 5 {
-		t.Fatalf("%d ops after fusion, want 5", len(nodes))
+	p, err := compileForward(m, openTest(t).Lanes()[0], wholePart, 1, false)
+	if err != nil || len(p.Steps) != 5 {
+		t.Fatalf("error %v, ops %v after fusion, want 5", err, p)
 	}
 	for i, want := range []backend.ConvSpec{
 		{Act: backend.ReLU, Pool: 2}, {Act: backend.ReLU, Pool: 2}, {Act: backend.ReLU}, {Act: backend.ReLU, Up: 2}, {Act: backend.Sigmoid, Up: 2}} {
-		got := nodes[i].conv
-		if nodes[i].op != opConv || got.Act != want.Act || max(got.Up, 1) != max(want.Up, 1) || max(got.Pool, 1) != max(want.Pool, 1) {
+		o, ok := p.Steps[i].Op.(*op.Conv)
+		if !ok {
+			t.Fatalf("op %d is %T", i, p.Steps[i].Op)
+		}
+		if got := o.Shape; got.Act != want.Act || max(got.Up, 1) != max(want.Up, 1) || max(got.Pool, 1) != max(want.Pool, 1) {
 			t.Errorf("op %d is %+v, want %+v", i, got, want)
 		}
 	}
@@ -96,17 +101,17 @@ func TestDenoiserFusesToFive(t *testing.T) {
 
 func TestInitializers(t *testing.T) {
 	for _, c := range []struct {
-		init  Initializer
+		init  graph.Initializer
 		sigma float64 // fan in 9*32, fan out 9*64
 		limit float64
 	}{
-		{Initializer{Name: "glorot_uniform"}, math.Sqrt(2.0 / (288 + 576)), math.Sqrt(6.0 / (288 + 576))},
-		{Initializer{Name: "glorot_normal"}, math.Sqrt(2.0 / (288 + 576)), 2 * math.Sqrt(2.0/(288+576)) / 0.8796},
-		{Initializer{Name: "he_uniform"}, math.Sqrt(2.0 / 288), math.Sqrt(6.0 / 288)},
-		{Initializer{Name: "he_normal"}, math.Sqrt(2.0 / 288), 2 * math.Sqrt(2.0/288) / 0.8796},
-		{Initializer{Name: "normal", Std: 0.1}, 0.1, 0.4}, // is not cut: the largest of 18,432 numbers is about four deviations away
+		{graph.Initializer{Name: "glorot_uniform"}, math.Sqrt(2.0 / (288 + 576)), math.Sqrt(6.0 / (288 + 576))},
+		{graph.Initializer{Name: "glorot_normal"}, math.Sqrt(2.0 / (288 + 576)), 2 * math.Sqrt(2.0/(288+576)) / 0.8796},
+		{graph.Initializer{Name: "he_uniform"}, math.Sqrt(2.0 / 288), math.Sqrt(6.0 / 288)},
+		{graph.Initializer{Name: "he_normal"}, math.Sqrt(2.0 / 288), 2 * math.Sqrt(2.0/288) / 0.8796},
+		{graph.Initializer{Name: "normal", Std: 0.1}, 0.1, 0.4}, // is not cut: the largest of 18,432 numbers is about four deviations away
 	} {
-		m, err := New(Config{Name: "m", Input: []int{4, 4, 32}, Encoder: Spec(&Conv2D{Filters: 64, Kernel: Square(3), Initializer: c.init}), Decoder: Spec(&Flatten{})}, 1)
+		m, err := New(Config{Name: "m", Input: []int{4, 4, 32}, Encoder: graph.Specs(&layer.Conv2D{Filters: 64, Kernel: layer.Square(3), Initializer: c.init}), Decoder: graph.Specs(&layer.Flatten{})}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,8 +175,8 @@ func TestTorchLayout(t *testing.T) {
 // padded by a pixel at the bottom and right, and a transposed convolution cut to twice its input.
 func TestTorchStrideTwo(t *testing.T) {
 	const size, code = 6, 3
-	m := mustModel(t, Config{Name: "strided", Input: []int{size, size, 1}, Encoder: Spec(&Conv2D{Filters: 1, Kernel: Square(3), Stride: 2}),
-		Decoder: Spec(&Conv2DTranspose{Filters: 1, Kernel: Square(3), Stride: 2})})
+	m := mustModel(t, Config{Name: "strided", Input: []int{size, size, 1}, Encoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Stride: 2}),
+		Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(3), Stride: 2})})
 	var w [2][]float32
 	for i := range w {
 		tn, err := m.Tensors()[2*i].Float32s()

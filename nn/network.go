@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/program"
 )
 
 // NetworkOptions are the choices of NewNetwork. The zero value is fine.
@@ -21,10 +23,9 @@ type Network struct {
 	o       NetworkOptions
 	w       *workers
 	mem     arena // of the weights
-	weights []backend.Tensor
-	nodes   []node
-	packs   *packs
-	packed  bool // packs hold the weights
+	placer  placer
+	packs   *listPhase // nil if a trainer packs the weights
+	packed  bool       // the packed forms are those of the weights
 	lanes   *laneArenas
 	planned bool // the memory is a trainer's, which has planned the parts
 	plans   [partCount]partPlan
@@ -42,28 +43,31 @@ const (
 // NewNetwork places a copy of the model's weights on the device.
 func NewNetwork(m *Model, dev backend.Device, o NetworkOptions) (*Network, error) {
 	b := dev.Lanes()[0]
-	n := &Network{m: m, dev: dev, o: o, mem: arena{b: b}, nodes: m.networkNodes(o.Unfused), lanes: &laneArenas{mem: arena{b: b}}}
-	layout := newParamLayout(m, b)
-	buf, err := n.mem.alloc(layout.bytes, "weights")
-	if err == nil {
-		n.weights = layout.tensors(m, buf)
-		n.packs, err = newPacks(n.nodes, &n.mem, n.weights)
-	}
-	if err != nil {
-		n.mem.free()
+	n := &Network{m: m, dev: dev, o: o, mem: arena{b: b}, lanes: &laneArenas{mem: arena{b: b}}, w: newWorkers(dev.Lanes())}
+	if err := n.alloc(newParamLayout(m, b)); err != nil {
+		n.Close()
 		return nil, err
 	}
-	upload(b, m, n.weights)
-	n.w = newWorkers(dev.Lanes())
+	upload(b, m, n.placer.weights)
 	return n, nil
 }
 
-// networkNodes are the nodes that a network runs.
-func (m *Model) networkNodes(unfused bool) []node {
-	if unfused {
-		return m.nodes
+// alloc takes the memory of the weights and of their packed forms.
+func (n *Network) alloc(layout paramLayout) error {
+	buf, err := n.mem.alloc(layout.bytes, "weights")
+	if err != nil {
+		return err
 	}
-	return m.fuse(m.nodes)
+	n.placer.weights = layout.tensors(n.m, buf)
+	whole, err := n.compile(wholePart, 1)
+	if err != nil {
+		return err
+	}
+	if n.placer.packed, err = newPacked(whole, &n.mem); err != nil {
+		return err
+	}
+	n.packs = n.placer.newPackPhase(whole, n.w.lanes, nil)
+	return nil
 }
 
 func upload(b backend.Backend, m *Model, t []backend.Tensor) {
@@ -104,7 +108,10 @@ func (n *Network) Posterior(dst, x []float32, count int) error {
 func (n *Network) Model() *Model { return n.m }
 
 func (n *Network) run(which int, dst, x []float32, count int) error {
-	p := n.part(which)
+	p, err := n.part(which)
+	if err != nil {
+		return err
+	}
 	if count < 0 || len(x) != count*p.in || len(dst) != count*p.out {
 		return fmt.Errorf("nn: %d samples of %d values in and %d out need slices of that size, got %d and %d", count, p.in, p.out, len(x), len(dst))
 	}
@@ -115,12 +122,15 @@ func (n *Network) run(which int, dst, x []float32, count int) error {
 		return err
 	}
 	if !n.packed && !n.planned {
-		n.w.run(len(n.packs.tasks), p.packTasks)
+		n.w.run(n.packs.tasks(), p.packTasks)
 		n.packed = true
 	}
+	for _, samples := range []int{min(p.micro, count), count % p.micro} {
+		if err := p.prepare(samples); err != nil {
+			return err
+		}
+	}
 	p.x, p.dst, p.count = x, dst, count
-	p.prepare(min(p.micro, count))
-	p.prepare(count % p.micro)
 	clear(p.errs)
 	n.w.runOn(len(n.lanes.memory), ceilDiv(count, p.micro), p.forwardTasks)
 	p.x, p.dst = nil, nil
@@ -136,9 +146,8 @@ func (n *Network) run(which int, dst, x []float32, count int) error {
 type part struct {
 	partPlan
 	net      *Network
-	nodes    []node
-	params   []backend.Params // by node
-	programs map[int]*boundProgram
+	which    int
+	programs map[int]*bound
 
 	// Of the run at hand.
 	x, dst []float32
@@ -146,52 +155,56 @@ type part struct {
 	errs   []error // by lane
 
 	in, out                 int                  // elements of a sample
-	packTasks, forwardTasks func(lane, task int) // bound once: a method value made in a call would be allocated
+	packTasks, forwardTasks func(lane, task int) // bound once: a closure made in a call would be allocated
 }
 
-// boundProgram is a program with a context for every lane.
-type boundProgram struct {
-	*program
-	ctx []*context
+func (n *Network) compile(which, samples int) (*program.Program, error) {
+	return compileForward(n.m, n.w.lanes[0], which, samples, n.o.Unfused)
 }
 
-// bindLanes places a program in the arenas of those lanes that have one.
-func bindLanes(p *program, offsets []int, lanes []backend.Backend, mem []laneMemory, base context) *boundProgram {
-	bp := &boundProgram{program: p}
-	for i, m := range mem {
-		c := base
-		c.b, c.t = lanes[i], p.bind(offsets, m.arena)
-		bp.ctx = append(bp.ctx, &c)
+// compileForward makes the program of a part of the model for a number of samples.
+func compileForward(m *Model, b backend.Backend, which, samples int, unfused bool) (*program.Program, error) {
+	g, err := m.graph(graph.Options{Samples: samples})
+	if err != nil {
+		return nil, err
 	}
-	return bp
-}
-
-func (c *context) runSteps(p *program) {
-	for i := range p.steps {
-		p.steps[i].run(c)
+	from, to := g.Input, g.Output
+	switch which {
+	case encoderPart:
+		to = g.Code
+	case decoderPart:
+		from = g.Code
+	case posteriorPart:
+		to = sampling(g).Stats
 	}
+	p, err := program.Forward(g, b, from, to, unfused)
+	if err != nil {
+		return nil, fmt.Errorf("nn: the decoder of model %q cannot run on codes alone: %w", m.Config.Name, err)
+	}
+	return p, nil
 }
 
-func (n *Network) part(which int) *part {
+func (n *Network) part(which int) (*part, error) {
 	if n.parts[which] != nil {
-		return n.parts[which]
+		return n.parts[which], nil
 	}
-	nodes, first := n.m.partNodes(n.nodes, which)
-	p := &part{net: n, partPlan: n.plans[which], nodes: nodes, programs: map[int]*boundProgram{}, errs: make([]error, len(n.w.lanes)),
-		in: nodes[0].in.Image(), out: nodes[len(nodes)-1].out.Image()}
-	if first >= 0 {
-		p.params = n.packs.params[first:]
+	one, err := n.compile(which, 1)
+	if err != nil {
+		return nil, err
 	}
+	p := &part{net: n, partPlan: n.plans[which], which: which, programs: map[int]*bound{}, errs: make([]error, len(n.w.lanes)),
+		in: one.Shape(one.Input).Image(), out: one.Shape(one.Output).Image()}
 	if !n.planned {
 		limit := mostSamples
 		if n.o.Batch > 0 {
 			limit = n.o.Batch
 		}
-		p.partPlan = planPart(n.m, n.w.lanes[0], n.dev.Policy(), nodes, limit, forwardBytes)
+		p.partPlan = planPart(one, n.w.lanes[0], n.dev.Policy(), limit, forwardBytes)
+		p.packTasks = func(lane, task int) { n.packs.run(lane, task, nil) }
 	}
-	p.packTasks, p.forwardTasks = p.packTask, p.forwardTask
+	p.forwardTasks = p.forwardTask
 	n.parts[which] = p
-	return p
+	return p, nil
 }
 
 // microBatch returns how many of limit samples to take through the model at a time: as many as the policy's cache holds
@@ -207,24 +220,27 @@ func microBatch(p backend.Policy, limit, sample, weights int) int {
 }
 
 // prepare compiles the program for n samples unless it is there.
-func (p *part) prepare(n int) {
-	if n > 0 && p.programs[n] == nil {
-		prog := compileForward(p.net.m, p.net.w.lanes[0], p.nodes, n)
-		p.programs[n] = bindLanes(prog, p.offsets, p.net.w.lanes, p.net.lanes.memory, context{params: p.params})
+func (p *part) prepare(n int) error {
+	if n == 0 || p.programs[n] != nil {
+		return nil
 	}
+	prog, err := p.net.compile(p.which, n)
+	if err != nil {
+		return err
+	}
+	p.programs[n] = p.net.placer.bind(prog, p.offsets, p.net.w.lanes, p.net.lanes.memory)
+	return nil
 }
-
-func (p *part) packTask(lane, task int) { p.net.packs.pack(p.net.w.lanes[lane], task) }
 
 func (p *part) forwardTask(lane, task int) {
 	first := task * p.micro
 	n := min(p.micro, p.count-first)
-	bp := p.programs[n]
-	c := bp.ctx[lane]
-	c.b.SetWorkspace(p.net.lanes.memory[lane].workspace)
-	c.b.Upload(c.t[bp.x], p.x[first*p.in:(first+n)*p.in])
-	c.runSteps(bp.program)
-	if err := c.b.Download(p.dst[first*p.out:(first+n)*p.out], c.t[bp.out]); err != nil && p.errs[lane] == nil {
+	prog := p.programs[n]
+	f := prog.frames[lane]
+	f.B.SetWorkspace(p.net.lanes.memory[lane].workspace)
+	f.B.Upload(f.At(prog.Input), p.x[first*p.in:(first+n)*p.in])
+	prog.Run(f)
+	if err := f.B.Download(p.dst[first*p.out:(first+n)*p.out], f.At(prog.Output)); err != nil && p.errs[lane] == nil {
 		p.errs[lane] = err
 	}
 }

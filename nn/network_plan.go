@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/program"
 )
 
 const (
@@ -19,57 +20,19 @@ type partPlan struct {
 	arena, workspace int   // bytes a lane
 }
 
-// partNodes returns the nodes of a part of the model, and which of all nodes is the first, -1 if it has none.
-func (m *Model) partNodes(nodes []node, which int) (part []node, first int) {
-	code := codeNode(m, nodes)
-	lo, hi := [...]int{0, 0, code, 0}[which], [...]int{len(nodes), code, len(nodes), code - 1}[which]
-	if lo < hi {
-		return nodes[lo:hi], lo
-	}
-	// A part of layers that do nothing, such as a flatten of a vector.
-	shape := [...]backend.Shape{m.Input, m.Input, m.Code, m.Input}[which]
-	return []node{{op: opReshape, in: shape, out: shape, w: -1, b: -1}}, -1
+// planPart decides how many of at most limit samples a part, whose program for one sample is given, takes at a time: as many
+// as the device's policy says, as its kernels can index, and as make an arena of at most room bytes; at least 1.
+func planPart(one *program.Program, b backend.Backend, policy backend.Policy, limit, room int) partPlan {
+	_, sample := one.Plan(b)
+	_, packed := one.PackedBytes()
+	micro := microBatch(policy, min(limit, one.MostSamples()), sample, packed)
+	return partPlan{micro: min(micro, max(room/max(sample, 1), 1))}
 }
 
-// planPart decides how many of at most limit samples a part takes at a time: as many as the device's policy says, as its
-// kernels can index, and as make an arena of at most room bytes; at least 1.
-func planPart(m *Model, b backend.Backend, policy backend.Policy, nodes []node, limit, room int) partPlan {
-	one := partPlan{}
-	one.place(m, b, nodes, 1)
-	_, packed := packedBytes(nodes, b)
-	micro := microBatch(policy, min(limit, maxSamples(nodes)), one.arena, packed)
-	return partPlan{micro: min(micro, max(room/max(one.arena, 1), 1))}
-}
-
-// place plans the tensors of n samples.
-func (p *partPlan) place(m *Model, b backend.Backend, nodes []node, n int) {
-	prog := compileForward(m, b, nodes, n)
-	p.samples, p.workspace = n, prog.workspace
-	p.offsets, p.arena = prog.plan(b)
-}
-
-// elements is the number of elements of the largest tensor that the node's op and its gradient index for one sample.
-func (n node) elements() int {
-	n = n.withN(1)
-	most := max(n.in.Len(), n.out.Len())
-	switch n.op {
-	case opConv:
-		most = max(most, must(backend.NewConv(n.conv)).Elements())
-	case opConvTranspose:
-		most = max(most, must(backend.NewConvTranspose(n.convT)).Dual.Elements())
-	case opConcrete:
-		most = max(most, 16*n.out.Len()) // a pick is 32 threads, and there are 2^32
-	}
-	return most
-}
-
-// maxSamples is how many samples nodes can take at a time, so that all of a tensor can be indexed.
-func maxSamples(nodes []node) int {
-	most := 1
-	for _, n := range nodes {
-		most = max(most, n.elements())
-	}
-	return max(backend.MaxElements/most, 1)
+// place plans the tensors of a part's program.
+func (p *partPlan) place(prog *program.Program, b backend.Backend) {
+	p.samples, p.workspace = prog.Samples, prog.Workspace
+	p.offsets, p.arena = prog.Plan(b)
 }
 
 // laneArenas are the arenas and the workspaces of a device's lanes. What takes turns on the device can share them.
@@ -115,7 +78,11 @@ func (n *Network) fit(p *part, count int) error {
 	for micro := min(p.micro, count); ; micro = (micro + 1) / 2 {
 		plan := p.partPlan
 		if micro > plan.samples {
-			plan.place(n.m, n.w.lanes[0], p.nodes, micro)
+			prog, err := n.compile(p.which, micro)
+			if err != nil {
+				return err
+			}
+			plan.place(prog, n.w.lanes[0])
 		}
 		grown, err := n.grow(ceilDiv(count, micro), plan.arena, plan.workspace)
 		if err != nil && micro > 1 {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
 )
 
 // Optimizer names an optimiser and its constants. Those that are left out, and a learning rate or epsilon of 0, mean the
@@ -102,8 +103,8 @@ func (o Optimizer) states() []string {
 	return []string{"m", "v"}
 }
 
-// clock returns what step t (from 1) needs to know.
-func (o Optimizer) clock(t uint32, rate float64) backend.Clock {
+// stepParams returns what step t (from 1) needs to know.
+func (o Optimizer) stepParams(t uint32, rate float64) backend.Clock {
 	c := backend.Clock{Step: t, LearningRate: float32(rate)}
 	beta1, beta2 := o.Beta1.Value(), o.Beta2.Value()
 	if o.Name == "adam" || o.Name == "adamw" {
@@ -118,19 +119,19 @@ func (o Optimizer) clock(t uint32, rate float64) backend.Clock {
 	return c
 }
 
-// update runs the optimiser on a range of the arenas.
-func (o Optimizer) update(b backend.Backend, param, grad backend.Tensor, state []backend.Tensor, clock backend.Tensor) {
+// op returns the op that runs the optimiser on a stretch of the parameters.
+func (o Optimizer) op(param, grad op.Value, state []op.Value, stepParams op.Value) op.Op {
 	switch o.Name {
 	case "sgd":
-		var velocity backend.Tensor
+		velocity := op.None
 		if len(state) > 0 {
 			velocity = state[0]
 		}
-		b.SGD(backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}, param, velocity, grad, clock)
+		return &op.SGD{Constants: backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}, Param: param, Velocity: velocity, Grad: grad, StepParams: stepParams}
 	case "adadelta":
-		b.Adadelta(backend.Adadelta{Rho: float32(o.Rho.Value()), Eps: float32(o.Epsilon)}, param, state[0], state[1], grad, clock)
-	default:
-		b.Adam(backend.Adam{Beta1: float32(o.Beta1.Value()), Beta2: float32(o.Beta2.Value()), Eps: float32(o.Epsilon),
-			WeightDecay: float32(o.WeightDecay.Value())}, param, state[0], state[1], grad, clock)
+		return &op.Adadelta{Constants: backend.Adadelta{Rho: float32(o.Rho.Value()), Eps: float32(o.Epsilon)}, Param: param,
+			AccGrad: state[0], AccDelta: state[1], Grad: grad, StepParams: stepParams}
 	}
+	constants := backend.Adam{Beta1: float32(o.Beta1.Value()), Beta2: float32(o.Beta2.Value()), Eps: float32(o.Epsilon), WeightDecay: float32(o.WeightDecay.Value())}
+	return &op.Adam{Constants: constants, Param: param, M: state[0], V: state[1], Grad: grad, StepParams: stepParams}
 }

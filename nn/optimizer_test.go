@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
 )
 
 // With epsilon_hat Adam is the formula at the end of section 2 of its paper, which Keras has:
@@ -54,8 +55,9 @@ func testEpsilonHat(t *testing.T, b1 float64) {
 				want[i] -= alpha * wantM[i] / (math.Sqrt(wantV[i]) + eps)
 			}
 			a.b.Upload(grad, g)
-			a.b.SetClock(clock, o.clock(uint32(step), rate))
-			o.update(a.b, param, grad, []backend.Tensor{m, v}, clock)
+			a.b.SetClock(clock, o.stepParams(uint32(step), rate))
+			f := op.Frame{B: a.b, Tensors: []backend.Tensor{{}, param, grad, m, v, clock}}
+			o.op(1, 2, []op.Value{3, 4}, 5).Run(&f)
 		}
 		if err := a.b.Download(p, param); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
 )
 
 // OpProfile is what one op of a training step took.
@@ -19,76 +20,66 @@ type OpProfile struct {
 // Observe is called before and after each op of a profiled step, with its index in Profile's result.
 type Observe func(index int, before bool)
 
-// Profile trains on the samples offset to offset+n of the order, as Step does, but on one lane, and waits for each op.
-// It returns a row for each op of a micro-batch, the clearing of gradients, the update and the packing of weights, in
-// order. observe may be nil.
+// Profile trains on the samples offset to offset+n of the order, as Step does, but on one lane of one device, and waits for
+// each op. It returns a row for each op of a layer, in the order in which they are done first. observe may be nil.
 func (t *Trainer) Profile(offset, n int, draw uint32, observe Observe) ([]OpProfile, error) {
 	if observe == nil {
 		observe = func(int, bool) {}
 	}
-	t.checkSamples(offset, n)
-	p := &profiler{t: t, observe: observe, index: map[[2]string]int{}}
-	t.visit(offset, n, draw, p.step)
+	p := &profiler{observe: observe, index: map[[2]string]int{}}
+	if err := t.stepWith(offset, n, draw, p.step); err != nil {
+		return nil, err
+	}
 	if p.err != nil {
 		return nil, fmt.Errorf("nn: %w", p.err)
 	}
 	return p.rows, nil
 }
 
-// visit does a step on one lane, in order, and calls each with all that the device does.
-func (t *Trainer) visit(offset, n int, draw uint32, each visitor) {
+// stepWith does a step on one lane, and has every op run by a hook.
+func (t *Trainer) stepWith(offset, n int, draw uint32, h hook) error {
+	if len(t.replicas) > 1 {
+		return fmt.Errorf("nn: %s is a group of devices: want one of them", t.dev.Name())
+	}
+	t.checkSamples(offset, n)
 	t.begin(offset, n, draw, false)
-	if t.sparse() {
-		for chunk := range t.used() {
-			t.chunk(0, chunk, t.means, t.slots[chunk].sums, each)
+	for _, p := range t.first().phases {
+		for task := range p.tasks() {
+			p.run(0, task, h)
 		}
-		each(&step{op: "SparseKL", layer: "code"}, nil, func() { t.sparseTask(0, 0) })
-	}
-	for chunk := range t.used() {
-		t.chunk(0, chunk, t.programs, t.slots[chunk].flat, each)
-	}
-	for i := range t.ranges {
-		if t.collects() {
-			each(&step{op: "Collect", layer: "update"}, nil, func() { t.collectTask(0, i) })
-		}
-	}
-	for i := range t.ranges {
-		each(&step{op: t.o.Optimizer.Name, layer: "update"}, nil, func() { t.updateTask(0, i) })
-	}
-	for i, task := range t.packs.tasks {
-		each(&step{op: "Pack", layer: t.m.Layers[t.nodes[task.at].layer].Name}, nil, func() { t.packTask(0, i) })
 	}
 	t.end()
+	return nil
 }
 
 // profiler adds up steps by op and layer.
 type profiler struct {
-	t       *Trainer
 	observe Observe
 	rows    []OpProfile
 	index   map[[2]string]int
 	err     error
 }
 
-func (p *profiler) step(s *step, _ *context, run func()) {
-	key := [2]string{s.op, s.layer}
+func (p *profiler) step(s *op.Step, f *op.Frame, _ []op.Info) {
+	key := [2]string{s.Op.Name(), s.Layer}
+	sized, _ := s.Op.(op.Sized)
 	i, ok := p.index[key]
 	if !ok {
 		i = len(p.rows)
 		p.index[key] = i
-		r := OpProfile{Op: s.op, Layer: s.layer}
-		if lane, ok := p.t.mem.b.(backend.Paths); ok && s.shape != nil {
-			r.Path = lane.Path(s.op, s.shape)
+		r := OpProfile{Op: key[0], Layer: s.Layer}
+		if lane, ok := f.B.(backend.Paths); ok && sized != nil {
+			r.Path = lane.Path(r.Op, sized.Geometry())
 		}
 		p.rows = append(p.rows, r)
 	}
 	p.observe(i, true)
-	took, err := p.time(run)
+	took, err := timed(f.B, func() { s.Op.Run(f) })
 	r := &p.rows[i]
 	r.Time += took
 	r.Calls++
-	if s.shape != nil {
-		r.MACs += s.shape.MACs()
+	if sized != nil {
+		r.MACs += sized.MACs()
 	}
 	p.observe(i, false)
 	if p.err == nil {
@@ -96,9 +87,8 @@ func (p *profiler) step(s *step, _ *context, run func()) {
 	}
 }
 
-// time runs ops, on the device's clock if it has one.
-func (p *profiler) time(run func()) (time.Duration, error) {
-	b := p.t.mem.b
+// timed times ops, on the device's clock if it has one.
+func timed(b backend.Backend, run func()) (time.Duration, error) {
 	if timer, ok := b.(backend.Timer); ok {
 		took := timer.Time(run)
 		return took, b.Sync()

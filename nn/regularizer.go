@@ -82,23 +82,6 @@ func (o TrainerOptions) penalizesCode() bool {
 	return o.Activity != (ActivityRegularizer{}) || o.Contractive.Weight > 0
 }
 
-// oneDense returns the activation and the index of the one dense layer that the encoder consists of, or -1.
-func (m *Model) oneDense(encoder []node) (act backend.Act, index int) {
-	index = -1
-	for i, n := range encoder {
-		switch {
-		case n.op == opReshape && index < 0:
-		case n.op == opDense && index < 0:
-			act, index = n.dense.Act, i
-		case n.op == opAct && index >= 0 && act == backend.Linear:
-			act = n.act
-		default:
-			return backend.Linear, -1
-		}
-	}
-	return act, index
-}
-
 // Clip bounds the gradient of a batch before the optimiser sees it, by one of two ways: each of its elements by Value, or
 // the Euclidean norm of all of it by Norm (Pascanu et al. 2013; Keras's global_clipnorm). 0 is no bound.
 type Clip struct {

@@ -7,47 +7,49 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 )
 
 // coder is a dense autoencoder whose code lies between 0 and 1.
 func coder() Config {
 	return Config{Name: "coder", Input: []int{33},
-		Encoder: Spec(&Dense{Units: 12, Activation: "tanh"}, &Dense{Units: 9, Activation: "sigmoid"}),
-		Decoder: Spec(&Dropout{Rate: 0}, &Dense{Units: 33, Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Dense{Units: 12, Activation: "tanh"}, &layer.Dense{Units: 9, Activation: "sigmoid"}),
+		Decoder: graph.Specs(&layer.Dropout{Rate: 0}, &layer.Dense{Units: 33, Activation: "sigmoid"})}
 }
 
 // convCoder has a convolution's code, right before a convolution that could take its activation's derivative along.
 func convCoder() Config {
 	return Config{Name: "conv coder", Input: []int{6, 6, 1},
-		Encoder: Spec(&Conv2D{Filters: 4, Kernel: Square(3), Activation: "relu"}, &Dropout{Rate: 0.2}, &Conv2D{Filters: 3, Kernel: Square(3), Stride: 2, Activation: "sigmoid"}),
-		Decoder: Spec(&Conv2DTranspose{Filters: 1, Kernel: Square(3), Stride: 2, Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Activation: "relu"}, &layer.Dropout{Rate: 0.2}, &layer.Conv2D{Filters: 3, Kernel: layer.Square(3), Stride: 2, Activation: "sigmoid"}),
+		Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(3), Stride: 2, Activation: "sigmoid"})}
 }
 
 // oneDense has the encoder whose Jacobian is known.
 func oneDense() Config {
 	return Config{Name: "one dense", Input: []int{11, 3, 1},
-		Encoder: Spec(&Flatten{}, &Dense{Units: 9, Activation: "sigmoid"}),
-		Decoder: Spec(&Dense{Units: 33, Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 9, Activation: "sigmoid"}),
+		Decoder: graph.Specs(&layer.Dense{Units: 33, Activation: "sigmoid"})}
 }
 
 // concrete selects inputs.
 func concrete() Config {
 	return Config{Name: "concrete", Input: []int{11, 3, 1},
-		Encoder: Spec(&Flatten{}, &Concrete{Select: 5}),
-		Decoder: Spec(&Dense{Units: 12, Activation: "tanh"}, &Dense{Units: 33, Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Flatten{}, &layer.Concrete{Select: 5}),
+		Decoder: graph.Specs(&layer.Dense{Units: 12, Activation: "tanh"}, &layer.Dense{Units: 33, Activation: "sigmoid"})}
 }
 
 // vae and convVAE have Gaussian codes.
 func vae() Config {
 	return Config{Name: "vae", Input: []int{33},
-		Encoder: Spec(&Dense{Units: 12, Activation: "tanh"}, &Dense{Units: 10}, &Sampling{}),
-		Decoder: Spec(&Dense{Units: 12, Activation: "relu"}, &Dense{Units: 33, Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Dense{Units: 12, Activation: "tanh"}, &layer.Dense{Units: 10}, &layer.Sampling{}),
+		Decoder: graph.Specs(&layer.Dense{Units: 12, Activation: "relu"}, &layer.Dense{Units: 33, Activation: "sigmoid"})}
 }
 
 func convVAE() Config {
 	return Config{Name: "conv vae", Input: []int{6, 6, 1},
-		Encoder: Spec(&Conv2D{Filters: 4, Kernel: Square(3), Stride: 2, Activation: "relu"}, &Conv2D{Filters: 6, Kernel: Square(1), Activation: "tanh"}, &Sampling{}),
-		Decoder: Spec(&Conv2DTranspose{Filters: 1, Kernel: Square(3), Stride: 2, Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Stride: 2, Activation: "relu"}, &layer.Conv2D{Filters: 6, Kernel: layer.Square(1), Activation: "tanh"}, &layer.Sampling{}),
+		Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(3), Stride: 2, Activation: "sigmoid"})}
 }
 
 // stepped is what one step of gradient descent at the rate 1 makes of a model: its loss and, as the weights' change, its
@@ -260,7 +262,7 @@ func TestKernelRegularizer(t *testing.T) {
 	for _, p := range m.Params {
 		for _, w := range p.Data {
 			want := g[k]
-			if w := float64(w); !p.isBias {
+			if w := float64(w); p.Role != graph.Bias {
 				want += math.Copysign(l1, w) + 2*l2*w
 				loss += l1*math.Abs(w) + l2*w*w
 			}
@@ -378,9 +380,9 @@ func TestSparseCode(t *testing.T) {
 
 func TestOptionErrors(t *testing.T) {
 	relu := coder()
-	relu.Encoder = Spec(&Dense{Units: 9, Activation: "relu"})
+	relu.Encoder = graph.Specs(&layer.Dense{Units: 9, Activation: "relu"})
 	none := coder()
-	none.Encoder, none.Decoder = Spec(&Flatten{}), Spec(&Dense{Units: 33, Activation: "sigmoid"})
+	none.Encoder, none.Decoder = graph.Specs(&layer.Flatten{}), graph.Specs(&layer.Dense{Units: 33, Activation: "sigmoid"})
 	for _, c := range []struct {
 		m    Config
 		o    TrainerOptions
@@ -446,9 +448,9 @@ func TestSchedule(t *testing.T) {
 
 func TestSamplingErrors(t *testing.T) {
 	odd, early, twice := vae(), vae(), vae()
-	odd.Encoder = Spec(&Dense{Units: 11}, &Sampling{})
-	early.Encoder = Spec(&Dense{Units: 12}, &Sampling{}, &Dense{Units: 4})
-	twice.Decoder = Spec(&Dense{Units: 4}, &Sampling{}, &Dense{Units: 33})
+	odd.Encoder = graph.Specs(&layer.Dense{Units: 11}, &layer.Sampling{})
+	early.Encoder = graph.Specs(&layer.Dense{Units: 12}, &layer.Sampling{}, &layer.Dense{Units: 4})
+	twice.Decoder = graph.Specs(&layer.Dense{Units: 4}, &layer.Sampling{}, &layer.Dense{Units: 33})
 	for want, c := range map[string]Config{"11 channels are no pairs": odd, "sampling of model \"vae\" is not the encoder's last layer": early,
 		"sampling_1 of model \"vae\" is not the encoder's last layer": twice} {
 		if _, err := New(c, 1); err == nil || !strings.Contains(err.Error(), want) {
@@ -610,7 +612,7 @@ func TestContractive(t *testing.T) {
 // A concrete model learns to select the inputs that matter: here two of ten are random and the others are copies of one or
 // the other, or constant.
 func TestConcreteSelects(t *testing.T) {
-	c := Config{Name: "select", Input: []int{10}, Encoder: Spec(&Concrete{Select: 2}), Decoder: Spec(&Dense{Units: 10, Activation: "sigmoid"})}
+	c := Config{Name: "select", Input: []int{10}, Encoder: graph.Specs(&layer.Concrete{Select: 2}), Decoder: graph.Specs(&layer.Dense{Units: 10, Activation: "sigmoid"})}
 	const n = 64
 	for name, dev := range map[string]backend.Device{"cpu": openTest(t), "sim": openSim(t)} {
 		m := mustModel(t, c)
@@ -658,9 +660,9 @@ func TestConcreteSelects(t *testing.T) {
 
 func TestConcreteErrors(t *testing.T) {
 	late, many, image := concrete(), concrete(), concrete()
-	late.Encoder = Spec(&Flatten{}, &Dense{Units: 9}, &Concrete{Select: 3})
-	many.Encoder = Spec(&Flatten{}, &Concrete{Select: 34})
-	image.Encoder = Spec(&Concrete{Select: 3})
+	late.Encoder = graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 9}, &layer.Concrete{Select: 3})
+	many.Encoder = graph.Specs(&layer.Flatten{}, &layer.Concrete{Select: 34})
+	image.Encoder = graph.Specs(&layer.Concrete{Select: 3})
 	for want, c := range map[string]Config{"want it first in the encoder": late, "select is 34, want 1 to the 33 inputs": many, "put a flatten layer before it": image} {
 		if _, err := New(c, 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

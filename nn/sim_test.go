@@ -58,9 +58,9 @@ func TestSimGradientsAsCPU(t *testing.T) {
 						t.Fatal(err)
 					}
 					tr.Step(0, 6, 0)
-					for k, g := range tr.layout.tensors(m, tr.slots[0].flat.Buffer) {
+					for k, g := range gradients(tr) {
 						v := make([]float32, m.Params[k].Shape.Len())
-						if err := tr.mem.b.Download(v, g); err != nil {
+						if err := tr.first().mem.b.Download(v, g); err != nil {
 							t.Fatal(err)
 						}
 						grads[i] = append(grads[i], v...)

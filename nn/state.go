@@ -13,13 +13,17 @@ import (
 // ResetLoss. Tensors are laid out as in Model.Tensors and named weights/NAME, optimizer/STATE/NAME,
 // loss_sum, and counters (the step, the samples in loss_sum, and the step at which the optimiser's state began).
 func (t *Trainer) State() ([]safetensors.Tensor, error) {
-	b := t.mem.b
+	r := t.first()
+	b := r.mem.b
 	// The 64-bit counters first: nothing before them can put them at an odd offset.
 	out := []safetensors.Tensor{safetensors.FromUint64s("counters", []int{3}, []uint64{uint64(t.step), uint64(t.seen), uint64(t.began)})}
 	all := make([]float32, t.m.largestParam())
 	add := func(prefix string, tensors []backend.Tensor) error {
 		for i := range t.m.Params {
 			p := &t.m.Params[i]
+			if tensors[i].IsZero() {
+				continue // an optimiser has no state for what is not trained
+			}
 			v := all[:p.Shape.Len()]
 			if err := b.Download(v, tensors[i]); err != nil {
 				return fmt.Errorf("nn: %w", err)
@@ -28,16 +32,16 @@ func (t *Trainer) State() ([]safetensors.Tensor, error) {
 		}
 		return nil
 	}
-	if err := add("weights/", t.weights); err != nil {
+	if err := add("weights/", r.weights); err != nil {
 		return nil, err
 	}
 	for i, name := range t.o.Optimizer.states() {
-		if err := add("optimizer/"+name+"/", t.states[i]); err != nil {
+		if err := add("optimizer/"+name+"/", r.states[i]); err != nil {
 			return nil, err
 		}
 	}
 	sum := make([]float32, 1)
-	if err := b.Download(sum, t.total); err != nil {
+	if err := b.Download(sum, r.total); err != nil {
 		return nil, fmt.Errorf("nn: %w", err)
 	}
 	return append(out, safetensors.FromFloat32s("loss_sum", []int{1}, sum)), nil
@@ -46,7 +50,7 @@ func (t *Trainer) State() ([]safetensors.Tensor, error) {
 // SetState goes on from a State, also one of another optimiser: what has no state in it starts anew. On an error the trainer
 // is as before.
 func (t *Trainer) SetState(f *safetensors.File) error {
-	weights, err := t.m.fromTorch("weights/", f)
+	weights, err := t.m.fromTorch("weights/", f, false)
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func (t *Trainer) SetState(f *safetensors.File) error {
 		if fresh = fresh || !slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, prefix) }); fresh {
 			break
 		}
-		if states[i], err = t.m.fromTorch(prefix, f); err != nil {
+		if states[i], err = t.m.fromTorch(prefix, f, true); err != nil {
 			return err
 		}
 	}
@@ -68,24 +72,28 @@ func (t *Trainer) SetState(f *safetensors.File) error {
 	if err != nil {
 		return err
 	}
-	b := t.mem.b
-	for i := range t.m.Params {
-		b.Upload(t.weights[i], weights[i])
-		for k := range states {
-			if fresh {
-				b.Upload(t.states[k][i], make([]float32, len(weights[i])))
-			} else {
-				b.Upload(t.states[k][i], states[k][i])
+	for _, r := range t.replicas {
+		b := r.mem.b
+		for i := range t.m.Params {
+			b.Upload(r.weights[i], weights[i])
+			for k := range states {
+				switch {
+				case r.states[k][i].IsZero():
+				case fresh:
+					b.Upload(r.states[k][i], make([]float32, len(weights[i])))
+				default:
+					b.Upload(r.states[k][i], states[k][i])
+				}
 			}
 		}
+		b.Upload(r.total, sum)
 	}
-	b.Upload(t.total, sum)
 	t.step, t.seen, t.asked, t.began = uint32(counters[0]), int(counters[1]), 0, uint32(counters[2])
 	if fresh {
 		t.began = t.step
 	}
 	t.repack()
-	return b.Sync()
+	return t.Wait()
 }
 
 // checkState reports a tensor that is not of a State.
@@ -125,7 +133,7 @@ func stateNumbers(f *safetensors.File) (sum []float32, counters []uint64, err er
 
 // StateBytes is the host's memory that a State of the trainer's options takes while it is made.
 func (o TrainerOptions) StateBytes(m *Model) int {
-	return 4*m.Size()*(1+len(o.Optimizer.states())) + 4*m.largestParam()
+	return 4*m.Size()*(1+len(o.Optimizer.states())) + 4*m.StateSize() + 4*m.largestParam()
 }
 
 func (m *Model) largestParam() int {

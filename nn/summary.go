@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/convae/convae/nn/graph"
 )
 
 // Summary is a model as Keras sums it up, in text.
@@ -25,13 +27,13 @@ type SummaryRow struct {
 
 // Summary sums the model up.
 func (m *Model) Summary() Summary {
-	rows := []SummaryRow{{Layer: "input", Output: batchText(shapeText(m.Input)), Params: "0"}}
+	rows := []SummaryRow{{Layer: "input", Output: batchText(graph.ShapeText(m.Input)), Params: "0"}}
 	for _, l := range m.Layers {
-		rows = append(rows, SummaryRow{l.Part, l.Name + " (" + l.Layer.Kind() + ")", batchText(shapeText(l.Out)), grouped(l.Params)})
+		rows = append(rows, SummaryRow{l.Part, l.Name + " (" + l.Layer.Kind() + ")", batchText(graph.ShapeText(l.Out)), grouped(l.Trainable + l.State)})
 	}
 	params := func(n int) string { return fmt.Sprintf("%s (%s)", grouped(n), BytesText(4*n)) }
-	return Summary{Rows: rows, Params: params(m.Size()), Trainable: params(m.Size()), Fixed: params(0),
-		Code: fmt.Sprintf("%s, %s values for %s of the input (%s)", shapeText(m.Code), grouped(m.Code.Len()), grouped(m.Input.Len()), ratioText(m.Input.Len(), m.Code.Len()))}
+	return Summary{Rows: rows, Params: params(m.Size() + m.StateSize()), Trainable: params(m.Size()), Fixed: params(m.StateSize()),
+		Code: fmt.Sprintf("%s, %s values for %s of the input (%s)", graph.ShapeText(m.Code), grouped(m.Code.Len()), grouped(m.Input.Len()), ratioText(m.Input.Len(), m.Code.Len()))}
 }
 
 // ratioText says how a code of so many values compares with an input.

@@ -2,9 +2,9 @@ package nn
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
 )
 
 // Fault is a value that is not finite, the first that a training step made.
@@ -27,9 +27,10 @@ const lossValue = "value"
 // Trace trains on the samples offset to offset+n of the order, as Step does, but looks at all that the device makes, op by
 // op, for a value that is not finite. It takes many times as long. found is false if there is none.
 func (t *Trainer) Trace(offset, n int, draw uint32) (f Fault, found bool, err error) {
-	t.checkSamples(offset, n)
 	r := &tracer{t: t}
-	t.visit(offset, n, draw, r.step)
+	if err := t.stepWith(offset, n, draw, r.step); err != nil {
+		return Fault{}, false, err
+	}
 	r.updated()
 	if r.err != nil {
 		return Fault{}, false, fmt.Errorf("nn: %w", r.err)
@@ -46,61 +47,57 @@ type tracer struct {
 	err   error
 }
 
-func (r *tracer) step(s *step, c *context, run func()) {
-	run()
-	if c == nil {
-		return
+// step runs an op and looks at all that it writes.
+func (r *tracer) step(s *op.Step, f *op.Frame, values []op.Info) {
+	s.Op.Run(f)
+	if values == nil {
+		return // of an update: updated looks at what all of it leaves
 	}
-	switch s.layer {
+	switch s.Layer {
 	case "input":
 		r.back = false
 	case "loss":
 		r.back = true
-		r.look(c.loss, "loss", lossValue)
 	}
 	what := "output"
 	if r.back {
 		what = "gradient"
 	}
-	for _, id := range s.writes {
-		r.look(c.t[id], s.layer, what)
-	}
-	if !r.back || len(s.writes) > 0 && !strings.HasPrefix(s.op, "Contract") {
-		return
-	}
-	for i, n := range r.t.nodes {
-		r.parameter(n.w, c.grads[i].W, "gradient of ")
-		r.parameter(n.b, c.grads[i].Bias, "gradient of ")
+	for _, v := range op.Writes(s.Op) {
+		switch i := values[v]; i.Space {
+		case op.Arena:
+			r.look(f.At(v), s.Layer, what)
+		case op.Gradients:
+			r.look(f.At(v), s.Layer, "gradient of "+r.t.m.Params[i.Index].Name)
+		case op.Sums:
+			if i.Index == op.Loss {
+				r.look(f.At(v), "loss", lossValue)
+			}
+		}
 	}
 }
 
 // updated looks at what the step leaves: summed gradients, weights and the optimiser's state.
 func (r *tracer) updated() {
-	for i, n := range r.t.nodes {
-		g := r.t.slots[0].grads[i]
-		r.parameter(n.w, g.W, "gradient of ")
-		r.parameter(n.b, g.Bias, "gradient of ")
+	first := r.t.first()
+	for i := range first.weights {
+		r.parameter(i, first.slots[0].grads[i], "gradient of ")
 	}
-	for i := range r.t.weights {
-		r.parameter(i, r.t.weights[i], "value of ")
+	for i := range first.weights {
+		r.parameter(i, first.weights[i], "value of ")
 		for k, name := range r.t.o.Optimizer.states() {
-			r.parameter(i, r.t.states[k][i], "optimizer's "+name+" of ")
+			r.parameter(i, first.states[k][i], "optimizer's "+name+" of ")
 		}
 	}
 }
 
 // parameter looks at a tensor of the model's i'th parameter, if there is one.
 func (r *tracer) parameter(i int, v backend.Tensor, what string) {
-	if i < 0 || v.IsZero() {
+	if v.IsZero() {
 		return
 	}
-	layer := ""
-	for _, n := range r.t.nodes {
-		if n.w == i || n.b == i {
-			layer = r.t.m.Layers[n.layer].Name
-		}
-	}
-	r.look(v, layer, what+r.t.m.Params[i].Name)
+	p := &r.t.m.Params[i]
+	r.look(v, p.Layer, what+p.Name)
 }
 
 // look finds the first value of a tensor that is not finite, unless one was found before.
@@ -109,7 +106,7 @@ func (r *tracer) look(v backend.Tensor, layer, what string) {
 		return
 	}
 	host := make([]float32, v.Shape.Len())
-	if r.err = r.t.mem.b.Download(host, v); r.err != nil {
+	if r.err = r.t.first().mem.b.Download(host, v); r.err != nil {
 		return
 	}
 	for _, x := range host {

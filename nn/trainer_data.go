@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
 )
 
 // SetData gives the trainer a data set: count samples of uint8 pixels, 0 to 255, in NHWC order. They are copied to the
@@ -15,23 +16,26 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 	if err != nil {
 		return err
 	}
-	b := t.mem.b
 	t.values = false
 	set := backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
-	if b.Bytes(set.Kind, set.Shape)+orderBytes > usable {
-		t.stream = &stream{pixels: pixels, order: make([]int32, count)}
-		// One is filled while the step before reads the other.
-		for i := range t.samples {
-			if t.samples[i], err = t.allocSamples(backend.Staged, t.m.Input.WithN(t.o.Batch)); err != nil {
-				return err
+	if t.first().mem.b.Bytes(set.Kind, set.Shape)+orderBytes > usable {
+		t.newStream(pixels, count)
+		for _, r := range t.replicas {
+			// One is filled while the step before reads the other.
+			for i := range r.samples {
+				if r.samples[i], err = r.allocSamples(backend.Staged, t.m.Input.WithN(t.o.Batch)); err != nil {
+					return err
+				}
 			}
 		}
-	} else {
-		if set, err = t.allocSamples(set.Kind, set.Shape); err != nil {
+		return t.setOrder(count)
+	}
+	for _, r := range t.replicas {
+		if set, err = r.allocSamples(set.Kind, set.Shape); err != nil {
 			return err
 		}
-		b.UploadBytes(set, pixels)
-		t.samples = [2]backend.Tensor{set, set}
+		r.mem.b.UploadBytes(set, pixels)
+		r.samples = [2]backend.Tensor{set, set}
 	}
 	return t.setOrder(count)
 }
@@ -46,15 +50,17 @@ func (t *Trainer) SetValues(values []float32, count int) error {
 	}
 	t.values = true
 	shape := backend.Vec(len(values))
-	if need := t.mem.b.Bytes(backend.Flat, shape) + orderBytes; need > usable {
+	if need := t.first().mem.b.Bytes(backend.Flat, shape) + orderBytes; need > usable {
 		return fmt.Errorf("nn: the data set needs %s on %s, where %s are free: float32 values must fit the device (uint8 pixels are streamed)", BytesText(need), t.dev.Name(), BytesText(free))
 	}
-	set, err := t.allocSamples(backend.Flat, shape)
-	if err != nil {
-		return err
+	for _, r := range t.replicas {
+		set, err := r.allocSamples(backend.Flat, shape)
+		if err != nil {
+			return err
+		}
+		r.mem.b.Upload(set, values)
+		r.samples = [2]backend.Tensor{set, set}
 	}
-	t.mem.b.Upload(set, values)
-	t.samples = [2]backend.Tensor{set, set}
 	return t.setOrder(count)
 }
 
@@ -62,23 +68,27 @@ func (t *Trainer) SetValues(values []float32, count int) error {
 // and what of that may be taken.
 func (t *Trainer) newData(n int, elements string, count int) (orderBytes, free, usable int, err error) {
 	if count < 1 || count > math.MaxInt32 || n != count*t.m.Input.Len() {
-		return 0, 0, 0, fmt.Errorf("nn: the data set has %d %s for %d samples, want %d a sample, the model's input %s", n, elements, count, t.m.Input.Len(), shapeText(t.m.Input))
+		return 0, 0, 0, fmt.Errorf("nn: the data set has %d %s for %d samples, want %d a sample, the model's input %s", n, elements, count, t.m.Input.Len(), graph.ShapeText(t.m.Input))
 	}
-	t.forget()
-	t.data.free()
-	t.stream = nil
-	t.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
-	orderBytes = t.mem.b.Bytes(t.order.Kind, t.order.Shape)
+	t.stream, t.samples = nil, 0
+	for _, r := range t.replicas {
+		r.forget()
+		r.data.free()
+		r.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
+		orderBytes = r.mem.b.Bytes(r.order.Kind, r.order.Shape)
+	}
 	free, usable, err = t.freeBytes()
 	return orderBytes, free, usable, err
 }
 
 // setOrder makes the order of a data set of count samples, which is their own.
-func (t *Trainer) setOrder(count int) error {
-	var err error
-	if t.order.Buffer, err = t.data.alloc(t.mem.b.Bytes(t.order.Kind, t.order.Shape), "order of the data set"); err != nil {
-		return err
+func (t *Trainer) setOrder(count int) (err error) {
+	for _, r := range t.replicas {
+		if r.order.Buffer, err = r.data.alloc(r.mem.b.Bytes(r.order.Kind, r.order.Shape), "order of the data set"); err != nil {
+			return err
+		}
 	}
+	t.samples = count
 	order := make([]int32, count)
 	for i := range order {
 		order[i] = int32(i)
@@ -88,10 +98,10 @@ func (t *Trainer) setOrder(count int) error {
 }
 
 // allocSamples allocates a data set, or a batch of it.
-func (t *Trainer) allocSamples(k backend.Kind, s backend.Shape) (backend.Tensor, error) {
+func (r *replica) allocSamples(k backend.Kind, s backend.Shape) (backend.Tensor, error) {
 	p := backend.Tensor{Shape: s, Kind: k}
 	var err error
-	p.Buffer, err = t.data.alloc(t.mem.b.Bytes(k, s), "data set")
+	p.Buffer, err = r.data.alloc(r.mem.b.Bytes(k, s), "data set")
 	return p, err
 }
 
@@ -99,22 +109,28 @@ func (t *Trainer) allocSamples(k backend.Kind, s backend.Shape) (backend.Tensor,
 type stream struct {
 	pixels []byte
 	order  []int32
+	fill   func(pixels []byte) // with the samples of the step at hand, in their order
 }
 
-// fillStage writes the samples of the step at hand in their order.
-func (t *Trainer) fillStage(p []byte) {
+func (t *Trainer) newStream(pixels []byte, count int) {
+	s := &stream{pixels: pixels, order: make([]int32, count)}
 	size := t.m.Input.Len()
-	for n, i := range t.stream.order[t.offset : t.offset+t.count] {
-		copy(p[n*size:][:size], t.stream.pixels[int(i)*size:])
+	s.fill = func(p []byte) {
+		for n, i := range s.order[t.offset : t.offset+t.count] {
+			copy(p[n*size:][:size], s.pixels[int(i)*size:])
+		}
 	}
+	t.stream = s
 }
 
 // SetOrder sets the order in which samples are drawn, a permutation of the data set.
 func (t *Trainer) SetOrder(order []int32) {
-	if len(order) != t.order.Shape.C {
+	if len(order) != t.samples {
 		panic("nn: SetOrder: the order is not as long as the data set")
 	}
-	t.mem.b.UploadIndex(t.order, order)
+	for _, r := range t.replicas {
+		r.mem.b.UploadIndex(r.order, order)
+	}
 	if t.stream != nil {
 		copy(t.stream.order, order)
 	}

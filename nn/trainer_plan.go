@@ -2,8 +2,11 @@ package nn
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/program"
 )
 
 // trainPlan is how a batch is cut and what memory that needs.
@@ -12,6 +15,7 @@ type trainPlan struct {
 	lanes               int                 // that take part
 	offsets             map[bool][]int      // of the tensors, by whether samples are fed or gathered
 	meanOffsets         map[bool][]int      // of the program that adds up codes
+	packs               *program.Program    // whose weights are packed
 	parts               [partCount]partPlan // of a network that takes turns with the trainer
 	need                Memory
 	arena, workspace    int // bytes a lane
@@ -49,14 +53,18 @@ func TrainingMemory(m *Model, dev backend.Device, o TrainerOptions) (Memory, err
 
 // planTrainer checks the options and plans the batch; nothing is allocated on the device.
 func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error) {
-	o, nodes, err := checkTraining(m, o)
+	o, err := checkTraining(m, o)
 	if err != nil {
 		return nil, err
 	}
-	b := dev.Lanes()[0]
-	t := &Trainer{m: m, dev: dev, o: o, nodes: nodes, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, mem: arena{b: b}, data: arena{b: b}, lanes: laneArenas{mem: arena{b: b}}, layout: newParamLayout(m, b), programs: map[programKey]*boundProgram{}, means: map[programKey]*boundProgram{}, recordings: map[recordingKey]backend.Recording{}}
+	if o.Reducer == nil {
+		o.Reducer = new(ordered)
+	}
+	t := &Trainer{m: m, dev: dev, o: o, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, layout: newParamLayout(m, dev.Lanes()[0])}
 	return t, t.choosePlan()
 }
+
+func (t *Trainer) source(feed bool) source { return source{gather: !feed, values: t.values} }
 
 // CheckTraining returns the error of a model, or of options, with which NewTrainer trains on no device, whatever its memory.
 func (c Config) CheckTraining(o TrainerOptions) error {
@@ -64,24 +72,21 @@ func (c Config) CheckTraining(o TrainerOptions) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = checkTraining(m, o)
+	_, err = checkTraining(m, o)
 	return err
 }
 
-// checkTraining fills in the options, and returns the nodes to differentiate.
-func checkTraining(m *Model, o TrainerOptions) (TrainerOptions, []node, error) {
+// checkTraining fills in the options, and compiles the model with them for no device.
+func checkTraining(m *Model, o TrainerOptions) (TrainerOptions, error) {
 	o, err := o.withDefaults()
 	if err != nil {
-		return o, nil, fmt.Errorf("nn: %w", err)
+		return o, fmt.Errorf("nn: %w", err)
 	}
 	if m.Output.Len() != m.Input.Len() {
-		return o, nil, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", shapeText(m.Output), shapeText(m.Input))
+		return o, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", graph.ShapeText(m.Output), graph.ShapeText(m.Input))
 	}
-	nodes, err := trainingNodes(m, o)
-	if err != nil {
-		return o, nil, err
-	}
-	return o, nodes, checkCode(m, nodes, o)
+	_, err = compileTraining(m, nil, o, source{}, 1)
+	return o, err
 }
 
 // withDefaults fills in the options that are not given and checks the others.
@@ -97,6 +102,9 @@ func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 	if o.MicroBatch < 0 {
 		return o, fmt.Errorf("micro-batch is %d, want at least 1, or 0 for the device's choice", o.MicroBatch)
 	}
+	if o.Slots < 0 {
+		return o, fmt.Errorf("slots is %d, want at least 1, or 0 for the device's choice", o.Slots)
+	}
 	if o.Contractive, err = o.Contractive.WithDefaults(); err != nil {
 		return o, err
 	}
@@ -109,62 +117,6 @@ func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 		return o, fmt.Errorf("noise is %v, want 0 to 100", o.Noise)
 	}
 	return o, nil
-}
-
-// trainingNodes are the nodes to differentiate: for cross-entropy without the last sigmoid, because the loss is
-// computed from logits.
-func trainingNodes(m *Model, o TrainerOptions) ([]node, error) {
-	nodes := m.nodes
-	if !needsGrad(nodes) {
-		return nil, fmt.Errorf("nn: model %q has no weights to train", m.Config.Name)
-	}
-	last := nodes[len(nodes)-1]
-	if o.Loss == BCE {
-		if last.op != opAct || last.act != backend.Sigmoid {
-			return nil, fmt.Errorf("nn: loss bce needs a model whose last activation is sigmoid; %s ends otherwise (use loss mse)", m.Layers[last.layer].Name)
-		}
-		nodes = nodes[:len(nodes)-1]
-	}
-	if o.Unfused {
-		return nodes, nil
-	}
-	return m.fuse(nodes), nil
-}
-
-// checkCode reports a penalty that the code cannot have.
-func checkCode(m *Model, nodes []node, o TrainerOptions) error {
-	a, split := o.Activity, codeNode(m, nodes)
-	if !o.penalizesCode() {
-		return nil
-	}
-	what := "activity_regularizer"
-	if o.Contractive.Weight > 0 {
-		what = "contractive"
-		if m.Variational() {
-			return fmt.Errorf("nn: contractive: the codes of model %q are drawn, and so have no Jacobian: want an encoder without sampling", m.Config.Name)
-		}
-	}
-	if !needsGrad(nodes[:split]) {
-		return fmt.Errorf("nn: %s: the encoder of model %q has no weights that could change the code", what, m.Config.Name)
-	}
-	if last := m.nodes[m.split-1]; a.KL > 0 && (last.op != opAct || last.act != backend.Sigmoid) {
-		return fmt.Errorf("nn: activity_regularizer: kl wants activations between 0 and 1, an encoder that ends in sigmoid; %s ends otherwise", m.Layers[last.layer].Name)
-	}
-	return nil
-}
-
-// codeNode returns the index of the first node of the decoder: the code is its input.
-func codeNode(m *Model, nodes []node) int {
-	for i, n := range nodes {
-		if m.Layers[n.layer].Part == "decoder" {
-			return i
-		}
-	}
-	return len(nodes)
-}
-
-func (t *Trainer) source(feed bool) source {
-	return source{gather: !feed, values: t.values, noise: t.o.Noise, seed: t.o.Seed}
 }
 
 // enough is how many samples are enough work for a gradient slot, however large that is.
@@ -180,62 +132,116 @@ type cut struct {
 
 // planFor cuts a batch and adds up what it needs. Slots that are larger together than the activations of the batch take as
 // long to clear and sum as to compute, so then there are only as many as have enough samples, and two.
-func (t *Trainer) planFor(c cut) trainPlan {
-	b, policy, batch := t.mem.b, t.dev.Policy(), c.batch
-	slotBytes := t.layout.bytes + 4*lossFloats
-	_, sample := compileTrain(t.m, b, t.nodes, 1, t.o, t.source(false)).plan(b)
-	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(batch*sample/slotBytes, batch/enough, 2), batch)
-	chunk := (batch + slots - 1) / slots
-	p := trainPlan{chunk: chunk, slots: (batch + chunk - 1) / chunk, lanes: c.lanes}
-	p.micro = microBatch(policy, min(chunk, maxSamples(t.nodes)), sample, slotBytes)
-	p.micro = min(p.micro, c.limit)
-	p.offsets, p.meanOffsets = map[bool][]int{}, map[bool][]int{}
-	for _, feed := range []bool{false, true} {
-		prog := compileTrain(t.m, b, t.nodes, p.micro, t.o, t.source(feed))
-		offsets, bytes := prog.plan(b)
-		p.offsets[feed] = offsets
-		p.arena, p.workspace = max(p.arena, bytes), max(p.workspace, prog.workspace)
-		if t.sparse() {
-			prog := compileMean(t.m, b, t.nodes, p.micro, t.source(feed))
-			p.meanOffsets[feed], bytes = prog.plan(b)
-			p.arena, p.workspace = max(p.arena, bytes), max(p.workspace, prog.workspace)
-		}
+func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
+	b, policy := t.dev.Lanes()[0], t.dev.Policy()
+	slotBytes := t.layout.trained + 4*lossFloats
+	one, err := compileTraining(t.m, b, t.o, t.source(false), 1)
+	if err != nil {
+		return p, err
 	}
-	t.planParts(&p, c.tight)
-	_, packed := packedBytes(t.nodes, b)
+	_, sample := one.Plan(b)
+	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(c.batch*sample/slotBytes, c.batch/enough, 2), c.batch)
+	if t.o.Slots > 0 {
+		slots = min(t.o.Slots, c.batch)
+	}
+	p = trainPlan{chunk: ceilDiv(c.batch, slots), lanes: c.lanes, packs: one, offsets: map[bool][]int{}, meanOffsets: map[bool][]int{}}
+	p.slots = ceilDiv(c.batch, p.chunk)
+	p.micro = min(microBatch(policy, min(p.chunk, one.MostSamples()), sample, slotBytes), c.limit)
+	for _, feed := range []bool{false, true} {
+		prog, err := compileTraining(t.m, b, t.o, t.source(feed), p.micro)
+		if err != nil {
+			return p, err
+		}
+		p.offsets[feed] = p.place(prog, b)
+		if !t.sparse() {
+			continue
+		}
+		if prog, err = compileCodeSums(t.m, b, t.o, t.source(feed), p.micro); err != nil {
+			return p, err
+		}
+		p.meanOffsets[feed] = p.place(prog, b)
+	}
+	if err := t.planParts(&p, c.tight); err != nil {
+		return p, err
+	}
+	_, packed := one.PackedBytes()
+	states := len(t.o.Optimizer.states())
 	p.need = Memory{
 		Weights:     t.layout.bytes + packed,
 		Gradients:   p.slots*slotBytes + t.meanBytes(p.slots) + t.sumBytes(),
-		Optimizer:   len(t.o.Optimizer.states()) * t.layout.bytes,
+		Optimizer:   states * t.layout.trained,
 		Activations: p.lanes * p.arena,
 		Workspace:   p.lanes * p.workspace,
 		MicroBatch:  p.micro,
 	}
-	return p
+	return p, nil
+}
+
+// place plans a program's tensors in the lanes' memory, and returns their offsets.
+func (p *trainPlan) place(prog *program.Program, b backend.Backend) []int {
+	offsets, bytes := prog.Plan(b)
+	p.arena, p.workspace = max(p.arena, bytes), max(p.workspace, prog.Workspace)
+	return offsets
 }
 
 // planParts plans the parts of the model for a network in the same memory, which grows for it unless it is tight.
-func (t *Trainer) planParts(p *trainPlan, tight bool) {
-	b, room := t.mem.b, forwardBytes
+func (t *Trainer) planParts(p *trainPlan, tight bool) error {
+	b, room := t.dev.Lanes()[0], forwardBytes
 	if tight {
 		room = p.arena
 	}
-	nodes := t.m.networkNodes(t.o.Unfused)
 	for which := range p.parts {
 		if which == posteriorPart && !t.m.Variational() {
 			continue
 		}
-		part, _ := t.m.partNodes(nodes, which)
-		plan := planPart(t.m, b, t.dev.Policy(), part, mostSamples, room)
-		plan.place(t.m, b, part, plan.micro)
+		one, err := compileForward(t.m, b, which, 1, t.o.Unfused)
+		if err != nil && which == decoderPart {
+			continue // it has connections to the encoder, and so never runs alone
+		}
+		if err != nil {
+			return err
+		}
+		plan := planPart(one, b, t.dev.Policy(), mostSamples, room)
+		prog, err := compileForward(t.m, b, which, plan.micro, t.o.Unfused)
+		if err != nil {
+			return err
+		}
+		plan.place(prog, b)
 		p.parts[which] = plan
 		p.arena, p.workspace = max(p.arena, plan.arena), max(p.workspace, plan.workspace)
 	}
+	return nil
+}
+
+// meanBytes returns what the mean code takes: a sum a slot, the gradient and the loss.
+func (t *Trainer) meanBytes(slots int) int {
+	if !t.sparse() {
+		return 0
+	}
+	return backend.AlignUp(4*t.m.Code.Len())*(slots+1) + backend.Align
+}
+
+// stretches returns how long the stretches are that an update is cut into, in floats, and how many there are.
+func (t *Trainer) stretches() (length, count int) {
+	floats := t.layout.floats()
+	if length = t.dev.Policy().UpdateFloats; length == 0 {
+		length = floats
+	}
+	return length, ceilDiv(floats, length)
+}
+
+// normBytes returns what the penalties and the squares of so many stretches take.
+func normBytes(stretches int) int { return 2 * backend.AlignUp(4*stretches) }
+
+// sumBytes returns what a step adds up besides gradients: norms, the loss, and what the step is told.
+func (t *Trainer) sumBytes() int {
+	_, count := t.stretches()
+	return normBytes(count) + backend.Align + t.dev.Lanes()[0].Bytes(backend.ClockKind, backend.Vec(1))
 }
 
 // leastData is what a data set takes on the device at the least: batches of pixels can be streamed.
 func (t *Trainer) leastData() int {
-	b, all := t.mem.b, t.m.Input.WithN(t.o.Samples)
+	b, all := t.dev.Lanes()[0], t.m.Input.WithN(t.o.Samples)
 	order := b.Bytes(backend.Index, backend.Vec(t.o.Samples))
 	if t.o.Values {
 		return order + b.Bytes(backend.Flat, all)
@@ -243,11 +249,16 @@ func (t *Trainer) leastData() int {
 	return order + min(b.Bytes(backend.Byte, all), 2*b.Bytes(backend.Staged, t.m.Input.WithN(t.o.Batch)))
 }
 
-// freeBytes returns what is free on the device, and what of it the trainer may take. A little is left for what a device
+// freeBytes returns what is free on the device, of a group the one with least, and what of it the trainer may take. A little is left for what a device
 // allocates on its own account, such as recordings, and for what it rounds up.
 func (t *Trainer) freeBytes() (free, usable int, err error) {
-	if free, err = t.dev.Free(); err != nil {
-		return 0, 0, fmt.Errorf("nn: %w", err)
+	free = math.MaxInt
+	for _, d := range backend.Members(t.dev) {
+		there, err := d.Free()
+		if err != nil {
+			return 0, 0, fmt.Errorf("nn: %w", err)
+		}
+		free = min(free, there)
 	}
 	return free, free - free/64 - t.o.Reserve, nil
 }
@@ -260,16 +271,18 @@ func (t *Trainer) choosePlan() error {
 		return err
 	}
 	data := t.leastData()
-	plan := func(batch int) (trainPlan, bool) {
+	plan := func(batch int) (trainPlan, bool, error) {
 		c := cut{batch: batch, limit: batch, lanes: len(t.dev.Lanes())}
 		if t.o.MicroBatch > 0 {
 			c.limit = min(batch, t.o.MicroBatch)
 		}
 		for {
-			p := t.planFor(c)
+			p, err := t.planFor(c)
 			switch {
+			case err != nil:
+				return p, false, err
 			case p.need.Total()+data <= usable:
-				return p, true
+				return p, true, nil
 			case !c.tight:
 				c.tight = true
 			case p.micro > 1:
@@ -277,18 +290,18 @@ func (t *Trainer) choosePlan() error {
 			case c.lanes > 1:
 				c.lanes--
 			default:
-				return p, false
+				return p, false, nil
 			}
 		}
 	}
-	p, fits := plan(t.o.Batch)
-	if t.plan = p; fits {
-		return nil
+	p, fits, err := plan(t.o.Batch)
+	if t.plan = p; fits || err != nil {
+		return err
 	}
 	batch := 0
 	for lo, hi := 1, t.o.Batch-1; lo <= hi; {
 		mid := (lo + hi) / 2
-		if _, fits := plan(mid); fits {
+		if _, fits, err := plan(mid); fits && err == nil {
 			batch, lo = mid, mid+1
 		} else {
 			hi = mid - 1

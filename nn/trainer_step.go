@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/convae/convae/nn/backend"
 )
@@ -14,7 +15,7 @@ func (t *Trainer) Step(offset, n int, draw uint32) {
 }
 
 func (t *Trainer) checkSamples(offset, n int) {
-	if n < 1 || n > t.o.Batch || offset < 0 || offset+n > t.order.Shape.C {
+	if n < 1 || n > t.o.Batch || offset < 0 || offset+n > t.samples {
 		panic("nn: samples outside the batch or the data set")
 	}
 }
@@ -30,53 +31,52 @@ func (t *Trainer) StepOn(x, y []float32, n int) error {
 	return nil
 }
 
+// run does a step. Between its segments the devices of a group wait for each other.
 func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 	t.begin(offset, n, draw, feed)
-	if r, ok := t.mem.b.(backend.Recorder); ok && !feed && len(t.w.lanes) == 1 {
-		key := recordingKey{n, t.turn}
-		if t.recordings[key] == nil {
-			t.recordings[key] = r.Record(t.work)
-		}
-		r.Replay(t.recordings[key])
+	first := t.first()
+	if len(t.replicas) == 1 {
+		first.play(0)
 	} else {
-		t.work()
+		for s := range first.segments {
+			if s > 0 {
+				t.reduce(first.reductions[s-1].sum)
+			}
+			t.together(func(r *replica) { r.play(s) })
+		}
 	}
 	t.end()
 }
 
-// work does all of a step that the device does: what changes from step to step is in the clock.
-func (t *Trainer) work() {
-	if t.sparse() {
-		t.w.runOn(t.plan.lanes, t.used(), t.meanTasks)
-		t.w.run(1, t.sparseTasks)
+// together calls f for every replica, each in a goroutine of its own.
+func (t *Trainer) together(f func(r *replica)) {
+	var w sync.WaitGroup
+	for _, r := range t.replicas[1:] {
+		w.Go(func() { f(r) })
 	}
-	t.w.runOn(t.plan.lanes, t.used(), t.gradTasks)
-	if t.collects() {
-		t.w.run(len(t.ranges), t.collectTasks)
-	}
-	t.w.run(len(t.ranges), t.updateTasks)
-	t.w.run(len(t.packs.tasks), t.packTasks)
+	f(t.first())
+	w.Wait()
 }
 
 // begin prepares a step.
 func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
-	for first := 0; first < n; first += t.plan.chunk {
-		c := min(t.plan.chunk, n-first)
-		t.prepare(min(t.plan.micro, c), feed)
-		t.prepare(c%t.plan.micro, feed)
-	}
 	t.step++
-	clock := t.o.Optimizer.clock(t.step-t.began, t.rate)
-	clock.Step = t.step
-	clock.Offset, clock.Draw, clock.Divergence = uint32(offset), draw, float32(t.divergence)
-	clock.Temperature = float32(t.temperature)
-	t.mem.b.SetClock(t.clock, clock)
 	t.offset, t.count, t.feed = offset, n, feed
 	if t.stream != nil && !feed {
 		t.turn = 1 - t.turn
-		part := t.samples[t.turn]
-		part.Shape.N = n
-		t.mem.b.Stage(part, t.fillStages)
+	}
+	params := t.o.Optimizer.stepParams(t.step-t.began, t.rate)
+	params.Step = t.step
+	params.Offset, params.Draw, params.Divergence = uint32(offset), draw, float32(t.divergence)
+	params.Temperature = float32(t.temperature)
+	for _, r := range t.replicas {
+		r.prepare()
+		r.mem.b.SetClock(r.stepParams, params)
+		if t.stream != nil && !feed {
+			part := r.samples[t.turn]
+			part.Shape.N = n
+			r.mem.b.Stage(part, t.stream.fill)
+		}
 	}
 }
 
@@ -85,150 +85,81 @@ func (t *Trainer) end() {
 	t.seen += t.count
 }
 
-// prepare compiles the program for n samples unless it is there.
-func (t *Trainer) prepare(n int, feed bool) {
-	key := programKey{n, feed}
-	if n == 0 || t.programs[key] != nil {
+// prepare compiles the programs of the step at hand unless they are there.
+func (r *replica) prepare() {
+	plan := &r.t.plan
+	for first := 0; first < r.t.count; first += plan.chunk {
+		c := min(plan.chunk, r.t.count-first)
+		for _, p := range r.phases {
+			if p, ok := p.(*batchPhase); ok {
+				p.prepare(min(plan.micro, c), r.t.feed)
+				p.prepare(c%plan.micro, r.t.feed)
+			}
+		}
+	}
+}
+
+// play does a segment of the step: what changes from step to step is in the step parameters, so a device that records can do
+// again what it has recorded.
+func (r *replica) play(segment int) {
+	rec, ok := r.mem.b.(backend.Recorder)
+	if !ok || r.t.feed || len(r.w.lanes) > 1 {
+		r.segments[segment]()
 		return
 	}
-	base := context{params: t.packs.params, clock: t.clock, data: dataTensors{order: t.order}, row: t.row}
-	p := compileTrain(t.m, t.mem.b, t.nodes, n, t.o, t.source(feed))
-	t.programs[key] = bindLanes(p, t.plan.offsets[feed], t.w.lanes, t.lanes.memory, base)
-	if t.sparse() {
-		p := compileMean(t.m, t.mem.b, t.nodes, n, t.source(feed))
-		t.means[key] = bindLanes(p, t.plan.meanOffsets[feed], t.w.lanes, t.lanes.memory, base)
+	key := recordingKey{r.t.count, r.t.turn, segment}
+	if r.recordings[key] == nil {
+		r.recordings[key] = rec.Record(r.segments[segment])
 	}
+	rec.Replay(r.recordings[key])
 }
 
-// sparse reports whether a step needs the mean code of the batch first.
-func (t *Trainer) sparse() bool { return t.o.Activity.KL > 0 }
-
-// used returns the slots of the batch at hand.
-func (t *Trainer) used() int { return (t.count + t.plan.chunk - 1) / t.plan.chunk }
-
-// gradTask computes the gradient of a chunk in its slot.
-func (t *Trainer) gradTask(lane, chunk int) {
-	t.chunk(lane, chunk, t.programs, t.slots[chunk].flat, nil)
-}
-
-var zeroStep = step{op: "Zero", layer: "gradients"}
-
-// meanTask adds up the codes of a chunk in its slot.
-func (t *Trainer) meanTask(lane, chunk int) { t.chunk(lane, chunk, t.means, t.slots[chunk].sums, nil) }
-
-// sparseTask compares the mean code of the batch with the wanted one.
-func (t *Trainer) sparseTask(lane, _ int) {
-	b, sums := t.w.lanes[lane], t.slots[0].sums
-	if n := t.used(); n > 1 {
-		b.Sum(sums, t.sums[:n])
+// makeSegments makes what play and the lanes call.
+func (r *replica) makeSegments() {
+	for _, p := range r.phases {
+		r.runPhase = append(r.runPhase, func(lane, task int) { p.run(lane, task, nil) })
 	}
-	b.Zero(t.sparseLoss)
-	b.SparseKL(backend.Sparsity{Weight: float32(t.o.Activity.KL), Rho: float32(t.o.Activity.Rho)}, 1/float32(t.count), t.sparseLoss, t.row, sums)
-}
-
-// visitor is called with each step of a program, or a stand-in for what else the device does, on which it then calls run.
-// c is what a program's step runs on.
-type visitor func(s *step, c *context, run func())
-
-// chunk clears a chunk's sums and runs the steps of its program; visit, if there is one, runs each of them.
-func (t *Trainer) chunk(lane, chunk int, programs map[programKey]*boundProgram, sums backend.Tensor, visit visitor) {
-	b, s := t.w.lanes[lane], &t.slots[chunk]
-	b.SetWorkspace(t.lanes.memory[lane].workspace)
-	if visit == nil {
-		b.Zero(sums)
-	} else {
-		visit(&zeroStep, nil, func() { b.Zero(sums) })
+	first := 0
+	segment := func(lo, hi int) {
+		r.segments = append(r.segments, func() {
+			for i := lo; i < hi; i++ {
+				r.w.runOn(r.lanesOf(r.phases[i]), r.phases[i].tasks(), r.runPhase[i])
+			}
+		})
 	}
-	end := min((chunk+1)*t.plan.chunk, t.count)
-	for first := chunk * t.plan.chunk; first < end; first += t.plan.micro {
-		n := min(t.plan.micro, end-first)
-		p := programs[programKey{n, t.feed}]
-		c := p.ctx[lane]
-		c.grads, c.loss, c.sums, c.first, c.data.samples = s.grads, s.loss, s.sums, first, t.samples[t.turn]
-		c.sampleScale = 1 / t.sampleWeight()
-		c.scale = 1 / (t.sampleWeight() * float32(t.m.Output.Len()/t.o.Reduction.Elements(t.m.Output.Len())))
-		if t.feed {
-			b.Upload(c.t[p.x], t.x[first*p.image:(first+n)*p.image])
-			b.Upload(c.t[p.target], t.y[first*p.image:(first+n)*p.image])
-		}
-		if visit == nil {
-			c.runSteps(p.program)
-			continue
-		}
-		for i := range p.steps {
-			visit(&p.steps[i], c, func() { p.steps[i].run(c) })
+	if len(r.t.replicas) > 1 {
+		for _, red := range r.reductions {
+			segment(first, red.phase)
+			first = red.phase
 		}
 	}
+	segment(first, len(r.phases))
 }
 
-// sampleWeight is what the loss of a batch is divided by to be a sum over samples.
-func (t *Trainer) sampleWeight() float32 {
-	if t.o.Reduction == SumReduction {
-		return 1
+// lanesOf returns how many lanes take part in a phase: for micro-batches those that were given memory.
+func (r *replica) lanesOf(p phase) int {
+	if _, ok := p.(*batchPhase); ok {
+		return r.t.plan.lanes
 	}
-	return float32(t.count)
+	return len(r.w.lanes)
 }
 
-// collects reports whether an update needs the gradients of all ranges first.
-func (t *Trainer) collects() bool { return t.o.Clip.Norm > 0 || t.o.Kernel != (Regularizer{}) }
-
-// collectTask sums the slots of a range, penalises its weights and bounds its gradient; the last task is the loss.
-func (t *Trainer) collectTask(lane, task int) {
-	b, r := t.w.lanes[lane], &t.ranges[task]
-	grad := r.slots[0]
-	if n := t.used(); n > 1 {
-		b.Sum(grad, r.slots[:n])
-	}
-	if task == len(t.ranges)-1 {
-		return
-	}
-	if t.o.Kernel != (Regularizer{}) {
-		b.Zero(r.penalty)
-		for i := range r.weights {
-			b.Penalize(t.o.Kernel.norms(), r.penalty, r.grads[i], r.weights[i])
-		}
-	}
-	if t.o.Clip.Value > 0 {
-		b.ClipValue(float32(t.o.Clip.Value), grad)
-	}
-	if t.o.Clip.Norm > 0 {
-		b.SumSquares(r.square, grad)
+// repack packs the weights after they have changed.
+func (t *Trainer) repack() {
+	for _, r := range t.replicas {
+		r.w.run(r.packing.tasks(), r.runPhase[len(r.phases)-1])
 	}
 }
-
-// updateTask runs the optimiser on a range; the last task is the loss.
-func (t *Trainer) updateTask(lane, task int) {
-	if !t.collects() {
-		t.collectTask(lane, task)
-	}
-	b, r := t.w.lanes[lane], &t.ranges[task]
-	if task == len(t.ranges)-1 {
-		b.Axpy(t.total, t.sampleWeight(), r.slots[0])
-		if t.o.Kernel != (Regularizer{}) {
-			b.Sum(t.penalties[0], t.penalties)
-			b.Axpy(t.total, t.sampleWeight(), t.penalties[0])
-		}
-		if t.sparse() {
-			b.Axpy(t.total, t.sampleWeight(), t.sparseLoss)
-		}
-		return
-	}
-	if t.o.Clip.Norm > 0 {
-		b.ClipNorm(float32(t.o.Clip.Norm), r.slots[0], t.squares)
-	}
-	t.o.Optimizer.update(b, r.param, r.slots[0], r.state, t.clock)
-}
-
-func (t *Trainer) packTask(lane, task int) { t.packs.pack(t.w.lanes[lane], task) }
-
-func (t *Trainer) repack() { t.w.run(len(t.packs.tasks), t.packTasks) }
 
 // Loss waits for the device and returns the mean loss over the samples of all steps since ResetLoss, 0 if there were
 // none.
 func (t *Trainer) Loss() (float64, error) {
 	var sum [1]float32
-	if err := t.mem.b.Download(sum[:], t.total); err != nil {
+	if err := t.first().mem.b.Download(sum[:], t.first().total); err != nil {
 		return 0, fmt.Errorf("nn: %w", err)
+	}
+	if t.err != nil {
+		return 0, fmt.Errorf("nn: %w", t.err)
 	}
 	return float64(sum[0]) / float64(max(t.seen, 1)), nil
 }
@@ -236,21 +167,24 @@ func (t *Trainer) Loss() (float64, error) {
 // RecentLoss is Loss without waiting: it asks the device for the loss so far, and returns what an earlier call asked for
 // once that has arrived, with the samples in it, which the device has done. ok is false as long as there is nothing new.
 func (t *Trainer) RecentLoss() (loss float64, samples int, ok bool) {
+	b := t.first().mem.b
 	var sum [1]float32
 	if t.asked > 0 {
-		if ok = t.mem.b.Fetched(sum[:]); !ok {
+		if ok = b.Fetched(sum[:]); !ok {
 			return 0, 0, false
 		}
 		loss, samples = float64(sum[0])/float64(t.asked), t.asked
 	}
 	if t.asked = t.seen; t.asked > 0 {
-		t.mem.b.Fetch(t.total)
+		b.Fetch(t.first().total)
 	}
 	return loss, samples, ok
 }
 
 // ResetLoss starts a new mean.
 func (t *Trainer) ResetLoss() {
-	t.mem.b.Zero(t.total)
+	for _, r := range t.replicas {
+		r.mem.b.Zero(r.total)
+	}
 	t.seen, t.asked = 0, 0
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
+	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/nn/safetensors"
 )
@@ -42,20 +45,20 @@ func mustModel(t testing.TB, c Config) *Model {
 func zoo() []Config {
 	return []Config{
 		{Name: "small denoiser", Input: []int{8, 8, 1},
-			Encoder: Spec(&Conv2D{Filters: 4, Kernel: Square(3), Activation: "relu"}, &MaxPool2D{Size: 2}, &Conv2D{Filters: 3, Kernel: Square(3), Activation: "tanh"}),
-			Decoder: Spec(&UpSampling2D{Size: 2}, &Conv2D{Filters: 1, Kernel: Square(3), Activation: "sigmoid"})},
+			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Activation: "relu"}, &layer.MaxPool2D{Size: 2}, &layer.Conv2D{Filters: 3, Kernel: layer.Square(3), Activation: "tanh"}),
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"})},
 		{Name: "odd pool", Input: []int{7, 5, 2},
-			Encoder: Spec(&Conv2D{Filters: 4, Kernel: Size{3, 5}, Activation: "sigmoid"}, &MaxPool2D{Size: 2}, &Flatten{}, &Dense{Units: 6, Activation: "relu", NoBias: true}),
-			Decoder: Spec(&Dense{Units: 70, Activation: "tanh"}, &Reshape{Shape: []int{7, 5, 2}}, &Conv2D{Filters: 2, Kernel: Square(1), Initializer: Initializer{Name: "he_normal"}}, &Activation{Function: "sigmoid"})},
+			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Size{H: 3, W: 5}, Activation: "sigmoid"}, &layer.MaxPool2D{Size: 2}, &layer.Flatten{}, &layer.Dense{Units: 6, Activation: "relu", NoBias: true}),
+			Decoder: graph.Specs(&layer.Dense{Units: 70, Activation: "tanh"}, &layer.Reshape{Shape: []int{7, 5, 2}}, &layer.Conv2D{Filters: 2, Kernel: layer.Square(1), Initializer: graph.Initializer{Name: "he_normal"}}, &layer.Activation{Function: "sigmoid"})},
 		{Name: "strided", Input: []int{6, 10, 3},
-			Encoder: Spec(&Conv2D{Filters: 5, Kernel: Square(3), Stride: 2, Activation: "relu"}, &Dropout{Rate: 0.25}),
-			Decoder: Spec(&Conv2DTranspose{Filters: 3, Kernel: Square(3), Stride: 2, Activation: "tanh"}, &Conv2DTranspose{Filters: 3, Kernel: Square(2), NoBias: true}, &Activation{Function: "sigmoid"})},
+			Encoder: graph.Specs(&layer.Conv2D{Filters: 5, Kernel: layer.Square(3), Stride: 2, Activation: "relu"}, &layer.Dropout{Rate: 0.25}),
+			Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 3, Kernel: layer.Square(3), Stride: 2, Activation: "tanh"}, &layer.Conv2DTranspose{Filters: 3, Kernel: layer.Square(2), NoBias: true}, &layer.Activation{Function: "sigmoid"})},
 		{Name: "dense", Input: []int{33},
-			Encoder: Spec(&Dense{Units: 9, Activation: "relu"}, &Dropout{Rate: 0}),
-			Decoder: Spec(&Dense{Units: 33, Activation: "sigmoid", Initializer: Initializer{Name: "he_uniform"}})},
+			Encoder: graph.Specs(&layer.Dense{Units: 9, Activation: "relu"}, &layer.Dropout{Rate: 0}),
+			Decoder: graph.Specs(&layer.Dense{Units: 33, Activation: "sigmoid", Initializer: graph.Initializer{Name: "he_uniform"}})},
 		{Name: "valid", Input: []int{9, 9, 1},
-			Encoder: Spec(&Conv2D{Filters: 4, Kernel: Square(4), Padding: "valid", Activation: "relu"}, &MaxPool2D{Size: 3}),
-			Decoder: Spec(&UpSampling2D{Size: 3}, &Activation{Function: "tanh"}, &Conv2DTranspose{Filters: 1, Kernel: Square(4), Padding: "valid", Activation: "sigmoid"})},
+			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(4), Padding: "valid", Activation: "relu"}, &layer.MaxPool2D{Size: 3}),
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 3}, &layer.Activation{Function: "tanh"}, &layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(4), Padding: "valid", Activation: "sigmoid"})},
 	}
 }
 
@@ -103,7 +106,7 @@ func trainEpochs(tr *Trainer, n, epochs int) {
 
 // Where parameters outweigh activations there are few gradient slots; micro-batches of a chunk are of one size.
 func TestSlotsFollowSizes(t *testing.T) {
-	dense := Config{Name: "dense", Input: []int{784}, Encoder: Spec(&Dense{Units: 512}), Decoder: Spec(&Dense{Units: 784})}
+	dense := Config{Name: "dense", Input: []int{784}, Encoder: graph.Specs(&layer.Dense{Units: 512}), Decoder: graph.Specs(&layer.Dense{Units: 784})}
 	for _, c := range []struct {
 		model                      Config
 		batch, slots, chunk, micro int
@@ -168,7 +171,7 @@ func TestFusedEqualsUnfused(t *testing.T) {
 					tr.Step(0, 6, 0)
 					losses[i], _ = tr.Loss()
 					grads[i] = make([]float32, tr.layout.floats())
-					if err := tr.mem.b.Download(grads[i], tr.slots[0].flat.Range(0, tr.layout.floats())); err != nil {
+					if err := tr.first().mem.b.Download(grads[i], tr.first().slots[0].sums[op.SlotSums].Range(0, tr.layout.floats())); err != nil {
 						t.Fatal(err)
 					}
 					net := tr.Network()
@@ -218,9 +221,9 @@ func TestGradientByFiniteDifferences(t *testing.T) {
 					return l, nil
 				}
 				var g []float32
-				for i, gt := range tr.layout.tensors(m, tr.slots[0].flat.Buffer) {
+				for i, gt := range gradients(tr) {
 					v := make([]float32, m.Params[i].Shape.Len())
-					if err := tr.mem.b.Download(v, gt); err != nil {
+					if err := tr.first().mem.b.Download(v, gt); err != nil {
 						t.Fatal(err)
 					}
 					g = append(g, v...)
@@ -502,14 +505,7 @@ func TestTrace(t *testing.T) {
 
 // zooLayer returns the name of the layer of the first model's i'th parameter.
 func zooLayer(t *testing.T, i int) string {
-	m := mustModel(t, zoo()[0])
-	for _, n := range m.nodes {
-		if n.w == i || n.b == i {
-			return m.Layers[n.layer].Name
-		}
-	}
-	t.Fatalf("no layer has parameter %d", i)
-	return ""
+	return mustModel(t, zoo()[0]).Params[i].Layer
 }
 
 // tiny is a device that says it has little memory.
@@ -521,7 +517,7 @@ type tiny struct {
 func (d tiny) Free() (int, error) { return d.free, nil }
 
 func TestTooLargeBatchSaysWhatFits(t *testing.T) {
-	c := Config{Name: "wide", Input: []int{64, 64, 1}, Encoder: Spec(&Conv2D{Filters: 64, Kernel: Square(3)}), Decoder: Spec(&Conv2D{Filters: 1, Kernel: Square(3), Activation: "sigmoid"})}
+	c := Config{Name: "wide", Input: []int{64, 64, 1}, Encoder: graph.Specs(&layer.Conv2D{Filters: 64, Kernel: layer.Square(3)}), Decoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"})}
 	m := mustModel(t, c)
 	whole := wholeBatch{openTest(t)}
 	o := TrainerOptions{Batch: 64}
@@ -653,8 +649,8 @@ func (wholeBatch) Policy() backend.Policy { return backend.Policy{Slots: 1, Slot
 func TestTrainerErrors(t *testing.T) {
 	dev := openTest(t)
 	good := zoo()[0]
-	linear := Config{Name: "linear", Input: []int{4}, Encoder: Spec(&Dense{Units: 2}), Decoder: Spec(&Dense{Units: 4})}
-	shrinks := Config{Name: "shrinks", Input: []int{4}, Encoder: Spec(&Dense{Units: 2}), Decoder: Spec(&Dense{Units: 3, Activation: "sigmoid"})}
+	linear := Config{Name: "linear", Input: []int{4}, Encoder: graph.Specs(&layer.Dense{Units: 2}), Decoder: graph.Specs(&layer.Dense{Units: 4})}
+	shrinks := Config{Name: "shrinks", Input: []int{4}, Encoder: graph.Specs(&layer.Dense{Units: 2}), Decoder: graph.Specs(&layer.Dense{Units: 3, Activation: "sigmoid"})}
 	for _, c := range []struct {
 		name string
 		c    Config
@@ -681,33 +677,39 @@ func TestPlanKeepsLiveTensorsApart(t *testing.T) {
 	b := openTest(t).Lanes()[0]
 	for _, c := range append(zoo(), Denoiser()) {
 		m := mustModel(t, c)
-		for _, nodes := range [][]node{m.nodes, m.fuse(m.nodes)} {
-			p := compileTrain(m, b, nodes, 3, TrainerOptions{Loss: MSE}, source{gather: true, noise: 1})
-			offsets, bytes := p.plan(b)
-			first, last := map[int]int{}, map[int]int{}
-			for i, s := range p.steps {
-				for _, id := range append(slices.Clone(s.reads), s.writes...) {
-					if _, ok := first[id]; !ok {
-						first[id] = i
+		for _, unfused := range []bool{true, false} {
+			p, err := compileTraining(m, b, TrainerOptions{Loss: MSE, Noise: 1, Unfused: unfused}, source{gather: true}, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			offsets, bytes := p.Plan(b)
+			first, last := map[op.Value]int{}, map[op.Value]int{}
+			for i, s := range p.Steps {
+				for _, v := range append(op.Reads(s.Op), op.Writes(s.Op)...) {
+					if _, ok := first[v]; !ok {
+						first[v] = i
 					}
-					last[id] = i
+					last[v] = i
 				}
 			}
 			sum := 0
-			for a := range p.tensors {
-				size := b.Bytes(p.tensors[a].kind, p.tensors[a].shape)
+			for a := op.Value(1); int(a) < len(p.Values); a++ {
+				if p.Values[a].Space != op.Arena {
+					continue
+				}
+				size := b.Bytes(p.Values[a].Role, p.Values[a].Shape)
 				sum += backend.AlignUp(size)
 				if offsets[a]+size > bytes || offsets[a]%backend.Align != 0 {
 					t.Fatalf("%s: tensor %d at %d+%d of %d", c.Name, a, offsets[a], size, bytes)
 				}
 				for z := range a {
-					if _, ok := first[z]; !ok || last[z] < first[a] || last[a] < first[z] {
+					if _, ok := first[z]; !ok || p.Values[z].Space != op.Arena || last[z] < first[a] || last[a] < first[z] {
 						continue
 					}
 					if _, ok := first[a]; !ok {
 						continue
 					}
-					zsize := b.Bytes(p.tensors[z].kind, p.tensors[z].shape)
+					zsize := b.Bytes(p.Values[z].Role, p.Values[z].Shape)
 					if offsets[a] < offsets[z]+zsize && offsets[z] < offsets[a]+size {
 						t.Fatalf("%s: live tensors %d and %d overlap\n%v", c.Name, z, a, p)
 					}
@@ -767,3 +769,6 @@ func TestRecordedSteps(t *testing.T) {
 		t.Errorf("%d recordings, %d replays, %d closed; want 2, 9 and 2", l.records, l.replays, l.closed)
 	}
 }
+
+// gradients returns the gradients of the last step of a trainer with one slot, by parameter.
+func gradients(tr *Trainer) []backend.Tensor { return tr.first().slots[0].grads }

@@ -6,10 +6,12 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/rng"
 )
 
-var valuesModel = Config{Name: "table", Input: []int{5}, Encoder: Spec(&Dense{Units: 3, Activation: "tanh"}), Decoder: Spec(&Dense{Units: 5})}
+var valuesModel = Config{Name: "table", Input: []int{5}, Encoder: graph.Specs(&layer.Dense{Units: 3, Activation: "tanh"}), Decoder: graph.Specs(&layer.Dense{Units: 5})}
 
 // Training on a set of float32 values is training on the same values given batch by batch, with the noise that package
 // rng specifies, unclipped; and, of values that are pixels, training on the pixels.
@@ -49,7 +51,8 @@ func trainValues(t *testing.T, dev backend.Device, o TrainerOptions, values []fl
 	if err := tr.SetData(pixelsFor(m, 8), 8); err != nil {
 		t.Fatal(err)
 	}
-	tr.prepare(8, false)
+	tr.count = 8
+	tr.first().prepare()
 	if err := tr.SetValues(values, n); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/safetensors"
 )
 
@@ -25,7 +26,7 @@ func (m *Model) Tensors() []safetensors.Tensor {
 // SetTensors takes the weights from a file's tensors. It wants every parameter once, in its shape, and nothing else;
 // on an error the model is as before.
 func (m *Model) SetTensors(f *safetensors.File) error {
-	data, err := m.fromTorch("", f)
+	data, err := m.fromTorch("", f, false)
 	if err != nil {
 		return err
 	}
@@ -75,11 +76,14 @@ func (m *Model) TakeTensors(f *safetensors.File) (taken int, misfits []string, e
 	return taken, misfits, nil
 }
 
-// fromTorch reads a value for each parameter from the tensors named prefix+name.
-func (m *Model) fromTorch(prefix string, f *safetensors.File) ([][]float32, error) {
+// fromTorch reads a value for each parameter, or each that is trained, from the tensors named prefix+name.
+func (m *Model) fromTorch(prefix string, f *safetensors.File, trained bool) ([][]float32, error) {
 	data := make([][]float32, len(m.Params))
 	for i := range m.Params {
 		p := &m.Params[i]
+		if trained && !p.Trained() {
+			continue
+		}
 		t, ok := f.Tensor(prefix + p.Name)
 		if !ok {
 			return nil, fmt.Errorf("nn: the file lacks the tensor %q of model %q", prefix+p.Name, m.Config.Name)
@@ -119,19 +123,19 @@ func (p *Param) toTorch(prefix string, data []float32) safetensors.Tensor {
 
 func (p *Param) torchShape() []int {
 	s := p.Shape
-	switch {
-	case p.isBias:
-		return []int{s.C}
-	case p.dense:
+	switch p.Role {
+	case graph.ConvWeights:
+		return []int{s.N, s.C, s.H, s.W}
+	case graph.DenseWeights:
 		return []int{s.N, s.C}
 	}
-	return []int{s.N, s.C, s.H, s.W}
+	return []int{s.C}
 }
 
 // eachTorch calls f for every element with its place in our order and in PyTorch's.
 func (p *Param) eachTorch(f func(ours, theirs int)) {
 	s := p.Shape
-	if !p.isBias && !p.dense {
+	if p.Role == graph.ConvWeights {
 		for n := range s.N {
 			for k := range s.H * s.W {
 				for c := range s.C {
@@ -142,12 +146,12 @@ func (p *Param) eachTorch(f func(ours, theirs int)) {
 		return
 	}
 	rows, columns := s.N, s.C
-	if p.isBias {
+	if p.Role != graph.DenseWeights {
 		rows, columns = s.C, 1
 	}
 	for r := range rows {
 		for c := range columns {
-			f(r*columns+c, channelsFirst(r, p.outImage)*columns+channelsFirst(c, p.inImage))
+			f(r*columns+c, channelsFirst(r, p.OutImage)*columns+channelsFirst(c, p.InImage))
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer/picture"
 )
@@ -23,7 +25,7 @@ func openApplyDevice(t *testing.T) backend.Device {
 	return dev
 }
 
-func newApplyModel(t *testing.T, input []int, encoder, decoder []nn.LayerSpec) *nn.Model {
+func newApplyModel(t *testing.T, input []int, encoder, decoder []graph.Spec) *nn.Model {
 	t.Helper()
 	m, err := nn.New(nn.Config{Name: "m", Input: input, Encoder: encoder, Decoder: decoder}, 3)
 	if err != nil {
@@ -32,8 +34,8 @@ func newApplyModel(t *testing.T, input []int, encoder, decoder []nn.LayerSpec) *
 	return m
 }
 
-func conv(filters, kernel int, act string) *nn.Conv2D {
-	return &nn.Conv2D{Filters: filters, Kernel: nn.Square(kernel), Activation: act}
+func conv(filters, kernel int, act string) *layer.Conv2D {
+	return &layer.Conv2D{Filters: filters, Kernel: layer.Square(kernel), Activation: act}
 }
 
 // setIdentity makes convolutions of 1 x 1, or dense layers, hand on what they get.
@@ -81,12 +83,12 @@ func worst(a, b picture.Image) (d float64) {
 // A model that changes nothing gives back images of any size: tiles cover every pixel and their weights add up to 1.
 func TestApplyIdentity(t *testing.T) {
 	dev := openApplyDevice(t)
-	conv1 := func(filters int) []nn.LayerSpec { return nn.Spec(conv(filters, 1, "linear")) }
+	conv1 := func(filters int) []graph.Spec { return graph.Specs(conv(filters, 1, "linear")) }
 	models := map[string]*nn.Model{
 		"grey":   newApplyModel(t, []int{28, 28, 1}, conv1(1), conv1(1)),
 		"colour": newApplyModel(t, []int{28, 28, 3}, conv1(3), conv1(3)),
-		"dense":  newApplyModel(t, []int{9, 7, 1}, nn.Spec(&nn.Flatten{}, &nn.Dense{Units: 63}), nn.Spec(&nn.Dense{Units: 63}, &nn.Reshape{Shape: []int{9, 7, 1}})),
-		"tiny":   newApplyModel(t, []int{3, 2, 1}, nn.Spec(&nn.Flatten{}, &nn.Dense{Units: 6}), nn.Spec(&nn.Dense{Units: 6})),
+		"dense":  newApplyModel(t, []int{9, 7, 1}, graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 63}), graph.Specs(&layer.Dense{Units: 63}, &layer.Reshape{Shape: []int{9, 7, 1}})),
+		"tiny":   newApplyModel(t, []int{3, 2, 1}, graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 6}), graph.Specs(&layer.Dense{Units: 6})),
 	}
 	for name, m := range models {
 		setIdentity(m)
@@ -113,11 +115,11 @@ func TestApplyIdentity(t *testing.T) {
 
 // denoiser has two pools; its output depends on its input up to 15 pixels away.
 func denoiser(t *testing.T) *nn.Model {
-	up := &nn.UpSampling2D{Size: 2}
-	pool := &nn.MaxPool2D{Size: 2}
+	up := &layer.UpSampling2D{Size: 2}
+	pool := &layer.MaxPool2D{Size: 2}
 	return newApplyModel(t, []int{28, 28, 1},
-		nn.Spec(conv(4, 3, "relu"), pool, conv(4, 3, "relu"), pool),
-		nn.Spec(conv(4, 3, "relu"), up, conv(4, 3, "relu"), up, conv(1, 3, "sigmoid")))
+		graph.Specs(conv(4, 3, "relu"), pool, conv(4, 3, "relu"), pool),
+		graph.Specs(conv(4, 3, "relu"), up, conv(4, 3, "relu"), up, conv(1, 3, "sigmoid")))
 }
 
 // What tiles give is what the model gives for the whole image at once: no seams.
@@ -169,7 +171,7 @@ func TestApplySeamless(t *testing.T) {
 // An image of the model's own size, and each channel of a coloured one, goes through the model as it is.
 func TestApplyOwnSize(t *testing.T) {
 	dev := openApplyDevice(t)
-	flat := newApplyModel(t, []int{28 * 28}, nn.Spec(&nn.Dense{Units: 9, Activation: "relu"}), nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"}))
+	flat := newApplyModel(t, []int{28 * 28}, graph.Specs(&layer.Dense{Units: 9, Activation: "relu"}), graph.Specs(&layer.Dense{Units: 784, Activation: "sigmoid"}))
 	for _, m := range []*nn.Model{denoiser(t), flat} {
 		net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
 		if err != nil {
@@ -200,7 +202,7 @@ func TestApplyOwnSize(t *testing.T) {
 
 // Images that do not fill a tile are mirrored at the bottom and the right: a blur sees no black beyond them.
 func TestApplyMirrors(t *testing.T) {
-	m := newApplyModel(t, []int{9, 9, 1}, nn.Spec(conv(1, 3, "linear"), &nn.Flatten{}), nn.Spec(&nn.Reshape{Shape: []int{9, 9, 1}}))
+	m := newApplyModel(t, []int{9, 9, 1}, graph.Specs(conv(1, 3, "linear"), &layer.Flatten{}), graph.Specs(&layer.Reshape{Shape: []int{9, 9, 1}}))
 	blur(m)
 	img := picture.Image{H: 5, W: 4, C: 1, Pix: make([]float32, 20)}
 	for i := range img.Pix {
@@ -221,7 +223,7 @@ func TestApplyMirrors(t *testing.T) {
 // The memory for an image is that of a row of tiles, however high it is, and its rows are read in order.
 func TestAppliedMemory(t *testing.T) {
 	dev := openApplyDevice(t)
-	m := newApplyModel(t, []int{16, 16, 1}, nn.Spec(conv(1, 1, "linear"), &nn.Flatten{}), nn.Spec(&nn.Reshape{Shape: []int{16, 16, 1}}))
+	m := newApplyModel(t, []int{16, 16, 1}, graph.Specs(conv(1, 1, "linear"), &layer.Flatten{}), graph.Specs(&layer.Reshape{Shape: []int{16, 16, 1}}))
 	setIdentity(m)
 	const w = 2000
 	allocated := func(h int) uint64 {
@@ -261,10 +263,10 @@ func TestAppliedMemory(t *testing.T) {
 
 func TestApplyErrors(t *testing.T) {
 	dev := openApplyDevice(t)
-	halves := newApplyModel(t, []int{28, 28, 1}, nn.Spec(conv(1, 3, ""), &nn.MaxPool2D{Size: 2}), nn.Spec(conv(1, 3, "")))
-	flat := newApplyModel(t, []int{784}, nn.Spec(&nn.Dense{Units: 2}), nn.Spec(&nn.Dense{Units: 784}))
-	colour := newApplyModel(t, []int{8, 8, 3}, nn.Spec(conv(2, 3, "")), nn.Spec(conv(3, 3, "")))
-	two := newApplyModel(t, []int{8, 8, 2}, nn.Spec(conv(2, 3, "")), nn.Spec(conv(2, 3, "")))
+	halves := newApplyModel(t, []int{28, 28, 1}, graph.Specs(conv(1, 3, ""), &layer.MaxPool2D{Size: 2}), graph.Specs(conv(1, 3, "")))
+	flat := newApplyModel(t, []int{784}, graph.Specs(&layer.Dense{Units: 2}), graph.Specs(&layer.Dense{Units: 784}))
+	colour := newApplyModel(t, []int{8, 8, 3}, graph.Specs(conv(2, 3, "")), graph.Specs(conv(3, 3, "")))
+	two := newApplyModel(t, []int{8, 8, 2}, graph.Specs(conv(2, 3, "")), graph.Specs(conv(2, 3, "")))
 	for _, c := range []struct {
 		m    *nn.Model
 		img  picture.Image
@@ -288,8 +290,8 @@ func TestApplyErrors(t *testing.T) {
 // Models whose layers shrink the image without padding still get a size that fits.
 func TestApplyValidPadding(t *testing.T) {
 	m := newApplyModel(t, []int{9, 9, 1},
-		nn.Spec(&nn.Conv2D{Filters: 2, Kernel: nn.Square(4), Padding: "valid"}, &nn.MaxPool2D{Size: 3}),
-		nn.Spec(&nn.UpSampling2D{Size: 3}, &nn.Conv2DTranspose{Filters: 1, Kernel: nn.Square(4), Padding: "valid"}))
+		graph.Specs(&layer.Conv2D{Filters: 2, Kernel: layer.Square(4), Padding: "valid"}, &layer.MaxPool2D{Size: 3}),
+		graph.Specs(&layer.UpSampling2D{Size: 3}, &layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(4), Padding: "valid"}))
 	dev := openApplyDevice(t)
 	for _, size := range [][2]int{{1, 1}, {3, 100}, {290, 40}} {
 		img := randomImage(size[0], size[1], 1)

@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
 // Samples must have the model's shape, not only as many values.
 func TestShapesMustAgree(t *testing.T) {
 	model := func(input ...int) *nn.Model {
-		m, err := nn.New(nn.Config{Name: "m", Input: input, Encoder: nn.Spec(&nn.Dropout{}), Decoder: nn.Spec(&nn.Dropout{})}, 1)
+		m, err := nn.New(nn.Config{Name: "m", Input: input, Encoder: graph.Specs(&layer.Dropout{}), Decoder: graph.Specs(&layer.Dropout{})}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

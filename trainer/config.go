@@ -158,7 +158,7 @@ func DecodeConfig(r io.Reader, changes ...Change) (c Config, err error) {
 	if err := c.Check(); err != nil {
 		return c, err
 	}
-	return c, c.Model.Check()
+	return c, atLayer(data, c.Model.Check())
 }
 
 // CheckTraining returns the error with which training on any data that the model takes would end before its first step.

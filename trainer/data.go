@@ -10,6 +10,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -40,8 +41,8 @@ type Data struct {
 	Scaling string          `yaml:"scaling,omitempty"`
 	Scaler  *dataset.Scaler `yaml:"scaler,omitempty"`
 
-	Size     nn.Size `yaml:"size,omitempty" zero:"[rows, columns] of 1 or more"` // of images: to which they are resized; the model's input by default, or the square that a vector is
-	Channels int     `yaml:"channels,omitempty" zero:"1 (grey) or 3 (colour)"`   // of images: 1 (grey) or 3; the model's input by default
+	Size     layer.Size `yaml:"size,omitempty" zero:"[rows, columns] of 1 or more"` // of images: to which they are resized; the model's input by default, or the square that a vector is
+	Channels int        `yaml:"channels,omitempty" zero:"1 (grey) or 3 (colour)"`   // of images: 1 (grey) or 3; the model's input by default
 
 	// SkipUnreadable leaves out, of images, the files that cannot be read, with a note; otherwise the first is an error. It
 	// is no part of what must stay the same in a run, for the pictures themselves are.
@@ -111,7 +112,7 @@ func (d *Data) check(input []int) error {
 	}{
 		{"dir", d.Dir != ""}, {"file", d.File != ""}, {"test_file", d.TestFile != ""}, {"seed", d.Seed != 0}, {"samples", d.Samples != 0}, {"noise", !d.Noise.IsZero()},
 		{"columns", d.Columns != nil}, {"label", d.Label != ""}, {"no_header", d.NoHeader}, {"scaling", d.Scaling != ""},
-		{"scaler", d.Scaler != nil}, {"size", d.Size != nn.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"classes", d.Classes != nil}, {"skip_unreadable", d.SkipUnreadable},
+		{"scaler", d.Scaler != nil}, {"size", d.Size != layer.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"classes", d.Classes != nil}, {"skip_unreadable", d.SkipUnreadable},
 	} {
 		if f.set && !slices.Contains(fields, f.name) {
 			return fmt.Errorf("data.%s is not for %s, which has %s, limit and validation", f.name, d.Name, strings.Join(fields, ", "))
@@ -214,19 +215,19 @@ func (d *Data) checkImages(input []int) error {
 		return errors.New("data.dir is missing: want the folder with the pictures (data: {name: images, dir: PATH}, or --data-dir PATH)")
 	}
 	if len(input) == 3 {
-		if d.Size == (nn.Size{}) {
-			d.Size = nn.Size{H: input[0], W: input[1]}
+		if d.Size == (layer.Size{}) {
+			d.Size = layer.Size{H: input[0], W: input[1]}
 		}
 		if d.Channels == 0 {
 			d.Channels = input[2]
 		}
 	}
-	if len(input) == 1 && d.Size == (nn.Size{}) {
+	if len(input) == 1 && d.Size == (layer.Size{}) {
 		if s, ok := ImageShape(backend.Shape{N: 1, H: 1, W: 1, C: input[0]}); ok {
-			d.Size = nn.Size{H: s.H, W: s.W}
+			d.Size = layer.Size{H: s.H, W: s.W}
 		}
 	}
-	if d.Size == (nn.Size{}) {
+	if d.Size == (layer.Size{}) {
 		return errors.New("data.size is missing: want [rows, columns], to which the pictures are resized (the vector that the model takes does not say)")
 	}
 	if d.Size.H < 1 || d.Size.W < 1 || d.Size.H > maxSide || d.Size.W > maxSide {

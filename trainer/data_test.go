@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -36,8 +38,8 @@ func tableConfig(t *testing.T) Config {
 	path := writeFile(t, text, t.TempDir(), "table.csv")
 	c := Config{
 		Model: nn.Config{Name: "table", Input: []int{2},
-			Encoder: nn.Spec(&nn.Dense{Units: 3, Activation: "tanh"}, &nn.Dense{Units: 1}),
-			Decoder: nn.Spec(&nn.Dense{Units: 2, Activation: "sigmoid"})},
+			Encoder: graph.Specs(&layer.Dense{Units: 3, Activation: "tanh"}, &layer.Dense{Units: 1}),
+			Decoder: graph.Specs(&layer.Dense{Units: 2, Activation: "sigmoid"})},
 		Data:     Data{Name: "csv", File: path, Label: "kind", Scaling: "minmax", Validation: 0.25},
 		Training: Training{Epochs: 20, Batch: 8, Loss: "mse", Optimizer: nn.Optimizer{LearningRate: 0.02}, Noise: Noise{Std: 0.05}, Seed: 3, Validation: 5},
 	}
@@ -241,7 +243,7 @@ func TestTestParts(t *testing.T) {
 		}
 		f.Close()
 	}
-	d = Data{Name: "images", Dir: filepath.Join(dir, "pictures"), Size: nn.Square(2), Channels: 1}
+	d = Data{Name: "images", Dir: filepath.Join(dir, "pictures"), Size: layer.Square(2), Channels: 1}
 	train, test, err = LoadData(t.Context(), &d, nil)
 	if err != nil || train.Len() != 2 || test.Len() != 1 || train.Pixels[4] != 1 || test.Pixels[0] != 2 {
 		t.Errorf("%+v, %+v, %v", train, test, err)
@@ -340,7 +342,7 @@ func TestDataErrors(t *testing.T) {
 		}
 	}
 	square := Data{Name: "images", Dir: "x"}
-	if err := square.check([]int{64}); err != nil || square.Size != nn.Square(8) || square.Channels != 1 {
+	if err := square.check([]int{64}); err != nil || square.Size != layer.Square(8) || square.Channels != 1 {
 		t.Errorf("pictures for a vector of 64 values: %+v, %v", square, err)
 	}
 	vector := strings.Replace(goodConfig, "[8, 8, 1]", "[65]", 1) + "\ndata: {name: images, dir: x}\n"
@@ -370,7 +372,7 @@ func TestWideTable(t *testing.T) {
 		return path
 	}
 	c := smallConfig()
-	c.Model = nn.Config{Name: "wide", Input: []int{columns}, Encoder: nn.Spec(&nn.Dense{Units: 1}), Decoder: nn.Spec(&nn.Dense{Units: columns})}
+	c.Model = nn.Config{Name: "wide", Input: []int{columns}, Encoder: graph.Specs(&layer.Dense{Units: 1}), Decoder: graph.Specs(&layer.Dense{Units: columns})}
 	c.Data = Data{Name: "csv", File: table("train.csv", 0), Label: "kind", Scaling: "standard"}
 	c.Training.Loss = "mse"
 	train, _, err := LoadData(t.Context(), &c.Data, nil)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/safetensors"
 )
 
@@ -37,7 +39,7 @@ func finiteRun(t *testing.T, dir string) (files int) {
 // divergent trains well for some epochs, until its learning rate has become too high.
 func divergent() Config {
 	c := smallConfig()
-	c.Model = nn.Config{Name: "linear", Input: []int{784}, Encoder: nn.Spec(&nn.Dense{Units: 16}), Decoder: nn.Spec(&nn.Dense{Units: 784})}
+	c.Model = nn.Config{Name: "linear", Input: []int{784}, Encoder: graph.Specs(&layer.Dense{Units: 16}), Decoder: graph.Specs(&layer.Dense{Units: 784})}
 	c.Training.Loss, c.Training.Epochs = "mse", 30
 	c.Training.Optimizer = nn.Optimizer{Name: "sgd", LearningRate: 150}
 	c.Training.Schedule = nn.Schedule{Warmup: 30}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 )
 
@@ -65,7 +66,7 @@ func ExampleLoadData() {
 func ExampleSet() {
 	c, err := trainer.Preset("dense32", trainer.Set("model.encoder.1.dense.units=16"), trainer.Set("training.optimizer={name: sgd}"))
 	check(err)
-	fmt.Println(c.Model.Encoder[0].Dense.Units, c.Training.Optimizer.Name)
+	fmt.Println(c.Model.Encoder[0].Layer.(*layer.Dense).Units, c.Training.Optimizer.Name)
 	_, err = trainer.Preset("dense32", trainer.Set("data.limits=5"))
 	fmt.Println(err)
 	// Output:

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/metric"
@@ -15,7 +17,7 @@ import (
 
 // lineNetwork makes (a, a) of (a, b).
 func lineNetwork() *nn.Network {
-	c := nn.Config{Name: "line", Input: []int{2}, Encoder: nn.Spec(&nn.Dense{Units: 1}), Decoder: nn.Spec(&nn.Dense{Units: 2})}
+	c := nn.Config{Name: "line", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: 1}), Decoder: graph.Specs(&layer.Dense{Units: 2})}
 	model, err := nn.New(c, 1)
 	check(err)
 	copy(model.Params[0].Data, []float32{1, 0})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/picture"
 )
 
@@ -14,18 +15,18 @@ import (
 // model that selects inputs it is one image, with the selected inputs in white.
 func Features(m *nn.Model) ([]picture.Image, error) {
 	for _, info := range m.Layers {
-		if info.Params == 0 {
+		if info.Trainable == 0 {
 			continue
 		}
 		p := m.Params[0]
 		from, ok := p.Shape.Image(), true
 		shape := backend.Shape{N: 1, H: p.Shape.H, W: p.Shape.W, C: p.Shape.C}
 		switch info.Layer.(type) {
-		case *nn.Conv2D:
+		case *layer.Conv2D:
 			if ok = shape.C == 1 || shape.C == 3; !ok {
 				return nil, fmt.Errorf("the filters of %s in model %q have %d channels, want 1 or 3 to draw them", info.Name, m.Config.Name, shape.C)
 			}
-		case *nn.Dense, *nn.Concrete:
+		case *layer.Dense, *layer.Concrete:
 			if from != m.Input.Len() {
 				return nil, fmt.Errorf("%s of model %q has %d inputs, the model %d: want a dense layer on the model's input itself", info.Name, m.Config.Name, from, m.Input.Len())
 			}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
@@ -51,7 +53,7 @@ func TestImageFolders(t *testing.T) {
 			writeGrey(t, uint8(10*i+1), dir, f, "dog", "0.png")
 		}
 		var notes []string
-		d := Data{Name: "images", Dir: dir, Size: nn.Size{H: 1, W: 1}}
+		d := Data{Name: "images", Dir: dir, Size: layer.Size{H: 1, W: 1}}
 		train, validation, err := LoadData(t.Context(), &d, func(l Loading) {
 			if l.Note != "" {
 				notes = append(notes, l.String())
@@ -84,9 +86,9 @@ func TestDataPathsAreAbsolute(t *testing.T) {
 		writeGrey(t, uint8(i), "pictures", string(rune('a'+i))+".png")
 	}
 	writeFile(t, "x\n0.1\n0.2\n0.3\n", "t.csv")
-	for _, d := range []Data{{Name: "images", Dir: "pictures", Size: nn.Size{H: 1, W: 1}}, {Name: "csv", File: "t.csv", TestFile: "t.csv"}} {
+	for _, d := range []Data{{Name: "images", Dir: "pictures", Size: layer.Size{H: 1, W: 1}}, {Name: "csv", File: "t.csv", TestFile: "t.csv"}} {
 		t.Chdir(dir)
-		c := Config{Data: d, Model: nn.Config{Name: "m", Input: []int{1}, Encoder: nn.Spec(&nn.Dense{Units: 1}), Decoder: nn.Spec(&nn.Dense{Units: 1})}}
+		c := Config{Data: d, Model: nn.Config{Name: "m", Input: []int{1}, Encoder: graph.Specs(&layer.Dense{Units: 1}), Decoder: graph.Specs(&layer.Dense{Units: 1})}}
 		c.Training.Epochs, c.Training.Loss = 1, "mse"
 		train, validation, err := LoadData(t.Context(), &c.Data, nil)
 		if err != nil {
@@ -106,7 +108,7 @@ func TestDataPathsAreAbsolute(t *testing.T) {
 		}
 	}
 	for flag, d := range map[string]Data{
-		"--data-dir ":       {Name: "images", Dir: "gone", Size: nn.Size{H: 1, W: 1}},
+		"--data-dir ":       {Name: "images", Dir: "gone", Size: layer.Size{H: 1, W: 1}},
 		"(--data-dir names": {Name: "mnist", Dir: "gone"},
 		"with --data":       {Name: "csv", File: "gone.csv"},
 		"now with --data":   {Name: "npy", File: "gone.npy"},

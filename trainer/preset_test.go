@@ -11,6 +11,8 @@ import (
 
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 )
 
 func TestPresetLines(t *testing.T) {
@@ -75,8 +77,8 @@ func TestCircleIsTheTutorials(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range slices.Concat(c.Model.Encoder, c.Model.Decoder) {
-		if l.Dense.Initializer != (nn.Initializer{Name: "normal", Std: 0.1}) || l.Dense.Activation != "sigmoid" {
-			t.Errorf("layer %+v", l.Dense)
+		if d := l.Layer.(*layer.Dense); d.Initializer != (graph.Initializer{Name: "normal", Std: 0.1}) || d.Activation != "sigmoid" {
+			t.Errorf("layer %+v", d)
 		}
 	}
 	train, test, err := LoadData(t.Context(), &c.Data, nil)
@@ -102,10 +104,10 @@ func TestCircleIsTheTutorials(t *testing.T) {
 // What a file says of an initializer is what is written again, and to a checkpoint's fingerprint a name is text as before
 // there were others.
 func TestInitializerInFiles(t *testing.T) {
-	for text, want := range map[string]nn.Initializer{"he_normal": {Name: "he_normal"}, "{normal: {std: 0.5}}": {Name: "normal", Std: 0.5}} {
+	for text, want := range map[string]graph.Initializer{"he_normal": {Name: "he_normal"}, "{normal: {std: 0.5}}": {Name: "normal", Std: 0.5}} {
 		c, err := Preset("dense32", Set("model.encoder.1.dense.initializer="+text))
-		if err != nil || c.Model.Encoder[0].Dense.Initializer != want {
-			t.Fatalf("%s: %+v, %v", text, c.Model.Encoder[0].Dense, err)
+		if err != nil || c.Model.Encoder[0].Layer.(*layer.Dense).Initializer != want {
+			t.Fatalf("%s: %+v, %v", text, c.Model.Encoder[0].Layer, err)
 		}
 		data, err := c.YAML()
 		if err != nil {
@@ -127,7 +129,7 @@ func TestInitializerInFiles(t *testing.T) {
 			t.Errorf("%s: error %v, want one with %q", e.text, err, e.want)
 		}
 	}
-	text, err := json.Marshal(struct{ A, B nn.Initializer }{nn.Initializer{Name: "he_normal"}, nn.Initializer{Std: 0.5}})
+	text, err := json.Marshal(struct{ A, B graph.Initializer }{graph.Initializer{Name: "he_normal"}, graph.Initializer{Std: 0.5}})
 	if err != nil || string(text) != `{"A":"he_normal","B":{"normal":{"std":0.5}}}` {
 		t.Errorf("%s, %v", text, err)
 	}
@@ -144,7 +146,7 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := c.Training
-	if tr.Epochs != 5 || tr.Batch != FullBatch || c.Model.Encoder[0].Conv2D.Filters != 7 || c.Model.Encoder[2].Conv2D.Kernel != (nn.Size{H: 1, W: 5}) ||
+	if tr.Epochs != 5 || tr.Batch != FullBatch || c.Model.Encoder[0].Layer.(*layer.Conv2D).Filters != 7 || c.Model.Encoder[2].Layer.(*layer.Conv2D).Kernel != (layer.Size{H: 1, W: 5}) ||
 		tr.Optimizer.Name != "sgd" || tr.Optimizer.LearningRate != 0.5 || !tr.Optimizer.Beta1.IsZero() || c.Data.Samples != 9 || tr.EarlyStopping.Patience != 4 ||
 		c.Model.Name != "a=b" || tr.Noise.Std != 0 {
 		t.Errorf("%+v", c)
@@ -163,7 +165,7 @@ func TestSettings(t *testing.T) {
 		{"training.optimizer={name: sgd, lr: 1}", `unknown field "lr" in training.optimizer; want one of name, learning_rate`},
 		{"model.encoder.9.conv2d.filters=1", `model.encoder has no item "9", want a number of 1 to 4`},
 		{"model.encoder.0.conv2d.filters=1", `want a number of 1 to 4`},
-		{"model.encoder.2.conv2d.filters=1", "names 2 layers"},
+		{"model.encoder.2.conv2d.filters=1", "model.encoder.2 is maxpool2d and has no conv2d: another layer is set as a whole, as {conv2d: {...}}"},
 		{"model.encoder.1.conv2d.filter=1", `model.encoder.1.conv2d has no "filter", perhaps filters`},
 	} {
 		_, err := Preset("denoiser", Set(e.setting))

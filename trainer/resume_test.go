@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/safetensors"
 	"github.com/convae/convae/trainer/dataset"
 )
@@ -17,7 +19,7 @@ import (
 // pointsConfig trains on points of the plane, in milliseconds.
 func pointsConfig() Config {
 	return Config{
-		Model: nn.Config{Name: "points", Input: []int{2}, Encoder: nn.Spec(&nn.Dense{Units: 3, Activation: "tanh"}), Decoder: nn.Spec(&nn.Dense{Units: 2})},
+		Model: nn.Config{Name: "points", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: 3, Activation: "tanh"}), Decoder: graph.Specs(&layer.Dense{Units: 2})},
 		Data:  Data{Name: "circle", Samples: 60},
 		Training: Training{Epochs: 2, Batch: 10, Loss: "mse", Seed: 3, Noise: Noise{Std: 0.1},
 			Optimizer: nn.Optimizer{Name: "adam", LearningRate: 0.01}},
@@ -55,7 +57,7 @@ func TestResumeWithChanges(t *testing.T) {
 		{func(c *Config, _ *Options) { c.Training.Seed = 9 }, "training.seed: 3 -> 9", ""},
 		{func(c *Config, _ *Options) { c.Training.Optimizer = nn.Optimizer{Name: "sgd", Momentum: 0.9} }, "training.optimizer.name: adam -> sgd", "its state starts anew"},
 		{func(c *Config, _ *Options) { c.Training.Reduction = "sample" }, "training.reduction: none -> sample", ""},
-		{func(c *Config, o *Options) { c.Model.Encoder = nn.Spec(&nn.Dense{Units: 3, Activation: "relu"}) }, "model.encoder.1.dense.activation: tanh -> relu", ""},
+		{func(c *Config, o *Options) { c.Model.Encoder = graph.Specs(&layer.Dense{Units: 3, Activation: "relu"}) }, "model.encoder.1.dense.activation: tanh -> relu", ""},
 		{func(_ *Config, o *Options) { o.Train = dataset.Circle(44, 0.1, 2) }, "data: the training samples are others", ""},
 	} {
 		t.Run(c.history, func(t *testing.T) {
@@ -104,7 +106,7 @@ func TestResumeRefuses(t *testing.T) {
 		want   string
 	}{
 		{func(c *Config, _ *Options) { c.Training.Epochs = 1 }, "training.epochs is 1, but the run in " + o.Dir + " is in epoch 2 already"},
-		{func(c *Config, _ *Options) { c.Model.Encoder = nn.Spec(&nn.Dense{Units: 4, Activation: "tanh"}) }, "does not fit the model (model.encoder.1.dense.units: 3 -> 4)"},
+		{func(c *Config, _ *Options) { c.Model.Encoder = graph.Specs(&layer.Dense{Units: 4, Activation: "tanh"}) }, "does not fit the model (model.encoder.1.dense.units: 3 -> 4)"},
 		{func(c *Config, _ *Options) { c.Training.Loss = "bce" }, "loss bce needs"},
 		{func(_ *Config, o *Options) { o.Dir += "x" }, "there is no run folder"},
 		{func(_ *Config, o *Options) { o.Dir = t.TempDir() }, "no checkpoint to resume from"},

@@ -3,8 +3,11 @@ package trainer
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/convae/convae/nn/graph"
 )
 
 // Change changes a configuration that has been read and not yet been checked.
@@ -55,6 +58,17 @@ func step(v reflect.Value, at, key string) (next reflect.Value, wanted string, e
 	where := "the configuration"
 	if at != "" {
 		where = at
+	}
+	if v.Type() == reflect.TypeFor[graph.Spec]() {
+		l := v.Addr().Interface().(*graph.Spec)
+		if names := yamlNames(l.Fields()); !slices.Contains(names, key) {
+			return v, "", fmt.Errorf("%s has no %q%s", where, key, advice(key, names, "; it has"))
+		}
+		field, err := l.Field(key)
+		if err != nil {
+			return v, "", fmt.Errorf("%s %w", where, err)
+		}
+		return field, "", nil
 	}
 	switch {
 	case v.Kind() == reflect.Slice:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/layer"
 )
 
 // tileSide is about the largest side, in pixels, of the tiles of models that take any size.
@@ -52,11 +53,11 @@ func strides(m *nn.Model) (grid int, any bool) {
 	grid = 1
 	for _, info := range m.Layers {
 		switch l := info.Layer.(type) {
-		case *nn.Dense, *nn.Flatten, *nn.Reshape:
+		case *layer.Dense, *layer.Flatten, *layer.Reshape:
 			return 1, false
-		case *nn.Conv2D:
+		case *layer.Conv2D:
 			grid *= max(l.Stride, 1)
-		case *nn.MaxPool2D:
+		case *layer.MaxPool2D:
 			if l.Stride > 0 {
 				grid *= l.Stride
 			} else {

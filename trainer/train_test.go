@@ -15,6 +15,8 @@ import (
 	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -22,8 +24,8 @@ import (
 func smallConfig() Config {
 	return Config{
 		Model: nn.Config{Name: "small", Input: []int{28, 28, 1},
-			Encoder: nn.Spec(&nn.Conv2D{Filters: 4, Kernel: nn.Square(3), Activation: "relu"}, &nn.MaxPool2D{Size: 2}, &nn.Dropout{Rate: 0.1}),
-			Decoder: nn.Spec(&nn.UpSampling2D{Size: 2}, &nn.Conv2D{Filters: 1, Kernel: nn.Square(3), Activation: "sigmoid"})},
+			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Activation: "relu"}, &layer.MaxPool2D{Size: 2}, &layer.Dropout{Rate: 0.1}),
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"})},
 		Data:     Data{Name: "digits"},
 		Training: Training{Epochs: 3, Batch: 32, Noise: Noise{Std: 0.5, Fresh: true}, Seed: 5},
 	}

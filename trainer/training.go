@@ -2,9 +2,10 @@ package trainer
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 )
 
 // checkTraining fills in and checks what says how a step is made.
@@ -16,7 +17,7 @@ func (t *Training) checkTraining(m nn.Config) error {
 	if t.Schedule, err = t.Schedule.WithDefaults(); err != nil {
 		return fmt.Errorf("training.%w", err)
 	}
-	concrete := slices.ContainsFunc(m.Encoder, func(l nn.LayerSpec) bool { return l.Concrete != nil })
+	concrete := graph.Has[*layer.Concrete](m.Encoder)
 	switch {
 	case concrete:
 		if t.Temperature, err = t.Temperature.WithDefaults(); err != nil {
@@ -25,7 +26,7 @@ func (t *Training) checkTraining(m nn.Config) error {
 	case t.Temperature != (nn.Temperature{}):
 		return fmt.Errorf("training.temperature: the encoder of model %q does not begin with a concrete layer: want that layer, or no temperature", m.Name)
 	}
-	variational := slices.ContainsFunc(m.Encoder, func(l nn.LayerSpec) bool { return l.Sampling != nil })
+	variational := graph.Has[*layer.Sampling](m.Encoder)
 	switch {
 	case variational:
 		if t.Divergence, err = t.Divergence.WithDefaults(); err != nil {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 )
 
 func TestTrainingErrors(t *testing.T) {
@@ -137,8 +139,8 @@ func TestScheduleInRun(t *testing.T) {
 func TestConcreteRun(t *testing.T) {
 	root := t.TempDir()
 	c := smallConfig()
-	c.Model = nn.Config{Name: "small concrete", Input: []int{784}, Encoder: nn.Spec(&nn.Concrete{Select: 6}),
-		Decoder: nn.Spec(&nn.Dense{Units: 784, Activation: "sigmoid"})}
+	c.Model = nn.Config{Name: "small concrete", Input: []int{784}, Encoder: graph.Specs(&layer.Concrete{Select: 6}),
+		Decoder: graph.Specs(&layer.Dense{Units: 784, Activation: "sigmoid"})}
 	whole, cut := filepath.Join(root, "whole"), filepath.Join(root, "cut")
 	r, err := Train(t.Context(), c, smallOptions(t, whole))
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -20,7 +22,7 @@ func mustNew(t *testing.T, c nn.Config) *nn.Model {
 }
 
 func TestFeatures(t *testing.T) {
-	c := nn.Config{Name: "features", Input: []int{2, 2, 1}, Encoder: nn.Spec(&nn.Flatten{}, &nn.Dense{Units: 2}), Decoder: nn.Spec(&nn.Dense{Units: 4}, &nn.Reshape{Shape: []int{2, 2, 1}})}
+	c := nn.Config{Name: "features", Input: []int{2, 2, 1}, Encoder: graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 2}), Decoder: graph.Specs(&layer.Dense{Units: 4}, &layer.Reshape{Shape: []int{2, 2, 1}})}
 	m := mustNew(t, c)
 	copy(m.Params[0].Data, []float32{2, -4, 0, 1, 0, 0, 0, 0})
 	images, err := Features(m)
@@ -31,14 +33,14 @@ func TestFeatures(t *testing.T) {
 		t.Errorf("pixels %v and %v, want %v and grey", images[0].Pix, images[1].Pix, want)
 	}
 
-	c.Encoder = nn.Spec(&nn.Flatten{}, &nn.Concrete{Select: 2})
+	c.Encoder = graph.Specs(&layer.Flatten{}, &layer.Concrete{Select: 2})
 	m = mustNew(t, c)
 	copy(m.Params[0].Data, []float32{0, 0, 9, 0, 5, 1, 2, 3})
 	if images, err = Features(m); err != nil || len(images) != 1 || !slices.Equal(images[0].Pix, []float32{1, 0, 1, 0}) {
 		t.Errorf("selected %+v, %v", images, err)
 	}
 
-	c = nn.Config{Name: "none", Input: []int{2, 2, 1}, Encoder: nn.Spec(&nn.Activation{Function: "relu"}), Decoder: nn.Spec(&nn.Activation{Function: "relu"})}
+	c = nn.Config{Name: "none", Input: []int{2, 2, 1}, Encoder: graph.Specs(&layer.Activation{Function: "relu"}), Decoder: graph.Specs(&layer.Activation{Function: "relu"})}
 	if _, err = Features(mustNew(t, c)); err == nil || !strings.Contains(err.Error(), "has no weights") {
 		t.Errorf("without weights: error %v", err)
 	}

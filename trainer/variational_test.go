@@ -9,14 +9,16 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 )
 
 // variationalConfig is a small variational model of the digits.
 func variationalConfig() Config {
 	c := smallConfig()
 	c.Model = nn.Config{Name: "small vae", Input: []int{28, 28, 1},
-		Encoder: nn.Spec(&nn.Conv2D{Filters: 4, Kernel: nn.Square(3), Stride: 2, Activation: "relu"}, &nn.Flatten{}, &nn.Dense{Units: 8}, &nn.Sampling{}),
-		Decoder: nn.Spec(&nn.Dense{Units: 32, Activation: "relu"}, &nn.Dense{Units: 784, Activation: "sigmoid"})}
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Stride: 2, Activation: "relu"}, &layer.Flatten{}, &layer.Dense{Units: 8}, &layer.Sampling{}),
+		Decoder: graph.Specs(&layer.Dense{Units: 32, Activation: "relu"}, &layer.Dense{Units: 784, Activation: "sigmoid"})}
 	c.Training.Noise, c.Training.Epochs, c.Training.Optimizer.LearningRate = Noise{}, 6, 0.003
 	c.Training.Divergence.Warmup = 2
 	return c

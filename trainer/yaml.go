@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/convae/convae/nn/graph"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
@@ -45,6 +47,24 @@ func decodeYAML(data []byte, into any, at string) (err error) {
 		return syntaxError(err)
 	}
 	return nil
+}
+
+// atLayer adds to an error of a layer where the layer is in the file.
+func atLayer(data []byte, err error) error {
+	var l *graph.LayerError
+	if !errors.As(err, &l) {
+		return err
+	}
+	path, pathErr := yaml.PathString(fmt.Sprintf("$.model.%s[%d]", l.Part, l.Index))
+	if pathErr != nil {
+		return err
+	}
+	n, pathErr := path.ReadNode(bytes.NewReader(data))
+	if pathErr != nil || n.GetToken() == nil {
+		return err // a list that a setting has made
+	}
+	p := n.GetToken().Position
+	return fmt.Errorf("line %d, column %d: %w", p.Line, p.Column, err)
 }
 
 // hints are what to do about errors of the library.
@@ -98,7 +118,11 @@ func checkNode(n ast.Node, t reflect.Type, path string) *nodeError {
 	case *ast.AnchorNode:
 		return checkNode(v.Value, t, path)
 	}
-	if fresh := reflect.New(t).Interface(); isUnmarshaler(fresh) {
+	fresh := reflect.New(t).Interface()
+	if l, ok := fresh.(*graph.Spec); ok {
+		return checkLayer(n, l, path)
+	}
+	if isUnmarshaler(fresh) {
 		if err := yaml.NodeToValue(n, fresh); err != nil {
 			return &nodeError{n, fmt.Sprintf("%s is %s, %v", path, nodeText(n), err)}
 		}
@@ -148,6 +172,17 @@ func checkNode(n ast.Node, t reflect.Type, path string) *nodeError {
 		if _, ok := n.(ast.ScalarNode); !ok {
 			return want("text")
 		}
+	}
+	return nil
+}
+
+// checkLayer compares a layer with the fields of all layers that there are.
+func checkLayer(n ast.Node, l *graph.Spec, path string) *nodeError {
+	if err := checkNode(n, l.Fields(), path); err != nil {
+		return err
+	}
+	if err := yaml.NodeToValue(n, l); err != nil {
+		return &nodeError{n, path + " " + err.Error()}
 	}
 	return nil
 }

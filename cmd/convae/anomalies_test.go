@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/picture"
 )
@@ -16,7 +18,7 @@ import (
 // lineRun is a run whose model makes (a, a) of (a, b): the error is half of the squared difference.
 func lineRun(t *testing.T, dir string, data trainer.Data) {
 	t.Helper()
-	c := trainer.Config{Data: data, Model: nn.Config{Name: "line", Input: []int{2}, Encoder: nn.Spec(&nn.Dense{Units: 1, NoBias: true}), Decoder: nn.Spec(&nn.Dense{Units: 2, NoBias: true})}}
+	c := trainer.Config{Data: data, Model: nn.Config{Name: "line", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: 1, NoBias: true}), Decoder: graph.Specs(&layer.Dense{Units: 2, NoBias: true})}}
 	c.Training.Loss = "mse"
 	saveRun(t, dir, c)
 	m, err := nn.New(c.Model, 1)
@@ -88,7 +90,7 @@ func TestAnomaliesOfOnly(t *testing.T) {
 func TestWorst(t *testing.T) {
 	t.Chdir(t.TempDir())
 	c := trainer.Config{Data: trainer.Data{Name: "npy", File: "x.npy"}, Model: nn.Config{Name: "dim", Input: []int{2, 2, 1},
-		Encoder: nn.Spec(&nn.Conv2D{Filters: 1, Kernel: nn.Square(1)}), Decoder: nn.Spec(&nn.Conv2D{Filters: 1, Kernel: nn.Square(1)})}}
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)}), Decoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}}
 	saveRun(t, "runs/dim", c)
 	m, _, err := trainer.LoadModel("runs/dim")
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 )
 
@@ -72,7 +74,7 @@ func TestClassesOfFolders(t *testing.T) {
 		makePicture(t, filepath.Join("pictures", class, "0.png"))
 	}
 	saveRun(t, "run", trainer.Config{Data: trainer.Data{Name: "images", Dir: "pictures"}, Model: nn.Config{Name: "dim", Input: []int{4, 4, 1},
-		Encoder: nn.Spec(&nn.Conv2D{Filters: 1, Kernel: nn.Square(1)}), Decoder: nn.Spec(&nn.Conv2D{Filters: 1, Kernel: nn.Square(1)})}})
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)}), Decoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}})
 	mustRun(t, anomaliesCommand(), "run", "--split", "test", "--out", "s.json")
 	var r anomalyReport
 	if err := json.Unmarshal([]byte(readFile(t, "s.json")), &r); err != nil || len(r.Scores) != 2 || *r.Scores[0].Label != 1 || r.Scores[0].Class != "dog" || *r.Scores[1].Label != 2 {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
@@ -157,7 +159,7 @@ func TestCodesOfScaledTables(t *testing.T) {
 	t.Chdir(t.TempDir())
 	c := trainer.Config{Data: trainer.Data{Name: "csv", File: "old.csv", Columns: []string{"height", "weight"}, Scaling: "minmax",
 		Scaler: &dataset.Scaler{Offset: []float64{150, 50}, Scale: []float64{40, 20}}}}
-	c.Model = nn.Config{Name: "same", Input: []int{2}, Encoder: nn.Spec(&nn.Activation{Function: "linear"}), Decoder: nn.Spec(&nn.Activation{Function: "linear"})}
+	c.Model = nn.Config{Name: "same", Input: []int{2}, Encoder: graph.Specs(&layer.Activation{Function: "linear"}), Decoder: graph.Specs(&layer.Activation{Function: "linear"})}
 	saveRun(t, "runs/table", c)
 	write(t, []byte("weight,name,height\n50,x,170\n90,y,150\n"), "new.csv")
 	mustWriteNPY(t, "new.npy", []float32{170, 50, 150, 90}, 2, 2)

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/atomicfile"
@@ -120,7 +120,7 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 		d.Seed = f.seed
 	}
 	if f.size != nil {
-		d.Size, d.Channels = nn.Size{H: f.size[0], W: f.size[1]}, append(f.size, 0)[2]
+		d.Size, d.Channels = layer.Size{H: f.size[0], W: f.size[1]}, append(f.size, 0)[2]
 	}
 	if d.Name == "images" {
 		if d.SkipUnreadable = f.skip; f.size == nil {

@@ -5,27 +5,29 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/picture"
 )
 
 func TestFeatures(t *testing.T) {
 	t.Chdir(t.TempDir())
-	config := func(input []int, encoder ...nn.Layer) trainer.Config {
+	config := func(input []int, encoder ...graph.Layer) trainer.Config {
 		n := input[0]
 		if len(input) == 3 {
 			n *= input[1] * input[2]
-			encoder = append(encoder, &nn.Flatten{})
+			encoder = append(encoder, &layer.Flatten{})
 		}
-		decoder := nn.Spec(&nn.Dense{Units: n})
+		decoder := graph.Specs(&layer.Dense{Units: n})
 		if len(input) == 3 {
-			decoder = nn.Spec(&nn.Dense{Units: n}, &nn.Reshape{Shape: input})
+			decoder = graph.Specs(&layer.Dense{Units: n}, &layer.Reshape{Shape: input})
 		}
-		return trainer.Config{Model: nn.Config{Name: "model", Input: input, Encoder: nn.Spec(encoder...), Decoder: decoder}}
+		return trainer.Config{Model: nn.Config{Name: "model", Input: input, Encoder: graph.Specs(encoder...), Decoder: decoder}}
 	}
-	saveRun(t, "runs/dense", config([]int{9}, &nn.Dense{Units: 12}))
-	saveRun(t, "conv", config([]int{6, 6, 3}, &nn.Conv2D{Filters: 25, Kernel: nn.Square(3)}))
-	saveRun(t, "select", config([]int{9}, &nn.Concrete{Select: 2}))
+	saveRun(t, "runs/dense", config([]int{9}, &layer.Dense{Units: 12}))
+	saveRun(t, "conv", config([]int{6, 6, 3}, &layer.Conv2D{Filters: 25, Kernel: layer.Square(3)}))
+	saveRun(t, "select", config([]int{9}, &layer.Concrete{Select: 2}))
 	for _, c := range []struct {
 		args, want string
 		rows       int
@@ -41,10 +43,10 @@ func TestFeatures(t *testing.T) {
 			t.Errorf("%s: printed %q, %d rows of pixels, error %v", c.args, out, img.H, err)
 		}
 	}
-	saveRun(t, "table", config([]int{7}, &nn.Dense{Units: 2}))
-	saveRun(t, "channels", config([]int{6, 6, 4}, &nn.Conv2D{Filters: 2, Kernel: nn.Square(3)}))
-	saveRun(t, "pooled", config([]int{9, 9, 1}, &nn.MaxPool2D{Size: 3}, &nn.Flatten{}, &nn.Dense{Units: 2}, &nn.Reshape{Shape: []int{1, 2, 1}}))
-	saveRun(t, "up", config([]int{6, 6, 1}, &nn.Conv2DTranspose{Filters: 2, Kernel: nn.Square(3)}))
+	saveRun(t, "table", config([]int{7}, &layer.Dense{Units: 2}))
+	saveRun(t, "channels", config([]int{6, 6, 4}, &layer.Conv2D{Filters: 2, Kernel: layer.Square(3)}))
+	saveRun(t, "pooled", config([]int{9, 9, 1}, &layer.MaxPool2D{Size: 3}, &layer.Flatten{}, &layer.Dense{Units: 2}, &layer.Reshape{Shape: []int{1, 2, 1}}))
+	saveRun(t, "up", config([]int{6, 6, 1}, &layer.Conv2DTranspose{Filters: 2, Kernel: layer.Square(3)}))
 	wantError(t, `model "model" takes 7 values, which are no image`, featuresCommand(), "y.png", "--model", "table")
 	wantError(t, "the filters of conv2d in model \"model\" have 4 channels, want 1 or 3", featuresCommand(), "y.png", "--model", "channels")
 	wantError(t, "dense of model \"model\" has 9 inputs, the model 81: want a dense layer on the model's input itself", featuresCommand(), "y.png", "--model", "pooled")

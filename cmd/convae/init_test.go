@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 )
 
@@ -39,8 +41,8 @@ func TestInitInPart(t *testing.T) {
 	dir := t.TempDir()
 	config := write(t, []byte(tinyConfig), dir, "tiny.yaml")
 	m, err := nn.New(nn.Config{Name: "other", Input: []int{28, 28, 1},
-		Encoder: nn.Spec(&nn.Conv2D{Filters: 2, Kernel: nn.Square(3), Activation: "relu"}, &nn.MaxPool2D{Size: 2}),
-		Decoder: nn.Spec(&nn.UpSampling2D{Size: 2}, &nn.Conv2D{Filters: 1, Kernel: nn.Square(5), NoBias: true, Activation: "sigmoid"}, &nn.Conv2D{Filters: 1, Kernel: nn.Square(1)})}, 9)
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 2, Kernel: layer.Square(3), Activation: "relu"}, &layer.MaxPool2D{Size: 2}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(5), NoBias: true, Activation: "sigmoid"}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}, 9)
 	if err != nil {
 		t.Fatal(err)
 	}

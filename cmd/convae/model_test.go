@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/safetensors"
 	"github.com/convae/convae/trainer"
 )
@@ -52,11 +54,11 @@ func wantError(t *testing.T, want string, c *cobra.Command, args ...string) {
 // makeRun writes the folder of a run whose model hands on its input, through a code of the input's shape.
 func makeRun(t *testing.T, dir string, input ...int) {
 	t.Helper()
-	layer := nn.Layer(&nn.Conv2D{Filters: input[len(input)-1], Kernel: nn.Square(1)})
+	one := graph.Layer(&layer.Conv2D{Filters: input[len(input)-1], Kernel: layer.Square(1)})
 	if len(input) == 1 {
-		layer = &nn.Dense{Units: input[0]}
+		one = &layer.Dense{Units: input[0]}
 	}
-	c := trainer.Config{Model: nn.Config{Name: "same", Input: input, Encoder: nn.Spec(layer), Decoder: nn.Spec(layer)}}
+	c := trainer.Config{Model: nn.Config{Name: "same", Input: input, Encoder: graph.Specs(one), Decoder: graph.Specs(one)}}
 	if err := c.Check(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/metric"
 )
@@ -22,7 +24,7 @@ func TestPCA(t *testing.T) {
 		rows += fmt.Sprintf("%v,%v,7\n", 3+x, 5+y)
 	}
 	write(t, []byte(rows), "rows.csv")
-	c := trainer.Config{Model: nn.Config{Name: "two", Input: []int{3}, Encoder: nn.Spec(&nn.Dense{Units: 2}), Decoder: nn.Spec(&nn.Dense{Units: 3})},
+	c := trainer.Config{Model: nn.Config{Name: "two", Input: []int{3}, Encoder: graph.Specs(&layer.Dense{Units: 2}), Decoder: graph.Specs(&layer.Dense{Units: 3})},
 		Data: trainer.Data{Name: "csv", File: "rows.csv"}}
 	c.Training.Loss, c.Training.Noise.Std = "mse", 0.5
 	saveRun(t, "runs/two", c)
@@ -53,7 +55,7 @@ func TestPCA(t *testing.T) {
 	}
 	wantError(t, "--components is 4, want 1 to 3", pcaCommand(), "--components", "4")
 	wantError(t, "--components is 0, want 1 to 3", pcaCommand(), "--components", "0")
-	c.Model.Encoder = nn.Spec(&nn.Dense{Units: 5})
+	c.Model.Encoder = graph.Specs(&layer.Dense{Units: 5})
 	saveRun(t, "wide", c)
 	wantError(t, `the code of model "two" has 5 numbers, its samples only 3: want --components 1 to 3`, pcaCommand(), "wide")
 	write(t, []byte("a,b,c\n1,2,3\n"), "rows.csv")

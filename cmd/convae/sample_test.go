@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/picture"
 )
@@ -33,8 +35,8 @@ func saveRun(t *testing.T, dir string, c trainer.Config) {
 
 func TestSample(t *testing.T) {
 	t.Chdir(t.TempDir())
-	vae := trainer.Config{Model: nn.Config{Name: "vae", Input: []int{9}, Encoder: nn.Spec(&nn.Dense{Units: 12}, &nn.Sampling{}),
-		Decoder: nn.Spec(&nn.Dense{Units: 9, Activation: "sigmoid"})}}
+	vae := trainer.Config{Model: nn.Config{Name: "vae", Input: []int{9}, Encoder: graph.Specs(&layer.Dense{Units: 12}, &layer.Sampling{}),
+		Decoder: graph.Specs(&layer.Dense{Units: 9, Activation: "sigmoid"})}}
 	saveRun(t, "vae", vae)
 	mustRun(t, sampleCommand(), "a.npy", "--model", "vae", "--count", "700")
 	mustRun(t, sampleCommand(), "b.npy", "--model", "vae", "--count", "3", "--seed", "2")
@@ -56,15 +58,15 @@ func TestSample(t *testing.T) {
 	wantError(t, "is not variational", sampleCommand(), "a.npy", "--model", "plain")
 	wantError(t, "--count is 0, want 1 to", sampleCommand(), "a.npy", "--model", "vae", "--count", "0")
 	wantError(t, "want a name that ends in .npy or .csv or .png", sampleCommand(), "a.txt", "--model", "vae")
-	vae.Model.Decoder, vae.Model.Input = nn.Spec(&nn.Dense{Units: 8}), []int{8}
+	vae.Model.Decoder, vae.Model.Input = graph.Specs(&layer.Dense{Units: 8}), []int{8}
 	saveRun(t, "vector", vae)
 	wantError(t, "which is no image: want OUT.npy", sampleCommand(), "a.png", "--model", "vector")
 }
 
 func TestSampleManifold(t *testing.T) {
 	t.Chdir(t.TempDir())
-	vae := trainer.Config{Model: nn.Config{Name: "plane", Input: []int{9}, Encoder: nn.Spec(&nn.Dense{Units: 4}, &nn.Sampling{}),
-		Decoder: nn.Spec(&nn.Dense{Units: 9, Activation: "sigmoid"})}}
+	vae := trainer.Config{Model: nn.Config{Name: "plane", Input: []int{9}, Encoder: graph.Specs(&layer.Dense{Units: 4}, &layer.Sampling{}),
+		Decoder: graph.Specs(&layer.Dense{Units: 9, Activation: "sigmoid"})}}
 	saveRun(t, "runs/plane", vae)
 	out := mustRun(t, sampleCommand(), "grid.npy", "--manifold", "--grid", "3")
 	if want := "grid.npy: samples (9, 9), with " + filepath.Join("runs", "plane"); !strings.HasPrefix(out, want) {

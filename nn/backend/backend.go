@@ -36,6 +36,8 @@ type Device interface {
 // Policy tells how a batch is cut into micro-batches. It depends on the kind of device, never on the number of lanes,
 // because it decides the order of summation.
 type Policy struct {
+	// UpdateFloats is the largest stretch of the parameters that a task of the optimiser takes; 0 means all at once.
+	UpdateFloats int
 	// CacheBytes is the wanted size of a micro-batch's activations, or the size of the weights if that is more (at least
 	// one image is taken); 0 means the whole batch at once.
 	CacheBytes int

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/safetensors"
 	"github.com/convae/convae/trainer/atomicfile"
 )
@@ -122,8 +124,8 @@ func TestTrainerFollowsPublishedRun(t *testing.T) {
 	set := spiral(spiralSamples, 0.3, r)
 	_, encoder, decoder := spiralStart()
 	model, err := nn.New(nn.Config{Name: "spiral", Input: []int{2},
-		Encoder: nn.Spec(&nn.Dense{Units: 1, Activation: "sigmoid"}),
-		Decoder: nn.Spec(&nn.Dense{Units: 2, Activation: "sigmoid"})}, 0)
+		Encoder: graph.Specs(&layer.Dense{Units: 1, Activation: "sigmoid"}),
+		Decoder: graph.Specs(&layer.Dense{Units: 2, Activation: "sigmoid"})}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -192,7 +194,7 @@ func TestLinearAutoencoder(t *testing.T) {
 	}
 	defer dev.Close()
 	for _, l2 := range []float64{0, 0.02} {
-		m, err := nn.New(nn.Config{Name: "linear", Input: []int{size}, Encoder: nn.Spec(&nn.Dense{Units: k}), Decoder: nn.Spec(&nn.Dense{Units: size})}, 1)
+		m, err := nn.New(nn.Config{Name: "linear", Input: []int{size}, Encoder: graph.Specs(&layer.Dense{Units: k}), Decoder: graph.Specs(&layer.Dense{Units: size})}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

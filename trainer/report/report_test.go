@@ -19,6 +19,8 @@ import (
 
 	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/metric"
@@ -28,9 +30,9 @@ import (
 // A model that encodes images of 2 x 2 pixels as the first and the last of them, and decodes these to the same places.
 func corners(variational bool) (trainer.Config, func(m *nn.Model)) {
 	c := trainer.Config{Model: nn.Config{Name: "corners", Input: []int{2, 2, 1},
-		Encoder: nn.Spec(&nn.Flatten{}, &nn.Dense{Units: 2}), Decoder: nn.Spec(&nn.Dense{Units: 4}, &nn.Reshape{Shape: []int{2, 2, 1}})}}
+		Encoder: graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 2}), Decoder: graph.Specs(&layer.Dense{Units: 4}, &layer.Reshape{Shape: []int{2, 2, 1}})}}
 	if variational {
-		c.Model.Encoder = nn.Spec(&nn.Flatten{}, &nn.Dense{Units: 4}, &nn.Sampling{})
+		c.Model.Encoder = graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 4}, &layer.Sampling{})
 	}
 	c.Training.Loss = "mse"
 	return c, func(m *nn.Model) {
@@ -240,7 +242,7 @@ func TestLabels(t *testing.T) {
 func TestAnalysis(t *testing.T) {
 	for size, lines := range map[int]int{1: 1, 2: 2 * gridLines, 3: 1} {
 		dir := t.TempDir()
-		c := trainer.Config{Model: nn.Config{Name: "points", Input: []int{2}, Encoder: nn.Spec(&nn.Dense{Units: size}), Decoder: nn.Spec(&nn.Dense{Units: 2})},
+		c := trainer.Config{Model: nn.Config{Name: "points", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: size}), Decoder: graph.Specs(&layer.Dense{Units: 2})},
 			Data: trainer.Data{Name: "circle"}}
 		c.Training.Loss = "mse"
 		save(t, dir, c, nil, []trainer.Epoch{{Epoch: 1, Loss: 0.5, ValLoss: 0.4}})
@@ -455,7 +457,7 @@ func TestCompare(t *testing.T) {
 // What cannot be drawn is told, and the rest is drawn.
 func TestNotes(t *testing.T) {
 	dir := t.TempDir()
-	c := trainer.Config{Model: nn.Config{Name: "wide", Input: []int{2}, Encoder: nn.Spec(&nn.Dense{Units: 4097}), Decoder: nn.Spec(&nn.Dense{Units: 2})},
+	c := trainer.Config{Model: nn.Config{Name: "wide", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: 4097}), Decoder: graph.Specs(&layer.Dense{Units: 2})},
 		Data: trainer.Data{Name: "circle"}}
 	c.Training.Loss = "mse"
 	save(t, dir, c, nil, nil)

@@ -1,4 +1,4 @@
-package nn
+package graph
 
 import (
 	"encoding/json"
@@ -58,29 +58,33 @@ func (i Initializer) MarshalJSON() ([]byte, error) {
 
 const initializerNames = "glorot_uniform, glorot_normal, he_uniform, he_normal or {normal: {std: 0.1}}"
 
-// distribution is what initial weights are drawn from.
-type distribution struct {
+// Distribution is what the initial values of a parameter are drawn from. The zero Distribution makes zeros.
+type Distribution struct {
+	mean   float32 // of values without spread
 	normal bool
 	cut    bool    // a normal distribution is cut at two standard deviations
-	scale  float32 // limit of the uniform distribution, or standard deviation before the cut
+	spread float32 // limit of the uniform distribution, or standard deviation before the cut; 0 for values that are all alike
 }
 
-// distribution knows the initialisers of Keras: Glorot and Bengio (2010), He et al. (2015).
-func (i Initializer) distribution(fanIn, fanOut int) (distribution, error) {
+// Constant sets all values to v.
+func Constant(v float32) Distribution { return Distribution{mean: v} }
+
+// Distribution knows the initialisers of Keras: Glorot and Bengio (2010), He et al. (2015).
+func (i Initializer) Distribution(fanIn, fanOut int) (Distribution, error) {
 	glorot, he := 2/float64(fanIn+fanOut), 2/float64(fanIn)
-	uniform := func(v float64) distribution { return distribution{scale: float32(math.Sqrt(3 * v))} }
+	uniform := func(v float64) Distribution { return Distribution{spread: float32(math.Sqrt(3 * v))} }
 	// A normal distribution cut at two standard deviations keeps 0.8796 of its standard deviation.
-	normal := func(v float64) distribution {
-		return distribution{normal: true, cut: true, scale: float32(math.Sqrt(v) / 0.87962566103423978)}
+	normal := func(v float64) Distribution {
+		return Distribution{normal: true, cut: true, spread: float32(math.Sqrt(v) / 0.87962566103423978)}
 	}
 	if i.Name == "normal" || i.Std != 0 {
 		if i.Name != "" && i.Name != "normal" {
-			return distribution{}, fmt.Errorf("initializer %s has a std, want %s", i.Name, initializerNames)
+			return Distribution{}, fmt.Errorf("initializer %s has a std, want %s", i.Name, initializerNames)
 		}
 		if !(i.Std > 0 && i.Std <= maxInitialStd) {
-			return distribution{}, fmt.Errorf("initializer normal: std is %v, want more than 0 and at most %v", i.Std, maxInitialStd)
+			return Distribution{}, fmt.Errorf("initializer normal: std is %v, want more than 0 and at most %v", i.Std, maxInitialStd)
 		}
-		return distribution{normal: true, scale: float32(i.Std)}, nil
+		return Distribution{normal: true, spread: float32(i.Std)}, nil
 	}
 	switch i.Name {
 	case "", "glorot_uniform":
@@ -92,36 +96,33 @@ func (i Initializer) distribution(fanIn, fanOut int) (distribution, error) {
 	case "he_normal":
 		return normal(he), nil
 	}
-	return distribution{}, fmt.Errorf("initializer is %q, want %s", i.Name, initializerNames)
+	return Distribution{}, fmt.Errorf("initializer is %q, want %s", i.Name, initializerNames)
 }
 
 // maxInitialStd bounds the standard deviation of initial weights: all beyond it are mistakes.
 const maxInitialStd = 100.0
 
-// initialize draws all weights: row i of the seed's StreamInit is parameter i. Biases start at zero.
-func (m *Model) initialize(seed uint64) {
+// Draw returns the initial values of parameter i of a model, with n elements: row i of the seed's StreamInit.
+func (d Distribution) Draw(seed uint64, i, n int) []float32 {
 	src := rng.Source{Seed: seed, Stream: rng.StreamInit}
-	for i := range m.Params {
-		p := &m.Params[i]
-		p.Data = make([]float32, p.Shape.Len())
-		if p.isBias {
-			continue
-		}
-		for j := range p.Data {
-			p.Data[j] = p.init.draw(src, uint32(j), uint32(i))
+	data := make([]float32, n)
+	for j := range data {
+		if data[j] = d.mean; d.spread != 0 {
+			data[j] = d.draw(src, uint32(j), uint32(i))
 		}
 	}
+	return data
 }
 
-func (in distribution) draw(src rng.Source, column, row uint32) float32 {
-	if !in.normal {
+func (d Distribution) draw(src rng.Source, column, row uint32) float32 {
+	if !d.normal {
 		u := src.Uniforms(column/4, row, 0)[column%4]
-		return (2*u - 1) * in.scale // 2u is exact
+		return (2*u - 1) * d.spread // 2u is exact
 	}
 	for draw := uint32(0); ; draw++ {
 		z := src.Normals(column/4, row, draw)[column%4]
-		if !in.cut || z > -2 && z < 2 {
-			return z * in.scale
+		if !d.cut || z > -2 && z < 2 {
+			return z * d.spread
 		}
 	}
 }

@@ -1,0 +1,257 @@
+package nn
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/op"
+	"github.com/convae/convae/nn/program"
+	"github.com/convae/convae/nn/rng"
+)
+
+// source says where a training program gets its samples from.
+type source struct {
+	gather bool // from the data set on the device; otherwise input and target are uploaded before the run
+	values bool // the data set is of float32 values, not of pixels
+}
+
+// compiler makes the training program of a model for a number of samples.
+type compiler struct {
+	m *Model
+	b backend.Backend // only asked what ops need
+	o TrainerOptions
+	g *graph.Graph
+	p *program.Program
+}
+
+func newCompiler(m *Model, b backend.Backend, o TrainerOptions, n int) (*compiler, error) {
+	g, err := m.graph(graph.Options{Samples: n, Training: true, Seed: o.Seed})
+	if err != nil {
+		return nil, err
+	}
+	return &compiler{m, b, o, g, &program.Program{Tape: g.Tape, Samples: n, Input: g.Input}}, nil
+}
+
+// compileTraining makes the program that adds the loss and the gradients of n samples to a slot. Without a backend, the
+// program is only good for finding out whether there can be one.
+func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, n int) (*program.Program, error) {
+	c, err := newCompiler(m, b, o, n)
+	if err != nil {
+		return nil, err
+	}
+	if m.Size() == 0 {
+		return nil, fmt.Errorf("nn: model %q has no weights to train", m.Config.Name)
+	}
+	if c.p.Output = c.g.Output; o.Loss == BCE {
+		if err := c.toLogits(); err != nil {
+			return nil, err
+		}
+	}
+	if !o.Unfused {
+		c.p.Fuse(c.g.Input, c.g.Code, c.p.Output)
+	}
+	for _, s := range c.p.Steps {
+		if k, ok := s.Op.(op.Keeper); ok {
+			k.Keep(c.p.Tape)
+		}
+	}
+	if b != nil {
+		c.p.Prepare(b)
+	}
+	forward := c.p.Steps
+	c.gather(src)
+	if err := c.backward(forward); err != nil {
+		return nil, err
+	}
+	if b != nil {
+		c.p.Finish(b, true)
+	}
+	return c.p, nil
+}
+
+// compileCodeSums makes the program that adds the codes of n samples to a slot's sums.
+func compileCodeSums(m *Model, b backend.Backend, o TrainerOptions, src source, n int) (*program.Program, error) {
+	c, err := newCompiler(m, b, o, n)
+	if err != nil {
+		return nil, err
+	}
+	code := c.g.Code
+	if c.p, err = program.Forward(c.g, b, c.g.Input, code, o.Unfused); err != nil {
+		return nil, err
+	}
+	c.gather(src)
+	c.p.Layer = "code"
+	c.p.Emit(&op.ColumnSum{Dst: c.p.Sum(op.CodeSums, m.Code.Len()), X: code})
+	return c.p, nil
+}
+
+// toLogits leaves the last sigmoid out, because the loss is computed from its logits. Only reshapes may come after it.
+func (c *compiler) toLogits() error {
+	steps := c.p.Steps
+	for i, v := len(steps)-1, c.g.Output; i >= 0; i-- {
+		switch o := steps[i].Op.(type) {
+		case *op.Reshape:
+			if o.Out == v {
+				v = o.X
+				continue
+			}
+		case *op.Activate:
+			if o.Out == v && o.Act == backend.Sigmoid && c.p.Readers()[v] == min(len(steps)-1-i, 1) {
+				c.p.Output, c.p.Steps = o.X, steps[:i]
+				return nil
+			}
+		}
+		break
+	}
+	return fmt.Errorf("nn: loss bce needs a model whose last activation is sigmoid; %s ends otherwise (use loss mse)", c.m.Layers[len(c.m.Layers)-1].Name)
+}
+
+// gather makes the targets, and begins the program with filling inputs and targets from the data set unless they are fed.
+func (c *compiler) gather(src source) {
+	p := c.p
+	if !src.gather {
+		p.Target = p.Like(p.Input)
+		return
+	}
+	o := &op.Gather{OfValues: src.values, Std: c.o.Noise, Source: rng.Source{Seed: c.o.Seed, Stream: rng.StreamNoise}, Clean: p.Input,
+		Samples: p.Outside(op.Info{Space: op.Shared, Index: op.Samples}), Order: p.Outside(op.Info{Space: op.Shared, Index: op.Order}), StepParams: p.StepParams()}
+	if p.Target = p.Input; c.o.Noise > 0 {
+		p.Target = p.Like(p.Input)
+		o.Clean, o.Noisy = p.Target, p.Input
+	}
+	p.Steps = slices.Concat([]op.Step{{Op: o, Layer: "input"}}, p.Steps)
+}
+
+// backward appends the loss and the gradients of the steps that lead to the output.
+func (c *compiler) backward(forward []op.Step) error {
+	p := c.p
+	grads := op.NewGrads(p.Tape, forward)
+	p.Layer = "loss"
+	target, grad := p.Target, p.Like(p.Output)
+	if p.Shape(target) != p.Shape(p.Output) {
+		target = p.Like(p.Output)
+		p.Emit(&op.Reshape{Out: target, X: p.Target})
+	}
+	loss, scale := p.Sum(op.Loss, 1), op.Scale{Factor: 1}
+	if c.o.Loss == BCE {
+		p.Emit(&op.SigmoidBCE{Scale: scale, Loss: loss, Grad: grad, Logits: p.Output, Target: target})
+	} else {
+		p.Emit(&op.MSE{Scale: scale, Loss: loss, Grad: grad, Prediction: p.Output, Target: target})
+	}
+	if c.o.penalizesCode() {
+		encoder := encoderSteps(c.g, forward)
+		if err := c.checkCode(grads, encoder); err != nil {
+			return err
+		}
+		grads.Watch(c.g.Code, func(grad op.Value) { c.penalizeCode(grads, encoder, grad) })
+	}
+	grads.Add(p.Output, grad)
+	grads.Back(forward)
+	return nil
+}
+
+// encoderSteps returns the steps up to the one that makes the code.
+func encoderSteps(g *graph.Graph, steps []op.Step) []op.Step {
+	for i := range slices.Backward(steps) {
+		if slices.Contains(op.Writes(steps[i].Op), g.Code) {
+			return steps[:i+1]
+		}
+	}
+	return nil
+}
+
+// checkCode reports a penalty that the code cannot have.
+func (c *compiler) checkCode(grads *op.Grads, encoder []op.Step) error {
+	what := "activity_regularizer"
+	if c.o.Contractive.Weight > 0 {
+		what = "contractive"
+		if c.m.Variational() {
+			return fmt.Errorf("nn: contractive: the codes of model %q are drawn, and so have no Jacobian: want an encoder without sampling", c.m.Config.Name)
+		}
+	}
+	if !grads.Wants(c.g.Code) {
+		return fmt.Errorf("nn: %s: the encoder of model %q has no weights that could change the code", what, c.m.Config.Name)
+	}
+	if last := encoder[len(encoder)-1]; c.o.Activity.KL > 0 && activation(last.Op) != backend.Sigmoid {
+		return fmt.Errorf("nn: activity_regularizer: kl wants activations between 0 and 1, an encoder that ends in sigmoid; %s ends otherwise", last.Layer)
+	}
+	return nil
+}
+
+// activation returns the activation that an op ends in.
+func activation(o op.Op) backend.Act {
+	switch o := o.(type) {
+	case *op.Activate:
+		return o.Act
+	case op.Activated:
+		return o.Activation()
+	}
+	return backend.Linear
+}
+
+// penalizeCode adds the gradient of the penalties to that of the code.
+func (c *compiler) penalizeCode(grads *op.Grads, encoder []op.Step, grad op.Value) {
+	p, code, a := c.p, c.g.Code, c.o.Activity
+	p.Layer = "code"
+	loss := p.Sum(op.Loss, 1)
+	if norms := a.norms(); norms != (backend.Norms{}) {
+		p.Emit(&op.Penalize{Norms: norms, PerSample: true, Loss: loss, Grad: grad, X: code})
+	}
+	if a.KL > 0 {
+		row := p.Outside(op.Info{Space: op.Shared, Role: backend.Flat, Shape: backend.Vec(c.m.Code.Len()), Index: op.CodeRow})
+		p.Emit(&op.AddRow{X: grad, Row: row})
+	}
+	o := c.o.Contractive
+	if o.Weight == 0 {
+		return
+	}
+	if d, act := soleDense(encoder); d != nil && !o.Estimate {
+		p.Emit(&op.ContractDense{Act: act, Scale: op.Scale{Per: op.PerSample, Factor: float32(o.Weight)}, Loss: loss,
+			GradH: grad, GradW: grads.Parameter(d.W), H: code, W: d.W})
+		return
+	}
+	c.probe(encoder, grad)
+}
+
+// probe estimates the encoder's contraction from its change along a random direction: it runs a second time, on inputs
+// that are a small step away, and what its codes differ by is penalised in both runs.
+func (c *compiler) probe(encoder []op.Step, grad op.Value) {
+	p, code, o := c.p, c.g.Code, c.o.Contractive
+	moved, gradMoved := p.Like(p.Input), p.Like(code)
+	p.Emit(&op.Perturb{Std: float32(o.Step), Source: rng.Source{Seed: c.o.Seed, Stream: rng.StreamDirection}, Out: moved, X: p.Input, StepParams: p.StepParams()})
+	second, became := p.Again(encoder, p.Input, moved)
+	y := became[code]
+	weight := float32(o.Weight / (o.Step * o.Step))
+	p.Emit(&op.MSE{Scale: op.Scale{Per: op.PerSample, Factor: weight}, Loss: p.Sum(op.Loss, 1), Grad: gradMoved, Prediction: y, Target: code})
+	p.Emit(&op.Accumulate{Dst: grad, Alpha: -1, X: gradMoved})
+	grads := op.NewGrads(p.Tape, second)
+	grads.Add(y, gradMoved)
+	grads.Back(second)
+}
+
+// soleDense returns the one dense layer that an encoder consists of, and its activation, or nil.
+func soleDense(encoder []op.Step) (dense *op.Dense, act backend.Act) {
+	for _, s := range encoder {
+		switch o := s.Op.(type) {
+		case *op.Reshape:
+			if dense != nil {
+				return nil, backend.Linear
+			}
+		case *op.Dense:
+			if dense != nil {
+				return nil, backend.Linear
+			}
+			dense, act = o, o.Shape.Act
+		case *op.Activate:
+			if dense == nil || act != backend.Linear {
+				return nil, backend.Linear
+			}
+			act = o.Act
+		default:
+			return nil, backend.Linear
+		}
+	}
+	return dense, act
+}

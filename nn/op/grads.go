@@ -1,0 +1,108 @@
+package op
+
+import (
+	"slices"
+
+	"github.com/convae/convae/nn/backend"
+)
+
+// Grads makes the backward pass of the ops of a tape, at its end. The gradient of a value with several readers is the sum
+// of what each reader contributes, in the order in which the readers' gradients are emitted: the last reader first.
+type Grads struct {
+	*Tape
+	of      map[Value]Value // the gradient so far
+	before  map[Value]bool  // it is with respect to the values before the producer's activation
+	wanted  map[Value]bool  // whether anything up to the value has parameters
+	readers map[Value]int   // steps that contribute to a value's gradient, besides what Watch adds
+	makers  map[Value]Op
+	watch   map[Value]*watcher
+}
+
+type watcher struct {
+	f    func(grad Value)
+	done bool // several ops may have written the value
+}
+
+// NewGrads looks at the steps of a tape whose gradients are to be made.
+func NewGrads(t *Tape, steps []Step) *Grads {
+	g := &Grads{Tape: t, of: map[Value]Value{}, before: map[Value]bool{}, wanted: map[Value]bool{}, readers: map[Value]int{}, makers: map[Value]Op{}, watch: map[Value]*watcher{}}
+	for _, s := range steps {
+		wants := false
+		for _, v := range Reads(s.Op) {
+			g.readers[v]++
+			wants = wants || g.wanted[v] || t.Values[v].Space == Weights
+		}
+		for _, v := range Writes(s.Op) {
+			g.makers[v], g.wanted[v] = s.Op, wants || g.wanted[v]
+		}
+	}
+	return g
+}
+
+// Wants reports whether the gradient of a value is of use: something that it was made from has parameters.
+func (g *Grads) Wants(v Value) bool { return g.wanted[v] }
+
+// Watch has f called when the gradient of v is complete, before it is used: f may emit ops that add to it.
+func (g *Grads) Watch(v Value, f func(grad Value)) { g.watch[v] = &watcher{f: f} }
+
+// Add contributes grad, a tensor that nothing else uses, to the gradient of v.
+func (g *Grads) Add(v, grad Value) {
+	if sum, ok := g.of[v]; ok {
+		g.Emit(&Accumulate{Dst: sum, Alpha: 1, X: grad})
+		return
+	}
+	g.of[v] = grad
+}
+
+// Of returns the gradient of an op's result. If the op applies an activation to it, the gradient is with respect to the
+// values before that.
+func (g *Grads) Of(o Differentiable) Value {
+	v := o.Result()
+	grad := g.of[v]
+	if a, ok := o.(Activated); ok && a.Activation() != backend.Linear && !g.before[v] {
+		g.Emit(&ActivateBack{Act: a.Activation(), GradX: grad, GradOut: grad, Out: v})
+	}
+	return grad
+}
+
+// Through returns the activation that the maker of v has applied to it, if the gradient of v comes from one op alone, which
+// is then to multiply it by the activation's derivative.
+func (g *Grads) Through(v Value) backend.Act {
+	a, ok := g.makers[v].(Activated)
+	if !ok || g.readers[v] != 1 || g.watch[v] != nil {
+		return backend.Linear
+	}
+	g.before[v] = true
+	return a.Activation()
+}
+
+// Parameter returns where the gradient of a parameter is added up, None for None.
+func (g *Grads) Parameter(w Value) Value {
+	if w == None {
+		return None
+	}
+	i := g.Values[w]
+	i.Space = Gradients
+	return g.Outside(i)
+}
+
+// Back emits the gradients of steps, in reverse, as far as there is something to train before them. The gradient of what
+// they lead to has been given by Add.
+func (g *Grads) Back(steps []Step) {
+	for _, s := range slices.Backward(steps) {
+		d, ok := s.Op.(Differentiable)
+		if !ok {
+			continue
+		}
+		grad, ok := g.of[d.Result()]
+		if !ok || !g.wanted[d.Result()] {
+			continue
+		}
+		if w := g.watch[d.Result()]; w != nil && !w.done {
+			w.done = true
+			w.f(grad)
+		}
+		g.Layer = s.Layer
+		d.Back(g)
+	}
+}

@@ -1,0 +1,59 @@
+package op
+
+import "github.com/convae/convae/nn/backend"
+
+// SGD is stochastic gradient descent. Velocity is None without momentum.
+type SGD struct {
+	Constants             backend.SGD
+	Param, Velocity, Grad Value
+	StepParams            Value
+}
+
+func (o *SGD) Name() string { return "SGD" }
+func (o *SGD) Args(visit func(v *Value, u Use)) {
+	visit(&o.Param, Add)
+	visit(&o.Velocity, Add)
+	visit(&o.Grad, Read)
+	visit(&o.StepParams, Read)
+}
+func (o *SGD) Run(f *Frame) {
+	f.B.SGD(o.Constants, f.At(o.Param), f.At(o.Velocity), f.At(o.Grad), f.At(o.StepParams))
+}
+
+// Adam is Adam, and AdamW with a weight decay.
+type Adam struct {
+	Constants         backend.Adam
+	Param, M, V, Grad Value
+	StepParams        Value
+}
+
+func (o *Adam) Name() string { return "Adam" }
+func (o *Adam) Args(visit func(v *Value, u Use)) {
+	visit(&o.Param, Add)
+	visit(&o.M, Add)
+	visit(&o.V, Add)
+	visit(&o.Grad, Read)
+	visit(&o.StepParams, Read)
+}
+func (o *Adam) Run(f *Frame) {
+	f.B.Adam(o.Constants, f.At(o.Param), f.At(o.M), f.At(o.V), f.At(o.Grad), f.At(o.StepParams))
+}
+
+// Adadelta is Adadelta.
+type Adadelta struct {
+	Constants                      backend.Adadelta
+	Param, AccGrad, AccDelta, Grad Value
+	StepParams                     Value
+}
+
+func (o *Adadelta) Name() string { return "Adadelta" }
+func (o *Adadelta) Args(visit func(v *Value, u Use)) {
+	visit(&o.Param, Add)
+	visit(&o.AccGrad, Add)
+	visit(&o.AccDelta, Add)
+	visit(&o.Grad, Read)
+	visit(&o.StepParams, Read)
+}
+func (o *Adadelta) Run(f *Frame) {
+	f.B.Adadelta(o.Constants, f.At(o.Param), f.At(o.AccGrad), f.At(o.AccDelta), f.At(o.Grad), f.At(o.StepParams))
+}

@@ -1,0 +1,46 @@
+package op
+
+import "github.com/convae/convae/nn/backend"
+
+// MaxPool takes the maximum of each window.
+type MaxPool struct {
+	Shape          backend.PoolShape
+	Out, Argmax, X Value // Argmax only in training
+}
+
+func (o *MaxPool) Name() string { return "MaxPool" }
+func (o *MaxPool) Args(visit func(v *Value, u Use)) {
+	visit(&o.Out, Write)
+	visit(&o.Argmax, Write)
+	visit(&o.X, Read)
+}
+func (o *MaxPool) Run(f *Frame)  { f.B.MaxPool(o.Shape, f.At(o.Out), f.At(o.Argmax), f.At(o.X)) }
+func (o *MaxPool) Result() Value { return o.Out }
+
+// Keep makes room for the places of the maxima.
+func (o *MaxPool) Keep(t *Tape) { o.Argmax = t.New(backend.Byte, o.Shape.Out) }
+
+func (o *MaxPool) Back(g *Grads) {
+	grad := g.Of(o)
+	if g.Wants(o.X) {
+		gradX := g.Like(o.X)
+		g.Emit(&MaxPoolBack{Shape: o.Shape, GradX: gradX, GradOut: grad, Argmax: o.Argmax})
+		g.Add(o.X, gradX)
+	}
+}
+
+// MaxPoolBack gives each input the sum of the gradients of the windows in which it was the maximum.
+type MaxPoolBack struct {
+	Shape                  backend.PoolShape
+	GradX, GradOut, Argmax Value
+}
+
+func (o *MaxPoolBack) Name() string { return "MaxPoolBack" }
+func (o *MaxPoolBack) Args(visit func(v *Value, u Use)) {
+	visit(&o.GradX, Write)
+	visit(&o.GradOut, Read)
+	visit(&o.Argmax, Read)
+}
+func (o *MaxPoolBack) Run(f *Frame) {
+	f.B.MaxPoolBack(o.Shape, f.At(o.GradX), f.At(o.GradOut), f.At(o.Argmax))
+}

@@ -1,0 +1,206 @@
+package op
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/convae/convae/nn/backend"
+)
+
+// Space says whose memory a tensor lies in.
+type Space uint8
+
+const (
+	Arena     Space = iota // a micro-batch's, placed in a lane's arena for as long as it is needed
+	Weights                // a parameter of the model
+	Packed                 // the packed form of a parameter
+	Gradients              // the gradient of a parameter, in a slot
+	Sums                   // one of a slot's sums; see Sum
+	Shared                 // of the whole step: what the optimiser step is told, the data set, statistics of the batch
+	Bound                  // a tensor that whoever made the tape has placed already
+)
+
+// Info is what is known of a Value.
+type Info struct {
+	Space Space
+	Role  backend.Kind
+	Shape backend.Shape
+	Index int // of a parameter, a Sum or a Shared tensor
+}
+
+// The sums of a slot, and the tensors that the whole step shares, by Index.
+const (
+	Loss       = iota // Sums: the loss of the slot's samples
+	CodeSums          // Sums: the codes of the slot's samples, added up
+	SlotSums          // Sums: all that the slot adds up in a phase
+	StepParams = iota // Shared: what changes from step to step
+	Samples           // Shared: the data set, or a batch of it
+	Order             // Shared: the order of the data set
+	CodeRow           // Shared: the gradient of a penalty on the mean code, the same for all samples
+)
+
+// Step is an op of a Tape and the layer that it serves.
+type Step struct {
+	Op    Op
+	Layer string
+}
+
+// Tape is a list of ops over tensors. It holds no memory.
+type Tape struct {
+	Values []Info // by Value
+	Steps  []Step
+	Layer  string // of the ops that are emitted
+
+	shared map[Info]Value // all that is not in the arena exists once
+}
+
+// NewTape returns an empty tape.
+func NewTape() *Tape { return &Tape{Values: make([]Info, 1), shared: map[Info]Value{}} }
+
+// New returns a new tensor of a micro-batch.
+func (t *Tape) New(role backend.Kind, s backend.Shape) Value {
+	t.Values = append(t.Values, Info{Space: Arena, Role: role, Shape: s})
+	return Value(len(t.Values) - 1)
+}
+
+// Outside returns the tensor that lies outside the arena and is described by i, always the same Value for the same Info.
+func (t *Tape) Outside(i Info) Value {
+	if v, ok := t.shared[i]; ok {
+		return v
+	}
+	t.Values = append(t.Values, i)
+	v := Value(len(t.Values) - 1)
+	t.shared[i] = v
+	return v
+}
+
+// Sum returns a sum of the slot: a Flat tensor of n elements.
+func (t *Tape) Sum(index, n int) Value {
+	return t.Outside(Info{Space: Sums, Role: backend.Flat, Shape: backend.Vec(n), Index: index})
+}
+
+// StepParams returns the tensor of what changes from step to step.
+func (t *Tape) StepParams() Value {
+	return t.Outside(Info{Space: Shared, Role: backend.ClockKind, Shape: backend.Vec(1), Index: StepParams})
+}
+
+// Shape returns the shape of a value.
+func (t *Tape) Shape(v Value) backend.Shape { return t.Values[v].Shape }
+
+// Like returns a new tensor with the role and the shape of another.
+func (t *Tape) Like(v Value) Value { return t.New(t.Values[v].Role, t.Values[v].Shape) }
+
+// Emit appends an op.
+func (t *Tape) Emit(o Op) { t.Steps = append(t.Steps, Step{o, t.Layer}) }
+
+// Readers counts the steps that read each value, in or out of place.
+func (t *Tape) Readers() []int {
+	n := make([]int, len(t.Values))
+	for _, s := range t.Steps {
+		s.Op.Args(func(v *Value, u Use) {
+			if u != Write {
+				n[*v]++
+			}
+		})
+	}
+	n[None] = 0
+	return n
+}
+
+// Reads and Writes list what an op reads and writes; what it adds to is in both.
+func Reads(o Op) (v []Value)  { return used(o, Write) }
+func Writes(o Op) (v []Value) { return used(o, Read) }
+
+func used(o Op, not Use) (list []Value) {
+	o.Args(func(v *Value, u Use) {
+		if *v != None && u != not {
+			list = append(list, *v)
+		}
+	})
+	return list
+}
+
+// Fuse merges each op with the only reader of its result where one op can do the work of both. The values to keep stay
+// tensors of their own.
+func (t *Tape) Fuse(keep ...Value) {
+	readers := t.Readers()
+	for _, v := range keep {
+		readers[v]++
+	}
+	for i := 0; i < len(t.Steps); i++ {
+		for t.fuseAt(i, readers) {
+			i = max(i-1, 0) // what comes before may now be merged with the new op
+		}
+	}
+}
+
+// fuseAt merges step i with the only reader of its result, which the merged op replaces.
+func (t *Tape) fuseAt(i int, readers []int) bool {
+	f, ok := t.Steps[i].Op.(Fuser)
+	if !ok {
+		return false
+	}
+	result := t.Steps[i].Op.(Differentiable).Result()
+	if readers[result] != 1 {
+		return false
+	}
+	j := slices.IndexFunc(t.Steps, func(s Step) bool { return slices.Contains(Reads(s.Op), result) })
+	if j < 0 {
+		return false // only kept, and read by no op
+	}
+	merged := f.Fuse(t.Steps[j].Op)
+	if merged == nil {
+		return false
+	}
+	// The merged op is named after the layer whose op does the arithmetic.
+	layer := t.Steps[j].Layer
+	if merged.Name() == t.Steps[i].Op.Name() {
+		layer = t.Steps[i].Layer
+	}
+	t.Steps[j] = Step{merged, layer}
+	t.Steps = slices.Delete(t.Steps, i, i+1)
+	return true
+}
+
+// Again emits the steps once more, from another input on: what they write is new, all else is shared. It returns the new
+// steps and what has become of each value.
+func (t *Tape) Again(steps []Step, input, instead Value) (again []Step, became map[Value]Value) {
+	became = map[Value]Value{input: instead}
+	for _, s := range steps {
+		for _, v := range Writes(s.Op) {
+			if became[v] == None {
+				became[v] = t.Like(v)
+			}
+		}
+	}
+	for _, s := range steps {
+		o := clone(s.Op)
+		o.Args(func(v *Value, _ Use) {
+			if n, ok := became[*v]; ok {
+				*v = n
+			}
+		})
+		again = append(again, Step{o, s.Layer})
+	}
+	t.Steps = append(t.Steps, again...)
+	return again, became
+}
+
+func clone(o Op) Op {
+	c := reflect.New(reflect.TypeOf(o).Elem())
+	c.Elem().Set(reflect.ValueOf(o).Elem())
+	if sum, ok := c.Interface().(*Sum); ok {
+		sum.X = slices.Clone(sum.X)
+	}
+	return c.Interface().(Op)
+}
+
+func (t *Tape) String() string {
+	var s strings.Builder
+	for _, st := range t.Steps {
+		fmt.Fprintf(&s, "%-22s %-22s %v -> %v\n", st.Op.Name(), st.Layer, Reads(st.Op), Writes(st.Op))
+	}
+	return s.String()
+}

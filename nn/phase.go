@@ -1,0 +1,183 @@
+package nn
+
+import (
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
+	"github.com/convae/convae/nn/program"
+)
+
+// phase is a part of a training step on one device. What one phase leaves behind, all of the next may read: statistics of a
+// batch are a phase over its micro-batches, an op or two done once, and a phase that uses them.
+type phase interface {
+	// tasks returns how many tasks the phase has in the step at hand; lanes take them as they come.
+	tasks() int
+	// run does a task on a lane. hook, if there is one, runs each op.
+	run(lane, task int, hook hook)
+}
+
+// hook runs an op of a step that is profiled, traced or checked. values tell of its tensors, if they are a program's.
+type hook func(s *op.Step, f *op.Frame, values []op.Info)
+
+// runSteps runs ops on a frame.
+func runSteps(steps []op.Step, f *op.Frame, values []op.Info, hook hook) {
+	for i := range steps {
+		if hook == nil {
+			steps[i].Op.Run(f)
+		} else {
+			hook(&steps[i], f, values)
+		}
+	}
+}
+
+// batchPhase runs a program for every micro-batch. A task is a chunk of the batch, which adds up in a slot of its own.
+type batchPhase struct {
+	r        *replica
+	compile  func(src source, n int) (*program.Program, error)
+	offsets  map[bool][]int // of the tensors, by whether samples are fed or gathered
+	programs map[programKey]*bound
+	sum      int         // of a slot that a chunk begins at 0
+	begin    []op.Step   // that do so
+	frames   []*op.Frame // of begin, by lane
+}
+
+// programKey says for how many samples a program is, and whether they are fed.
+type programKey struct {
+	n    int
+	feed bool
+}
+
+// newBatchPhase makes a phase of the programs that compile makes. A chunk begins with a sum of its slot at 0.
+func (r *replica) newBatchPhase(sum int, offsets map[bool][]int, compile func(src source, n int) (*program.Program, error)) *batchPhase {
+	p := &batchPhase{r: r, sum: sum, compile: compile, offsets: offsets, programs: map[programKey]*bound{}}
+	begin := op.NewTape()
+	begin.Layer = "gradients"
+	begin.Emit(&op.Zero{Dst: begin.Outside(op.Info{Space: op.Sums, Index: sum})})
+	p.begin = begin.Steps
+	for _, b := range r.w.lanes {
+		p.frames = append(p.frames, &op.Frame{B: b, Tensors: make([]backend.Tensor, len(begin.Values))})
+	}
+	return p
+}
+
+// prepare compiles the program for n samples unless it is there.
+func (p *batchPhase) prepare(n int, feed bool) {
+	key := programKey{n, feed}
+	if n == 0 || p.programs[key] != nil {
+		return
+	}
+	prog, err := p.compile(p.r.t.source(feed), n)
+	if err != nil { // the plan has compiled it for as many samples or more
+		panic("nn: a program was planned that does not compile")
+	}
+	p.programs[key] = p.r.placer().bind(prog, p.offsets[feed], p.r.w.lanes, p.r.lanes.memory)
+}
+
+func (p *batchPhase) tasks() int {
+	lo, hi := p.r.chunks()
+	return hi - lo
+}
+
+func (p *batchPhase) run(lane, task int, hook hook) {
+	r, t := p.r, p.r.t
+	lo, _ := r.chunks()
+	s := &r.slots[task]
+	b := r.w.lanes[lane]
+	b.SetWorkspace(r.lanes.memory[lane].workspace)
+	begin := p.frames[lane]
+	begin.Tensors[1] = s.sums[p.sum]
+	runSteps(p.begin, begin, nil, hook)
+	first := (lo + task) * t.plan.chunk
+	for end := min(first+t.plan.chunk, t.count); first < end; first += t.plan.micro {
+		n := min(t.plan.micro, end-first)
+		prog := p.programs[programKey{n, t.feed}]
+		f := prog.frames[lane]
+		for _, v := range prog.slot {
+			if info := &prog.Values[v]; info.Space == op.Gradients {
+				f.Tensors[v] = s.grads[info.Index]
+			} else {
+				f.Tensors[v] = s.sums[info.Index]
+			}
+		}
+		f.Tensors[prog.samples] = r.samples[t.turn]
+		f.First = first
+		t.setScales(f)
+		if t.feed {
+			image := t.m.Input.Len()
+			b.Upload(f.At(prog.Input), t.x[first*image:(first+n)*image])
+			b.Upload(f.At(prog.Target), t.y[first*image:(first+n)*image])
+		}
+		runSteps(prog.Steps, f, prog.Values, hook)
+	}
+}
+
+// listPhase is lists of ops on tensors that have their places. Each list is a task.
+type listPhase struct {
+	lists  [][]op.Step
+	frames []*op.Frame       // by lane; they share a table of tensors
+	lanes  []laneMemory      // for the workspace
+	set    func(f *op.Frame) // what the step at hand tells a frame, or nil
+	steps  []op.Step         // of the task that is being made
+	layer  string            // that they serve
+}
+
+func newListPhase(lanes []backend.Backend, mem []laneMemory, table []backend.Tensor) *listPhase {
+	p := &listPhase{lanes: mem}
+	for _, b := range lanes {
+		p.frames = append(p.frames, &op.Frame{B: b, Tensors: table})
+	}
+	return p
+}
+
+// value names a tensor, None the zero Tensor.
+func (p *listPhase) value(t backend.Tensor) op.Value {
+	if t.IsZero() {
+		return op.None
+	}
+	table := append(p.frames[0].Tensors, t)
+	for _, f := range p.frames {
+		f.Tensors = table
+	}
+	return op.Value(len(table) - 1)
+}
+
+// values names tensors.
+func (p *listPhase) values(t []backend.Tensor) []op.Value {
+	v := make([]op.Value, len(t))
+	for i := range t {
+		v[i] = p.value(t[i])
+	}
+	return v
+}
+
+// emit appends an op to the task that is being made.
+func (p *listPhase) emit(o op.Op) { p.steps = append(p.steps, op.Step{Op: o, Layer: p.layer}) }
+
+// end ends the task, if it has ops.
+func (p *listPhase) end() {
+	if len(p.steps) > 0 {
+		p.lists = append(p.lists, p.steps)
+	}
+	p.steps = nil
+}
+
+func (p *listPhase) tasks() int { return len(p.lists) }
+
+func (p *listPhase) run(lane, task int, hook hook) {
+	f := p.frames[lane]
+	if lane < len(p.lanes) {
+		f.B.SetWorkspace(p.lanes[lane].workspace)
+	}
+	if p.set != nil {
+		p.set(f)
+	}
+	runSteps(p.lists[task], f, nil, hook)
+}
+
+// newPackPhase makes the phase that packs the weights of a program, each a task.
+func (l placer) newPackPhase(p *program.Program, lanes []backend.Backend, mem []laneMemory) *listPhase {
+	ph := newListPhase(lanes, mem, l.bind(p, nil, lanes[:1], mem).frames[0].Tensors)
+	for i := range p.Packs {
+		ph.lists = append(ph.lists, p.Packs[i:i+1])
+	}
+	return ph
+}

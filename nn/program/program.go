@@ -1,0 +1,145 @@
+// Package program compiles a graph for a number of samples, and says what memory its tensors want: a Program is ops in
+// their order, each tensor placed in an arena for as long as it is needed.
+package program
+
+import (
+	"fmt"
+
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/op"
+)
+
+// Program is a tape for a fixed number of samples and one kind of backend. It holds no memory: Bind places its tensors.
+type Program struct {
+	*op.Tape
+	Samples       int
+	Input, Output op.Value
+	Target        op.Value  // of a training program, else None
+	Workspace     int       // bytes that the ops want
+	Packs         []op.Step // that make the packed forms of the weights
+}
+
+// Forward compiles the part of a graph that leads from one value to another. The graph is used up. With unfused every
+// layer stays ops of its own. It is an error if the part needs more than from: a skip connection leads past it.
+func Forward(g *graph.Graph, b backend.Backend, from, to op.Value, unfused bool) (*Program, error) {
+	p := &Program{Tape: g.Tape, Samples: g.Shape(from).N, Input: from, Output: to}
+	if err := p.cut(g, from, to); err != nil {
+		return nil, err
+	}
+	if !unfused {
+		p.Fuse(from, to, g.Code)
+	}
+	if from == to { // layers that do nothing, such as a flatten of a vector
+		p.Output = p.Like(from)
+		p.Emit(&op.Reshape{Out: p.Output, X: from})
+	}
+	p.Prepare(b)
+	p.Finish(b, false)
+	return p, nil
+}
+
+// cut leaves only the steps that to needs, from from on.
+func (p *Program) cut(g *graph.Graph, from, to op.Value) error {
+	needed := map[op.Value]bool{to: true}
+	var steps []op.Step
+	for i := len(p.Steps) - 1; i >= 0; i-- {
+		s, wanted := p.Steps[i], false
+		for _, v := range op.Writes(s.Op) {
+			wanted = wanted || needed[v] && v != from
+		}
+		if !wanted {
+			continue
+		}
+		steps = append(steps, s)
+		for _, v := range op.Reads(s.Op) {
+			needed[v] = true
+		}
+	}
+	if from != g.Input && needed[g.Input] {
+		return fmt.Errorf("it needs more than its input: a layer takes what was made before that")
+	}
+	for i, j := 0, len(steps)-1; i < j; i, j = i+1, j-1 {
+		steps[i], steps[j] = steps[j], steps[i]
+	}
+	p.Steps = steps
+	return nil
+}
+
+// Prepare gives each op with weights the packed form that the backend wants. It is due once ops are fused, and before
+// gradients are made.
+func (p *Program) Prepare(b backend.Backend) {
+	made := map[op.Value]bool{}
+	for _, s := range p.Steps {
+		k, ok := s.Op.(op.Packer)
+		if !ok {
+			continue
+		}
+		n := k.Needs(b)
+		if n.Packed == 0 {
+			continue
+		}
+		w, packed := k.Packs()
+		*packed = p.Outside(op.Info{Space: op.Packed, Role: backend.Packed, Shape: backend.Vec(n.Packed), Index: p.Values[w].Index})
+		if !made[*packed] {
+			made[*packed] = true
+			p.Packs = append(p.Packs, op.Step{Op: k.Pack(), Layer: s.Layer})
+		}
+	}
+}
+
+// Finish works out the workspace, once all ops are there.
+func (p *Program) Finish(b backend.Backend, training bool) {
+	for _, s := range p.Steps {
+		if n, ok := s.Op.(op.Needy); ok {
+			needs := n.Needs(b)
+			bytes := needs.Forward
+			if training {
+				bytes = needs.Workspace
+			}
+			p.Workspace = max(p.Workspace, bytes)
+		}
+	}
+}
+
+// PackedValues returns the packed forms of the weights.
+func (p *Program) PackedValues() (packed []op.Value) {
+	for _, s := range p.Packs {
+		packed = append(packed, op.Writes(s.Op)...)
+	}
+	return packed
+}
+
+// PackedBytes returns the bytes of each packed form, and of all of them laid out one after another.
+func (p *Program) PackedBytes() (each []int, total int) {
+	for _, v := range p.PackedValues() {
+		n := p.Shape(v).Len()
+		each = append(each, n)
+		total += backend.AlignUp(n)
+	}
+	return each, total
+}
+
+// MostSamples returns how many times the samples of the program can be taken at a time, so that all of a tensor can be
+// indexed; at least 1.
+func (p *Program) MostSamples() int {
+	most := 1
+	for _, s := range p.Steps {
+		s.Op.Args(func(v *op.Value, _ op.Use) {
+			if info := p.Values[*v]; *v != op.None && info.Space == op.Arena {
+				most = max(most, info.Shape.Len())
+			}
+		})
+		if i, ok := s.Op.(op.Indexed); ok {
+			most = max(most, i.Elements())
+		}
+	}
+	return max(backend.MaxElements/most, 1)
+}
+
+// Run runs the program's ops on a frame.
+func (p *Program) Run(f *op.Frame) {
+	for i := range p.Steps {
+		p.Steps[i].Op.Run(f)
+	}
+}

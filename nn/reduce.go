@@ -1,0 +1,68 @@
+package nn
+
+import (
+	"fmt"
+
+	"github.com/convae/convae/nn/backend"
+)
+
+// Reducer sums the gradients of the devices of a group.
+type Reducer interface {
+	// Reduce is given the slots of each device that its share of a batch has filled, Flat tensors of one length, at least one
+	// device with at least one slot. It leaves the sum of all slots of all devices in the first tensor of each device's into.
+	Reduce(devices []Part) error
+}
+
+// Part is what a device brings to a reduction, and where it wants the sum.
+type Part struct {
+	B     backend.Backend
+	Slots []backend.Tensor // that it has filled
+	Into  backend.Tensor
+	Room  []backend.Tensor // of the first device: as many as all devices have filled, with its own at the beginning
+}
+
+// ordered sums the slots in the order of the batch on the first device: the sum is that of a single device with as many
+// slots, bit for bit. Slots travel through the host's memory.
+type ordered struct{ host []float32 }
+
+func (o *ordered) Reduce(devices []Part) error {
+	first := devices[0]
+	n := first.Into.Shape.Len()
+	if len(o.host) < n {
+		o.host = make([]float32, n)
+	}
+	host := o.host[:n]
+	filled := len(first.Slots)
+	for _, d := range devices[1:] {
+		for _, s := range d.Slots {
+			if err := d.B.Download(host, s); err != nil {
+				return err
+			}
+			first.B.Upload(first.Room[filled], host)
+			filled++
+		}
+	}
+	if filled > 1 {
+		first.B.Sum(first.Into, first.Room[:filled])
+	}
+	if err := first.B.Download(host, first.Into); err != nil {
+		return err
+	}
+	for _, d := range devices[1:] {
+		d.B.Upload(d.Into, host)
+	}
+	return nil
+}
+
+// reduce sums the slots of all devices. The first error is kept, and Loss returns it.
+func (t *Trainer) reduce(sum int) {
+	parts := make([]Part, len(t.replicas))
+	for i, r := range t.replicas {
+		lo, hi := r.chunks()
+		all := r.slotSums(sum)
+		parts[i] = Part{B: r.mem.b, Slots: all[:hi-lo], Into: all[0], Room: all}
+	}
+	if err := t.o.Reducer.Reduce(parts); err != nil && t.err == nil {
+		t.err = fmt.Errorf("the gradients of %d devices could not be summed: %w", len(parts), err)
+	}
+}

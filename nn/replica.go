@@ -1,0 +1,334 @@
+package nn
+
+import (
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
+	"github.com/convae/convae/nn/program"
+)
+
+// replica is a training on one device of a group: its own copy of the weights, of the optimiser's state and of the data set,
+// and the slots for its share of the batch. After each step all replicas have the same weights.
+type replica struct {
+	t     *Trainer
+	index int
+	dev   backend.Device
+	w     *workers
+	mem   arena
+	data  arena // the data set
+
+	weights       []backend.Tensor // by parameter
+	weightsBuffer backend.Buffer
+	states        [][]backend.Tensor // by state of the optimiser, by parameter
+	stateFlat     []backend.Tensor   // by state of the optimiser
+	packed        []backend.Tensor   // forms of the weights
+	slots         []slot             // of its chunks; the first device has room for those of all
+	lanes         laneArenas         // which a network may share
+	total         backend.Tensor     // sum of batch losses times their sizes since ResetLoss
+	stepParams    backend.Tensor
+	// Of the mean code, if it is penalised: the gradient, the same for all samples, and the loss.
+	row, sparseLoss backend.Tensor
+	samples         [2]backend.Tensor // the data set, twice, or two batches of it that are filled in turn
+	order           backend.Tensor
+
+	phases     []phase
+	reductions []reduction
+	packing    *listPhase                         // the phase that packs weights
+	recordings map[recordingKey]backend.Recording // of phases in a row, if the device records
+
+	// Made once: a closure made in a step would be allocated.
+	runPhase []func(lane, task int) // by phase
+	segments []func()               // the phases between reductions
+}
+
+// reduction is due before a phase: a sum of the slots of all devices.
+type reduction struct{ phase, sum int }
+
+type recordingKey struct{ n, turn, segment int }
+
+// slot is where chunks add their gradients: an arena laid out as the trained parameters, with the loss behind.
+type slot struct {
+	grads []backend.Tensor  // by parameter
+	sums  [3]backend.Tensor // see op.Loss
+}
+
+// lossFloats is the room for the loss behind the gradients of a slot.
+const lossFloats = backend.Align / 4
+
+// open takes the device's memory, copies the weights there and makes the phases of a step.
+func (r *replica) open() error {
+	r.w = newWorkers(r.dev.Lanes())
+	if err := r.alloc(); err != nil {
+		return err
+	}
+	upload(r.mem.b, r.t.m, r.weights)
+	if err := r.makePhases(); err != nil {
+		return err
+	}
+	r.makeSegments()
+	return nil
+}
+
+// alloc takes the device's memory.
+func (r *replica) alloc() error {
+	t := r.t
+	b, floats := r.mem.b, t.layout.floats()
+	buf, err := r.mem.alloc(t.layout.bytes, "weights")
+	if err != nil {
+		return err
+	}
+	r.weightsBuffer, r.weights = buf, t.layout.tensors(t.m, buf)
+	if r.packed, err = newPacked(t.plan.packs, &r.mem); err != nil {
+		return err
+	}
+	for range t.o.Optimizer.states() {
+		buf, err := r.mem.alloc(t.layout.trained, "optimizer state")
+		if err != nil {
+			return err
+		}
+		r.states = append(r.states, t.layout.tensors(t.m, buf))
+		r.stateFlat = append(r.stateFlat, flat(buf, floats))
+	}
+	for range r.room() {
+		buf, err := r.mem.alloc(t.layout.trained+4*lossFloats, "gradients")
+		if err != nil {
+			return err
+		}
+		all := flat(buf, floats+lossFloats)
+		s := slot{grads: t.layout.tensors(t.m, buf)}
+		s.sums[op.SlotSums], s.sums[op.Loss] = all, all.Range(floats, floats+1)
+		r.slots = append(r.slots, s)
+	}
+	if err = r.lanes.alloc(t.plan.lanes, t.plan.arena, t.plan.workspace); err != nil {
+		return err
+	}
+	if buf, err = r.mem.alloc(backend.Align, "loss"); err != nil {
+		return err
+	}
+	r.total = flat(buf, 1)
+	r.stepParams = backend.Tensor{Shape: backend.Vec(1), Kind: backend.ClockKind}
+	r.stepParams.Buffer, err = r.mem.alloc(b.Bytes(r.stepParams.Kind, r.stepParams.Shape), "step parameters")
+	return err
+}
+
+// room returns how many slots the replica has room for.
+func (r *replica) room() int {
+	if r.index == 0 {
+		return r.t.plan.slots
+	}
+	lo, hi := r.share(r.t.plan.slots)
+	return max(hi-lo, 1)
+}
+
+// share returns which of n chunks the replica takes.
+func (r *replica) share(n int) (lo, hi int) {
+	all := len(r.t.replicas)
+	return n * r.index / all, n * (r.index + 1) / all
+}
+
+// chunks returns which chunks of the batch at hand the replica takes.
+func (r *replica) chunks() (lo, hi int) { return r.share(r.t.used()) }
+
+// used returns how many slots an update is to sum: after a reduction, the first alone has the sum.
+func (r *replica) used() int {
+	if len(r.t.replicas) > 1 {
+		return 1
+	}
+	return r.t.used()
+}
+
+// placer returns where the tensors of programs are.
+func (r *replica) placer() placer {
+	return placer{weights: r.weights, packed: r.packed, shared: map[int]backend.Tensor{
+		op.StepParams: r.stepParams, op.Order: r.order, op.CodeRow: r.row}}
+}
+
+// forget drops what was compiled and recorded with tensors that are about to go.
+func (r *replica) forget() {
+	for _, p := range r.phases {
+		if p, ok := p.(*batchPhase); ok {
+			clear(p.programs)
+		}
+	}
+	for n, rec := range r.recordings {
+		rec.Close()
+		delete(r.recordings, n)
+	}
+}
+
+func (r *replica) close() {
+	if r.w != nil {
+		r.w.close()
+	}
+	r.forget()
+	r.data.free()
+	r.lanes.free()
+	r.mem.free()
+}
+
+// makePhases makes the phases of a step.
+func (r *replica) makePhases() error {
+	t := r.t
+	if t.sparse() {
+		if err := r.codePhases(); err != nil {
+			return err
+		}
+	}
+	r.add(r.newBatchPhase(op.SlotSums, t.plan.offsets, func(src source, n int) (*program.Program, error) {
+		return compileTraining(t.m, r.mem.b, t.o, src, n)
+	}))
+	r.reduceNext(op.SlotSums)
+	if err := r.updatePhases(); err != nil {
+		return err
+	}
+	r.packing = r.placer().newPackPhase(t.plan.packs, r.w.lanes, r.lanes.memory)
+	r.add(r.packing)
+	return nil
+}
+
+func (r *replica) add(p phase) { r.phases = append(r.phases, p) }
+
+// reduceNext says that before the next phase a sum of the slots of all devices is to be in the first slot of each.
+func (r *replica) reduceNext(sum int) {
+	r.reductions = append(r.reductions, reduction{len(r.phases), sum})
+}
+
+// set tells a frame of a list of ops about the step at hand.
+func (r *replica) set(f *op.Frame) {
+	f.Slots = r.used()
+	r.t.setScales(f)
+}
+
+// list makes a phase of lists of ops for a layer.
+func (r *replica) list(layer string) *listPhase {
+	p := newListPhase(r.w.lanes, r.lanes.memory, make([]backend.Tensor, 1))
+	p.set, p.layer = r.set, layer
+	return p
+}
+
+// slotSums returns a sum of each slot.
+func (r *replica) slotSums(sum int) []backend.Tensor {
+	t := make([]backend.Tensor, len(r.slots))
+	for i := range r.slots {
+		t[i] = r.slots[i].sums[sum]
+	}
+	return t
+}
+
+// codePhases add up the codes of the batch, and compare the mean code with the wanted one.
+func (r *replica) codePhases() error {
+	t := r.t
+	buf, err := r.mem.alloc(t.meanBytes(len(r.slots)), "mean code")
+	if err != nil {
+		return err
+	}
+	size, length := backend.AlignUp(4*t.m.Code.Len())/4, t.m.Code.Len()
+	all := flat(buf, size*(len(r.slots)+1)+1)
+	for i := range r.slots {
+		r.slots[i].sums[op.CodeSums] = all.Range(size*i, size*i+length)
+	}
+	n := len(r.slots)
+	r.row, r.sparseLoss = all.Range(size*n, size*n+length), all.Range(size*(n+1), size*(n+1)+1)
+
+	r.add(r.newBatchPhase(op.CodeSums, t.plan.meanOffsets, func(src source, n int) (*program.Program, error) {
+		return compileCodeSums(t.m, r.mem.b, t.o, src, n)
+	}))
+	r.reduceNext(op.CodeSums)
+	p := r.list("code")
+	sums := p.values(r.slotSums(op.CodeSums))
+	loss, row := p.value(r.sparseLoss), p.value(r.row)
+	p.emit(&op.Sum{Out: sums[0], X: sums, PerSlot: true})
+	p.emit(&op.Zero{Dst: loss})
+	p.emit(&op.SparseKL{Sparsity: backend.Sparsity{Weight: float32(t.o.Activity.KL), Rho: float32(t.o.Activity.Rho)}, Loss: loss, Grad: row, Sums: sums[0]})
+	p.end()
+	r.add(p)
+	return nil
+}
+
+// updatePhases sum the slots, penalise weights, bound the gradient and run the optimiser, on stretches of the parameters
+// that the device's policy wants. What all stretches must have done before the optimiser runs is a phase of its own.
+func (r *replica) updatePhases() error {
+	t := r.t
+	floats := t.layout.floats()
+	stretch, count := t.stretches()
+	buf, err := r.mem.alloc(normBytes(count), "norms")
+	if err != nil {
+		return err
+	}
+	norms := flat(buf, normBytes(count)/4)
+	squares, penalties := norms.Range(0, count), norms.Range(count, 2*count)
+
+	collect, update := r.list("update"), r.list("update")
+	if !t.collects() {
+		collect = update
+	}
+	grads := r.slotSums(op.SlotSums)
+	var total []backend.Tensor // of the penalties
+	for i := range count {
+		lo, hi := i*stretch, min((i+1)*stretch, floats)
+		slots := make([]backend.Tensor, len(grads))
+		for j := range grads {
+			slots[j] = grads[j].Range(lo, hi)
+		}
+		penalty := penalties.Range(i, i+1)
+		total = append(total, penalty)
+		r.collect(collect, slots, penalty, squares.Range(i, i+1), lo, hi)
+		if collect != update {
+			collect.end()
+		}
+		grad := update.value(slots[0])
+		if t.o.Clip.Norm > 0 {
+			update.emit(&op.ClipNorm{Limit: float32(t.o.Clip.Norm), X: grad, Squares: update.value(squares)})
+		}
+		var state []op.Value
+		for k := range t.o.Optimizer.states() {
+			state = append(state, update.value(r.stateFlat[k].Range(lo, hi)))
+		}
+		update.emit(t.o.Optimizer.op(update.value(flat(r.weightsBuffer, floats).Range(lo, hi)), grad, state, update.value(r.stepParams)))
+		update.end()
+	}
+	r.totalLoss(update, total)
+	if collect != update {
+		r.add(collect)
+	}
+	r.add(update)
+	return nil
+}
+
+// collect emits what a stretch of the gradient goes through before its norm is known.
+func (r *replica) collect(p *listPhase, slots []backend.Tensor, penalty, square backend.Tensor, lo, hi int) {
+	t := r.t
+	x := p.values(slots)
+	p.emit(&op.Sum{Out: x[0], X: x, PerSlot: true})
+	if t.o.Kernel != (Regularizer{}) {
+		loss := p.value(penalty)
+		p.emit(&op.Zero{Dst: loss})
+		for _, w := range t.layout.weights(t.m, r.mem.b, lo, hi) {
+			p.emit(&op.Penalize{Norms: t.o.Kernel.norms(), Loss: loss, Grad: p.value(slots[0].Range(w[0]-lo, w[1]-lo)),
+				X: p.value(flat(r.weightsBuffer, t.layout.floats()).Range(w[0], w[1]))})
+		}
+	}
+	if t.o.Clip.Value > 0 {
+		p.emit(&op.ClipValue{Limit: float32(t.o.Clip.Value), X: x[0]})
+	}
+	if t.o.Clip.Norm > 0 {
+		p.emit(&op.SumSquares{Dst: p.value(square), X: x[0]})
+	}
+}
+
+// totalLoss adds the batch's loss, with what penalties on weights and on the mean code add to it, to that of the epoch.
+func (r *replica) totalLoss(p *listPhase, penalties []backend.Tensor) {
+	weight := op.Scale{Per: op.PerBatch, Factor: 1}
+	total, losses := p.value(r.total), p.values(r.slotSums(op.Loss))
+	p.layer = "loss"
+	p.emit(&op.Sum{Out: losses[0], X: losses, PerSlot: true})
+	p.emit(&op.Axpy{Dst: total, Alpha: weight, X: losses[0]})
+	if r.t.o.Kernel != (Regularizer{}) {
+		x := p.values(penalties)
+		p.emit(&op.Sum{Out: x[0], X: x})
+		p.emit(&op.Axpy{Dst: total, Alpha: weight, X: x[0]})
+	}
+	if r.t.sparse() {
+		p.emit(&op.Axpy{Dst: total, Alpha: weight, X: p.value(r.sparseLoss)})
+	}
+	p.end()
+}
