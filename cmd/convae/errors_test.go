@@ -227,7 +227,7 @@ func TestModelErrors(t *testing.T) {
 		}, []string{trainer.ModelFile, "header size"}},
 		{"other dtype", func(d string) {
 			write(t, bytes.Replace(weights, []byte(`"F32"`), []byte(`"I32"`), 1), d, trainer.ModelFile)
-		}, []string{trainer.ModelFile, "I32"}},
+		}, []string{trainer.ModelFile, "damaged"}},
 		{"other model", func(d string) {
 			write(t, []byte(strings.Replace(tinyConfig, "filters: 2", "filters: 3", 1)), d, trainer.ConfigFile)
 		}, []string{"encoder.0.weight", "[2 1 3 3]", "[3 1 3 3]"}},
