@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,20 @@ func TestMutantsApply(t *testing.T) {
 	}
 	if len(mutants) < 120 {
 		t.Errorf("%d faults, want at least 120", len(mutants))
+	}
+}
+
+// The README's figures are those of the list.
+func TestREADME(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Join(strings.Fields(string(text)), " ")
+	for _, want := range []string{fmt.Sprintf("`go run ./scripts/mutate` plants %d faults", len(mutants)), fmt.Sprintf("it finds all %d.", len(mutants)-len(equivalents))} {
+		if !strings.Contains(words, want) {
+			t.Errorf("README.md does not say %q: after a change of the list run it whole, and write what it found", want)
+		}
 	}
 }
 
