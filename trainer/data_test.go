@@ -125,7 +125,7 @@ func TestCheckSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Dir: filepath.Join(t.TempDir(), "run"), Device: openCPU(t), Train: train, Test: test}
+	o := Options{Dir: filepath.Join(t.TempDir(), "run"), Device: openCPU(t), Train: test, Test: train} // those to validate on lie beyond the scaling
 	_, err = Train(t.Context(), c, o)
 	if err == nil || !strings.Contains(err.Error(), "value 1 of sample 1 is 1.0344827, and loss bce needs values in [0,1]: use data.scaling minmax or loss mse") {
 		t.Errorf("error %v", err)
