@@ -114,8 +114,8 @@ class Train:
         self.model = new_model(saved, layout)
         modules = [m for part in self.model for m in part]
         loss, o = saved["config"]["training"]["loss"], saved["config"]["training"]["optimizer"]
-        if o["name"] != "adam":
-            raise RuntimeError(f"the optimiser {o['name']} is not compared")
+        if o["name"] != "adam" or o.get("epsilon_hat"):
+            raise RuntimeError(f"the optimiser {o} is not compared: want adam without epsilon_hat")
         if loss == "bce":
             modules.pop()  # the sigmoid: the loss is taken of logits
         body = torch.nn.Sequential(*modules)

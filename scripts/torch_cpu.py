@@ -54,6 +54,8 @@ def rate(step, images):
 
 def train(layout):
     model, o = new_model(layout), training["optimizer"]
+    if o["name"] != "adam" or o.get("epsilon_hat"):
+        sys.exit(f"torch_cpu: the optimiser {o} is not compared: want adam without epsilon_hat")
     modules = [m for part in model for m in part]
     loss_of = F.mse_loss
     if training["loss"] == "bce":

@@ -101,6 +101,16 @@ func TestCircleIsTheTutorials(t *testing.T) {
 	}
 }
 
+// The loss of the presets of points, which are validated at some epochs only, is drawn from a hundred points.
+func TestPointPresetsHaveCurves(t *testing.T) {
+	for _, name := range []string{"circle", "circle-scaled", "spiral"} {
+		c, err := Preset(name)
+		if err != nil || c.Training.Epochs/c.Training.Validation < 100 {
+			t.Errorf("%s: %v, a loss every %d of %d epochs", name, err, c.Training.Validation, c.Training.Epochs)
+		}
+	}
+}
+
 // What a file says of an initializer is what is written again, and to a checkpoint's fingerprint a name is text as before
 // there were others.
 func TestInitializerInFiles(t *testing.T) {
