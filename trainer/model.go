@@ -138,15 +138,12 @@ func LoadModel(path string) (*nn.Model, Config, error) {
 	if err != nil {
 		return nil, Config{}, fmt.Errorf("model: %w", err)
 	}
-	if info.IsDir() {
-		weights = filepath.Join(path, ModelFile)
-	}
 	var c Config
 	if info.IsDir() {
-		c, err = configBeside(path) // before the weights: a folder without it is no run
-	}
-	if err != nil {
-		return nil, c, err
+		weights = filepath.Join(path, ModelFile)
+		if c, err = configBeside(path); err != nil { // before the weights: a folder without it is no run
+			return nil, c, err
+		}
 	}
 	f, err := safetensors.ReadFile(weights)
 	if err != nil {

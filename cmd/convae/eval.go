@@ -71,19 +71,19 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 		return err
 	}
 	w := c.OutOrStdout()
-	switch {
-	case f.asJSON:
-		fields := map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "input": e.Input, "output": e.Output, "code": e.Code}
+	if f.asJSON {
+		fields := map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "output": e.Output, "code": e.Code}
+		if cfg.Training.Noise.Std > 0 {
+			fields["input"] = e.Input
+		}
 		if m.Variational() {
 			fields["variational"] = e.Drawn
 		}
 		if err := writeJSON(w, fields); err != nil {
 			return err
 		}
-	case test.Images():
-		writeQuality(w, path, cfg, e)
-	default:
-		writeErrors(w, path, cfg, e)
+	} else {
+		writeEvaluation(w, path, cfg, test.Images(), e)
 	}
 	if v := e.Output.MSE + e.Code.Mean; v-v != 0 {
 		return fmt.Errorf("%s: the model makes values that are not finite of these samples", path)
@@ -91,30 +91,30 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 	return nil
 }
 
-// writeQuality prints the metrics of images.
-func writeQuality(w io.Writer, path string, cfg trainer.Config, e trainer.Evaluation) {
-	fmt.Fprintf(w, "%s on %d images of %s, noise %g\n", path, e.Output.N, cfg.Data.Name, cfg.Training.Noise.Std)
-	fmt.Fprintf(w, "%-8s %10s %10s %10s %10s %10s %10s\n", "", "BCE", "MSE", "MAE", "max error", "PSNR dB", "SSIM")
-	for _, r := range []struct {
-		name string
-		v    metric.Values
-	}{{"input", e.Input}, {"output", e.Output}} {
-		bce := "-" // of values outside [0,1]
-		if r.v.BCE != 0 {
-			bce = fmt.Sprintf("%.5f", r.v.BCE)
-		}
-		fmt.Fprintf(w, "%-8s %10s %10.5f %10.5f %10.5f %10.2f %10.4f\n", r.name, bce, r.v.MSE, r.v.MAE, r.v.MaxAbs, r.v.PSNR, r.v.SSIM)
+// writeEvaluation prints the metrics of the outputs, and those of the inputs if these are noisy: without noise they are the
+// samples themselves, which are perfect.
+func writeEvaluation(w io.Writer, path string, cfg trainer.Config, images bool, e trainer.Evaluation) {
+	noise := cfg.Training.Noise.Std
+	kind, heading := "samples", fmt.Sprintf("%10s %10s %10s %10s", "MSE", "MAE", "max error", "distance")
+	if images {
+		kind, heading = "images", fmt.Sprintf("%10s %10s %10s %10s %10s %10s", "BCE", "MSE", "MAE", "max error", "PSNR dB", "SSIM")
 	}
-	writeEvidence(w, e.Drawn)
-	writeCode(w, e.Code)
-}
-
-// writeErrors prints the metrics of samples that are no images.
-func writeErrors(w io.Writer, path string, cfg trainer.Config, e trainer.Evaluation) {
-	fmt.Fprintf(w, "%s on %d samples of %s, noise %g\n", path, e.Output.N, cfg.Data.Name, cfg.Training.Noise.Std)
-	fmt.Fprintf(w, "%-8s %10s %10s %10s %10s\n", "", "MSE", "MAE", "max error", "distance")
-	fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", "input", e.Input.MSE, e.Input.MAE, e.Input.MaxAbs, e.Input.MaxDistance)
-	fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", "output", e.Output.MSE, e.Output.MAE, e.Output.MaxAbs, e.Output.MaxDistance)
+	row := func(name string, v metric.Values) {
+		if images {
+			bce := "-" // of values outside [0,1]
+			if v.BCE != 0 {
+				bce = fmt.Sprintf("%.5f", v.BCE)
+			}
+			fmt.Fprintf(w, "%-8s %10s %10.5f %10.5f %10.5f %10.2f %10.4f\n", name, bce, v.MSE, v.MAE, v.MaxAbs, v.PSNR, v.SSIM)
+		} else {
+			fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", name, v.MSE, v.MAE, v.MaxAbs, v.MaxDistance)
+		}
+	}
+	fmt.Fprintf(w, "%s on %d %s of %s, noise %g\n%-8s %s\n", path, e.Output.N, kind, cfg.Data.Name, noise, "", heading)
+	if noise > 0 {
+		row("input", e.Input)
+	}
+	row("output", e.Output)
 	writeEvidence(w, e.Drawn)
 	writeCode(w, e.Code)
 }

@@ -141,3 +141,18 @@ func TestLoggedErrors(t *testing.T) {
 		}
 	}
 }
+
+// Without noise the inputs are the samples, whose quality says nothing: eval leaves it out.
+func TestEvalWithoutNoise(t *testing.T) {
+	dest := tinyRun(t)
+	for noise, want := range map[string]bool{"0.5": true, "0": false} {
+		text, _, err := run(t, "eval", dest, "--noise", noise)
+		if err != nil || strings.Contains(text, "\ninput ") != want || !strings.Contains(text, "\noutput ") {
+			t.Errorf("noise %s: %v\n%s", noise, err, text)
+		}
+		text, _, err = run(t, "eval", dest, "--noise", noise, "--json")
+		if err != nil || strings.Contains(text, `"input": {`) != want || !strings.Contains(text, `"output": {`) {
+			t.Errorf("noise %s: %v\n%s", noise, err, text)
+		}
+	}
+}
