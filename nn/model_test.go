@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -273,10 +274,18 @@ func TestEncodeDecode(t *testing.T) {
 			x[i] = float32(i%13) / 13
 		}
 		code, y, z := make([]float32, n*m.Code.Len()), make([]float32, n*m.Output.Len()), make([]float32, n*m.Output.Len())
-		for _, err := range []error{net.Predict(y, x, n), net.Encode(code, x, n), net.Decode(z, code, n)} {
-			if err != nil {
-				t.Fatal(err)
+		if err := errors.Join(net.Predict(y, x, n), net.Encode(code, x, n)); err != nil {
+			t.Fatal(err)
+		}
+		err = net.Decode(z, code, n)
+		if c.Name == "skips" {
+			if err == nil || !strings.Contains(err.Error(), `the decoder of model "skips" takes what its encoder makes besides the code`) {
+				t.Errorf("error %v", err)
 			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		within(t, c.Name, z, y, backend.Bound{Abs: 1e-7})
 		if err := net.Predict(y[:1], x, n); err == nil || !strings.Contains(err.Error(), "need slices of that size") {

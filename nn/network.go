@@ -179,7 +179,7 @@ func compileForward(m *Model, b backend.Backend, which, samples int, unfused boo
 	}
 	p, err := program.Forward(g, b, from, to, unfused)
 	if err != nil {
-		return nil, fmt.Errorf("nn: the decoder of model %q cannot run on codes alone: %w", m.Config.Name, err)
+		return nil, fmt.Errorf("nn: the decoder of model %q takes what its encoder makes besides the code, so codes cannot be decoded: %w", m.Config.Name, err)
 	}
 	return p, nil
 }

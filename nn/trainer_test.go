@@ -59,7 +59,22 @@ func zoo() []Config {
 		{Name: "valid", Input: []int{9, 9, 1},
 			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(4), Padding: "valid", Activation: "relu"}, &layer.MaxPool2D{Size: 3}),
 			Decoder: graph.Specs(&layer.UpSampling2D{Size: 3}, &layer.Activation{Function: "tanh"}, &layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(4), Padding: "valid", Activation: "sigmoid"})},
+		skips(),
 	}
+}
+
+// skips is a small U-Net with a residual block: values with several readers, in the encoder, in the decoder and from one to
+// the other.
+func skips() Config {
+	conv := func(filters int, act string) graph.Layer {
+		return &layer.Conv2D{Filters: filters, Kernel: layer.Square(3), Activation: act}
+	}
+	return Config{Name: "skips", Input: []int{6, 8, 1},
+		Encoder: []graph.Spec{{Layer: conv(3, "relu"), Name: "wide"}, {Layer: &layer.MaxPool2D{Size: 2}, Name: "pooled"},
+			{Layer: conv(3, "tanh")}, {Layer: &layer.Dropout{Rate: 0.2}, Name: "block"}, {Layer: &layer.Add{}, Inputs: []string{"block", "pooled"}},
+			{Layer: &layer.Activation{Function: "tanh"}}},
+		Decoder: []graph.Spec{{Layer: conv(4, "relu")}, {Layer: &layer.UpSampling2D{Size: 2}, Name: "up"},
+			{Layer: &layer.Concatenate{}, Inputs: []string{"wide", "up", "wide"}}, {Layer: conv(1, "sigmoid")}}}
 }
 
 func pixelsFor(m *Model, n int) []byte {
