@@ -85,7 +85,7 @@ type trainingSummary struct {
 
 func newSummary(m *nn.Model, t trainingSummary) summary {
 	shape := func(s backend.Shape) []int { return sampleShape(1, s)[1:] }
-	v := summary{Name: m.Config.Name, Input: shape(m.Input), Code: shape(m.Code), Output: shape(m.Output), Params: m.Size() + m.StateSize(), Trained: m.Size(), Training: t}
+	v := summary{Name: m.Config.Name, Input: shape(m.Input), Code: shape(m.Code), Output: shape(m.Output), Params: m.Size() + m.StateSize(), Trained: m.Size(), Fixed: m.StateSize(), Training: t}
 	for _, l := range m.Layers {
 		v.Layers = append(v.Layers, layerSummary{l.Part, l.Name, l.Layer.Kind(), shape(l.Out), l.Trainable + l.State})
 	}
