@@ -9,6 +9,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -18,7 +19,7 @@ func open(b *testing.B) (*nn.Model, backend.Device) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	dev, _, err := nn.Open("auto")
+	dev, _, err := device.Open("auto")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -55,7 +56,7 @@ func BenchmarkDenoiserTrain(b *testing.B) {
 // BenchmarkDenoiserTrainSim is a training step at batch 8 on the simulated GPU, with all of its checks.
 func BenchmarkDenoiserTrainSim(b *testing.B) {
 	const batch = 8
-	dev, _, err := nn.Open("sim")
+	dev, _, err := device.Open("sim")
 	if err != nil {
 		b.Fatal(err)
 	}

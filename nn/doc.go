@@ -5,7 +5,7 @@
 //
 //	model, err := nn.New(nn.Denoiser(), 1)
 //	check(err)
-//	dev, _, err := nn.Open("auto")
+//	dev, _, err := device.Open("auto")
 //	check(err)
 //	defer dev.Close()
 //	net, err := nn.NewNetwork(model, dev, nn.NetworkOptions{})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
@@ -13,7 +14,7 @@ import (
 func open(c nn.Config, o nn.TrainerOptions) (*nn.Model, *nn.Trainer, func()) {
 	model, err := nn.New(c, 1)
 	check(err)
-	dev, _, err := nn.Open("auto")
+	dev, _, err := device.Open("auto")
 	check(err)
 	t, err := nn.NewTrainer(model, dev, o)
 	check(err)

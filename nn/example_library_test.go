@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/rng"
@@ -28,7 +29,7 @@ func Example_library() {
 		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"})},
 		1) // the seed of the weights
 	check(err)
-	dev, _, err := nn.Open("auto") // the best device there is
+	dev, _, err := device.Open("auto") // the best device there is
 	check(err)
 	defer dev.Close()
 	t, err := nn.NewTrainer(model, dev, nn.TrainerOptions{Batch: 32, Loss: nn.BCE, Noise: 0.5})
@@ -64,7 +65,7 @@ func Example_library() {
 func ExampleNewNetwork() {
 	model, err := nn.New(nn.Denoiser(), 1)
 	check(err)
-	dev, _, err := nn.Open("auto")
+	dev, _, err := device.Open("auto")
 	check(err)
 	defer dev.Close()
 	net, err := nn.NewNetwork(model, dev, nn.NetworkOptions{})

@@ -5,6 +5,7 @@ import (
 	"log"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
@@ -21,7 +22,7 @@ func check(err error) {
 func Example() {
 	model, err := nn.New(nn.Denoiser(), 1)
 	check(err)
-	dev, _, err := nn.Open("auto")
+	dev, _, err := device.Open("auto")
 	check(err)
 	defer dev.Close()
 	t, err := nn.NewTrainer(model, dev, nn.TrainerOptions{Batch: 32, Loss: nn.BCE, Noise: 0.5, Seed: 1})
@@ -57,7 +58,7 @@ func ExampleTrainer_SetValues() {
 		Encoder: graph.Specs(&layer.Dense{Units: 4, Activation: "tanh"}, &layer.Dense{Units: 1}),
 		Decoder: graph.Specs(&layer.Dense{Units: 4, Activation: "tanh"}, &layer.Dense{Units: 2})}, 1)
 	check(err)
-	dev, _, err := nn.Open("cpu")
+	dev, _, err := device.Open("cpu")
 	check(err)
 	defer dev.Close()
 	points := dataset.Spiral(500, 0.3, 42)

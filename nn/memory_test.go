@@ -10,6 +10,7 @@ import (
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/backend/backendtest"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 )
@@ -23,7 +24,7 @@ func large() Config {
 
 func TestLargeImagesTrainAndPredict(t *testing.T) {
 	cpu := openTest(t)
-	sim, err := OpenSim(ptxsim.Options{Skip: ptxsim.Checks{Init: true, Race: true, GlobalRace: true, Count: true}})
+	sim, err := device.OpenSim(ptxsim.Options{Skip: ptxsim.Checks{Init: true, Race: true, GlobalRace: true, Count: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -154,13 +154,3 @@ func (m *Model) numbers(trained bool) int {
 	}
 	return n
 }
-
-// trained returns the number of parameters that are trained.
-func (m *Model) trained() (n int) {
-	for i := range m.Params {
-		if m.Params[i].Trained() {
-			n++
-		}
-	}
-	return n
-}

@@ -6,10 +6,11 @@ import (
 
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/device"
 )
 
 // openGPU opens a simulated GPU; a build with the driver makes it go through the real bindings.
-var openGPU = func() (backend.Device, error) { return OpenSim(ptxsim.Options{}) }
+var openGPU = func() (backend.Device, error) { return device.OpenSim(ptxsim.Options{}) }
 
 func openSim(t testing.TB) backend.Device {
 	t.Helper()

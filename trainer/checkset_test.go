@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
@@ -59,7 +60,7 @@ training: {loss: bce, epochs: 1, batch: 4}
 		if err != nil {
 			t.Fatal(err)
 		}
-		dev, _, err := nn.Open("cpu")
+		dev, _, err := device.Open("cpu")
 		if err != nil {
 			t.Fatal(err)
 		}

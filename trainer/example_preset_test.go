@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
 )
@@ -15,7 +16,7 @@ import (
 func fit(preset string, changes ...trainer.Change) (*nn.Model, trainer.Result) {
 	c, err := trainer.Preset(preset, changes...)
 	check(err)
-	dev, _, err := nn.Open("cpu")
+	dev, _, err := device.Open("cpu")
 	check(err)
 	defer dev.Close()
 	dir, err := os.MkdirTemp("", "convae")

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 )
@@ -25,7 +25,7 @@ func ExampleTrain() {
 	check(err)
 	train, validation, err := trainer.LoadData(context.Background(), &c.Data, nil)
 	check(err)
-	dev, _, err := nn.Open("cpu")
+	dev, _, err := device.Open("cpu")
 	check(err)
 	defer dev.Close()
 	dir, err := os.MkdirTemp("", "convae")

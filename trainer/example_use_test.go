@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
@@ -22,7 +23,7 @@ func lineNetwork() *nn.Network {
 	check(err)
 	copy(model.Params[0].Data, []float32{1, 0})
 	copy(model.Params[2].Data, []float32{1, 1})
-	dev, _, err := nn.Open("cpu")
+	dev, _, err := device.Open("cpu")
 	check(err)
 	net, err := nn.NewNetwork(model, dev, nn.NetworkOptions{})
 	check(err)
@@ -67,7 +68,7 @@ func ExampleFeatures() {
 func ExampleApply() {
 	model, err := nn.New(nn.Denoiser(), 1)
 	check(err)
-	dev, _, err := nn.Open("cpu")
+	dev, _, err := device.Open("cpu")
 	check(err)
 	defer dev.Close()
 	noisy := picture.Image{H: 50, W: 301, C: 3, Pix: make([]float32, 50*301*3)}

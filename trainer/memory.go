@@ -5,6 +5,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
 )
@@ -70,7 +71,7 @@ func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, valida
 		o.Reserve = h.working()
 		return o, h, nil
 	}
-	free, err := nn.HostFree()
+	free, err := device.HostFree()
 	if err != nil {
 		return o, h, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 )
@@ -53,7 +54,7 @@ func TestPresetsOnSim(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dev, err := nn.OpenSim(ptxsim.Options{})
+			dev, err := device.OpenSim(ptxsim.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,13 +13,14 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/trainer"
 )
 
 const (
 	runsDir    = "runs" // where train makes the folders of new runs
 	maxStd     = 100    // largest standard deviation of noise
-	deviceHelp = "device: auto, cuda, cuda:1, cpu, sim (a simulated GPU)"
+	deviceHelp = "device: auto, cuda, cuda:1, cpu, sim (a simulated GPU), sim:2 (a group of two)"
 )
 
 // modelFlags are the flags of the commands that run a trained model.
@@ -98,7 +99,7 @@ func deviceText(dev backend.Device) string {
 
 // openDevice opens a device and says why auto chose it.
 func openDevice(name string) (dev backend.Device, reason string, err error) {
-	dev, reason, err = nn.Open(name)
+	dev, reason, err = device.Open(name)
 	if err != nil {
 		return nil, "", fmt.Errorf("--device %s: %w", name, err)
 	}

@@ -11,12 +11,13 @@ import (
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
 func profileCommand() *cobra.Command {
-	var device string
+	var name string
 	var batch trainer.Batch
 	var steps int
 	var asJSON bool
@@ -48,10 +49,10 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 			}
 			sim := newSimProfile()
 			var dev backend.Device
-			if device == "sim" {
-				dev, err = nn.OpenSim(ptxsim.Options{OnLaunch: sim.launched})
+			if name == "sim" {
+				dev, err = device.OpenSim(ptxsim.Options{OnLaunch: sim.launched})
 			} else {
-				dev, _, err = openDevice(device)
+				dev, _, err = openDevice(name)
 			}
 			if err != nil {
 				return err
@@ -65,7 +66,7 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 			if err := t.SetData(profilePixels(m.Input.Len(), n), n); err != nil {
 				return err
 			}
-			if device == "sim" {
+			if name == "sim" {
 				sim.active = true
 				ops, err := t.Profile(0, n, 0, sim.observe)
 				if err != nil {
@@ -91,7 +92,7 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&device, "device", "auto", deviceHelp)
+	fs.StringVar(&name, "device", "auto", deviceHelp)
 	fs.Var(&batch, "batch", "samples of a step, or full for all training samples (default: the configuration's)")
 	fs.IntVar(&steps, "steps", 3, "steps to average over")
 	within(fs, "steps", 1, 1e6)

@@ -5,14 +5,14 @@ import (
 	"testing"
 
 	"github.com/convae/convae/cpu/simd"
-	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/trainer"
 )
 
 // A first look is the preset that the README shows, but on a slow device, which would need minutes or hours.
 func TestFirstLook(t *testing.T) {
-	look := func(device string) (trainer.Config, bool) {
-		dev, _, err := nn.Open(device)
+	look := func(name string) (trainer.Config, bool) {
+		dev, _, err := device.Open(name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ import (
 
 // Device is a machine that runs ops: the CPU, one GPU, a simulator.
 type Device interface {
-	// Name is what nn.Open takes: "cpu", "cuda:0", "sim".
+	// Name is what device.Open takes: "cpu", "cuda:0", "sim".
 	Name() string
 	// Lanes are the device's independent executors. They share all buffers; each has its own workspace. A lane is
 	// used by one goroutine at a time. The results of a model do not depend on how many there are.

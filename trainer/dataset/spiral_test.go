@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/safetensors"
@@ -132,7 +133,7 @@ func TestTrainerFollowsPublishedRun(t *testing.T) {
 	for i := range 2 { // parameters: weights and bias of each layer in turn
 		model.Params[0].Data[i], model.Params[2].Data[i] = float32(encoder[i]), float32(decoder[i])
 	}
-	dev, _, err := nn.Open("cpu")
+	dev, _, err := device.Open("cpu")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/report"
 )
@@ -19,7 +19,7 @@ func ExampleMake() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	dev, _, err := nn.Open("cpu")
+	dev, _, err := device.Open("cpu")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/trainer"
@@ -88,7 +89,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	dev, _, err := nn.Open("cpu")
+	dev, _, err := device.Open("cpu")
 	if err != nil {
 		return err
 	}

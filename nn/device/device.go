@@ -1,4 +1,5 @@
-package nn
+// Package device opens the devices that models run on. It alone knows the CPU backend, the GPU backend and the simulator.
+package device
 
 import (
 	"errors"
@@ -15,9 +16,10 @@ import (
 
 // Open opens a device by name: "cpu"; "cuda" or "cuda:1", the first or another NVIDIA GPU, which takes a build with the
 // tag cuda; "sim", the GPU backend on a simulated GPU, which runs the shipped GPU code on the CPU, slowly, and reports
-// what it must not do; or "auto" for the first GPU that can be opened, else the CPU. The reason says why auto chose what it chose;
-// it is empty for a device named outright.
+// what it must not do, and "sim:2" a group of so many of them; or "auto" for the first GPU that can be opened, else the CPU.
+// The reason says why auto chose what it chose; it is empty for a device named outright.
 func Open(name string) (dev backend.Device, reason string, err error) {
+	kind, number, numbered := strings.Cut(name, ":")
 	switch {
 	case name == "cpu":
 		dev, err = openCPU()
@@ -27,19 +29,40 @@ func Open(name string) (dev backend.Device, reason string, err error) {
 		return openAuto()
 	case name == "cuda":
 		dev, err = openCUDA(0)
-	case strings.HasPrefix(name, "cuda:"):
-		i, e := strconv.Atoi(name[len("cuda:"):])
+	case kind == "cuda" && numbered:
+		i, e := strconv.Atoi(number)
 		if e != nil || i < 0 {
-			return nil, "", fmt.Errorf("nn: device is %q, want cuda:0, cuda:1 and so on", name)
+			return nil, "", fmt.Errorf("device is %q, want cuda:0, cuda:1 and so on", name)
 		}
 		dev, err = openCUDA(i)
+	case kind == "sim" && numbered:
+		n, e := strconv.Atoi(number)
+		if e != nil || n < 1 || n > maxSims {
+			return nil, "", fmt.Errorf("device is %q, want sim:1 to sim:%d, a group of so many simulated GPUs", name, maxSims)
+		}
+		dev, err = openSims(name, n)
 	default:
-		err = fmt.Errorf("nn: device is %q, want auto, cuda, cuda:1, cpu or sim", name)
+		err = fmt.Errorf("device is %q, want auto, cuda, cuda:1, cpu, sim or sim:2", name)
 	}
 	if err != nil {
 		return nil, "", err // not dev: it may hold a nil pointer
 	}
 	return dev, "", nil
+}
+
+// maxSims is the largest group of simulated GPUs.
+const maxSims = 64
+
+func openSims(name string, n int) (backend.Device, error) {
+	var all []backend.Device
+	for range n {
+		d, err := OpenSim(ptxsim.Options{})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return backend.NewGroup(name, all...)
 }
 
 func openCPU() (backend.Device, error) { return cpu.Open(cpu.Options{}) }

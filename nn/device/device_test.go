@@ -1,4 +1,4 @@
-package nn
+package device
 
 import (
 	"strings"
@@ -12,7 +12,7 @@ func TestOpen(t *testing.T) {
 	for name, want := range map[string]struct {
 		device string
 		reason bool
-	}{"auto": {autoDevice, true}, "cpu": {"cpu", false}, "sim": {"sim", false}} {
+	}{"auto": {autoDevice, true}, "cpu": {"cpu", false}, "sim": {"sim", false}, "sim:2": {"sim:2", false}} {
 		dev, reason, err := Open(name)
 		if err != nil {
 			t.Fatal(err)
@@ -23,8 +23,11 @@ func TestOpen(t *testing.T) {
 		dev.Close()
 	}
 	for name, want := range map[string]string{
-		"tpu":     `device is "tpu", want auto, cuda, cuda:1, cpu or sim`,
+		"tpu":     `device is "tpu", want auto, cuda, cuda:1, cpu, sim or sim:2`,
 		"cuda:":   `device is "cuda:", want cuda:0`,
+		"sim:0":   `device is "sim:0", want sim:1 to sim:64`,
+		"sim:x":   `device is "sim:x", want sim:1`,
+		"cpu:2":   `device is "cpu:2", want auto`,
 		"cuda:-1": `device is "cuda:-1", want cuda:0`,
 	} {
 		if dev, _, err := Open(name); dev != nil || err == nil || !strings.Contains(err.Error(), want) {
