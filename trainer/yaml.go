@@ -64,6 +64,9 @@ func atLayer(data []byte, err error) error {
 		return err // a list that a setting has made
 	}
 	p := n.GetToken().Position
+	if fields, ok := mapping(n); ok && len(fields) > 0 {
+		p = fields[0].Key.GetToken().Position
+	}
 	return fmt.Errorf("line %d, column %d: %w", p.Line, p.Column, err)
 }
 
