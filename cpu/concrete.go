@@ -8,12 +8,12 @@ import (
 )
 
 // Concretize draws a selection of inputs, or takes the likeliest.
-func (l *lane) Concretize(src rng.Source, m, logits, clock backend.Tensor) {
+func (l *lane) Concretize(src rng.Source, m, logits, stepParams backend.Tensor) {
 	s := logits.Shape
 	to, from, size := l.activation(m, s), l.param(logits, s), s.Image()
 	for j := range s.N {
 		row, a := to[j*size:][:size], from[j*size:][:size]
-		if clock.IsZero() {
+		if stepParams.IsZero() {
 			clear(row)
 			best := 0
 			for i, v := range a {
@@ -24,7 +24,7 @@ func (l *lane) Concretize(src rng.Source, m, logits, clock backend.Tensor) {
 			row[best] = 1
 			continue
 		}
-		now := l.clock(clock)
+		now := l.stepParams(stepParams)
 		most := math.Inf(-1)
 		for i := 0; i < size; i += 4 {
 			words := src.Words(uint32(i/4), uint32(j), now.Step)
@@ -69,10 +69,10 @@ func (l *lane) Pick(out, x, m backend.Tensor) {
 
 // ConcreteBack is the gradient of the logits: with g = gradOutᵀ x, that of row j is m (g - the sum of m g) / temperature.
 // The sum comes from the outputs' gradients, because it is linear in g.
-func (l *lane) ConcreteBack(gradLogits, gradOut, x, m, clock backend.Tensor) {
+func (l *lane) ConcreteBack(gradLogits, gradOut, x, m, stepParams backend.Tensor) {
 	s, size := picked(x.Shape, m.Shape), m.Shape.Image()
 	grad, gy, p, sel := l.param(gradLogits, m.Shape), l.activation(gradOut, s), l.activation(x, x.Shape), l.activation(m, m.Shape)
-	scale := 1 / l.clock(clock).Temperature
+	scale := 1 / l.stepParams(stepParams).Temperature
 	for at, d := range gy {
 		a, b, to := p[at/s.C*size:][:size], sel[at%s.C*size:][:size], grad[at%s.C*size:][:size]
 		mean := float32(0)

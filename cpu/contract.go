@@ -51,8 +51,8 @@ func derivatives(a backend.Act, y float64) (d, slope float64) {
 }
 
 // Perturb adds noise. As in package rng, the product is rounded before it is added.
-func (l *lane) Perturb(std float32, src rng.Source, out, x, clock backend.Tensor, first int) {
-	o, in, draw, size := l.activation(out, x.Shape), l.activation(x, x.Shape), l.clock(clock).Step, x.Shape.Image()
+func (l *lane) Perturb(std float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
+	o, in, draw, size := l.activation(out, x.Shape), l.activation(x, x.Shape), l.stepParams(stepParams).Step, x.Shape.Image()
 	for n := range x.Shape.N {
 		for e := 0; e < size; e += 4 {
 			z := src.Normals(uint32(e/4), uint32(first+n), draw)

@@ -31,13 +31,13 @@ func levels(t *testing.T, test func(t *testing.T)) {
 }
 
 // tensor returns a new tensor of random values: whole numbers from -3 to 3, or bytes below 4, or else zeros.
-func tensor(tb testing.TB, l backend.Backend, k backend.Kind, s backend.Shape, seed int64) backend.Tensor {
+func tensor(tb testing.TB, l backend.Backend, k backend.Role, s backend.Shape, seed int64) backend.Tensor {
 	tb.Helper()
 	b, err := l.Alloc(l.Bytes(k, s))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	t := backend.Tensor{Shape: s, Kind: k, Buffer: b}
+	t := backend.Tensor{Shape: s, Role: k, Buffer: b}
 	r := rand.New(rand.NewSource(seed))
 	switch k {
 	case backend.Byte:
@@ -169,8 +169,8 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	places := tensor(tb, l, backend.Byte, pool.Out, 6)
 	p, q, r, g, one := flat(9), flat(9), flat(9), flat(9), flat(1)
 	sum := []backend.Tensor{p, q, r}
-	clock := tensor(tb, l, backend.ClockKind, backend.Vec(1), 0)
-	l.SetClock(clock, backend.Clock{Step: 1, LearningRate: 0.01, BiasCorrection1: 0.1, BiasCorrection2: 0.001})
+	stepParams := tensor(tb, l, backend.PerStep, backend.Vec(1), 0)
+	l.SetStepParams(stepParams, backend.StepParams{Step: 1, LearningRate: 0.01, BiasCorrection1: 0.1, BiasCorrection2: 0.001})
 	pixels, order := tensor(tb, l, backend.Byte, shape, 7), tensor(tb, l, backend.Index, backend.Vec(2), 0)
 	wide, joined := act(backend.Shape{N: 2, H: 1, W: 1, C: 108}), act(backend.Shape{N: 2, H: 6, W: 6, C: 7})
 	in := func(ws backend.Buffer, op func()) func() { return func() { l.SetWorkspace(ws); op() } }
@@ -190,11 +190,11 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"Activate":     func() { l.Activate(backend.Tanh, y, x) },
 		"ActivateBack": func() { l.ActivateBack(backend.Tanh, x, x, y) },
 		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, x, y, y) }, "MSE": func() { l.MSE(1, one, x, y, y) },
-		"SGD":      func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, clock) },
-		"Adam":     func() { l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, p, q, r, g, clock) },
-		"Adadelta": func() { l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, p, r, r, g, clock) },
-		"Normal":   func() { l.Normal(src, x, clock, 1) }, "Dropout": func() { l.Dropout(0.5, src, x, y, clock, 1) },
-		"Gather": func() { l.Gather(0.5, src, x, y, pixels, order, clock, 0) },
+		"SGD":      func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams) },
+		"Adam":     func() { l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, p, q, r, g, stepParams) },
+		"Adadelta": func() { l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, p, r, r, g, stepParams) },
+		"Normal":   func() { l.Normal(src, x, stepParams, 1) }, "Dropout": func() { l.Dropout(0.5, src, x, y, stepParams, 1) },
+		"GatherPixels": func() { l.GatherPixels(0.5, src, x, y, pixels, order, stepParams, 0) },
 	}
 }
 

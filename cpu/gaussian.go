@@ -11,16 +11,16 @@ import (
 func statsOf(code backend.Shape) backend.Shape { code.C *= 2; return code }
 
 // Sample draws a code from its distribution.
-func (l *lane) Sample(src rng.Source, code, stats, clock backend.Tensor, first int) {
+func (l *lane) Sample(src rng.Source, code, stats, stepParams backend.Tensor, first int) {
 	s := code.Shape
 	z, p := l.activation(code, s), l.activation(stats, statsOf(s))
 	for i := range z {
 		z[i] = p[i+i/s.C*s.C]
 	}
-	if clock.IsZero() {
+	if stepParams.IsZero() {
 		return
 	}
-	draw, size := l.clock(clock).Step, s.Image()
+	draw, size := l.stepParams(stepParams).Step, s.Image()
 	for n := range s.N {
 		for e := 0; e < size; e += 4 {
 			eps := src.Normals(uint32(e/4), uint32(first+n), draw)
@@ -33,9 +33,9 @@ func (l *lane) Sample(src rng.Source, code, stats, clock backend.Tensor, first i
 }
 
 // SampleBack is the gradient of a draw and of the divergence.
-func (l *lane) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, clock backend.Tensor, first int) {
+func (l *lane) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, stepParams backend.Tensor, first int) {
 	s := gradCode.Shape
-	total, gz, g, p, now := l.one(loss), l.activation(gradCode, s), l.activation(gradStats, statsOf(s)), l.activation(stats, statsOf(s)), l.clock(clock)
+	total, gz, g, p, now := l.one(loss), l.activation(gradCode, s), l.activation(gradStats, statsOf(s)), l.activation(stats, statsOf(s)), l.stepParams(stepParams)
 	w, sum, size := float64(scale)*float64(now.Divergence), 0.0, s.Image()
 	for n := range s.N {
 		for e := 0; e < size; e += 4 {

@@ -150,15 +150,15 @@ func (l *lane) Free(b backend.Buffer) {
 	*o = buffer{dev: o.dev}
 }
 
-const clockBytes = int(unsafe.Sizeof(backend.Clock{}))
+const stepParamsBytes = int(unsafe.Sizeof(backend.StepParams{}))
 
 // Bytes returns the bytes that a tensor occupies.
-func (l *lane) Bytes(k backend.Kind, s backend.Shape) int {
+func (l *lane) Bytes(k backend.Role, s backend.Shape) int {
 	switch k {
 	case backend.Byte, backend.Staged, backend.Packed:
 		return s.Len()
-	case backend.ClockKind:
-		return clockBytes
+	case backend.PerStep:
+		return stepParamsBytes
 	}
 	return 4 * s.Len()
 }
@@ -248,8 +248,8 @@ func (l *lane) UploadIndex(dst backend.Tensor, src []int32) {
 	copy(d, src)
 }
 
-// SetClock sets a Clock.
-func (l *lane) SetClock(dst backend.Tensor, c backend.Clock) { *l.clock(dst) = c }
+// SetStepParams sets a StepParams.
+func (l *lane) SetStepParams(dst backend.Tensor, c backend.StepParams) { *l.stepParams(dst) = c }
 
 // Sync has nothing to wait for: ops run when they are called.
 func (l *lane) Sync() error { return nil }
@@ -257,7 +257,7 @@ func (l *lane) Sync() error { return nil }
 // A caller's mistakes.
 const (
 	errBuffer    = "cpu: a buffer that this device did not make, or that was freed"
-	errKind      = "cpu: a tensor of the wrong kind"
+	errRole      = "cpu: a tensor of the wrong role"
 	errShape     = "cpu: a tensor of the wrong shape"
 	errBounds    = "cpu: a tensor that reaches out of its buffer"
 	errAlign     = "cpu: a tensor that is not aligned"
@@ -278,7 +278,7 @@ func (l *lane) raw(t backend.Tensor, n int) (*buffer, int) {
 		panic(errBuffer)
 	}
 	align := backend.Align
-	if t.Kind == backend.Flat {
+	if t.Role == backend.Flat {
 		align = 4
 	}
 	if t.Offset%align != 0 {
@@ -290,9 +290,9 @@ func (l *lane) raw(t backend.Tensor, n int) (*buffer, int) {
 	return b, t.Offset
 }
 
-func (l *lane) floats(t backend.Tensor, k backend.Kind, s backend.Shape) []float32 {
-	if t.Kind != k {
-		panic(errKind)
+func (l *lane) floats(t backend.Tensor, k backend.Role, s backend.Shape) []float32 {
+	if t.Role != k {
+		panic(errRole)
 	}
 	if t.Shape != s {
 		panic(errShape)
@@ -323,8 +323,8 @@ func (l *lane) bias(t backend.Tensor, n int) []float32 {
 
 // packed returns the n floats of a packed form.
 func (l *lane) packed(t backend.Tensor, n int) []float32 {
-	if t.Kind != backend.Packed {
-		panic(errKind)
+	if t.Role != backend.Packed {
+		panic(errRole)
 	}
 	if t.Shape.Len() < 4*n {
 		panic(errShape)
@@ -333,17 +333,17 @@ func (l *lane) packed(t backend.Tensor, n int) []float32 {
 	return b.f[at/4 : at/4+n : at/4+n]
 }
 
-// values returns the elements of a tensor of any kind of float32.
+// values returns the elements of a tensor of any role of float32.
 func (l *lane) values(t backend.Tensor) []float32 {
-	if t.Kind > backend.Flat {
-		panic(errKind)
+	if t.Role > backend.Flat {
+		panic(errRole)
 	}
-	return l.floats(t, t.Kind, t.Shape)
+	return l.floats(t, t.Role, t.Shape)
 }
 
 func (l *lane) bytes(t backend.Tensor, s backend.Shape) []byte {
-	if t.Kind != backend.Byte && t.Kind != backend.Staged {
-		panic(errKind)
+	if t.Role != backend.Byte && t.Role != backend.Staged {
+		panic(errRole)
 	}
 	if t.Shape != s {
 		panic(errShape)
@@ -354,8 +354,8 @@ func (l *lane) bytes(t backend.Tensor, s backend.Shape) []byte {
 }
 
 func (l *lane) index(t backend.Tensor) []int32 {
-	if t.Kind != backend.Index {
-		panic(errKind)
+	if t.Role != backend.Index {
+		panic(errRole)
 	}
 	n := t.Shape.Len()
 	b, at := l.raw(t, 4*n)
@@ -365,12 +365,12 @@ func (l *lane) index(t backend.Tensor) []int32 {
 	return unsafe.Slice((*int32)(unsafe.Pointer(&b.f[at/4])), n)
 }
 
-func (l *lane) clock(t backend.Tensor) *backend.Clock {
-	if t.Kind != backend.ClockKind {
-		panic(errKind)
+func (l *lane) stepParams(t backend.Tensor) *backend.StepParams {
+	if t.Role != backend.PerStep {
+		panic(errRole)
 	}
-	b, at := l.raw(t, clockBytes)
-	return (*backend.Clock)(unsafe.Pointer(&b.f[at/4]))
+	b, at := l.raw(t, stepParamsBytes)
+	return (*backend.StepParams)(unsafe.Pointer(&b.f[at/4]))
 }
 
 // scratch hands out a lane's workspace piece by piece, each on a cache line of its own.

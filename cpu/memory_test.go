@@ -39,7 +39,7 @@ func TestAllocIsZeroedAndExact(t *testing.T) {
 			t.Fatalf("Alloc(%d): %v, %v", n, b, err)
 		}
 		v := make([]byte, n)
-		x := backend.Tensor{Shape: backend.Vec(n), Kind: backend.Byte, Buffer: b}
+		x := backend.Tensor{Shape: backend.Vec(n), Role: backend.Byte, Buffer: b}
 		if err := l.DownloadBytes(v, x); err != nil || !slices.Equal(v, make([]byte, n)) {
 			t.Errorf("%d bytes are not zeroed: %v", n, err)
 		}
@@ -55,9 +55,9 @@ func TestMistakesPanic(t *testing.T) {
 	freed := tensor(t, l, backend.Activation, shape, 1)
 	l.Free(freed.Buffer)
 	conv := newConvCase(t, l, backend.ConvSpec{X: shape, Filters: 3, KernelH: 3, KernelW: 3, Pool: 2}, 1)
-	place := backend.Tensor{Shape: backend.Vec(1), Kind: backend.Index, Buffer: x.Buffer}
+	place := backend.Tensor{Shape: backend.Vec(1), Role: backend.Index, Buffer: x.Buffer}
 	l.UploadIndex(place, []int32{5})
-	clock := tensor(t, l, backend.ClockKind, backend.Vec(1), 0)
+	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1), 0)
 	for name, c := range map[string]struct {
 		want string
 		call func()
@@ -67,19 +67,19 @@ func TestMistakesPanic(t *testing.T) {
 		"freed":          {errBuffer, func() { l.Zero(freed) }},
 		"workspace":      {errBuffer, func() { other.SetWorkspace(x.Buffer) }},
 		"free":           {errBuffer, func() { other.Free(x.Buffer) }},
-		"kind":           {errKind, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Kind = backend.Param })) }},
-		"axpy":           {errKind, func() { l.Axpy(x, 1, x) }},
+		"kind":           {errRole, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Role = backend.Param })) }},
+		"axpy":           {errRole, func() { l.Axpy(x, 1, x) }},
 		"shape":          {errShape, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Shape.C = 1 })) }},
 		"beyond":         {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},
 		"before":         {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = -backend.Align })) }},
 		"offset":         {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 4 })) }},
-		"flat offset":    {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Kind = backend.Flat })) }},
+		"flat offset":    {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Role = backend.Flat })) }},
 		"upload":         {errLength, func() { l.Upload(x, make([]float32, 3)) }},
 		"download":       {errLength, func() { _ = l.Download(make([]float32, 3), x) }},
 		"geometry":       {errGeometry, func() { s := conv.s; s.Stride = 0; l.Conv(s, conv.out, conv.argmax, conv.x, conv.p) }},
 		"plus":           {errShape, func() { l.Plus(x, x, conv.out) }},
 		"channels":       {errShape, func() { l.CopyChannels(x, 0, conv.out, 0, 1) }},
-		"channel kind":   {errKind, func() { l.CopyChannels(x, 0, with(func(t *backend.Tensor) { t.Kind = backend.Byte }), 0, 1) }},
+		"channel kind":   {errRole, func() { l.CopyChannels(x, 0, with(func(t *backend.Tensor) { t.Role = backend.Byte }), 0, 1) }},
 		"to too large":   {errChannels, func() { l.CopyChannels(x, 1, x, 0, 2) }},
 		"from too large": {errChannels, func() { l.CopyChannels(x, 0, x, 2, 1) }},
 		"to below 0":     {errChannels, func() { l.CopyChannels(x, -1, x, 0, 1) }},
@@ -87,19 +87,19 @@ func TestMistakesPanic(t *testing.T) {
 		"count below 0":  {errChannels, func() { l.CopyChannels(x, 1, x, 1, -1) }},
 		"huge count":     {errChannels, func() { l.CopyChannels(x, 1, x, 1, math.MaxInt) }},
 		"weights":        {errShape, func() { p := conv.p; p.W = p.Bias; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
-		"packed":         {errKind, func() { p := conv.p; p.Packed = p.W; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
-		"argmax":         {errKind, func() { l.ConvBackInput(conv.s, conv.gradX, conv.gradOut, backend.Tensor{}, conv.p, conv.x) }},
+		"packed":         {errRole, func() { p := conv.p; p.Packed = p.W; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
+		"argmax":         {errRole, func() { l.ConvBackInput(conv.s, conv.gradX, conv.gradOut, backend.Tensor{}, conv.p, conv.x) }},
 		"no workspace":   {errWorkspace, func() { l.SetWorkspace(nil); conv.forward() }},
 		"activation":     {errAct, func() { l.Activate(9, x, x) }},
 		"sum":            {errSum, func() { l.Sum(x, nil) }},
-		"rate":           {errRate, func() { l.Dropout(1, src, x, x, clock, 0) }},
+		"rate":           {errRate, func() { l.Dropout(1, src, x, x, stepParams, 0) }},
 		"index": {errIndex, func() {
 			p := tensor(t, l, backend.Byte, shape, 0)
-			l.Gather(0, src, x, backend.Tensor{}, p, place, clock, 0)
+			l.GatherPixels(0, src, x, backend.Tensor{}, p, place, stepParams, 0)
 		}},
 		"order": {errIndex, func() {
 			p := tensor(t, l, backend.Byte, shape, 0)
-			l.Gather(0, src, x, backend.Tensor{}, p, place, clock, 1)
+			l.GatherPixels(0, src, x, backend.Tensor{}, p, place, stepParams, 1)
 		}},
 	} {
 		func() {
@@ -120,7 +120,7 @@ func TestOffsets(t *testing.T) {
 	want := values(t, l, all)
 	l.Zero(all.Range(3, 8))
 	clear(want[3:8])
-	a := backend.Tensor{Shape: backend.Shape{N: 1, H: 2, W: 3, C: 5}, Kind: backend.Activation, Buffer: all.Buffer, Offset: 2 * backend.Align}
+	a := backend.Tensor{Shape: backend.Shape{N: 1, H: 2, W: 3, C: 5}, Role: backend.Activation, Buffer: all.Buffer, Offset: 2 * backend.Align}
 	l.Activate(backend.ReLU, a, a)
 	for i := 128; i < 158; i++ {
 		want[i] = max(want[i], 0)

@@ -11,8 +11,8 @@ func (l *lane) alike(t, like backend.Tensor) []float32 {
 }
 
 // SGD is gradient descent with momentum or Nesterov's.
-func (l *lane) SGD(o backend.SGD, param, velocity, grad, clock backend.Tensor) {
-	p, g, lr := l.flat(param), l.alike(grad, param), l.clock(clock).LearningRate
+func (l *lane) SGD(o backend.SGD, param, velocity, grad, stepParams backend.Tensor) {
+	p, g, lr := l.flat(param), l.alike(grad, param), l.stepParams(stepParams).LearningRate
 	var v []float32
 	if o.Momentum != 0 {
 		v = l.alike(velocity, param)
@@ -21,12 +21,12 @@ func (l *lane) SGD(o backend.SGD, param, velocity, grad, clock backend.Tensor) {
 }
 
 // Adam is Adam, and AdamW when it has weight decay.
-func (l *lane) Adam(o backend.Adam, param, m, v, grad, clock backend.Tensor) {
-	simd.Adam(o, *l.clock(clock), l.flat(param), l.alike(m, param), l.alike(v, param), l.alike(grad, param))
+func (l *lane) Adam(o backend.Adam, param, m, v, grad, stepParams backend.Tensor) {
+	simd.Adam(o, *l.stepParams(stepParams), l.flat(param), l.alike(m, param), l.alike(v, param), l.alike(grad, param))
 }
 
 // Adadelta is Zeiler's method.
-func (l *lane) Adadelta(o backend.Adadelta, param, accGrad, accDelta, grad, clock backend.Tensor) {
-	lr := l.clock(clock).LearningRate
+func (l *lane) Adadelta(o backend.Adadelta, param, accGrad, accDelta, grad, stepParams backend.Tensor) {
+	lr := l.stepParams(stepParams).LearningRate
 	simd.Adadelta(o, lr, l.flat(param), l.alike(accGrad, param), l.alike(accDelta, param), l.alike(grad, param))
 }

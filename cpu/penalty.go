@@ -8,10 +8,10 @@ import (
 
 // Penalize adds the penalties on absolute values and squares.
 func (l *lane) Penalize(o backend.Norms, loss, grad, x backend.Tensor) {
-	if x.Kind == backend.Param {
-		panic(errKind)
+	if x.Role == backend.Param {
+		panic(errRole)
 	}
-	total, v, g := l.one(loss), l.values(x), l.floats(grad, x.Kind, x.Shape)
+	total, v, g := l.one(loss), l.values(x), l.floats(grad, x.Role, x.Shape)
 	l1, l2, sum := float64(o.L1), float64(o.L2), 0.0
 	for i, x := range v {
 		a := float64(x)

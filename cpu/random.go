@@ -7,8 +7,8 @@ import (
 )
 
 // Normal fills dst with standard normal numbers.
-func (l *lane) Normal(src rng.Source, dst, clock backend.Tensor, first int) {
-	d, draw := l.activation(dst, dst.Shape), l.clock(clock).Step
+func (l *lane) Normal(src rng.Source, dst, stepParams backend.Tensor, first int) {
+	d, draw := l.activation(dst, dst.Shape), l.stepParams(stepParams).Step
 	size := dst.Shape.Image()
 	for n := range dst.Shape.N {
 		simd.Normals(d[n*size:][:size], src, uint32(first+n), draw)
@@ -16,20 +16,20 @@ func (l *lane) Normal(src rng.Source, dst, clock backend.Tensor, first int) {
 }
 
 // Dropout sets elements to zero with probability rate, and scales the others up.
-func (l *lane) Dropout(rate float32, src rng.Source, out, x, clock backend.Tensor, first int) {
+func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
 	if !(rate >= 0 && rate < 1) {
 		panic(errRate)
 	}
-	o, in, draw := l.activation(out, x.Shape), l.activation(x, x.Shape), l.clock(clock).Step
+	o, in, draw := l.activation(out, x.Shape), l.activation(x, x.Shape), l.stepParams(stepParams).Step
 	size := x.Shape.Image()
 	for n := range x.Shape.N {
 		simd.Dropout(o[n*size:][:size], in[n*size:][:size], rate, src, uint32(first+n), draw)
 	}
 }
 
-// Gather collects a batch of the data set in the order's order, and adds noise.
-func (l *lane) Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock backend.Tensor, first int) {
-	c, data, index, now := l.activation(clean, clean.Shape), l.bytes(pixels, pixels.Shape), l.index(order), l.clock(clock)
+// GatherPixels collects a batch of the data set in the order's order, and adds noise.
+func (l *lane) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams backend.Tensor, first int) {
+	c, data, index, now := l.activation(clean, clean.Shape), l.bytes(pixels, pixels.Shape), l.index(order), l.stepParams(stepParams)
 	if pixels.Shape != clean.Shape.WithN(pixels.Shape.N) {
 		panic(errShape)
 	}
@@ -45,7 +45,7 @@ func (l *lane) Gather(std float32, src rng.Source, clean, noisy, pixels, order, 
 	for n := range clean.Shape.N {
 		sample := int(index[at+n])
 		stored := sample
-		if pixels.Kind == backend.Staged {
+		if pixels.Role == backend.Staged {
 			stored = first + n
 		}
 		if stored < 0 || stored >= pixels.Shape.N {

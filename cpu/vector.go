@@ -5,17 +5,17 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// span returns the memory of a tensor of any kind.
+// span returns the memory of a tensor of any role.
 func (l *lane) span(t backend.Tensor) []byte {
-	n := l.Bytes(t.Kind, t.Shape)
+	n := l.Bytes(t.Role, t.Shape)
 	b, at := l.raw(t, n)
 	return b.bytes[at : at+n : at+n]
 }
 
-// same panics unless a and b have one kind and shape.
+// same panics unless a and b have one role and shape.
 func same(a, b backend.Tensor) {
-	if a.Kind != b.Kind {
-		panic(errKind)
+	if a.Role != b.Role {
+		panic(errRole)
 	}
 	if a.Shape != b.Shape {
 		panic(errShape)
@@ -34,8 +34,8 @@ func (l *lane) Copy(dst, src backend.Tensor) {
 // Axpy adds alpha*src to dst.
 func (l *lane) Axpy(dst backend.Tensor, alpha float32, src backend.Tensor) {
 	same(dst, src)
-	if dst.Kind == backend.Activation {
-		panic(errKind)
+	if dst.Role == backend.Activation {
+		panic(errRole)
 	}
 	simd.Axpy(l.values(dst), alpha, l.values(src))
 }

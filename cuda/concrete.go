@@ -8,12 +8,12 @@ import (
 )
 
 // Concretize draws a selection of inputs, or takes the likeliest.
-func (l *lane) Concretize(src rng.Source, m, logits, clock backend.Tensor) {
+func (l *lane) Concretize(src rng.Source, m, logits, stepParams backend.Tensor) {
 	s := logits.Shape
 	to, from := l.activation(m, s), l.param(logits, s)
 	var now driver.Ptr
-	if !clock.IsZero() {
-		now = l.clock(clock)
+	if !stepParams.IsZero() {
+		now = l.stepParams(stepParams)
 	}
 	k0, k1, stream := key(src)
 	l.launch("Concretize", kernels.ConcreteSelect, driver.Dim3{X: s.N}, driver.Dim3{X: threads}, 0, ptr(to), ptr(from), ptr(now), i32(s.Image()), k0, k1, stream)
@@ -35,9 +35,9 @@ func (l *lane) Pick(out, x, m backend.Tensor) {
 }
 
 // ConcreteBack is the gradient of the logits.
-func (l *lane) ConcreteBack(gradLogits, gradOut, x, m, clock backend.Tensor) {
+func (l *lane) ConcreteBack(gradLogits, gradOut, x, m, stepParams backend.Tensor) {
 	s := picked(x.Shape, m.Shape)
 	g, gy, p, sel := l.param(gradLogits, m.Shape), l.activation(gradOut, s), l.activation(x, x.Shape), l.activation(m, m.Shape)
-	l.launch("ConcreteBack", kernels.ConcreteBack, driver.Dim3{X: s.C}, driver.Dim3{X: threads}, 0, ptr(g), ptr(gy), ptr(p), ptr(sel), ptr(l.clock(clock)),
+	l.launch("ConcreteBack", kernels.ConcreteBack, driver.Dim3{X: s.C}, driver.Dim3{X: threads}, 0, ptr(g), ptr(gy), ptr(p), ptr(sel), ptr(l.stepParams(stepParams)),
 		i32(s.N), i32(s.C), i32(m.Shape.Image()))
 }

@@ -21,10 +21,10 @@ func (l *lane) ContractDense(a backend.Act, scale float32, loss, gradH, gradW, h
 }
 
 // Perturb adds noise.
-func (l *lane) Perturb(std float32, src rng.Source, out, x, clock backend.Tensor, first int) {
+func (l *lane) Perturb(std float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
 	s := x.Shape
 	k0, k1, stream := key(src)
-	l.launch1("Perturb", kernels.ContractPerturb, randomThreads(s), ptr(l.activation(out, s)), ptr(l.activation(x, s)), ptr(l.clock(clock)),
+	l.launch1("Perturb", kernels.ContractPerturb, randomThreads(s), ptr(l.activation(out, s)), ptr(l.activation(x, s)), ptr(l.stepParams(stepParams)),
 		i32(s.N), i32(s.Image()), i32(first), k0, k1, stream, f32(std))
 }
 

@@ -68,7 +68,7 @@ type convArgs struct {
 func newConvArgs(t *testing.T, b backend.Backend, s backend.ConvShape) convArgs {
 	t.Helper()
 	r := rand.New(rand.NewPCG(uint64(s.X.Len()), uint64(s.Filters)))
-	values := func(k backend.Kind, s backend.Shape, std float64) backend.Tensor {
+	values := func(k backend.Role, s backend.Shape, std float64) backend.Tensor {
 		x, v := tensor(t, b, k, s), make([]float32, s.Len())
 		for i := range v {
 			v[i] = float32(r.NormFloat64() * std)
@@ -218,7 +218,7 @@ func TestConvGroups(t *testing.T) {
 	b := d.Lanes()[0]
 	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 100, H: 128, W: 128, C: 4}, Filters: 32, KernelH: 3, KernelW: 3,
 		Up: 2, Pool: 2, InAct: backend.ReLU}))
-	none := func(k backend.Kind, s backend.Shape) backend.Tensor { return tensor(t, b, k, s) }
+	none := func(k backend.Role, s backend.Shape) backend.Tensor { return tensor(t, b, k, s) }
 	x, g, arg, w := none(backend.Activation, s.X), none(backend.Activation, s.Out), none(backend.Byte, s.Out), none(backend.Param, s.Weights())
 	n := b.ConvNeeds(s).Workspace
 	b.SetWorkspace(must(b.Alloc(n)))
@@ -279,12 +279,12 @@ func TestConvMistakesPanic(t *testing.T) {
 		{"no geometry of weights", errGeometry, func(a convArgs) { a.backWeights(b, backend.ConvShape{}) }},
 		{"no geometry of a dense layer", errGeometry, func(a convArgs) { b.Dense(backend.DenseShape{}, a.out, a.x, a.p) }},
 		{"output of another shape", errShape, func(a convArgs) { a.out = odd; a.forward(b, s) }},
-		{"weights that are none", errKind, func(a convArgs) { a.p.W = odd; a.forward(b, s) }},
+		{"weights that are none", errRole, func(a convArgs) { a.p.W = odd; a.forward(b, s) }},
 		{"no weights", errBuffer, func(a convArgs) { a.p.W = none; a.forward(b, s) }},
 		{"bias of another shape", errShape, func(a convArgs) { a.p.Bias = a.p.W; a.forward(b, s) }},
-		{"arg-max that is none", errKind, func(a convArgs) { a.argmax = odd; a.forward(b, s) }},
-		{"no arg-max", errKind, func(a convArgs) { a.argmax = none; a.backInput(b, s) }},
-		{"no arg-max for weights", errKind, func(a convArgs) { a.argmax = none; a.backWeights(b, s) }},
+		{"arg-max that is none", errRole, func(a convArgs) { a.argmax = odd; a.forward(b, s) }},
+		{"no arg-max", errRole, func(a convArgs) { a.argmax = none; a.backInput(b, s) }},
+		{"no arg-max for weights", errRole, func(a convArgs) { a.argmax = none; a.backWeights(b, s) }},
 		{"no output to derive", errBuffer, func(a convArgs) { a.x = none; a.backInput(b, s) }},
 		{"no gradient", errBuffer, func(a convArgs) { a.grad.W = none; a.backWeights(b, s) }},
 		{"an unknown activation", errAct, func(a convArgs) { s := s; s.Act = 9; a.forward(b, s) }},

@@ -23,13 +23,13 @@ func openFake(tb testing.TB, major, minor int) (*Device, *driver.Fake) {
 }
 
 // tensor returns a new tensor.
-func tensor(tb testing.TB, l backend.Backend, k backend.Kind, s backend.Shape) backend.Tensor {
+func tensor(tb testing.TB, l backend.Backend, k backend.Role, s backend.Shape) backend.Tensor {
 	tb.Helper()
 	b, err := l.Alloc(l.Bytes(k, s))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return backend.Tensor{Shape: s, Kind: k, Buffer: b}
+	return backend.Tensor{Shape: s, Role: k, Buffer: b}
 }
 
 // address is where a tensor is.

@@ -35,7 +35,7 @@ func TestLaunchGeometry(t *testing.T) {
 	}
 	flat := func(n int) backend.Tensor { return tensor(t, l, backend.Flat, backend.Vec(n)) }
 	bytes := func(s backend.Shape) backend.Tensor { return tensor(t, l, backend.Byte, s) }
-	clock := tensor(t, l, backend.ClockKind, backend.Vec(1))
+	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1))
 	none := backend.Tensor{}
 	x, y := act(3, 31, 33, 5), act(3, 31, 33, 5) // 15345 elements, 3837 fours
 	big := act(1, 1, 1, math.MaxInt32)
@@ -59,7 +59,7 @@ func TestLaunchGeometry(t *testing.T) {
 		run  func()
 		want []string
 	}{
-		{"set clock", func() { l.SetClock(clock, backend.Clock{}) }, []string{"vector_clock 1x1"}},
+		{"set stepParams", func() { l.SetStepParams(stepParams, backend.StepParams{}) }, []string{"vector_clock 1x1"}},
 		{"axpy", func() { l.Axpy(p, 2, q) }, []string{"vector_axpy 2x256"}},
 		{"axpy of nothing", func() { l.Axpy(p.Range(3, 3), 2, q.Range(5, 5)) }, nil},
 		{"sum of 1", func() { l.Sum(p, sum[:1]) }, []string{"vector_sum 5x256"}},
@@ -83,14 +83,14 @@ func TestLaunchGeometry(t *testing.T) {
 		{"no channels", func() { l.CopyChannels(x, 5, y, 5, 0) }, nil},
 		{"cross-entropy", func() { l.SigmoidBCE(1, p.Range(0, 1), none, x, y) }, []string{"loss_bce 15x256", "loss_total 1x256"}},
 		{"squared error of the largest", func() { l.MSE(1, p.Range(0, 1), big, big, big) }, []string{"loss_mse 1024x256", "loss_total 1x256"}},
-		{"sgd", func() { l.SGD(backend.SGD{}, p, none, q, clock) }, []string{"optim_sgd 2x256"}},
-		{"adam", func() { l.Adam(backend.Adam{}, p, q, q, q, clock) }, []string{"optim_adam 2x256"}},
-		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, p, q, q, q, clock) }, []string{"optim_adadelta 2x256"}},
+		{"sgd", func() { l.SGD(backend.SGD{}, p, none, q, stepParams) }, []string{"optim_sgd 2x256"}},
+		{"adam", func() { l.Adam(backend.Adam{}, p, q, q, q, stepParams) }, []string{"optim_adam 2x256"}},
+		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, p, q, q, q, stepParams) }, []string{"optim_adadelta 2x256"}},
 		// 5115 elements an image are 1279 blocks of four.
-		{"normal", func() { l.Normal(src, x, clock, 0) }, []string{"random_normal 15x256"}},
-		{"dropout", func() { l.Dropout(0.5, src, x, x, clock, 0) }, []string{"random_dropout 15x256"}},
-		{"gather", func() { l.Gather(0, src, x, none, pixels, order, clock, 0) }, []string{"random_gather 15x256"}},
-		{"select", func() { l.Select(0, src, x, none, values, order, clock, 0) }, []string{"random_select 15x256"}},
+		{"normal", func() { l.Normal(src, x, stepParams, 0) }, []string{"random_normal 15x256"}},
+		{"dropout", func() { l.Dropout(0.5, src, x, x, stepParams, 0) }, []string{"random_dropout 15x256"}},
+		{"gather", func() { l.GatherPixels(0, src, x, none, pixels, order, stepParams, 0) }, []string{"random_gather 15x256"}},
+		{"select", func() { l.GatherValues(0, src, x, none, values, order, stepParams, 0) }, []string{"random_select 15x256"}},
 	} {
 		f.Calls = nil
 		c.run()
@@ -108,7 +108,7 @@ func TestLaunchArguments(t *testing.T) {
 	d, f := openFake(t, 9, 0)
 	l := d.Lanes()[0]
 	s := backend.Shape{N: 2, H: 3, W: 5, C: 4}
-	x, clock := tensor(t, l, backend.Activation, s), tensor(t, l, backend.ClockKind, backend.Vec(1))
+	x, stepParams := tensor(t, l, backend.Activation, s), tensor(t, l, backend.PerStep, backend.Vec(1))
 	v := tensor(t, l, backend.Flat, backend.Vec(40))
 	pixels, order := tensor(t, l, backend.Byte, s.WithN(7)), tensor(t, l, backend.Index, backend.Vec(9))
 	values := tensor(t, l, backend.Flat, backend.Vec(7*60))
@@ -125,19 +125,19 @@ func TestLaunchArguments(t *testing.T) {
 		run  func()
 		want [][]uint64
 	}{
-		{"clock", func() {
-			l.SetClock(clock, backend.Clock{Step: 1, Draw: 2, Offset: math.MaxUint32, LearningRate: -4, BiasCorrection1: 5, BiasCorrection2: 6, Divergence: 7, Temperature: 8})
+		{"stepParams", func() {
+			l.SetStepParams(stepParams, backend.StepParams{Step: 1, Draw: 2, Offset: math.MaxUint32, LearningRate: -4, BiasCorrection1: 5, BiasCorrection2: 6, Divergence: 7, Temperature: 8})
 		},
-			[][]uint64{{address(clock), 1, 2, math.MaxUint32, bits(-4), bits(5), bits(6), bits(7), bits(8)}}},
+			[][]uint64{{address(stepParams), 1, 2, math.MaxUint32, bits(-4), bits(5), bits(6), bits(7), bits(8)}}},
 		{"sum", func() { l.Sum(v.Range(20, 23), sum) }, [][]uint64{
 			{at(20), 3, 8, at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)}, {at(20), 3, 2, at(20), at(8), 0, 0, 0, 0, 0, 0}}},
 		{"pool", func() { l.MaxPool(pool, out, backend.Tensor{}, x) }, [][]uint64{
 			{address(out), 0, address(x), 2 * 2 * 3, 3, 5, 4, 2, 3, 3, 2, 1, 1}}},
 		{"channels", func() { l.CopyChannels(x, 1, x, 2, 2) }, [][]uint64{{address(x), address(x), 60, 2, 4, 1, 4, 2}}},
-		{"gather", func() { l.Gather(0.25, src, x, backend.Tensor{}, pixels, order, clock, 3) }, [][]uint64{
-			{address(x), 0, address(pixels), address(order), address(clock), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
-		{"select", func() { l.Select(0.25, src, x, x, values, order, clock, 3) }, [][]uint64{
-			{address(x), address(x), address(values), address(order), address(clock), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25)}}},
+		{"gather", func() { l.GatherPixels(0.25, src, x, backend.Tensor{}, pixels, order, stepParams, 3) }, [][]uint64{
+			{address(x), 0, address(pixels), address(order), address(stepParams), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
+		{"select", func() { l.GatherValues(0.25, src, x, x, values, order, stepParams, 3) }, [][]uint64{
+			{address(x), address(x), address(values), address(order), address(stepParams), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25)}}},
 	} {
 		f.Calls = nil
 		c.run()
@@ -155,14 +155,14 @@ func TestNoOpAllocates(t *testing.T) {
 	l := d.Lanes()[0]
 	f.Quiet = true
 	s := backend.Shape{N: 2, H: 6, W: 6, C: 4}
-	x, clock := tensor(t, l, backend.Activation, s), tensor(t, l, backend.ClockKind, backend.Vec(1))
+	x, stepParams := tensor(t, l, backend.Activation, s), tensor(t, l, backend.PerStep, backend.Vec(1))
 	v, host := tensor(t, l, backend.Flat, backend.Vec(9)), make([]float32, 9)
 	pool := must(backend.NewPool(backend.PoolSpec{X: s, Size: 2}))
 	out, places := tensor(t, l, backend.Activation, pool.Out), tensor(t, l, backend.Byte, pool.Out)
 	sum := []backend.Tensor{v, v, v}
 	for name, op := range map[string]func(){
 		"Zero": func() { l.Zero(x) }, "Copy": func() { l.Copy(x, x) }, "Upload": func() { l.Upload(v, host) },
-		"SetClock": func() { l.SetClock(clock, backend.Clock{}) }, "Sum": func() { l.Sum(v, sum) },
+		"SetStepParams": func() { l.SetStepParams(stepParams, backend.StepParams{}) }, "Sum": func() { l.Sum(v, sum) },
 		"Download": func() {
 			if err := l.Download(host, v); err != nil {
 				panic("a quiet device failed")
@@ -170,8 +170,8 @@ func TestNoOpAllocates(t *testing.T) {
 		},
 		"Plus": func() { l.Plus(x, x, x) }, "CopyChannels": func() { l.CopyChannels(x, 0, x, 1, 3) },
 		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.ReLU, x, x) },
-		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, clock, 0) },
-		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, clock) },
+		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, stepParams, 0) },
+		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, stepParams) },
 	} {
 		if n := testing.AllocsPerRun(5, op); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)

@@ -90,16 +90,16 @@ func (l *lane) Free(b backend.Buffer) {
 	o.ptr = 0
 }
 
-// clockBytes is the size of a Clock in device memory; common.cuh declares it.
-const clockBytes = 32
+// stepParamsBytes is the size of a StepParams in device memory; common.cuh declares it.
+const stepParamsBytes = 32
 
 // Bytes returns the bytes that a tensor occupies.
-func (l *lane) Bytes(k backend.Kind, s backend.Shape) int {
+func (l *lane) Bytes(k backend.Role, s backend.Shape) int {
 	switch k {
 	case backend.Byte, backend.Staged, backend.Packed:
 		return s.Len()
-	case backend.ClockKind:
-		return clockBytes
+	case backend.PerStep:
+		return stepParamsBytes
 	}
 	return 4 * s.Len()
 }
@@ -241,7 +241,7 @@ const (
 // upload copies src to the memory p of a tensor, through pinned memory: the caller may change src at once, and a device may
 // read pageable memory later than the call returns.
 func (l *lane) upload(op string, p driver.Ptr, dst backend.Tensor, src []byte) {
-	if len(src) != l.Bytes(dst.Kind, dst.Shape) {
+	if len(src) != l.Bytes(dst.Role, dst.Shape) {
 		panic(errLength)
 	}
 	size := smallUpload
@@ -268,7 +268,7 @@ func (l *lane) upload(op string, p driver.Ptr, dst backend.Tensor, src []byte) {
 
 // download copies the memory p of a tensor to dst, and waits.
 func (l *lane) download(op string, dst []byte, p driver.Ptr, src backend.Tensor) error {
-	if len(dst) != l.Bytes(src.Kind, src.Shape) {
+	if len(dst) != l.Bytes(src.Role, src.Shape) {
 		panic(errLength)
 	}
 	if len(dst) > 0 && l.err == nil {
@@ -282,10 +282,10 @@ func raw[T float32 | int32](v []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
 
-// SetClock sets a Clock. Its fields travel as the arguments of a kernel, so that no host memory has to live until the
+// SetStepParams sets a StepParams. Its fields travel as the arguments of a kernel, so that no host memory has to live until the
 // stream is there.
-func (l *lane) SetClock(dst backend.Tensor, c backend.Clock) {
-	l.launch("SetClock", kernels.VectorClock, driver.Dim3{X: 1}, driver.Dim3{X: 1}, 0, ptr(l.clock(dst)),
+func (l *lane) SetStepParams(dst backend.Tensor, c backend.StepParams) {
+	l.launch("SetStepParams", kernels.VectorClock, driver.Dim3{X: 1}, driver.Dim3{X: 1}, 0, ptr(l.stepParams(dst)),
 		uint64(c.Step), uint64(c.Draw), uint64(c.Offset), f32(c.LearningRate), f32(c.BiasCorrection1), f32(c.BiasCorrection2),
 		f32(c.Divergence), f32(c.Temperature))
 }
@@ -303,7 +303,7 @@ func (l *lane) Sync() error {
 // A caller's mistakes.
 const (
 	errBuffer    = "cuda: a buffer that this device did not make, or that was freed"
-	errKind      = "cuda: a tensor of the wrong kind"
+	errRole      = "cuda: a tensor of the wrong role"
 	errShape     = "cuda: a tensor of the wrong shape"
 	errBounds    = "cuda: a tensor that reaches out of its buffer"
 	errAlign     = "cuda: a tensor that is not aligned"
@@ -326,11 +326,11 @@ func (l *lane) buffer(b backend.Buffer) *buffer {
 	return o
 }
 
-// place returns the address of a tensor of that kind and of n bytes.
-func (l *lane) place(t backend.Tensor, k backend.Kind, n int) driver.Ptr {
+// place returns the address of a tensor of that role and of n bytes.
+func (l *lane) place(t backend.Tensor, k backend.Role, n int) driver.Ptr {
 	b := l.buffer(t.Buffer)
-	if t.Kind != k {
-		panic(errKind)
+	if t.Role != k {
+		panic(errRole)
 	}
 	align := backend.Align
 	if k == backend.Flat {
@@ -345,7 +345,7 @@ func (l *lane) place(t backend.Tensor, k backend.Kind, n int) driver.Ptr {
 	return b.ptr + driver.Ptr(t.Offset)
 }
 
-func (l *lane) floats(t backend.Tensor, k backend.Kind, s backend.Shape) driver.Ptr {
+func (l *lane) floats(t backend.Tensor, k backend.Role, s backend.Shape) driver.Ptr {
 	p := l.place(t, k, 4*s.Len())
 	if t.Shape != s {
 		panic(errShape)
@@ -372,19 +372,19 @@ func (l *lane) bias(t backend.Tensor, n int) driver.Ptr {
 	return l.param(t, backend.Vec(n))
 }
 
-// values returns the address of a tensor of any kind of float32.
+// values returns the address of a tensor of any role of float32.
 func (l *lane) values(t backend.Tensor) driver.Ptr {
-	if t.Kind > backend.Flat {
-		panic(errKind)
+	if t.Role > backend.Flat {
+		panic(errRole)
 	}
-	return l.floats(t, t.Kind, t.Shape)
+	return l.floats(t, t.Role, t.Shape)
 }
 
 func (l *lane) bytes(t backend.Tensor, s backend.Shape) driver.Ptr {
-	if t.Kind != backend.Byte && t.Kind != backend.Staged {
-		panic(errKind)
+	if t.Role != backend.Byte && t.Role != backend.Staged {
+		panic(errRole)
 	}
-	p := l.place(t, t.Kind, s.Len())
+	p := l.place(t, t.Role, s.Len())
 	if t.Shape != s {
 		panic(errShape)
 	}
@@ -403,6 +403,6 @@ func (l *lane) index(t backend.Tensor) driver.Ptr {
 	return l.place(t, backend.Index, 4*t.Shape.Len())
 }
 
-func (l *lane) clock(t backend.Tensor) driver.Ptr {
-	return l.place(t, backend.ClockKind, clockBytes)
+func (l *lane) stepParams(t backend.Tensor) driver.Ptr {
+	return l.place(t, backend.PerStep, stepParamsBytes)
 }

@@ -103,8 +103,8 @@ func TestUploadHasRead(t *testing.T) {
 	}
 	// An Index cannot be downloaded: its samples are drawn.
 	clean := tensor(t, l, backend.Activation, backend.Shape{N: 5, H: 1, W: 1, C: 1})
-	clock := tensor(t, l, backend.ClockKind, backend.Vec(1))
-	l.Select(0, src, clean, backend.Tensor{}, x, order, clock, 0)
+	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1))
+	l.GatherValues(0, src, clean, backend.Tensor{}, x, order, stepParams, 0)
 	if err := l.Download(values, clean); err != nil || !slices.Equal(values, []float32{1, 2, 3, 4, 5}) {
 		t.Errorf("drawn in order: %v, error %v", values, err)
 	}
@@ -122,7 +122,7 @@ func TestMistakesPanic(t *testing.T) {
 	with := func(f func(*backend.Tensor)) backend.Tensor { y := x; f(&y); return y }
 	freed := tensor(t, l, backend.Activation, shape)
 	l.Free(freed.Buffer)
-	clock := tensor(t, l, backend.ClockKind, backend.Vec(1))
+	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1))
 	pixels, order := tensor(t, l, backend.Byte, shape), tensor(t, l, backend.Index, backend.Vec(1))
 	pool := must(backend.NewPool(backend.PoolSpec{X: shape, Size: 2}))
 	out := tensor(t, l, backend.Activation, pool.Out)
@@ -137,17 +137,17 @@ func TestMistakesPanic(t *testing.T) {
 		"freed twice":      {errBuffer, func() { l.Free(freed.Buffer) }},
 		"workspace":        {errBuffer, func() { other.SetWorkspace(x.Buffer) }},
 		"free":             {errBuffer, func() { other.Free(x.Buffer) }},
-		"kind":             {errKind, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Kind = backend.Param })) }},
-		"zero of bytes":    {errKind, func() { l.Zero(pixels) }},
-		"axpy":             {errKind, func() { l.Axpy(x, 1, x) }},
-		"argmax":           {errKind, func() { l.MaxPoolBack(pool, x, out, out) }},
-		"clock":            {errKind, func() { l.Normal(src, x, flat, 0) }},
+		"kind":             {errRole, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Role = backend.Param })) }},
+		"zero of bytes":    {errRole, func() { l.Zero(pixels) }},
+		"axpy":             {errRole, func() { l.Axpy(x, 1, x) }},
+		"argmax":           {errRole, func() { l.MaxPoolBack(pool, x, out, out) }},
+		"stepParams":       {errRole, func() { l.Normal(src, x, flat, 0) }},
 		"shape":            {errShape, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Shape.C = 1 })) }},
 		"reshape":          {errShape, func() { l.Reshape(x, out) }},
 		"pool":             {errShape, func() { l.MaxPool(pool, x, backend.Tensor{}, x) }},
 		"plus":             {errShape, func() { l.Plus(out, out, x) }},
 		"channels":         {errShape, func() { l.CopyChannels(x, 0, out, 0, 1) }},
-		"channel kind":     {errKind, func() { l.CopyChannels(x, 0, with(func(t *backend.Tensor) { t.Kind = backend.Byte }), 0, 1) }},
+		"channel kind":     {errRole, func() { l.CopyChannels(x, 0, with(func(t *backend.Tensor) { t.Role = backend.Byte }), 0, 1) }},
 		"to too large":     {errChannels, func() { l.CopyChannels(x, 1, x, 0, 2) }},
 		"from too large":   {errChannels, func() { l.CopyChannels(x, 0, x, 2, 1) }},
 		"to below 0":       {errChannels, func() { l.CopyChannels(x, -1, x, 0, 1) }},
@@ -155,22 +155,22 @@ func TestMistakesPanic(t *testing.T) {
 		"count below 0":    {errChannels, func() { l.CopyChannels(x, 1, x, 1, -1) }},
 		"huge count":       {errChannels, func() { l.CopyChannels(x, 1, x, 1, math.MaxInt) }},
 		"loss of many":     {errShape, func() { l.MSE(1, flat, x, x, x) }},
-		"states":           {errShape, func() { l.Adam(backend.Adam{}, flat, flat, flat.Range(0, 8), flat, clock) }},
-		"values":           {errShape, func() { l.Select(0, src, x, backend.Tensor{}, flat, order, clock, 0) }},
-		"pixels":           {errShape, func() { l.Gather(0, src, out, backend.Tensor{}, pixels, order, clock, 0) }},
+		"states":           {errShape, func() { l.Adam(backend.Adam{}, flat, flat, flat.Range(0, 8), flat, stepParams) }},
+		"values":           {errShape, func() { l.GatherValues(0, src, x, backend.Tensor{}, flat, order, stepParams, 0) }},
+		"pixels":           {errShape, func() { l.GatherPixels(0, src, out, backend.Tensor{}, pixels, order, stepParams, 0) }},
 		"beyond":           {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},
 		"before":           {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = -backend.Align })) }},
 		"offset":           {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 4 })) }},
-		"flat offset":      {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Kind = backend.Flat })) }},
+		"flat offset":      {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Role = backend.Flat })) }},
 		"upload":           {errLength, func() { l.Upload(x, make([]float32, 3)) }},
 		"download":         {errLength, func() { _ = l.Download(make([]float32, 3), x) }},
 		"upload of bytes":  {errLength, func() { l.UploadBytes(pixels, make([]byte, 3)) }},
 		"geometry of pool": {errGeometry, func() { s := pool; s.Stride = 0; l.MaxPool(s, out, backend.Tensor{}, x) }},
 		"activation":       {errAct, func() { l.Activate(9, x, x) }},
 		"sum":              {errSum, func() { l.Sum(flat, nil) }},
-		"rate":             {errRate, func() { l.Dropout(1, src, x, x, clock, 0) }},
-		"rate of NaN":      {errRate, func() { l.Dropout(float32(math.NaN()), src, x, x, clock, 0) }},
-		"index":            {errIndex, func() { l.Gather(0, src, x, backend.Tensor{}, pixels, order, clock, -1) }},
+		"rate":             {errRate, func() { l.Dropout(1, src, x, x, stepParams, 0) }},
+		"rate of NaN":      {errRate, func() { l.Dropout(float32(math.NaN()), src, x, x, stepParams, 0) }},
+		"index":            {errIndex, func() { l.GatherPixels(0, src, x, backend.Tensor{}, pixels, order, stepParams, -1) }},
 	} {
 		func() {
 			defer func() {
@@ -243,7 +243,7 @@ func TestFailuresAreKept(t *testing.T) {
 
 // tensorOf returns a Byte tensor of nothing.
 func tensorOf(l *lane) backend.Tensor {
-	return backend.Tensor{Kind: backend.Byte, Shape: backend.Vec(0), Buffer: &buffer{dev: l.dev, ptr: 256}}
+	return backend.Tensor{Role: backend.Byte, Shape: backend.Vec(0), Buffer: &buffer{dev: l.dev, ptr: 256}}
 }
 
 func TestOpenFails(t *testing.T) {

@@ -11,10 +11,10 @@ func (l *lane) Penalize(o backend.Norms, loss, grad, x backend.Tensor) {
 	if loss.Shape.Len() != 1 {
 		panic(errShape)
 	}
-	if x.Kind == backend.Param {
-		panic(errKind)
+	if x.Role == backend.Param {
+		panic(errRole)
 	}
-	total, v, g, n := l.flat(loss), l.values(x), l.floats(grad, x.Kind, x.Shape), x.Shape.Len()
+	total, v, g, n := l.flat(loss), l.values(x), l.floats(grad, x.Role, x.Shape), x.Shape.Len()
 	l.reduce("Penalize", kernels.PenaltyNorms, total, n, 1, ptr(l.partials), ptr(g), ptr(v), i32(n), f32(o.L1), f32(o.L2))
 }
 

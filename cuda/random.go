@@ -16,28 +16,28 @@ func key(src rng.Source) (lo, hi, stream uint64) {
 }
 
 // Normal fills dst with standard normal numbers.
-func (l *lane) Normal(src rng.Source, dst, clock backend.Tensor, first int) {
+func (l *lane) Normal(src rng.Source, dst, stepParams backend.Tensor, first int) {
 	s := dst.Shape
 	k0, k1, stream := key(src)
-	l.launch1("Normal", kernels.RandomNormal, randomThreads(s), ptr(l.activation(dst, s)), ptr(l.clock(clock)),
+	l.launch1("Normal", kernels.RandomNormal, randomThreads(s), ptr(l.activation(dst, s)), ptr(l.stepParams(stepParams)),
 		i32(s.N), i32(s.Image()), i32(first), k0, k1, stream)
 }
 
 // Dropout sets elements to zero with probability rate, and scales the others up.
-func (l *lane) Dropout(rate float32, src rng.Source, out, x, clock backend.Tensor, first int) {
+func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
 	if !(rate >= 0 && rate < 1) {
 		panic(errRate)
 	}
 	s := x.Shape
-	o, in, c := l.activation(out, s), l.activation(x, s), l.clock(clock)
+	o, in, c := l.activation(out, s), l.activation(x, s), l.stepParams(stepParams)
 	k0, k1, stream := key(src)
 	l.launch1("Dropout", kernels.RandomDropout, randomThreads(s), ptr(o), ptr(in), ptr(c), i32(s.N), i32(s.Image()), i32(first),
 		k0, k1, stream, f32(rate), f32(1-rate))
 }
 
-// Gather collects a batch of the data set in the order's order, and adds noise. An index outside the data set, or a place
+// GatherPixels collects a batch of the data set in the order's order, and adds noise. An index outside the data set, or a place
 // outside the order, is known to the device alone: it gives an image of NaN.
-func (l *lane) Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock backend.Tensor, first int) {
+func (l *lane) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams backend.Tensor, first int) {
 	s := clean.Shape
 	if pixels.Shape != s.WithN(pixels.Shape.N) {
 		panic(errShape)
@@ -45,22 +45,22 @@ func (l *lane) Gather(std float32, src rng.Source, clean, noisy, pixels, order, 
 	if first < 0 {
 		panic(errIndex)
 	}
-	c, data, index, now := l.activation(clean, s), l.bytes(pixels, pixels.Shape), l.index(order), l.clock(clock)
+	c, data, index, now := l.activation(clean, s), l.bytes(pixels, pixels.Shape), l.index(order), l.stepParams(stepParams)
 	var noise driver.Ptr
 	if !noisy.IsZero() {
 		noise = l.activation(noisy, s)
 	}
 	staged := 0
-	if pixels.Kind == backend.Staged {
+	if pixels.Role == backend.Staged {
 		staged = 1
 	}
 	k0, k1, stream := key(src)
-	l.launch1("Gather", kernels.RandomGather, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
+	l.launch1("GatherPixels", kernels.RandomGather, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
 		i32(s.N), i32(s.Image()), i32(pixels.Shape.N), i32(order.Shape.Len()), i32(first), k0, k1, stream, f32(std), i32(staged))
 }
 
-// Select collects a batch of float32 values in the order's order, and adds noise. What is not there gives NaN, as in Gather.
-func (l *lane) Select(std float32, src rng.Source, clean, noisy, values, order, clock backend.Tensor, first int) {
+// GatherValues collects a batch of float32 values in the order's order, and adds noise. What is not there gives NaN, as in GatherPixels.
+func (l *lane) GatherValues(std float32, src rng.Source, clean, noisy, values, order, stepParams backend.Tensor, first int) {
 	s := clean.Shape
 	if values.Shape.Len()%s.Image() != 0 {
 		panic(errShape)
@@ -68,12 +68,12 @@ func (l *lane) Select(std float32, src rng.Source, clean, noisy, values, order, 
 	if first < 0 {
 		panic(errIndex)
 	}
-	c, data, index, now := l.activation(clean, s), l.flat(values), l.index(order), l.clock(clock)
+	c, data, index, now := l.activation(clean, s), l.flat(values), l.index(order), l.stepParams(stepParams)
 	var noise driver.Ptr
 	if !noisy.IsZero() {
 		noise = l.activation(noisy, s)
 	}
 	k0, k1, stream := key(src)
-	l.launch1("Select", kernels.RandomSelect, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
+	l.launch1("GatherValues", kernels.RandomSelect, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
 		i32(s.N), i32(s.Image()), i32(values.Shape.Len()/s.Image()), i32(order.Shape.Len()), i32(first), k0, k1, stream, f32(std))
 }

@@ -13,14 +13,14 @@ func TestGatherOfNothing(t *testing.T) {
 	l := d.Lanes()[0]
 	s := backend.Shape{N: 5, H: 3, W: 3, C: 1}
 	pixels, order := tensor(t, l, backend.Byte, s.WithN(4)), tensor(t, l, backend.Index, backend.Vec(6))
-	clock := tensor(t, l, backend.ClockKind, backend.Vec(1))
+	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1))
 	clean, noisy := tensor(t, l, backend.Activation, s), tensor(t, l, backend.Activation, s)
 	l.UploadIndex(order, []int32{0, 0, 3, 4, -1, 2})
-	l.SetClock(clock, backend.Clock{Offset: 1})
+	l.SetStepParams(stepParams, backend.StepParams{Offset: 1})
 	values := tensor(t, l, backend.Flat, backend.Vec(4*s.Image()))
 	for name, gather := range map[string]func(){ // places 2 to 6
-		"Gather": func() { l.Gather(0.5, src, clean, noisy, pixels, order, clock, 1) },
-		"Select": func() { l.Select(0.5, src, clean, noisy, values, order, clock, 1) },
+		"GatherPixels": func() { l.GatherPixels(0.5, src, clean, noisy, pixels, order, stepParams, 1) },
+		"GatherValues": func() { l.GatherValues(0.5, src, clean, noisy, values, order, stepParams, 1) },
 	} {
 		gather()
 		for _, x := range []backend.Tensor{clean, noisy} {
@@ -49,9 +49,9 @@ func TestNormalBits(t *testing.T) {
 	if testing.Short() {
 		s.N = 1
 	}
-	x, clock := tensor(t, l, backend.Activation, s), tensor(t, l, backend.ClockKind, backend.Vec(1))
-	l.SetClock(clock, backend.Clock{Step: 5})
-	l.Normal(src, x, clock, 7)
+	x, stepParams := tensor(t, l, backend.Activation, s), tensor(t, l, backend.PerStep, backend.Vec(1))
+	l.SetStepParams(stepParams, backend.StepParams{Step: 5})
+	l.Normal(src, x, stepParams, 7)
 	v := make([]float32, s.Len())
 	if err := l.Download(v, x); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ func (l *lane) Zero(dst backend.Tensor) {
 
 // Copy copies src to dst.
 func (l *lane) Copy(dst, src backend.Tensor) {
-	l.copy("Copy", l.values(dst), l.floats(src, dst.Kind, dst.Shape), dst.Shape.Len())
+	l.copy("Copy", l.values(dst), l.floats(src, dst.Role, dst.Shape), dst.Shape.Len())
 }
 
 // Reshape copies activations to another shape of as many elements an image.
@@ -36,10 +36,10 @@ func (l *lane) copy(op string, dst, src driver.Ptr, n int) {
 
 // Axpy adds alpha*src to dst.
 func (l *lane) Axpy(dst backend.Tensor, alpha float32, src backend.Tensor) {
-	if dst.Kind == backend.Activation {
-		panic(errKind)
+	if dst.Role == backend.Activation {
+		panic(errRole)
 	}
-	d, s, n := l.values(dst), l.floats(src, dst.Kind, dst.Shape), dst.Shape.Len()
+	d, s, n := l.values(dst), l.floats(src, dst.Role, dst.Shape), dst.Shape.Len()
 	l.launch1("Axpy", kernels.VectorAxpy, ceilDiv(n, 4), ptr(d), ptr(s), i32(n), f32(alpha))
 }
 

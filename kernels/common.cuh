@@ -5,8 +5,8 @@
 // are not static: names of static things have a hash of the file's path in them, and the PTX shall not depend on it.
 #pragma once
 
-// Clock is backend.Clock; in memory it takes 32 bytes.
-struct Clock {
+// StepParams is backend.StepParams; in memory it takes 32 bytes.
+struct StepParams {
   unsigned step, draw, offset;
   float lr, correction1, correction2, divergence, temperature;
 };

@@ -14,27 +14,27 @@ __device__ __forceinline__ float block_top(float v) {
   return v;
 }
 
-// Row j of m = softmax((logits + g) / clock.temperature), where g = -ln(-ln u) are Gumbel's numbers: u = (word>>8 | 1) 2^-24,
-// row j of draw clock.step. Without a clock: 1 at the first of the largest logits, else 0. A block of 256 threads owns a row
+// Row j of m = softmax((logits + g) / params.temperature), where g = -ln(-ln u) are Gumbel's numbers: u = (word>>8 | 1) 2^-24,
+// row j of draw params.step. Without step parameters: 1 at the first of the largest logits, else 0. A block of 256 threads owns a row
 // of size elements; thread i takes every 256th from i on.
 extern "C" __global__ void concrete_select(float *__restrict__ m, const float *__restrict__ logits,
-                                           const Clock *__restrict__ clock, unsigned size, unsigned k0, unsigned k1,
+                                           const StepParams *__restrict__ params, unsigned size, unsigned k0, unsigned k1,
                                            unsigned stream) {
   unsigned row = blockIdx.x;
   const float *from = logits + (unsigned long long)row * size;
   float *to = m + (unsigned long long)row * size, most = __uint_as_float(0xff800000u), sum = 0.f;
   for (unsigned i = threadIdx.x; i < size; i += 256) {
     float v = from[i];
-    if (clock) {
-      Words w = philox(i / 4, row, clock->step, stream, k0, k1);
+    if (params) {
+      Words w = philox(i / 4, row, params->step, stream, k0, k1);
       unsigned word = i & 2 ? (i & 1 ? w.v[3] : w.v[2]) : (i & 1 ? w.v[1] : w.v[0]);
-      v = __fdiv_rn(v - logf(-logf(__fmul_rn((float)(word >> 8 | 1), 1.f / (1 << 24)))), clock->temperature);
+      v = __fdiv_rn(v - logf(-logf(__fmul_rn((float)(word >> 8 | 1), 1.f / (1 << 24)))), params->temperature);
       to[i] = v;
     }
     most = fmaxf(most, v);
   }
   most = block_top(most);
-  if (clock) {
+  if (params) {
     for (unsigned i = threadIdx.x; i < size; i += 256) sum += to[i] = expf(to[i] - most);
     sum = block_total(sum);
     for (unsigned i = threadIdx.x; i < size; i += 256) to[i] = __fdiv_rn(to[i], sum);
@@ -59,11 +59,11 @@ extern "C" __global__ void concrete_pick(float *__restrict__ out, const float *_
   if (lane == 0) out[at] = sum;
 }
 
-// gradLogits[j][i] += m[j][i] (g[i] - the sum of m[j][k] g[k]) / clock.temperature, where g[i] is the sum over images of
+// gradLogits[j][i] += m[j][i] (g[i] - the sum of m[j][k] g[k]) / params.temperature, where g[i] is the sum over images of
 // gradOut[image][j] x[image][i]. A block of 256 threads owns row j.
 extern "C" __global__ void concrete_back(float *__restrict__ gradLogits, const float *__restrict__ gradOut,
                                          const float *__restrict__ x, const float *__restrict__ m,
-                                         const Clock *__restrict__ clock, unsigned n, unsigned rows, unsigned size) {
+                                         const StepParams *__restrict__ params, unsigned n, unsigned rows, unsigned size) {
   unsigned j = blockIdx.x;
   const float *p = m + (unsigned long long)j * size;
   float *to = gradLogits + (unsigned long long)j * size, mean = 0.f;
@@ -74,7 +74,7 @@ extern "C" __global__ void concrete_back(float *__restrict__ gradLogits, const f
       if (pass == 0)
         mean += p[i] * g;
       else
-        to[i] += __fdiv_rn(p[i] * (g - mean), clock->temperature);
+        to[i] += __fdiv_rn(p[i] * (g - mean), params->temperature);
     }
     if (pass == 0) mean = block_total(mean);
   }

@@ -27,13 +27,13 @@ extern "C" __global__ void contract_dense(float *__restrict__ partials, float *_
 }
 
 // out = x + std normal, drawn as random_normal does. Thread i owns one block of four elements of an image, as there.
-extern "C" __global__ void contract_perturb(float *__restrict__ out, const float *__restrict__ x, const Clock *__restrict__ clock,
+extern "C" __global__ void contract_perturb(float *__restrict__ out, const float *__restrict__ x, const StepParams *__restrict__ params,
                                             unsigned n, unsigned size, unsigned first, unsigned k0, unsigned k1,
                                             unsigned stream, float std) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
   unsigned long long at = (unsigned long long)image * size;
-  Four v = load4(x + at, 4 * block, size), z = normals(philox(block, first + image, clock->step, stream, k0, k1));
+  Four v = load4(x + at, 4 * block, size), z = normals(philox(block, first + image, params->step, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++) v.v[k] = __fadd_rn(v.v[k], __fmul_rn(std, z.v[k]));
   store4(out + at, 4 * block, size, v);

@@ -4,39 +4,39 @@
 // Threads own blocks of four elements of a code's image, as in random.cu; element e of an image of the code has its mean at
 // e + e/channels*channels in that of stats, and its logarithm of the variance channels further on.
 
-// code = mean + exp(logvar/2) eps, with eps as random_normal draws it; without a clock code = mean.
+// code = mean + exp(logvar/2) eps, with eps as random_normal draws it; without step parameters code = mean.
 extern "C" __global__ void gaussian_sample(float *__restrict__ code, const float *__restrict__ stats,
-                                           const Clock *__restrict__ clock, unsigned n, unsigned size, unsigned channels,
+                                           const StepParams *__restrict__ params, unsigned n, unsigned size, unsigned channels,
                                            unsigned first, unsigned k0, unsigned k1, unsigned stream) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
   unsigned long long at = (unsigned long long)image * size;
   const float *from = stats + 2 * at;
   Four z;
-  if (clock) z = normals(philox(block, first + image, clock->step, stream, k0, k1));
+  if (params) z = normals(philox(block, first + image, params->step, stream, k0, k1));
 #pragma unroll
   for (unsigned k = 0; k < 4; k++) {
     unsigned e = 4 * block + k, mean = e + e / channels * channels;
     if (e >= size) break;
-    code[at + e] = from[mean] + (clock ? expf(0.5f * from[mean + channels]) * z.v[k] : 0.f);
+    code[at + e] = from[mean] + (params ? expf(0.5f * from[mean + channels]) * z.v[k] : 0.f);
   }
 }
 
-// With w = scale clock.divergence: partials = the blocks' sums of w (mean² + exp(logvar) - 1 - logvar)/2; the gradient of the
+// With w = scale params.divergence: partials = the blocks' sums of w (mean² + exp(logvar) - 1 - logvar)/2; the gradient of the
 // mean is gradCode + w mean, that of logvar gradCode eps exp(logvar/2)/2 + w (exp(logvar) - 1)/2. Blocks of 256 threads
 // take the blocks of elements in turns.
 extern "C" __global__ void gaussian_back(float *__restrict__ partials, float *__restrict__ gradStats,
                                          const float *__restrict__ gradCode, const float *__restrict__ stats,
-                                         const Clock *__restrict__ clock, unsigned n, unsigned size, unsigned channels,
+                                         const StepParams *__restrict__ params, unsigned n, unsigned size, unsigned channels,
                                          unsigned first, unsigned k0, unsigned k1, unsigned stream, float scale) {
   unsigned blocks = (size + 3) / 4;
-  float sum = 0.f, w = scale * clock->divergence;
+  float sum = 0.f, w = scale * params->divergence;
   for (unsigned i = thread_index(); i < n * blocks; i += gridDim.x * blockDim.x) {
     unsigned image = i / blocks, block = i - image * blocks;
     unsigned long long at = (unsigned long long)image * size;
     const float *from = stats + 2 * at;
     float *to = gradStats + 2 * at;
-    Four z = normals(philox(block, first + image, clock->step, stream, k0, k1));
+    Four z = normals(philox(block, first + image, params->step, stream, k0, k1));
 #pragma unroll
     for (unsigned k = 0; k < 4; k++) {
       unsigned e = 4 * block + k, mean = e + e / channels * channels;

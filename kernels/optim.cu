@@ -1,13 +1,13 @@
 #include "common.cuh"
 
-// Thread i owns elements 4i to 4i+3 of all vectors. The learning rate is the clock's.
+// Thread i owns elements 4i to 4i+3 of all vectors. The learning rate is the step's.
 
 // v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is 0 when momentum is.
 extern "C" __global__ void optim_sgd(float *__restrict__ param, float *__restrict__ velocity, const float *__restrict__ grad,
-                                     const Clock *__restrict__ clock, unsigned n, float momentum, int nesterov) {
+                                     const StepParams *__restrict__ params, unsigned n, float momentum, int nesterov) {
   unsigned i = 4 * thread_index();
   if (i >= n) return;
-  float lr = clock->lr;
+  float lr = params->lr;
   Four p = load4(param, i, n), g = load4(grad, i, n);
   if (velocity) {
     Four v = load4(velocity, i, n);
@@ -24,13 +24,13 @@ extern "C" __global__ void optim_sgd(float *__restrict__ param, float *__restric
 }
 
 // m += (1-b1)(g-m); v += (1-b2)(g²-v); p = (1 - lr decay) p - lr/c1 m / (sqrt(v/c2) + eps), where keep1 = 1-b1,
-// keep2 = 1-b2, and c1 and c2 are the clock's bias corrections.
+// keep2 = 1-b2, and c1 and c2 are the step's bias corrections.
 extern "C" __global__ void optim_adam(float *__restrict__ param, float *__restrict__ m, float *__restrict__ v,
-                                      const float *__restrict__ grad, const Clock *__restrict__ clock, unsigned n, float keep1,
+                                      const float *__restrict__ grad, const StepParams *__restrict__ params, unsigned n, float keep1,
                                       float keep2, float eps, float decay) {
   unsigned i = 4 * thread_index();
   if (i >= n) return;
-  Clock c = *clock;
+  StepParams c = *params;
   float shrink = 1.f - c.lr * decay, step = __fdiv_rn(c.lr, c.correction1);
   Four p = load4(param, i, n), a = load4(m, i, n), b = load4(v, i, n), g = load4(grad, i, n);
 #pragma unroll
@@ -49,10 +49,10 @@ extern "C" __global__ void optim_adam(float *__restrict__ param, float *__restri
 // accDelta.
 extern "C" __global__ void optim_adadelta(float *__restrict__ param, float *__restrict__ accGrad,
                                           float *__restrict__ accDelta, const float *__restrict__ grad,
-                                          const Clock *__restrict__ clock, unsigned n, float rho, float eps) {
+                                          const StepParams *__restrict__ params, unsigned n, float rho, float eps) {
   unsigned i = 4 * thread_index();
   if (i >= n) return;
-  float lr = clock->lr, keep = 1.f - rho;
+  float lr = params->lr, keep = 1.f - rho;
   Four p = load4(param, i, n), a = load4(accGrad, i, n), u = load4(accDelta, i, n), g = load4(grad, i, n);
 #pragma unroll
   for (int k = 0; k < 4; k++) {

@@ -3,23 +3,23 @@
 // Thread i owns one block of four elements of an image: with blocks = ceil(size/4) of them an image, block i%blocks of
 // image i/blocks. n is the number of images, size that of the elements of one; k0, k1 and stream are the source.
 
-// Image j = row first+j of standard normal numbers, draw clock.step.
-extern "C" __global__ void random_normal(float *__restrict__ dst, const Clock *__restrict__ clock, unsigned n, unsigned size,
+// Image j = row first+j of standard normal numbers, draw params.step.
+extern "C" __global__ void random_normal(float *__restrict__ dst, const StepParams *__restrict__ params, unsigned n, unsigned size,
                                          unsigned first, unsigned k0, unsigned k1, unsigned stream) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
-  Words w = philox(block, first + image, clock->step, stream, k0, k1);
+  Words w = philox(block, first + image, params->step, stream, k0, k1);
   store4(dst + (unsigned long long)image * size, 4 * block, size, normals(w));
 }
 
 // out = x / keep where the uniform draw is at least rate, else 0; keep = 1-rate, rows and draw as for random_normal. out may
 // be x.
-extern "C" __global__ void random_dropout(float *out, const float *x, const Clock *__restrict__ clock, unsigned n,
+extern "C" __global__ void random_dropout(float *out, const float *x, const StepParams *__restrict__ params, unsigned n,
                                           unsigned size, unsigned first, unsigned k0, unsigned k1, unsigned stream,
                                           float rate, float keep) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
-  Words w = philox(block, first + image, clock->step, stream, k0, k1);
+  Words w = philox(block, first + image, params->step, stream, k0, k1);
   unsigned long long at = (unsigned long long)image * size;
   Four v = load4(x + at, 4 * block, size);
 #pragma unroll
@@ -30,17 +30,17 @@ extern "C" __global__ void random_dropout(float *out, const float *x, const Cloc
   store4(out + at, 4 * block, size, v);
 }
 
-// clean[j] = pixels[s]/255 with s = order[clock.offset+first+j], and, unless noisy is 0, noisy[j] = clean[j] + std normal,
-// row s of draw clock.draw, clipped to [0, 1]. With staged, clean[j] = pixels[first+j]/255: pixels holds the batch alone.
+// clean[j] = pixels[s]/255 with s = order[params.offset+first+j], and, unless noisy is 0, noisy[j] = clean[j] + std normal,
+// row s of draw params.draw, clipped to [0, 1]. With staged, clean[j] = pixels[first+j]/255: pixels holds the batch alone.
 // There are samples images of pixels, and places in the order; what is not there gives NaN.
 extern "C" __global__ void random_gather(float *__restrict__ clean, float *__restrict__ noisy,
                                          const unsigned char *__restrict__ pixels, const unsigned *__restrict__ order,
-                                         const Clock *__restrict__ clock, unsigned n, unsigned size, unsigned samples,
+                                         const StepParams *__restrict__ params, unsigned n, unsigned size, unsigned samples,
                                          unsigned places, unsigned first, unsigned k0, unsigned k1, unsigned stream,
                                          float std, unsigned staged) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
-  unsigned place = clock->offset + first + image, sample = place < places ? order[place] : samples;
+  unsigned place = params->offset + first + image, sample = place < places ? order[place] : samples;
   unsigned stored = staged && place < places ? first + image : sample;
   unsigned long long at = (unsigned long long)image * size;
   const unsigned char *from = pixels + (unsigned long long)stored * size;
@@ -53,23 +53,23 @@ extern "C" __global__ void random_gather(float *__restrict__ clean, float *__res
   }
   store4(clean + at, 4 * block, size, v);
   if (!noisy) return;
-  Four z = normals(philox(block, sample, clock->draw, stream, k0, k1));
+  Four z = normals(philox(block, sample, params->draw, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++)
     if (stored < samples) v.v[k] = fminf(fmaxf(__fadd_rn(v.v[k], __fmul_rn(std, z.v[k])), 0.f), 1.f);
   store4(noisy + at, 4 * block, size, v);
 }
 
-// clean[j] = values[s] with s = order[clock.offset+first+j], and, unless noisy is 0, noisy[j] = clean[j] + std normal, row s
-// of draw clock.draw. There are samples of values, and places in the order; what is not there gives NaN.
+// clean[j] = values[s] with s = order[params.offset+first+j], and, unless noisy is 0, noisy[j] = clean[j] + std normal, row s
+// of draw params.draw. There are samples of values, and places in the order; what is not there gives NaN.
 extern "C" __global__ void random_select(float *__restrict__ clean, float *__restrict__ noisy,
                                          const float *__restrict__ values, const unsigned *__restrict__ order,
-                                         const Clock *__restrict__ clock, unsigned n, unsigned size, unsigned samples,
+                                         const StepParams *__restrict__ params, unsigned n, unsigned size, unsigned samples,
                                          unsigned places, unsigned first, unsigned k0, unsigned k1, unsigned stream,
                                          float std) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
-  unsigned place = clock->offset + first + image, sample = place < places ? order[place] : samples;
+  unsigned place = params->offset + first + image, sample = place < places ? order[place] : samples;
   unsigned long long at = (unsigned long long)image * size;
   const float *from = values + (unsigned long long)sample * size;
   Four v;
@@ -80,7 +80,7 @@ extern "C" __global__ void random_select(float *__restrict__ clean, float *__res
   }
   store4(clean + at, 4 * block, size, v);
   if (!noisy) return;
-  Four z = normals(philox(block, sample, clock->draw, stream, k0, k1));
+  Four z = normals(philox(block, sample, params->draw, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++) v.v[k] = __fadd_rn(v.v[k], __fmul_rn(std, z.v[k]));
   store4(noisy + at, 4 * block, size, v);

@@ -24,8 +24,8 @@ extern "C" __global__ void vector_sum(float *dst, unsigned n, unsigned count, co
   dst[i] = sum;
 }
 
-// One thread sets a Clock.
-extern "C" __global__ void vector_clock(Clock *dst, unsigned step, unsigned draw, unsigned offset, float lr,
+// One thread sets a StepParams.
+extern "C" __global__ void vector_clock(StepParams *dst, unsigned step, unsigned draw, unsigned offset, float lr,
                                         float correction1, float correction2, float divergence, float temperature) {
-  *dst = Clock{step, draw, offset, lr, correction1, correction2, divergence, temperature};
+  *dst = StepParams{step, draw, offset, lr, correction1, correction2, divergence, temperature};
 }

@@ -55,14 +55,14 @@ func (l paramLayout) tensors(m *Model, buf backend.Buffer) []backend.Tensor {
 	t := make([]backend.Tensor, len(m.Params))
 	for i, p := range m.Params {
 		if p.Trained() || buf != nil && buf.Size() >= l.bytes {
-			t[i] = backend.Tensor{Shape: p.Shape, Kind: backend.Param, Buffer: buf, Offset: l.offsets[i]}
+			t[i] = backend.Tensor{Shape: p.Shape, Role: backend.Param, Buffer: buf, Offset: l.offsets[i]}
 		}
 	}
 	return t
 }
 
 func flat(buf backend.Buffer, floats int) backend.Tensor {
-	return backend.Tensor{Shape: backend.Vec(floats), Kind: backend.Flat, Buffer: buf}
+	return backend.Tensor{Shape: backend.Vec(floats), Role: backend.Flat, Buffer: buf}
 }
 
 // arena allocates buffers and remembers them, so that a failure or Close gives all of them back.
@@ -112,7 +112,7 @@ func newPacked(p *program.Program, a *arena) ([]backend.Tensor, error) {
 		for len(packed) <= info.Index {
 			packed = append(packed, backend.Tensor{})
 		}
-		packed[info.Index] = backend.Tensor{Shape: info.Shape, Kind: backend.Packed, Buffer: buf, Offset: offset}
+		packed[info.Index] = backend.Tensor{Shape: info.Shape, Role: backend.Packed, Buffer: buf, Offset: offset}
 		offset += backend.AlignUp(info.Shape.Len())
 	}
 	return packed, nil
@@ -145,7 +145,7 @@ func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend,
 				if offsets == nil {
 					continue
 				}
-				*t = backend.Tensor{Shape: info.Shape, Kind: info.Role, Buffer: mem[i].arena, Offset: offsets[v]}
+				*t = backend.Tensor{Shape: info.Shape, Role: info.Role, Buffer: mem[i].arena, Offset: offsets[v]}
 			case op.Weights:
 				*t = l.weights[info.Index]
 			case op.Packed:

@@ -104,8 +104,8 @@ func (o Optimizer) states() []string {
 }
 
 // stepParams returns what step t (from 1) needs to know.
-func (o Optimizer) stepParams(t uint32, rate float64) backend.Clock {
-	c := backend.Clock{Step: t, LearningRate: float32(rate)}
+func (o Optimizer) stepParams(t uint32, rate float64) backend.StepParams {
+	c := backend.StepParams{Step: t, LearningRate: float32(rate)}
 	beta1, beta2 := o.Beta1.Value(), o.Beta2.Value()
 	if o.Name == "adam" || o.Name == "adamw" {
 		c.BiasCorrection1 = float32(1 - math.Pow(beta1, float64(t)))

@@ -27,14 +27,14 @@ func testEpsilonHat(t *testing.T, b1 float64) {
 		}
 		a := arena{b: dev.Lanes()[0]}
 		defer a.free()
-		tensor := func(kind backend.Kind, values int) backend.Tensor {
-			x := backend.Tensor{Shape: backend.Vec(values), Kind: kind}
+		tensor := func(kind backend.Role, values int) backend.Tensor {
+			x := backend.Tensor{Shape: backend.Vec(values), Role: kind}
 			if x.Buffer, err = a.alloc(a.b.Bytes(kind, x.Shape), "test"); err != nil {
 				t.Fatal(err)
 			}
 			return x
 		}
-		param, m, v, grad, clock := tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.ClockKind, 1)
+		param, m, v, grad, stepParams := tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.Flat, n), tensor(backend.PerStep, 1)
 		p, g, wantM, wantV := make([]float32, n), make([]float32, n), make([]float64, n), make([]float64, n)
 		for i := range p {
 			p[i] = float32(i) - 3
@@ -55,8 +55,8 @@ func testEpsilonHat(t *testing.T, b1 float64) {
 				want[i] -= alpha * wantM[i] / (math.Sqrt(wantV[i]) + eps)
 			}
 			a.b.Upload(grad, g)
-			a.b.SetClock(clock, o.stepParams(uint32(step), rate))
-			f := op.Frame{B: a.b, Tensors: []backend.Tensor{{}, param, grad, m, v, clock}}
+			a.b.SetStepParams(stepParams, o.stepParams(uint32(step), rate))
+			f := op.Frame{B: a.b, Tensors: []backend.Tensor{{}, param, grad, m, v, stepParams}}
 			o.op(1, 2, []op.Value{3, 4}, 5).Run(&f)
 		}
 		if err := a.b.Download(p, param); err != nil {

@@ -105,8 +105,8 @@ func (r *replica) alloc() error {
 		return err
 	}
 	r.total = flat(buf, 1)
-	r.stepParams = backend.Tensor{Shape: backend.Vec(1), Kind: backend.ClockKind}
-	r.stepParams.Buffer, err = r.mem.alloc(b.Bytes(r.stepParams.Kind, r.stepParams.Shape), "step parameters")
+	r.stepParams = backend.Tensor{Shape: backend.Vec(1), Role: backend.PerStep}
+	r.stepParams.Buffer, err = r.mem.alloc(b.Bytes(r.stepParams.Role, r.stepParams.Shape), "step parameters")
 	return err
 }
 

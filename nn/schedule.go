@@ -6,7 +6,7 @@ import (
 )
 
 // Schedule changes the learning rate in the course of training. Lengths are in epochs. It lives on the host: a rate
-// reaches the device in the clock of each step.
+// reaches the device in the parameters of each step.
 type Schedule struct {
 	Name     string  `yaml:"name,omitempty"`                                    // constant (default), step, cosine, plateau
 	Warmup   float64 `yaml:"warmup,omitempty"`                                  // epochs in which the rate rises from 0 in a straight line, before all else

@@ -102,7 +102,7 @@ func (r *tracer) parameter(i int, v backend.Tensor, what string) {
 
 // look finds the first value of a tensor that is not finite, unless one was found before.
 func (r *tracer) look(v backend.Tensor, layer, what string) {
-	if r.found || r.err != nil || v.Kind != backend.Activation && v.Kind != backend.Param && v.Kind != backend.Flat {
+	if r.found || r.err != nil || v.Role != backend.Activation && v.Role != backend.Param && v.Role != backend.Flat {
 		return
 	}
 	host := make([]float32, v.Shape.Len())

@@ -17,8 +17,8 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 		return err
 	}
 	t.values = false
-	set := backend.Tensor{Shape: t.m.Input.WithN(count), Kind: backend.Byte}
-	if t.first().mem.b.Bytes(set.Kind, set.Shape)+orderBytes > usable {
+	set := backend.Tensor{Shape: t.m.Input.WithN(count), Role: backend.Byte}
+	if t.first().mem.b.Bytes(set.Role, set.Shape)+orderBytes > usable {
 		t.newStream(pixels, count)
 		for _, r := range t.replicas {
 			// One is filled while the step before reads the other.
@@ -31,7 +31,7 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 		return t.setOrder(count)
 	}
 	for _, r := range t.replicas {
-		if set, err = r.allocSamples(set.Kind, set.Shape); err != nil {
+		if set, err = r.allocSamples(set.Role, set.Shape); err != nil {
 			return err
 		}
 		r.mem.b.UploadBytes(set, pixels)
@@ -74,8 +74,8 @@ func (t *Trainer) newData(n int, elements string, count int) (orderBytes, free, 
 	for _, r := range t.replicas {
 		r.forget()
 		r.data.free()
-		r.order = backend.Tensor{Shape: backend.Vec(count), Kind: backend.Index}
-		orderBytes = r.mem.b.Bytes(r.order.Kind, r.order.Shape)
+		r.order = backend.Tensor{Shape: backend.Vec(count), Role: backend.Index}
+		orderBytes = r.mem.b.Bytes(r.order.Role, r.order.Shape)
 	}
 	free, usable, err = t.freeBytes()
 	return orderBytes, free, usable, err
@@ -84,7 +84,7 @@ func (t *Trainer) newData(n int, elements string, count int) (orderBytes, free, 
 // setOrder makes the order of a data set of count samples, which is their own.
 func (t *Trainer) setOrder(count int) (err error) {
 	for _, r := range t.replicas {
-		if r.order.Buffer, err = r.data.alloc(r.mem.b.Bytes(r.order.Kind, r.order.Shape), "order of the data set"); err != nil {
+		if r.order.Buffer, err = r.data.alloc(r.mem.b.Bytes(r.order.Role, r.order.Shape), "order of the data set"); err != nil {
 			return err
 		}
 	}
@@ -98,8 +98,8 @@ func (t *Trainer) setOrder(count int) (err error) {
 }
 
 // allocSamples allocates a data set, or a batch of it.
-func (r *replica) allocSamples(k backend.Kind, s backend.Shape) (backend.Tensor, error) {
-	p := backend.Tensor{Shape: s, Kind: k}
+func (r *replica) allocSamples(k backend.Role, s backend.Shape) (backend.Tensor, error) {
+	p := backend.Tensor{Shape: s, Role: k}
 	var err error
 	p.Buffer, err = r.data.alloc(r.mem.b.Bytes(k, s), "data set")
 	return p, err

@@ -236,7 +236,7 @@ func normBytes(stretches int) int { return 2 * backend.AlignUp(4*stretches) }
 // sumBytes returns what a step adds up besides gradients: norms, the loss, and what the step is told.
 func (t *Trainer) sumBytes() int {
 	_, count := t.stretches()
-	return normBytes(count) + backend.Align + t.dev.Lanes()[0].Bytes(backend.ClockKind, backend.Vec(1))
+	return normBytes(count) + backend.Align + t.dev.Lanes()[0].Bytes(backend.PerStep, backend.Vec(1))
 }
 
 // leastData is what a data set takes on the device at the least: batches of pixels can be streamed.

@@ -71,7 +71,7 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 	params.Temperature = float32(t.temperature)
 	for _, r := range t.replicas {
 		r.prepare()
-		r.mem.b.SetClock(r.stepParams, params)
+		r.mem.b.SetStepParams(r.stepParams, params)
 		if t.stream != nil && !feed {
 			part := r.samples[t.turn]
 			part.Shape.N = n

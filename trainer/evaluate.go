@@ -21,7 +21,7 @@ const (
 func Chunk(values int) int { return max(min(chunkBytes/4/max(values, 1), chunkSamples), 1) }
 
 // Corrupt fills clean with samples lo to hi, pixels scaled to [0,1], and noisy with clean plus normal noise, which for
-// pixels is clipped to [0,1]. It draws the bits that the Gather and Select ops draw.
+// pixels is clipped to [0,1]. It draws the bits that the GatherPixels and GatherValues ops draw.
 func Corrupt(clean, noisy []float32, set *dataset.Set, lo, hi int, std float64, src rng.Source) {
 	size := set.Size()
 	for i := lo; i < hi; i++ {

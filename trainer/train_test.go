@@ -403,7 +403,7 @@ func TestWrongImages(t *testing.T) {
 	}
 }
 
-// The noise of Corrupt is that of the Gather op, so that evaluation on the host sees what a device would.
+// The noise of Corrupt is that of the GatherPixels op, so that evaluation on the host sees what a device would.
 func TestCorruptIsGather(t *testing.T) {
 	const std, n = 0.5, 3
 	set := dataset.Digits(n, 2)
@@ -412,20 +412,20 @@ func TestCorruptIsGather(t *testing.T) {
 	src := testSource
 	Corrupt(clean, noisy, set, 0, n, std, src)
 	b := openCPU(t).Lanes()[0]
-	place := func(k backend.Kind, s backend.Shape) backend.Tensor {
+	place := func(k backend.Role, s backend.Shape) backend.Tensor {
 		buf, err := b.Alloc(b.Bytes(k, s))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return backend.Tensor{Kind: k, Shape: s, Buffer: buf}
+		return backend.Tensor{Role: k, Shape: s, Buffer: buf}
 	}
 	images := backend.Shape{N: n, H: 28, W: 28, C: 1}
 	c, z := place(backend.Activation, images), place(backend.Activation, images)
-	pixels, order, clock := place(backend.Byte, images), place(backend.Index, backend.Vec(n)), place(backend.ClockKind, backend.Vec(1))
+	pixels, order, stepParams := place(backend.Byte, images), place(backend.Index, backend.Vec(n)), place(backend.PerStep, backend.Vec(1))
 	b.UploadBytes(pixels, set.Pixels)
 	b.UploadIndex(order, []int32{0, 1, 2})
-	b.SetClock(clock, backend.Clock{Step: 9})
-	b.Gather(std, src, c, z, pixels, order, clock, 0)
+	b.SetStepParams(stepParams, backend.StepParams{Step: 9})
+	b.GatherPixels(std, src, c, z, pixels, order, stepParams, 0)
 	for _, x := range []struct {
 		name string
 		host []float32
@@ -437,7 +437,7 @@ func TestCorruptIsGather(t *testing.T) {
 		}
 		for i := range got {
 			if got[i] != x.host[i] {
-				t.Fatalf("%s[%d]: %v on the host, %v by Gather", x.name, i, x.host[i], got[i])
+				t.Fatalf("%s[%d]: %v on the host, %v by GatherPixels", x.name, i, x.host[i], got[i])
 			}
 		}
 	}

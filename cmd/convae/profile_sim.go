@@ -54,7 +54,7 @@ func (p *simProfile) observe(i int, before bool) {
 // launched is the simulator's OnLaunch.
 func (p *simProfile) launched(c *ptxsim.LaunchCount) {
 	if !p.active || p.at < 0 {
-		return // placing the model, or setting the clock
+		return // placing the model, or setting the step parameters
 	}
 	key := simKey{p.at, c.Kernel}
 	r := p.index[key]

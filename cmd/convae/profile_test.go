@@ -34,7 +34,7 @@ func TestProfile(t *testing.T) {
 		t.Errorf("the rows add up to %v s of %v and %v of the step", seconds, p.Seconds, share)
 	}
 	// Five convolutions, four of which pass a gradient on.
-	if seen["Conv"] != 5 || seen["ConvBackWeights"] != 5 || seen["ConvBackInput"] != 4 || seen["Gather"] != 1 || seen["Adam"] != 1 || seen["SigmoidBCE"] != 1 {
+	if seen["Conv"] != 5 || seen["ConvBackWeights"] != 5 || seen["ConvBackInput"] != 4 || seen["GatherPixels"] != 1 || seen["Adam"] != 1 || seen["SigmoidBCE"] != 1 {
 		t.Errorf("ops %v", seen)
 	}
 	if out, _, err = run(t, "profile", "--batch", "3", "--steps", "2"); err != nil || !strings.Contains(out, "ConvBackInput") || !strings.Contains(out, "GFLOP/s") ||

@@ -38,7 +38,7 @@ var elements = []element{
 	{"SGD/momentum", 3, 2, 0, 0, func(v [][]float32) { SGD(backend.SGD{Momentum: 0.9}, 0.1, v[0], v[1], v[2]) }},
 	{"SGD/nesterov", 3, 2, 0, 0, func(v [][]float32) { SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, 0.1, v[0], v[1], v[2]) }},
 	{"Adam", 4, 3, 0, 0, func(v [][]float32) {
-		c := backend.Clock{LearningRate: 1e-3, BiasCorrection1: 0.1, BiasCorrection2: 0.001}
+		c := backend.StepParams{LearningRate: 1e-3, BiasCorrection1: 0.1, BiasCorrection2: 0.001}
 		Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1}, c, v[0], v[1], v[2], v[3])
 	}},
 	{"Adadelta", 4, 3, 0, 0, func(v [][]float32) {
@@ -283,7 +283,7 @@ func TestElementMisfits(t *testing.T) {
 		panics(t, "Sum", errLength, func() { Sum(a, a, b) })
 		panics(t, "ReLUBack", errLength, func() { ReLUBack(a, b) })
 		panics(t, "BCE", errLength, func() { SigmoidBCE(1, b, a, a) })
-		panics(t, "Adam", errLength, func() { Adam(backend.Adam{}, backend.Clock{}, a, a, b, a) })
+		panics(t, "Adam", errLength, func() { Adam(backend.Adam{}, backend.StepParams{}, a, a, b, a) })
 		panics(t, "Pixels", errLength, func() { Pixels(a, p) })
 		panics(t, "Noise", errLength, func() { Noise(a, b, 1, rng.Source{}, 0, 0) })
 		panics(t, "AddColumns", errLength, func() { AddColumns(a, b, 1, 8, 1, 8) })

@@ -39,7 +39,7 @@ func SGD(o backend.SGD, lr float32, param, velocity, grad []float32) {
 }
 
 // Adam is Adam, and AdamW when it has weight decay.
-func Adam(o backend.Adam, c backend.Clock, param, m, v, grad []float32) {
+func Adam(o backend.Adam, c backend.StepParams, param, m, v, grad []float32) {
 	same(len(param), m, v, grad)
 	keep := 1 - float32(c.LearningRate*o.WeightDecay)
 	step := c.LearningRate / c.BiasCorrection1

@@ -7,7 +7,7 @@
 //     the exception: they are added to, so that micro-batches accumulate;
 //   - geometry is a small struct, validated once by its constructor when a model is compiled;
 //   - calls are asynchronous and in order; Sync, Download and DownloadBytes wait;
-//   - a caller's mistake (a wrong shape, kind or buffer) panics with a constant string; a device's failure is kept,
+//   - a caller's mistake (a wrong shape, role or buffer) panics with a constant string; a device's failure is kept,
 //     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
@@ -77,7 +77,7 @@ type Memory interface {
 	Alloc(n int) (Buffer, error)
 	Free(b Buffer)
 	// Bytes returns the bytes that a tensor occupies in a buffer.
-	Bytes(k Kind, s Shape) int
+	Bytes(k Role, s Shape) int
 	// SetWorkspace gives the lane its scratch memory, at least the largest Needs.Workspace of the ops that it runs; nil
 	// takes it away.
 	SetWorkspace(b Buffer)
@@ -97,8 +97,8 @@ type Memory interface {
 	// Stage fills a Byte or Staged tensor as UploadBytes does, but without waiting for earlier ops: fill is called with
 	// memory from which the device copies when it is there. fill must write all of it.
 	Stage(dst Tensor, fill func(pixels []byte))
-	// SetClock sets a Clock for the ops that follow.
-	SetClock(dst Tensor, c Clock)
+	// SetStepParams sets a StepParams for the ops that follow.
+	SetStepParams(dst Tensor, c StepParams)
 	// Sync waits for all calls and returns the first failure of the device.
 	Sync() error
 }
@@ -133,9 +133,9 @@ type Recording interface {
 	Close() // frees it
 }
 
-// Clock holds what changes from step to step. It lives in device memory, so that a recorded step can be replayed
+// StepParams holds what changes from step to step. It lives in device memory, so that a recorded step can be replayed
 // without new arguments.
-type Clock struct {
+type StepParams struct {
 	Step         uint32  // optimiser step, from 1; dropout draws by it
 	Draw         uint32  // noise draw: 0 when noise is drawn once, else the epoch
 	Offset       uint32  // place in the order (Index tensor) of the batch's first sample
@@ -146,7 +146,7 @@ type Clock struct {
 	Temperature                      float32 // of concrete selections
 }
 
-// Vector ops work on tensors of one kind and shape.
+// Vector ops work on tensors of one role and shape.
 type Vector interface {
 	// Zero and Copy: Activation, Param or Flat.
 	Zero(dst Tensor)
@@ -240,33 +240,33 @@ type Loss interface {
 	MSE(scale float32, loss, grad, pred, target Tensor)
 }
 
-// Optim ops update Flat tensors of equal length in place; the learning rate comes from the clock.
+// Optim ops update Flat tensors of equal length in place; the learning rate comes from stepParams.
 type Optim interface {
 	// SGD: v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is zero when Momentum
 	// is 0.
-	SGD(o SGD, param, velocity, grad, clock Tensor)
-	// Adam: m += (1-b1)(g-m); v += (1-b2)(g²-v); p -= lr/c1 m / (sqrt(v/c2) + eps), with the clock's bias
+	SGD(o SGD, param, velocity, grad, stepParams Tensor)
+	// Adam: m += (1-b1)(g-m); v += (1-b2)(g²-v); p -= lr/c1 m / (sqrt(v/c2) + eps), with the step's bias
 	// corrections c1 and c2. WeightDecay makes it AdamW: p is first multiplied by 1 - lr decay.
-	Adam(o Adam, param, m, v, grad, clock Tensor)
+	Adam(o Adam, param, m, v, grad, stepParams Tensor)
 	// Adadelta: a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d.
-	Adadelta(o Adadelta, param, accGrad, accDelta, grad, clock Tensor)
+	Adadelta(o Adadelta, param, accGrad, accDelta, grad, stepParams Tensor)
 }
 
 // Random ops draw as package rng specifies, bit for bit the same on every backend. src names seed and stream.
 type Random interface {
-	// Normal: standard normal numbers; row first+n of draw clock.Step fills image n.
-	Normal(src rng.Source, dst, clock Tensor, first int)
+	// Normal: standard normal numbers; row first+n of draw stepParams.Step fills image n.
+	Normal(src rng.Source, dst, stepParams Tensor, first int)
 	// Dropout: out = x/(1-rate) where the uniform draw is at least rate, else 0; rows and draw as in Normal. Applied
 	// to a gradient it is its own derivative. out may be x.
-	Dropout(rate float32, src rng.Source, out, x, clock Tensor, first int)
-	// Gather: clean[n] = pixels[i]/255 with i = order[clock.Offset+first+n], and, unless noisy is zero,
-	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw clock.Draw. pixels is a Byte tensor of the whole
+	Dropout(rate float32, src rng.Source, out, x, stepParams Tensor, first int)
+	// GatherPixels: clean[n] = pixels[i]/255 with i = order[stepParams.Offset+first+n], and, unless noisy is zero,
+	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw stepParams.Draw. pixels is a Byte tensor of the whole
 	// data set, or a Staged one of the batch alone, whose place first+n is sample i. order is an Index tensor. A place
 	// or a sample that is not there is the caller's mistake; a device that learns of it too late to panic gives NaN.
-	Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock Tensor, first int)
-	// Select is Gather for a data set of float32 values, of any range: values is a Flat tensor of all samples, one after
+	GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams Tensor, first int)
+	// GatherValues is GatherPixels for a data set of float32 values, of any range: values is a Flat tensor of all samples, one after
 	// another; clean[n] = values[i], and noisy[n] = clean[n] + std*normal, which is not clipped.
-	Select(std float32, src rng.Source, clean, noisy, values, order, clock Tensor, first int)
+	GatherValues(std float32, src rng.Source, clean, noisy, values, order, stepParams Tensor, first int)
 }
 
 // Clip ops bound gradients, Flat tensors.
@@ -282,7 +282,7 @@ type Clip interface {
 // Penalty ops add what a penalty adds to the loss (Flat, one element) and to the gradient.
 type Penalty interface {
 	// Penalize: loss += sum of L1 |x| + L2 x²; grad += L1 sign(x) + 2 L2 x, where sign(0) = 0. x and grad are of one
-	// shape and kind, Activation or Flat.
+	// shape and role, Activation or Flat.
 	Penalize(o Norms, loss, grad, x Tensor)
 	// ColumnSum: dst[j] += x[0][j] + x[1][j] + ..., over the images of x; dst is Flat and as long as an image.
 	ColumnSum(dst, x Tensor)
@@ -297,13 +297,13 @@ type Penalty interface {
 // Gaussian ops are the code of a variational autoencoder (Kingma and Welling, "Auto-Encoding Variational Bayes", 2014).
 // stats is (N, H, W, 2C): the means of the code (N, H, W, C) and then the logarithms of its variances.
 type Gaussian interface {
-	// Sample: code = mean + exp(logvar/2) eps, where eps are the numbers that Normal draws for the code. Without a clock,
+	// Sample: code = mean + exp(logvar/2) eps, where eps are the numbers that Normal draws for the code. Without stepParams,
 	// code = mean.
-	Sample(src rng.Source, code, stats, clock Tensor, first int)
-	// SampleBack: gradStats from gradCode, for the same draws. With w = scale clock.Divergence, w times the divergence from
+	Sample(src rng.Source, code, stats, stepParams Tensor, first int)
+	// SampleBack: gradStats from gradCode, for the same draws. With w = scale stepParams.Divergence, w times the divergence from
 	// the standard normal distribution, the sum of (mean² + exp(logvar) - 1 - logvar)/2, is added to loss (Flat, one
 	// element), and its gradient to gradStats.
-	SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, clock Tensor, first int)
+	SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, stepParams Tensor, first int)
 }
 
 // Contract ops make encoders contractive (Rifai et al., "Contractive Auto-Encoders", 2011).
@@ -313,7 +313,7 @@ type Contract interface {
 	// 1, 1, Out), and to gradW, with respect to w (a Param) at h held fixed.
 	ContractDense(a Act, scale float32, loss, gradH, gradW, h, w Tensor)
 	// Perturb: out = x + std normal, with the numbers that Normal draws for x.
-	Perturb(std float32, src rng.Source, out, x, clock Tensor, first int)
+	Perturb(std float32, src rng.Source, out, x, stepParams Tensor, first int)
 	// Accumulate: dst += alpha x, Activation.
 	Accumulate(dst Tensor, alpha float32, x Tensor)
 }
@@ -321,14 +321,14 @@ type Contract interface {
 // Concrete ops select inputs (Balın, Abid and Zou, "Concrete Autoencoders", 2019). logits is a Param (K, 1, 1, D), the
 // selection m an Activation of that shape, one of D inputs in each of K rows.
 type Concrete interface {
-	// Concretize: row j of m = softmax((logits + g) / clock.Temperature), where g = -ln(-ln u) are Gumbel's numbers, of the
-	// odd multiples u of 2^-24 that the words of row j and draw clock.Step give: (word>>8 | 1) 2^-24. Without a clock, m is 1
+	// Concretize: row j of m = softmax((logits + g) / stepParams.Temperature), where g = -ln(-ln u) are Gumbel's numbers, of the
+	// odd multiples u of 2^-24 that the words of row j and draw stepParams.Step give: (word>>8 | 1) 2^-24. Without stepParams, m is 1
 	// at the first of a row's largest logits, else 0.
-	Concretize(src rng.Source, m, logits, clock Tensor)
+	Concretize(src rng.Source, m, logits, stepParams Tensor)
 	// Pick: out (N, 1, 1, K) = x mᵀ, for x (N, 1, 1, D).
 	Pick(out, x, m Tensor)
 	// ConcreteBack adds to gradLogits what gradOut, the gradient of Pick's output, makes of it through the softmax.
-	ConcreteBack(gradLogits, gradOut, x, m, clock Tensor)
+	ConcreteBack(gradLogits, gradOut, x, m, stepParams Tensor)
 }
 
 // SGD, Adam and Adadelta are the constants of the optimisers.

@@ -18,13 +18,13 @@ type Mismatch struct {
 
 // Checked returns a Backend that does every op on device, and again on reference from the same inputs, and reports
 // outputs that differ by more than the bound. device goes on with its own results. Both are one lane. What Index and
-// Clock tensors hold is known only from what was uploaded through the returned Backend.
+// StepParams tensors hold is known only from what was uploaded through the returned Backend.
 //
 // It is made for finding faults: every op copies its inputs from the device, and allocates. Pack ops are checked
 // through the ops that use the packed weights. Of a pool fused into a convolution, the element at the device's
 // arg-max is compared, because of two almost equal values either may be the maximum.
 func Checked(device, reference Backend, bound Bound, report func(Mismatch)) Backend {
-	return &checked{device, device, reference, bound, report, make(map[place]Clock), make(map[place][]int32)}
+	return &checked{device, device, reference, bound, report, make(map[place]StepParams), make(map[place][]int32)}
 }
 
 type checked struct {
@@ -32,7 +32,7 @@ type checked struct {
 	device, reference Backend
 	bound             Bound
 	report            func(Mismatch)
-	clocks            map[place]Clock
+	clocks            map[place]StepParams
 	orders            map[place][]int32
 }
 
@@ -62,9 +62,9 @@ func (c *checked) UploadIndex(dst Tensor, src []int32) {
 	c.device.UploadIndex(dst, src)
 }
 
-func (c *checked) SetClock(dst Tensor, k Clock) {
+func (c *checked) SetStepParams(dst Tensor, k StepParams) {
 	c.clocks[place{dst.Buffer, dst.Offset}] = k
-	c.device.SetClock(dst, k)
+	c.device.SetStepParams(dst, k)
 }
 
 // mirror holds the reference's copies of an op's tensors. The nil mirror stands for the device and maps each tensor to
@@ -109,8 +109,8 @@ func (m *mirror) params(p Params, packed int, pack func(dst, w Tensor)) Params {
 	return p
 }
 
-func (m *mirror) alloc(k Kind, s Shape) Tensor {
-	return Tensor{Shape: s, Kind: k, Buffer: m.memory(m.c.reference.Bytes(k, s))}
+func (m *mirror) alloc(k Role, s Shape) Tensor {
+	return Tensor{Shape: s, Role: k, Buffer: m.memory(m.c.reference.Bytes(k, s))}
 }
 
 func (m *mirror) memory(n int) Buffer {
@@ -127,18 +127,18 @@ func (m *mirror) memory(n int) Buffer {
 
 // add copies t from the device.
 func (m *mirror) add(t Tensor) {
-	if _, ok := m.copies[t]; ok || t.IsZero() || t.Kind == Packed || m.err != nil || m.device != nil {
+	if _, ok := m.copies[t]; ok || t.IsZero() || t.Role == Packed || m.err != nil || m.device != nil {
 		return
 	}
-	r := m.alloc(t.Kind, t.Shape)
+	r := m.alloc(t.Role, t.Shape)
 	if m.err != nil {
 		return
 	}
 	m.copies[t] = r
 	at := place{t.Buffer, t.Offset}
-	switch t.Kind {
-	case ClockKind:
-		m.c.reference.SetClock(r, m.c.clocks[at])
+	switch t.Role {
+	case PerStep:
+		m.c.reference.SetStepParams(r, m.c.clocks[at])
 	case Index:
 		if v := m.c.orders[at]; len(v) == t.Shape.Len() {
 			m.c.reference.UploadIndex(r, v)
@@ -219,7 +219,7 @@ func (c *checked) mirror(workspace int, out []output, in []Tensor) *mirror {
 // compare reports values that differ; places of maxima have to be the same.
 func (c *checked) compare(op string, o output, got, want []float32) {
 	bound := c.bound
-	if o.t.Kind == Byte {
+	if o.t.Role == Byte {
 		bound = Bound{}
 	}
 	w := make([]float64, len(want))
@@ -234,7 +234,7 @@ func (c *checked) compare(op string, o output, got, want []float32) {
 // download returns the values of a tensor of any kind of float32 or of bytes.
 func download(b Backend, t Tensor) ([]float32, error) {
 	v := make([]float32, t.Shape.Len())
-	if t.Kind != Byte {
+	if t.Role != Byte {
 		return v, b.Download(v, t)
 	}
 	p := make([]byte, len(v))
@@ -245,11 +245,11 @@ func download(b Backend, t Tensor) ([]float32, error) {
 	return v, err
 }
 
-// comparableKind reports whether a tensor's elements can be downloaded.
-func comparableKind(k Kind) bool { return k <= Flat || k == Byte }
+// comparableRole reports whether a tensor's elements can be downloaded.
+func comparableRole(k Role) bool { return k <= Flat || k == Byte }
 
 func (c *checked) Zero(dst Tensor) {
-	if !comparableKind(dst.Kind) {
+	if !comparableRole(dst.Role) {
 		delete(c.clocks, place{dst.Buffer, dst.Offset})
 		delete(c.orders, place{dst.Buffer, dst.Offset})
 		c.device.Zero(dst)
@@ -259,7 +259,7 @@ func (c *checked) Zero(dst Tensor) {
 }
 
 func (c *checked) Copy(dst, src Tensor) {
-	if !comparableKind(dst.Kind) {
+	if !comparableRole(dst.Role) {
 		to, from := place{dst.Buffer, dst.Offset}, place{src.Buffer, src.Offset}
 		c.clocks[to], c.orders[to] = c.clocks[from], c.orders[from]
 		c.device.Copy(dst, src)
@@ -456,43 +456,43 @@ func (c *checked) MSE(scale float32, loss, grad, pred, target Tensor) {
 	})
 }
 
-func (c *checked) SGD(o SGD, param, velocity, grad, clock Tensor) {
-	c.run("SGD", 0, []output{{"param", param}, {"velocity", velocity}}, []Tensor{grad, clock}, func(b Backend, m *mirror) {
-		b.SGD(o, m.of(param), m.of(velocity), m.of(grad), m.of(clock))
+func (c *checked) SGD(o SGD, param, velocity, grad, stepParams Tensor) {
+	c.run("SGD", 0, []output{{"param", param}, {"velocity", velocity}}, []Tensor{grad, stepParams}, func(b Backend, m *mirror) {
+		b.SGD(o, m.of(param), m.of(velocity), m.of(grad), m.of(stepParams))
 	})
 }
 
-func (c *checked) Adam(o Adam, param, m1, m2, grad, clock Tensor) {
-	c.run("Adam", 0, []output{{"param", param}, {"m", m1}, {"v", m2}}, []Tensor{grad, clock}, func(b Backend, m *mirror) {
-		b.Adam(o, m.of(param), m.of(m1), m.of(m2), m.of(grad), m.of(clock))
+func (c *checked) Adam(o Adam, param, m1, m2, grad, stepParams Tensor) {
+	c.run("Adam", 0, []output{{"param", param}, {"m", m1}, {"v", m2}}, []Tensor{grad, stepParams}, func(b Backend, m *mirror) {
+		b.Adam(o, m.of(param), m.of(m1), m.of(m2), m.of(grad), m.of(stepParams))
 	})
 }
 
-func (c *checked) Adadelta(o Adadelta, param, accGrad, accDelta, grad, clock Tensor) {
-	c.run("Adadelta", 0, []output{{"param", param}, {"accGrad", accGrad}, {"accDelta", accDelta}}, []Tensor{grad, clock}, func(b Backend, m *mirror) {
-		b.Adadelta(o, m.of(param), m.of(accGrad), m.of(accDelta), m.of(grad), m.of(clock))
+func (c *checked) Adadelta(o Adadelta, param, accGrad, accDelta, grad, stepParams Tensor) {
+	c.run("Adadelta", 0, []output{{"param", param}, {"accGrad", accGrad}, {"accDelta", accDelta}}, []Tensor{grad, stepParams}, func(b Backend, m *mirror) {
+		b.Adadelta(o, m.of(param), m.of(accGrad), m.of(accDelta), m.of(grad), m.of(stepParams))
 	})
 }
 
-func (c *checked) Normal(src rng.Source, dst, clock Tensor, first int) {
-	c.run("Normal", 0, []output{{"dst", dst}}, []Tensor{clock}, func(b Backend, m *mirror) { b.Normal(src, m.of(dst), m.of(clock), first) })
+func (c *checked) Normal(src rng.Source, dst, stepParams Tensor, first int) {
+	c.run("Normal", 0, []output{{"dst", dst}}, []Tensor{stepParams}, func(b Backend, m *mirror) { b.Normal(src, m.of(dst), m.of(stepParams), first) })
 }
 
-func (c *checked) Dropout(rate float32, src rng.Source, out, x, clock Tensor, first int) {
-	c.run("Dropout", 0, []output{{"out", out}}, []Tensor{x, clock}, func(b Backend, m *mirror) {
-		b.Dropout(rate, src, m.of(out), m.of(x), m.of(clock), first)
+func (c *checked) Dropout(rate float32, src rng.Source, out, x, stepParams Tensor, first int) {
+	c.run("Dropout", 0, []output{{"out", out}}, []Tensor{x, stepParams}, func(b Backend, m *mirror) {
+		b.Dropout(rate, src, m.of(out), m.of(x), m.of(stepParams), first)
 	})
 }
 
-func (c *checked) Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock Tensor, first int) {
-	c.run("Gather", 0, []output{{"clean", clean}, {"noisy", noisy}}, []Tensor{pixels, order, clock}, func(b Backend, m *mirror) {
-		b.Gather(std, src, m.of(clean), m.of(noisy), m.of(pixels), m.of(order), m.of(clock), first)
+func (c *checked) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams Tensor, first int) {
+	c.run("GatherPixels", 0, []output{{"clean", clean}, {"noisy", noisy}}, []Tensor{pixels, order, stepParams}, func(b Backend, m *mirror) {
+		b.GatherPixels(std, src, m.of(clean), m.of(noisy), m.of(pixels), m.of(order), m.of(stepParams), first)
 	})
 }
 
-func (c *checked) Select(std float32, src rng.Source, clean, noisy, values, order, clock Tensor, first int) {
-	c.run("Select", 0, []output{{"clean", clean}, {"noisy", noisy}}, []Tensor{values, order, clock}, func(b Backend, m *mirror) {
-		b.Select(std, src, m.of(clean), m.of(noisy), m.of(values), m.of(order), m.of(clock), first)
+func (c *checked) GatherValues(std float32, src rng.Source, clean, noisy, values, order, stepParams Tensor, first int) {
+	c.run("GatherValues", 0, []output{{"clean", clean}, {"noisy", noisy}}, []Tensor{values, order, stepParams}, func(b Backend, m *mirror) {
+		b.GatherValues(std, src, m.of(clean), m.of(noisy), m.of(values), m.of(order), m.of(stepParams), first)
 	})
 }
 
@@ -528,15 +528,15 @@ func (c *checked) AddRow(x, row Tensor) {
 	c.run("AddRow", 0, []output{{"x", x}}, []Tensor{row}, func(b Backend, m *mirror) { b.AddRow(m.of(x), m.of(row)) })
 }
 
-func (c *checked) Sample(src rng.Source, code, stats, clock Tensor, first int) {
-	c.run("Sample", 0, []output{{"code", code}}, []Tensor{stats, clock}, func(b Backend, m *mirror) {
-		b.Sample(src, m.of(code), m.of(stats), m.of(clock), first)
+func (c *checked) Sample(src rng.Source, code, stats, stepParams Tensor, first int) {
+	c.run("Sample", 0, []output{{"code", code}}, []Tensor{stats, stepParams}, func(b Backend, m *mirror) {
+		b.Sample(src, m.of(code), m.of(stats), m.of(stepParams), first)
 	})
 }
 
-func (c *checked) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, clock Tensor, first int) {
-	c.run("SampleBack", 0, []output{{"loss", loss}, {"gradStats", gradStats}}, []Tensor{gradCode, stats, clock}, func(b Backend, m *mirror) {
-		b.SampleBack(scale, src, m.of(loss), m.of(gradStats), m.of(gradCode), m.of(stats), m.of(clock), first)
+func (c *checked) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, stepParams Tensor, first int) {
+	c.run("SampleBack", 0, []output{{"loss", loss}, {"gradStats", gradStats}}, []Tensor{gradCode, stats, stepParams}, func(b Backend, m *mirror) {
+		b.SampleBack(scale, src, m.of(loss), m.of(gradStats), m.of(gradCode), m.of(stats), m.of(stepParams), first)
 	})
 }
 
@@ -546,9 +546,9 @@ func (c *checked) ContractDense(a Act, scale float32, loss, gradH, gradW, h, w T
 	})
 }
 
-func (c *checked) Perturb(std float32, src rng.Source, out, x, clock Tensor, first int) {
-	c.run("Perturb", 0, []output{{"out", out}}, []Tensor{x, clock}, func(b Backend, m *mirror) {
-		b.Perturb(std, src, m.of(out), m.of(x), m.of(clock), first)
+func (c *checked) Perturb(std float32, src rng.Source, out, x, stepParams Tensor, first int) {
+	c.run("Perturb", 0, []output{{"out", out}}, []Tensor{x, stepParams}, func(b Backend, m *mirror) {
+		b.Perturb(std, src, m.of(out), m.of(x), m.of(stepParams), first)
 	})
 }
 
@@ -556,9 +556,9 @@ func (c *checked) Accumulate(dst Tensor, alpha float32, x Tensor) {
 	c.run("Accumulate", 0, []output{{"dst", dst}}, []Tensor{x}, func(b Backend, m *mirror) { b.Accumulate(m.of(dst), alpha, m.of(x)) })
 }
 
-func (c *checked) Concretize(src rng.Source, sel, logits, clock Tensor) {
-	c.run("Concretize", 0, []output{{"m", sel}}, []Tensor{logits, clock}, func(b Backend, m *mirror) {
-		b.Concretize(src, m.of(sel), m.of(logits), m.of(clock))
+func (c *checked) Concretize(src rng.Source, sel, logits, stepParams Tensor) {
+	c.run("Concretize", 0, []output{{"m", sel}}, []Tensor{logits, stepParams}, func(b Backend, m *mirror) {
+		b.Concretize(src, m.of(sel), m.of(logits), m.of(stepParams))
 	})
 }
 
@@ -566,8 +566,8 @@ func (c *checked) Pick(out, x, sel Tensor) {
 	c.run("Pick", 0, []output{{"out", out}}, []Tensor{x, sel}, func(b Backend, m *mirror) { b.Pick(m.of(out), m.of(x), m.of(sel)) })
 }
 
-func (c *checked) ConcreteBack(gradLogits, gradOut, x, sel, clock Tensor) {
-	c.run("ConcreteBack", 0, []output{{"gradLogits", gradLogits}}, []Tensor{gradOut, x, sel, clock}, func(b Backend, m *mirror) {
-		b.ConcreteBack(m.of(gradLogits), m.of(gradOut), m.of(x), m.of(sel), m.of(clock))
+func (c *checked) ConcreteBack(gradLogits, gradOut, x, sel, stepParams Tensor) {
+	c.run("ConcreteBack", 0, []output{{"gradLogits", gradLogits}}, []Tensor{gradOut, x, sel, stepParams}, func(b Backend, m *mirror) {
+		b.ConcreteBack(m.of(gradLogits), m.of(gradOut), m.of(x), m.of(sel), m.of(stepParams))
 	})
 }

@@ -81,9 +81,9 @@ func (f *Profile) UploadIndex(dst Tensor, src []int32) {
 	defer f.done("UploadIndex", time.Now())
 	f.b.UploadIndex(dst, src)
 }
-func (f *Profile) SetClock(dst Tensor, c Clock) {
-	defer f.done("SetClock", time.Now())
-	f.b.SetClock(dst, c)
+func (f *Profile) SetStepParams(dst Tensor, c StepParams) {
+	defer f.done("SetStepParams", time.Now())
+	f.b.SetStepParams(dst, c)
 }
 func (f *Profile) Zero(dst Tensor)      { defer f.done("Zero", time.Now()); f.b.Zero(dst) }
 func (f *Profile) Copy(dst, src Tensor) { defer f.done("Copy", time.Now()); f.b.Copy(dst, src) }
@@ -187,33 +187,33 @@ func (f *Profile) MSE(scale float32, loss, grad, pred, target Tensor) {
 	defer f.done("MSE", time.Now())
 	f.b.MSE(scale, loss, grad, pred, target)
 }
-func (f *Profile) SGD(o SGD, param, velocity, grad, clock Tensor) {
+func (f *Profile) SGD(o SGD, param, velocity, grad, stepParams Tensor) {
 	defer f.done("SGD", time.Now())
-	f.b.SGD(o, param, velocity, grad, clock)
+	f.b.SGD(o, param, velocity, grad, stepParams)
 }
-func (f *Profile) Adam(o Adam, param, m, v, grad, clock Tensor) {
+func (f *Profile) Adam(o Adam, param, m, v, grad, stepParams Tensor) {
 	defer f.done("Adam", time.Now())
-	f.b.Adam(o, param, m, v, grad, clock)
+	f.b.Adam(o, param, m, v, grad, stepParams)
 }
-func (f *Profile) Adadelta(o Adadelta, param, accGrad, accDelta, grad, clock Tensor) {
+func (f *Profile) Adadelta(o Adadelta, param, accGrad, accDelta, grad, stepParams Tensor) {
 	defer f.done("Adadelta", time.Now())
-	f.b.Adadelta(o, param, accGrad, accDelta, grad, clock)
+	f.b.Adadelta(o, param, accGrad, accDelta, grad, stepParams)
 }
-func (f *Profile) Normal(src rng.Source, dst, clock Tensor, first int) {
+func (f *Profile) Normal(src rng.Source, dst, stepParams Tensor, first int) {
 	defer f.done("Normal", time.Now())
-	f.b.Normal(src, dst, clock, first)
+	f.b.Normal(src, dst, stepParams, first)
 }
-func (f *Profile) Dropout(rate float32, src rng.Source, out, x, clock Tensor, first int) {
+func (f *Profile) Dropout(rate float32, src rng.Source, out, x, stepParams Tensor, first int) {
 	defer f.done("Dropout", time.Now())
-	f.b.Dropout(rate, src, out, x, clock, first)
+	f.b.Dropout(rate, src, out, x, stepParams, first)
 }
-func (f *Profile) Gather(std float32, src rng.Source, clean, noisy, pixels, order, clock Tensor, first int) {
-	defer f.done("Gather", time.Now())
-	f.b.Gather(std, src, clean, noisy, pixels, order, clock, first)
+func (f *Profile) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams Tensor, first int) {
+	defer f.done("GatherPixels", time.Now())
+	f.b.GatherPixels(std, src, clean, noisy, pixels, order, stepParams, first)
 }
-func (f *Profile) Select(std float32, src rng.Source, clean, noisy, values, order, clock Tensor, first int) {
-	defer f.done("Select", time.Now())
-	f.b.Select(std, src, clean, noisy, values, order, clock, first)
+func (f *Profile) GatherValues(std float32, src rng.Source, clean, noisy, values, order, stepParams Tensor, first int) {
+	defer f.done("GatherValues", time.Now())
+	f.b.GatherValues(std, src, clean, noisy, values, order, stepParams, first)
 }
 func (f *Profile) ClipValue(limit float32, v Tensor) {
 	defer f.done("ClipValue", time.Now())
@@ -240,32 +240,32 @@ func (f *Profile) SparseKL(o Sparsity, share float32, loss, grad, sums Tensor) {
 	f.b.SparseKL(o, share, loss, grad, sums)
 }
 func (f *Profile) AddRow(x, row Tensor) { defer f.done("AddRow", time.Now()); f.b.AddRow(x, row) }
-func (f *Profile) Sample(src rng.Source, code, stats, clock Tensor, first int) {
+func (f *Profile) Sample(src rng.Source, code, stats, stepParams Tensor, first int) {
 	defer f.done("Sample", time.Now())
-	f.b.Sample(src, code, stats, clock, first)
+	f.b.Sample(src, code, stats, stepParams, first)
 }
-func (f *Profile) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, clock Tensor, first int) {
+func (f *Profile) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, stepParams Tensor, first int) {
 	defer f.done("SampleBack", time.Now())
-	f.b.SampleBack(scale, src, loss, gradStats, gradCode, stats, clock, first)
+	f.b.SampleBack(scale, src, loss, gradStats, gradCode, stats, stepParams, first)
 }
 func (f *Profile) ContractDense(a Act, scale float32, loss, gradH, gradW, h, w Tensor) {
 	defer f.done("ContractDense", time.Now())
 	f.b.ContractDense(a, scale, loss, gradH, gradW, h, w)
 }
-func (f *Profile) Perturb(std float32, src rng.Source, out, x, clock Tensor, first int) {
+func (f *Profile) Perturb(std float32, src rng.Source, out, x, stepParams Tensor, first int) {
 	defer f.done("Perturb", time.Now())
-	f.b.Perturb(std, src, out, x, clock, first)
+	f.b.Perturb(std, src, out, x, stepParams, first)
 }
 func (f *Profile) Accumulate(dst Tensor, alpha float32, x Tensor) {
 	defer f.done("Accumulate", time.Now())
 	f.b.Accumulate(dst, alpha, x)
 }
-func (f *Profile) Concretize(src rng.Source, m, logits, clock Tensor) {
+func (f *Profile) Concretize(src rng.Source, m, logits, stepParams Tensor) {
 	defer f.done("Concretize", time.Now())
-	f.b.Concretize(src, m, logits, clock)
+	f.b.Concretize(src, m, logits, stepParams)
 }
 func (f *Profile) Pick(out, x, m Tensor) { defer f.done("Pick", time.Now()); f.b.Pick(out, x, m) }
-func (f *Profile) ConcreteBack(gradLogits, gradOut, x, m, clock Tensor) {
+func (f *Profile) ConcreteBack(gradLogits, gradOut, x, m, stepParams Tensor) {
 	defer f.done("ConcreteBack", time.Now())
-	f.b.ConcreteBack(gradLogits, gradOut, x, m, clock)
+	f.b.ConcreteBack(gradLogits, gradOut, x, m, stepParams)
 }

@@ -20,22 +20,22 @@ func (s Shape) WithN(n int) Shape { s.N = n; return s }
 
 func (s Shape) String() string { return fmt.Sprintf("(%d, %d, %d, %d)", s.N, s.H, s.W, s.C) }
 
-// Kind says what a tensor is for; a backend lays each kind out as suits it.
-type Kind uint8
+// Role says what a tensor is for; a backend lays out each role as suits it.
+type Role uint8
 
 const (
-	Activation Kind = iota // float32 images; may keep a zero border round each image and unused channels
+	Activation Role = iota // float32 images; may keep a zero border round each image and unused channels
 	Param                  // float32 weights (out, rows, columns, in) or a bias (1, 1, 1, n), in memory that starts as zeros; may keep unused channels, which stay zero
 	Flat                   // float32, nothing between the elements: Bytes is 4*Len; aligned to 4 bytes only
 	Byte                   // uint8: pixels of a data set, arg-max of a pool
 	Staged                 // uint8: pixels of a batch's samples in the order in which they are drawn
 	Index                  // int32: the order of a data set
 	Packed                 // a backend's own form of weights, made by a Pack op; Bytes is Len
-	ClockKind              // a Clock
+	PerStep                // a StepParams
 )
 
-func (k Kind) String() string {
-	return [...]string{"activation", "param", "flat", "byte", "staged", "index", "packed", "clock"}[k]
+func (k Role) String() string {
+	return [...]string{"activation", "param", "flat", "byte", "staged", "index", "packed", "stepParams"}[k]
 }
 
 // Buffer is memory of a device. Only the backend that made it knows what is in it.
@@ -47,7 +47,7 @@ type Buffer interface {
 // The zero Tensor stands for an argument that an op does not need.
 type Tensor struct {
 	Shape  Shape
-	Kind   Kind
+	Role   Role
 	Buffer Buffer
 	Offset int // bytes from the start of the buffer, a multiple of Align (of 4 for a Flat)
 }
@@ -60,7 +60,7 @@ func (t Tensor) IsZero() bool { return t.Buffer == nil }
 
 // Range returns elements lo to hi of a Flat tensor as a Flat tensor.
 func (t Tensor) Range(lo, hi int) Tensor {
-	if t.Kind != Flat || lo < 0 || hi < lo || hi > t.Shape.Len() {
+	if t.Role != Flat || lo < 0 || hi < lo || hi > t.Shape.Len() {
 		panic("backend: Range needs a Flat tensor and bounds within it")
 	}
 	t.Offset += 4 * lo

@@ -43,9 +43,9 @@ type Gather struct {
 
 func (o *Gather) Name() string {
 	if o.OfValues {
-		return "Select"
+		return "GatherValues"
 	}
-	return "Gather"
+	return "GatherPixels"
 }
 func (o *Gather) Args(visit func(v *Value, u Use)) {
 	visit(&o.Clean, Write)
@@ -55,9 +55,9 @@ func (o *Gather) Args(visit func(v *Value, u Use)) {
 	visit(&o.StepParams, Read)
 }
 func (o *Gather) Run(f *Frame) {
-	gather := f.B.Gather
+	gather := f.B.GatherPixels
 	if o.OfValues {
-		gather = f.B.Select
+		gather = f.B.GatherValues
 	}
 	gather(o.Std, o.Source, f.At(o.Clean), f.At(o.Noisy), f.At(o.Samples), f.At(o.Order), f.At(o.StepParams), f.First)
 }

@@ -25,7 +25,7 @@ const (
 // Info is what is known of a Value.
 type Info struct {
 	Space Space
-	Role  backend.Kind
+	Role  backend.Role
 	Shape backend.Shape
 	Index int // of a parameter, a Sum or a Shared tensor
 }
@@ -60,7 +60,7 @@ type Tape struct {
 func NewTape() *Tape { return &Tape{Values: make([]Info, 1), shared: map[Info]Value{}} }
 
 // New returns a new tensor of a micro-batch.
-func (t *Tape) New(role backend.Kind, s backend.Shape) Value {
+func (t *Tape) New(role backend.Role, s backend.Shape) Value {
 	t.Values = append(t.Values, Info{Space: Arena, Role: role, Shape: s})
 	return Value(len(t.Values) - 1)
 }
@@ -83,7 +83,7 @@ func (t *Tape) Sum(index, n int) Value {
 
 // StepParams returns the tensor of what changes from step to step.
 func (t *Tape) StepParams() Value {
-	return t.Outside(Info{Space: Shared, Role: backend.ClockKind, Shape: backend.Vec(1), Index: StepParams})
+	return t.Outside(Info{Space: Shared, Role: backend.PerStep, Shape: backend.Vec(1), Index: StepParams})
 }
 
 // Shape returns the shape of a value.

@@ -364,7 +364,7 @@ var mutants = []mutant{
       float m = from[mean], v = from[mean + 1]`},
 	{"gauss-div", "gaussian.cu", "gaussian", "gaussian/",
 		"gaussian_back: weight of the divergence missing",
-		"w = scale * clock->divergence",
+		"w = scale * params->divergence",
 		"w = scale"},
 	{"gauss-loop", "gaussian.cu", "gaussian", "gaussian/",
 		"gaussian_back: no second turn (more than 2^20 elements)",
@@ -454,11 +454,11 @@ var mutants = []mutant{
 		"fmaxf(__fadd_rn(v.v[k], __fmul_rn(std, z.v[k])), 0.f)"},
 	{"gather-row", "random.cu", "random", "random/",
 		"gather: noise of the stored place, not of the sample (differs when staged)",
-		`normals(philox(block, sample, clock->draw, stream, k0, k1));
+		`normals(philox(block, sample, params->draw, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++)
     if (stored`,
-		`normals(philox(block, stored, clock->draw, stream, k0, k1));
+		`normals(philox(block, stored, params->draw, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++)
     if (stored`},
@@ -478,8 +478,8 @@ var mutants = []mutant{
 		"vector_sum: one vector too many",
 		"if (k < count) sum",
 		"if (k <= count) sum"},
-	{"clock-swap", "vector.cu", "vector", "optim/",
-		"clock: corrections swapped",
+	{"step-params-swap", "vector.cu", "vector", "optim/",
+		"step parameters: corrections swapped",
 		"lr, correction1, correction2, divergence",
 		"lr, correction2, correction1, divergence"},
 	{"corr-nobias", "conv.cu", "conv", forward,
@@ -542,8 +542,8 @@ var mutants = []mutant{
       unsigned at`,
 		`for (unsigned k = threadIdx.x; k <= n; k += 256) {
       unsigned at`},
-	{"clock-temperature", "vector.cu", "vector", "concrete/",
-		"clock: divergence and temperature swapped",
+	{"step-params-temperature", "vector.cu", "vector", "concrete/",
+		"step parameters: divergence and temperature swapped",
 		"divergence, temperature};",
 		"temperature, divergence};"},
 	{"deriv-sigmoid", "common.cuh", "act", "act/",

@@ -75,42 +75,42 @@ const (
 
 // arg is a tensor of a case.
 type arg struct {
-	name   string
-	kind   backend.Kind
-	shape  shape
-	role   role
-	fill   fill
-	clock  backend.Clock             // of a ClockKind
-	packed func(backend.Backend) int // bytes of a Packed
-	images int                       // images allocated, when more than shape.N: the tensor is a view of the first
-	shift  int                       // elements by which a Flat tensor starts late in its memory
-	bound  backend.Bound
+	name       string
+	role       backend.Role
+	shape      shape
+	use        role
+	fill       fill
+	stepParams backend.StepParams        // of a PerStep
+	packed     func(backend.Backend) int // bytes of a Packed
+	images     int                       // images allocated, when more than shape.N: the tensor is a view of the first
+	shift      int                       // elements by which a Flat tensor starts late in its memory
+	bound      backend.Bound
 }
 
 func activation(name string, s shape, f fill) arg {
-	return arg{name: name, kind: backend.Activation, shape: s, fill: f}
+	return arg{name: name, role: backend.Activation, shape: s, fill: f}
 }
 
 func param(name string, s shape, f fill) arg {
-	return arg{name: name, kind: backend.Param, shape: s, fill: f}
+	return arg{name: name, role: backend.Param, shape: s, fill: f}
 }
 
 func flat(name string, n int, f fill) arg {
-	return arg{name: name, kind: backend.Flat, shape: backend.Vec(n), fill: f}
+	return arg{name: name, role: backend.Flat, shape: backend.Vec(n), fill: f}
 }
 
 func bytesArg(name string, s shape, f fill) arg {
-	return arg{name: name, kind: backend.Byte, shape: s, fill: f}
+	return arg{name: name, role: backend.Byte, shape: s, fill: f}
 }
 
-func clockArg(c backend.Clock) arg {
-	return arg{name: "clock", kind: backend.ClockKind, shape: backend.Vec(1), clock: c}
+func stepParamsArg(c backend.StepParams) arg {
+	return arg{name: "stepParams", role: backend.PerStep, shape: backend.Vec(1), stepParams: c}
 }
 
 // out, inout and scratch return the tensor in another role.
-func (a arg) out(b backend.Bound) arg   { a.role, a.bound = out, b; return a }
-func (a arg) inout(b backend.Bound) arg { a.role, a.bound = inout, b; return a }
-func (a arg) scratch() arg              { a.role = scratch; return a }
+func (a arg) out(b backend.Bound) arg   { a.use, a.bound = out, b; return a }
+func (a arg) inout(b backend.Bound) arg { a.use, a.bound = inout, b; return a }
+func (a arg) scratch() arg              { a.use = scratch; return a }
 
 // manyTurns has more elements than a GPU's reductions take at once, which is four for each of 1024 blocks of 256 threads:
 // some threads have a second turn. Its rest is no multiple of a vector's or a warp's.

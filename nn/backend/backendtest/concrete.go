@@ -20,7 +20,7 @@ func concreteCases() []Case {
 	for i := range part {
 		part[i].Name += "-of4"
 		for j := range part[i].args {
-			if part[i].args[j].kind == backend.Activation && part[i].args[j].shape.N == 3 {
+			if part[i].args[j].role == backend.Activation && part[i].args[j].shape.N == 3 {
 				part[i].args[j].images = 4
 			}
 		}
@@ -31,7 +31,7 @@ func concreteCases() []Case {
 	return append(append(cases, part...), concretizeCase(src[0], 4, 300, 0, grid(0, 2, 1)), bordered(pickCase(2, 3, 9), "out"), bench)
 }
 
-// concretizeCase takes a temperature of 0 for none, that is, for no clock.
+// concretizeCase takes a temperature of 0 for none, that is, for no stepParams.
 func concretizeCase(src rng.Source, rows, size int, temperature float32, f fill) Case {
 	s := shape{N: rows, H: 1, W: 1, C: size}
 	// An error of Gumbel's numbers, which reach 17, is divided by the temperature, and in the exponent it is a relative one.
@@ -40,11 +40,11 @@ func concretizeCase(src rng.Source, rows, size int, temperature float32, f fill)
 	c := Case{
 		Name: fmt.Sprintf("concrete/select/%dof%d-temperature%g", rows, size, temperature), Ops: []string{"Concretize"},
 		args: []arg{param("logits", s, f)},
-		run:  func(b backend.Backend, t tensors) { b.Concretize(src, t["m"], t["logits"], t["clock"]) },
+		run:  func(b backend.Backend, t tensors) { b.Concretize(src, t["m"], t["logits"], t["stepParams"]) },
 	}
 	if temperature > 0 {
 		bound.Rel += 64 * eps / float64(temperature)
-		c.args = append(c.args, clockArg(backend.Clock{Step: 4, Temperature: temperature}))
+		c.args = append(c.args, stepParamsArg(backend.StepParams{Step: 4, Temperature: temperature}))
 	} else {
 		bound = exact
 	}
@@ -105,9 +105,9 @@ func concreteBackCase(n, rows, size int, temperature float32) Case {
 	return Case{
 		Name: fmt.Sprintf("concrete/back/%d-%dof%d-temperature%g", n, rows, size, temperature), Ops: []string{"ConcreteBack"},
 		args: []arg{activation("x", x, normal(1)), activation("m", m, uniform(0, 2/float32(size))), activation("gradOut", out, normal(1)),
-			clockArg(backend.Clock{Temperature: temperature}), param("gradLogits", m, normal(1)).inout(backend.Bound{Rel: sumBound(n*size).Rel + 8*eps})},
+			stepParamsArg(backend.StepParams{Temperature: temperature}), param("gradLogits", m, normal(1)).inout(backend.Bound{Rel: sumBound(n*size).Rel + 8*eps})},
 		run: func(b backend.Backend, t tensors) {
-			b.ConcreteBack(t["gradLogits"], t["gradOut"], t["x"], t["m"], t["clock"])
+			b.ConcreteBack(t["gradLogits"], t["gradOut"], t["x"], t["m"], t["stepParams"])
 		},
 		reference: func(d data) values {
 			return values{"gradLogits": refConcreteBack(n, rows, size, float64(temperature), d)}

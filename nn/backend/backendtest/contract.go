@@ -23,7 +23,7 @@ func contractCases() []Case {
 	for i := range part {
 		part[i].Name += "-of4"
 		for j := range part[i].args {
-			if part[i].args[j].kind == backend.Activation {
+			if part[i].args[j].role == backend.Activation {
 				part[i].args[j].images = 4
 			}
 		}
@@ -82,8 +82,8 @@ func perturbCase(src rng.Source, s shape, first int) Case {
 	const std = float32(0.25)
 	return Case{
 		Name: fmt.Sprintf("contract/perturb/%dx%dx%dx%d-first%d", s.N, s.H, s.W, s.C, first), Ops: []string{"Perturb"},
-		args: []arg{activation("x", s, normal(1)), clockArg(backend.Clock{Step: 3}), activation("out", s, nil).out(exact)},
-		run:  func(b backend.Backend, t tensors) { b.Perturb(std, src, t["out"], t["x"], t["clock"], first) },
+		args: []arg{activation("x", s, normal(1)), stepParamsArg(backend.StepParams{Step: 3}), activation("out", s, nil).out(exact)},
+		run:  func(b backend.Backend, t tensors) { b.Perturb(std, src, t["out"], t["x"], t["stepParams"], first) },
 		reference: func(d data) values {
 			r := make([]float64, s.Len())
 			for i, z := range normals(src, s, 3, func(n int) int { return first + n }) {

@@ -207,7 +207,7 @@ func (c convCase) name() string {
 
 // convPacked is the packed form of a convolution's weights.
 func convPacked(name string, s backend.ConvShape) arg {
-	return arg{name: name, kind: backend.Packed, role: scratch, packed: func(b backend.Backend) int { return b.ConvNeeds(s).Packed }}
+	return arg{name: name, role: backend.Packed, use: scratch, packed: func(b backend.Backend) int { return b.ConvNeeds(s).Packed }}
 }
 
 func convPack(b backend.Backend, s backend.ConvShape, p backend.Params) {
@@ -506,7 +506,7 @@ func (c convCase) fused() Case {
 	}
 	for _, name := range []string{"out", "gradX", "gradW", "gradBias"} {
 		if i := slices.IndexFunc(k.args, func(a arg) bool { return a.name == name }); i >= 0 {
-			if k.args[i].role == inout {
+			if k.args[i].use == inout {
 				k.args[i].fill = given(1, -2, 3) // the same for both
 			}
 			a := k.args[i]

@@ -82,7 +82,7 @@ func (c convTransposeCase) base(what, op string) Case {
 func (c convTransposeCase) params(s backend.ConvTransposeShape) []arg {
 	w := param("w", s.Weights(), normal(1/math.Sqrt(float64(s.KernelH*s.KernelW*s.X.C))))
 	packed := func(b backend.Backend) int { return b.ConvTransposeNeeds(s).Packed }
-	return []arg{w, {name: "packed", kind: backend.Packed, role: scratch, packed: packed}}
+	return []arg{w, {name: "packed", role: backend.Packed, use: scratch, packed: packed}}
 }
 
 func convTransposePack(s backend.ConvTransposeShape) func(backend.Backend, tensors) {

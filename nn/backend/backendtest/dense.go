@@ -56,7 +56,7 @@ func (c denseCase) base(what, op string) Case {
 func (c denseCase) params(s backend.DenseShape) []arg {
 	w := param("w", s.Weights(), normal(1/math.Sqrt(float64(s.In))))
 	packed := func(b backend.Backend) int { return b.DenseNeeds(s).Packed }
-	return []arg{w, {name: "packed", kind: backend.Packed, role: scratch, packed: packed}}
+	return []arg{w, {name: "packed", role: backend.Packed, use: scratch, packed: packed}}
 }
 
 func densePack(s backend.DenseShape) func(backend.Backend, tensors) {

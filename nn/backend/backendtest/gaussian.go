@@ -12,40 +12,40 @@ func gaussianCases() []Case {
 	var cases []Case
 	src := []rng.Source{{Seed: 1, Stream: rng.StreamLayer}, {Seed: 0xfedcba9876543210, Stream: rng.StreamLayer + 3}}
 	for i, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 3}, {N: 7, H: 1, W: 1, C: 20}, {N: 2, H: 1, W: 1, C: 257}, {N: 5, H: 3, W: 3, C: 8}} {
-		clock := backend.Clock{Step: uint32(3 * i), Divergence: 0.5}
-		cases = append(cases, sampleCase(src[i%2], s, clock, 1000*(i%2), true), sampleCase(src[i%2], s, clock, 0, false),
-			sampleBackCase(src[i%2], s, clock, 1000*(i%2)))
+		stepParams := backend.StepParams{Step: uint32(3 * i), Divergence: 0.5}
+		cases = append(cases, sampleCase(src[i%2], s, stepParams, 1000*(i%2), true), sampleCase(src[i%2], s, stepParams, 0, false),
+			sampleBackCase(src[i%2], s, stepParams, 1000*(i%2)))
 	}
 	s := shape{N: 3, H: 5, W: 7, C: 3}
-	part := []Case{sampleCase(src[0], s, backend.Clock{Step: 1}, 2, true), sampleBackCase(src[0], s, backend.Clock{Step: 1, Divergence: 2}, 2)}
+	part := []Case{sampleCase(src[0], s, backend.StepParams{Step: 1}, 2, true), sampleBackCase(src[0], s, backend.StepParams{Step: 1, Divergence: 2}, 2)}
 	for i := range part {
 		part[i].Name += "-of4"
 		for j := range part[i].args {
-			if part[i].args[j].kind == backend.Activation {
+			if part[i].args[j].role == backend.Activation {
 				part[i].args[j].images = 4
 			}
 		}
 	}
-	bench := sampleBackCase(src[0], shape{N: 128, H: 1, W: 1, C: 64}, backend.Clock{Step: 1, Divergence: 1}, 0)
+	bench := sampleBackCase(src[0], shape{N: 128, H: 1, W: 1, C: 64}, backend.StepParams{Step: 1, Divergence: 1}, 0)
 	bench.Bench = true
-	return append(append(cases, part...), bordered(sampleCase(src[0], s, backend.Clock{Step: 2}, 0, true), "code"),
-		bordered(sampleBackCase(src[0], s, backend.Clock{Step: 2, Divergence: 1}, 0), "gradStats"), bench,
-		sampleBackCase(src[0], manyTurns, backend.Clock{Step: 1, Divergence: 1}, 0))
+	return append(append(cases, part...), bordered(sampleCase(src[0], s, backend.StepParams{Step: 2}, 0, true), "code"),
+		bordered(sampleBackCase(src[0], s, backend.StepParams{Step: 2, Divergence: 1}, 0), "gradStats"), bench,
+		sampleBackCase(src[0], manyTurns, backend.StepParams{Step: 1, Divergence: 1}, 0))
 }
 
 // stats is the shape of the means and variances of a code.
 func stats(code shape) shape { code.C *= 2; return code }
 
-func sampleCase(src rng.Source, s shape, c backend.Clock, first int, drawn bool) Case {
+func sampleCase(src rng.Source, s shape, c backend.StepParams, first int, drawn bool) Case {
 	k := Case{
 		Name: fmt.Sprintf("gaussian/sample/%dx%dx%dx%d-step%d-first%d", s.N, s.H, s.W, s.C, c.Step, first), Ops: []string{"Sample"},
 		args: []arg{activation("stats", stats(s), normal(1)), activation("code", s, nil).out(backend.Bound{Rel: 4 * eps})},
 		run: func(b backend.Backend, t tensors) {
-			b.Sample(src, t["code"], t["stats"], t["clock"], first)
+			b.Sample(src, t["code"], t["stats"], t["stepParams"], first)
 		},
 	}
 	if drawn {
-		k.args = append(k.args, clockArg(c))
+		k.args = append(k.args, stepParamsArg(c))
 	} else {
 		k.Name += "/mean"
 	}
@@ -64,14 +64,14 @@ func sampleCase(src rng.Source, s shape, c backend.Clock, first int, drawn bool)
 	return k
 }
 
-func sampleBackCase(src rng.Source, s shape, c backend.Clock, first int) Case {
+func sampleBackCase(src rng.Source, s shape, c backend.StepParams, first int) Case {
 	const scale = 0.125
 	return Case{
 		Name: fmt.Sprintf("gaussian/back/%dx%dx%dx%d-step%d-first%d", s.N, s.H, s.W, s.C, c.Step, first), Ops: []string{"SampleBack"},
-		args: []arg{activation("stats", stats(s), normal(1)), activation("gradCode", s, normal(1)), clockArg(c),
+		args: []arg{activation("stats", stats(s), normal(1)), activation("gradCode", s, normal(1)), stepParamsArg(c),
 			flat("loss", 1, given(0.75)).inout(sumBound(4 * s.Len())), activation("gradStats", stats(s), nil).out(backend.Bound{Rel: 8 * eps})},
 		run: func(b backend.Backend, t tensors) {
-			b.SampleBack(scale, src, t["loss"], t["gradStats"], t["gradCode"], t["stats"], t["clock"], first)
+			b.SampleBack(scale, src, t["loss"], t["gradStats"], t["gradCode"], t["stats"], t["stepParams"], first)
 		},
 		reference: func(d data) values {
 			loss, g := addTo(d["loss"]), value{v: make([]float64, 2*s.Len()), mag: make([]float64, 2*s.Len())}

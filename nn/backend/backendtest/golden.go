@@ -212,7 +212,7 @@ func (g golden) fit(c Case, what string, names map[string]string) (Case, error) 
 	c.golden = make(map[string][]float32)
 	c.args = slices.Clone(c.args)
 	for i, a := range c.args {
-		if a.kind == backend.Packed || a.kind == backend.ClockKind {
+		if a.role == backend.Packed || a.role == backend.PerStep {
 			continue
 		}
 		name := a.name
@@ -223,17 +223,17 @@ func (g golden) fit(c Case, what string, names map[string]string) (Case, error) 
 		if err != nil {
 			return c, err
 		}
-		if v == nil && a.role == in {
+		if v == nil && a.use == in {
 			return c, fmt.Errorf("there is no tensor %s/%s", g.Name, name)
 		}
 		if v != nil && len(v) != a.shape.Len() {
 			return c, fmt.Errorf("tensor %s/%s has %d elements, want %d", g.Name, name, len(v), a.shape.Len())
 		}
-		if a.role == in {
+		if a.use == in {
 			inputs[a.name] = v
 			continue
 		}
-		if a.role == inout {
+		if a.use == inout {
 			c.args[i].fill = given(0)
 		}
 		if v != nil {

@@ -201,7 +201,7 @@ func TestLossGradient(t *testing.T) {
 // Dropout is linear with the mask of its draw, so applied to a gradient it has to be its own derivative.
 func TestDropoutGradient(t *testing.T) {
 	s := shape{N: 2, H: 3, W: 1, C: 5}
-	c := dropoutCase(0.5, rng.Source{Seed: 5, Stream: rng.StreamLayer}, s, backend.Clock{Step: 3}, 1, false)
+	c := dropoutCase(0.5, rng.Source{Seed: 5, Stream: rng.StreamLayer}, s, backend.StepParams{Step: 3}, 1, false)
 	x, g := numbers(uniform(1, 2), 9000, s.Len()), numbers(uniform(1, 2), 9001, s.Len())
 	y := c.reference(data{"x": x})["out"].v
 	gx := c.reference(data{"x": g})["out"].v

@@ -44,7 +44,7 @@ func lossCases() []Case {
 			l.on(s, "/nan", mixed(normal(1), nan), target, true), bordered(l.on(s, "", normal(2), target, true), "grad"))
 		part := l.on(s, "-of4", normal(2), target, true)
 		for i := range part.args {
-			if part.args[i].kind == backend.Activation {
+			if part.args[i].role == backend.Activation {
 				part.args[i].images = 4
 			}
 		}

@@ -24,7 +24,7 @@ func memoryCases() []Case {
 		bordered(roundTrip(activation("out", shape{N: 2, H: 4, W: 5, C: 3}, normal(1))), "out"))
 }
 
-func roundTripName(k backend.Kind, s shape) string {
+func roundTripName(k backend.Role, s shape) string {
 	return fmt.Sprintf("memory/%v/%dx%dx%dx%d", k, s.N, s.H, s.W, s.C)
 }
 
@@ -34,7 +34,7 @@ func roundTrip(a arg) Case {
 	dst := a.out(exact)
 	dst.fill = nil
 	return Case{
-		Name: roundTripName(a.kind, a.shape), Ops: []string{"Upload", "Download"},
+		Name: roundTripName(a.role, a.shape), Ops: []string{"Upload", "Download"},
 		args: []arg{x, dst},
 		run: func(b backend.Backend, t tensors) {
 			v := make([]float32, x.shape.Len())
@@ -101,12 +101,12 @@ func housekeeping() Case {
 				panic("the backend has no name")
 			}
 			for _, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 3}, {N: 2, H: 31, W: 3, C: 33}} {
-				for k := range backend.ClockKind + 1 {
+				for k := range backend.PerStep + 1 {
 					least, fixed := s.Len(), k == backend.Flat || k == backend.Packed
 					switch k {
 					case backend.Activation, backend.Param, backend.Flat, backend.Index:
 						least *= 4
-					case backend.ClockKind:
+					case backend.PerStep:
 						s, least = backend.Vec(1), 24
 					}
 					if n := b.Bytes(k, s); n < least || fixed && n != least {
@@ -115,7 +115,7 @@ func housekeeping() Case {
 				}
 			}
 			const n = 1031
-			t := backend.Tensor{Kind: backend.Flat, Shape: backend.Vec(n)}
+			t := backend.Tensor{Role: backend.Flat, Shape: backend.Vec(n)}
 			v, w := slices.Repeat([]float32{7}, n), make([]float32, n)
 			for range 3 { // memory that was used before is zeroed too
 				var err error

@@ -15,16 +15,16 @@ type optimiser struct {
 	betas    [2]float64
 	apply    func(b backend.Backend, t tensors, grad backend.Tensor)
 	// step updates parameters and states, by the learning rate lr and the bias corrections of c.
-	step func(lr float64, c backend.Clock, p []float64, state [][]float64, g []float64)
+	step func(lr float64, c backend.StepParams, p []float64, state [][]float64, g []float64)
 }
 
 func sgd(name string, o backend.SGD) optimiser {
 	m := float64(o.Momentum)
 	opt := optimiser{name: name, op: "SGD", signed: true,
 		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
-			b.SGD(o, t["param"], t["velocity"], grad, t["clock"])
+			b.SGD(o, t["param"], t["velocity"], grad, t["stepParams"])
 		},
-		step: func(lr float64, _ backend.Clock, p []float64, state [][]float64, g []float64) {
+		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
 			for i, g := range g {
 				v := g
 				if len(state) > 0 {
@@ -47,9 +47,9 @@ func adam(name string, o backend.Adam) optimiser {
 	b1, b2 := float64(o.Beta1), float64(o.Beta2)
 	return optimiser{name: name, op: "Adam", states: []string{"m", "v"}, signed: true, betas: [2]float64{b1, b2},
 		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
-			b.Adam(o, t["param"], t["m"], t["v"], grad, t["clock"])
+			b.Adam(o, t["param"], t["m"], t["v"], grad, t["stepParams"])
 		},
-		step: func(lr float64, c backend.Clock, p []float64, state [][]float64, g []float64) {
+		step: func(lr float64, c backend.StepParams, p []float64, state [][]float64, g []float64) {
 			m, v := state[0], state[1]
 			for i, g := range g {
 				p[i] *= 1 - lr*float64(o.WeightDecay)
@@ -64,9 +64,9 @@ func adadelta(name string, o backend.Adadelta) optimiser {
 	rho, e := float64(o.Rho), float64(o.Eps)
 	return optimiser{name: name, op: "Adadelta", states: []string{"accGrad", "accDelta"},
 		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
-			b.Adadelta(o, t["param"], t["accGrad"], t["accDelta"], grad, t["clock"])
+			b.Adadelta(o, t["param"], t["accGrad"], t["accDelta"], grad, t["stepParams"])
 		},
-		step: func(lr float64, _ backend.Clock, p []float64, state [][]float64, g []float64) {
+		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
 			a, u := state[0], state[1]
 			for i, g := range g {
 				a[i] = rho*a[i] + (1-rho)*g*g
@@ -100,14 +100,14 @@ func optimCases() []Case {
 // on is the case of several steps on n parameters that lie shift elements behind an aligned address. The states start
 // at zero if fresh.
 func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bool) Case {
-	c := Case{Name: fmt.Sprintf("optim/%s/%d-at%d-%dsteps", o.name, n, shift, steps), Ops: []string{o.op, "SetClock"}}
-	clock := func(step int) backend.Clock {
-		return backend.Clock{Step: uint32(step), LearningRate: rate(step),
+	c := Case{Name: fmt.Sprintf("optim/%s/%d-at%d-%dsteps", o.name, n, shift, steps), Ops: []string{o.op, "SetStepParams"}}
+	stepParams := func(step int) backend.StepParams {
+		return backend.StepParams{Step: uint32(step), LearningRate: rate(step),
 			BiasCorrection1: float32(1 - math.Pow(o.betas[0], float64(step))),
 			BiasCorrection2: float32(1 - math.Pow(o.betas[1], float64(step)))}
 	}
 	bound := backend.Bound{Rel: eps * float64(8+2*steps)}
-	c.args = []arg{flat("param", n, normal(1)).inout(bound), clockArg(backend.Clock{}).scratch()}
+	c.args = []arg{flat("param", n, normal(1)).inout(bound), stepParamsArg(backend.StepParams{}).scratch()}
 	for i, name := range o.states {
 		f := uniform(0, 1)
 		if i == 0 && o.signed {
@@ -124,13 +124,13 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 		c.args = append(c.args, flat(grads[i], n, mixed(normal(1), 0, 1e-6)))
 	}
 	for i := range c.args {
-		if c.args[i].kind == backend.Flat {
+		if c.args[i].role == backend.Flat {
 			c.args[i].shift = shift
 		}
 	}
 	c.run = func(b backend.Backend, t tensors) {
 		for i := range steps {
-			b.SetClock(t["clock"], clock(i+1))
+			b.SetStepParams(t["stepParams"], stepParams(i+1))
 			o.apply(b, t, t[grads[i]])
 		}
 	}
@@ -141,7 +141,7 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 		}
 		// The same steps uphill with all signs positive add up the magnitudes.
 		for i := range steps {
-			k, g := clock(i+1), d[grads[i]]
+			k, g := stepParams(i+1), d[grads[i]]
 			lr := float64(k.LearningRate)
 			o.step(lr, k, v["param"], o.stateOf(v), g)
 			o.step(-lr, k, mag["param"], o.stateOf(mag), addTo(g).mag)

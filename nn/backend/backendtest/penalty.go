@@ -12,7 +12,7 @@ func penaltyCases() []Case {
 	shapes := []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 3}, {N: 2, H: 1, W: 1, C: 257}, {N: 7, H: 2, W: 3, C: 31}}
 	both, l1, l2 := backend.Norms{L1: 0.1, L2: 0.3}, backend.Norms{L1: 0.5}, backend.Norms{L2: 0.25}
 	for i, s := range shapes {
-		k := []backend.Kind{backend.Activation, backend.Flat}
+		k := []backend.Role{backend.Activation, backend.Flat}
 		o := []backend.Norms{both, l1, l2}[i%3]
 		cases = append(cases, penalizeCase(o, k[0], s, 0), penalizeCase(o, k[1], backend.Vec(s.Len()), i), columnSumCase(s), addRowCase(s))
 	}
@@ -24,7 +24,7 @@ func penaltyCases() []Case {
 	for i := range part {
 		part[i].Name += "-of4"
 		for j := range part[i].args {
-			if part[i].args[j].kind == backend.Activation {
+			if part[i].args[j].role == backend.Activation {
 				part[i].args[j].images = 4
 			}
 		}
@@ -38,9 +38,9 @@ func penaltyCases() []Case {
 }
 
 // penalizeCase has zeros among the values, where an absolute value has no slope.
-func penalizeCase(o backend.Norms, k backend.Kind, s shape, shift int) Case {
-	x := arg{name: "x", kind: k, shape: s, fill: mixed(normal(1), 0, 2, -3), shift: shift}
-	grad := arg{name: "grad", kind: k, shape: s, fill: normal(1), shift: shift}.inout(backend.Bound{Rel: 4 * eps})
+func penalizeCase(o backend.Norms, k backend.Role, s shape, shift int) Case {
+	x := arg{name: "x", role: k, shape: s, fill: mixed(normal(1), 0, 2, -3), shift: shift}
+	grad := arg{name: "grad", role: k, shape: s, fill: normal(1), shift: shift}.inout(backend.Bound{Rel: 4 * eps})
 	return Case{
 		Name: fmt.Sprintf("penalty/norms/%v/%dx%dx%dx%d-at%d-%g-%g", k, s.N, s.H, s.W, s.C, shift, o.L1, o.L2), Ops: []string{"Penalize"},
 		args: []arg{x, grad, flat("loss", 1, given(0.75)).inout(sumBound(2 * s.Len()))},

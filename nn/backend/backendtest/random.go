@@ -17,70 +17,70 @@ func randomCases() []Case {
 	var cases []Case
 	src := []rng.Source{{Seed: 1, Stream: rng.StreamNoise}, {Seed: 0xfedcba9876543210, Stream: rng.StreamLayer + 3}, {Seed: 1, Stream: rng.StreamEvaluate}}
 	for i, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 3}, {N: 2, H: 1, W: 1, C: 257}, {N: 7, H: 4, W: 4, C: 8}, {N: 2, H: 9, W: 5, C: 31}, {N: 1, H: 33, W: 31, C: 2}} {
-		src, clock, first := src[i%3], backend.Clock{Step: uint32(3 * i), Draw: 77, Offset: 5}, i%2*1000
-		cases = append(cases, normalCase(src, s, clock, first),
-			dropoutCase([]float32{0.5, 0.1, 0.9}[i%3], src, s, clock, first, false),
-			dropoutCase(0.25, src, s, clock, first, true))
+		src, stepParams, first := src[i%3], backend.StepParams{Step: uint32(3 * i), Draw: 77, Offset: 5}, i%2*1000
+		cases = append(cases, normalCase(src, s, stepParams, first),
+			dropoutCase([]float32{0.5, 0.1, 0.9}[i%3], src, s, stepParams, first, false),
+			dropoutCase(0.25, src, s, stepParams, first, true))
 	}
-	cases = append(cases, dropoutAtDraw(src[1], shape{N: 2, H: 1, W: 1, C: 9}, backend.Clock{Step: 3}))
+	cases = append(cases, dropoutAtDraw(src[1], shape{N: 2, H: 1, W: 1, C: 9}, backend.StepParams{Step: 3}))
 	noise := src[0]
 	for i, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 1}, {N: 2, H: 3, W: 3, C: 3}, {N: 4, H: 28, W: 28, C: 1}, {N: 2, H: 5, W: 3, C: 33}} {
-		clock := backend.Clock{Step: 9, Draw: uint32(2 * i), Offset: uint32(i)}
-		cases = append(cases, gatherCase(0.5, noise, s, clock, i%3, true), gatherCase(0, noise, s, clock, 0, true),
-			gatherCase(0.5, src[2], s, clock, i%2, false),
-			selectCase(0.5, noise, s, clock, i%3, true), selectCase(0.5, src[2], s, clock, i%2, false))
+		stepParams := backend.StepParams{Step: 9, Draw: uint32(2 * i), Offset: uint32(i)}
+		cases = append(cases, gatherCase(0.5, noise, s, stepParams, i%3, true), gatherCase(0, noise, s, stepParams, 0, true),
+			gatherCase(0.5, src[2], s, stepParams, i%2, false),
+			selectCase(0.5, noise, s, stepParams, i%3, true), selectCase(0.5, src[2], s, stepParams, i%2, false))
 	}
 	s := shape{N: 3, H: 5, W: 4, C: 3}
-	part := []Case{normalCase(noise, s, backend.Clock{Step: 1}, 2), dropoutCase(0.5, noise, s, backend.Clock{Step: 1}, 2, false),
-		gatherCase(0.3, noise, s, backend.Clock{Draw: 1, Offset: 3}, 1, true), selectCase(0.3, noise, s, backend.Clock{Draw: 1, Offset: 3}, 1, true)}
+	part := []Case{normalCase(noise, s, backend.StepParams{Step: 1}, 2), dropoutCase(0.5, noise, s, backend.StepParams{Step: 1}, 2, false),
+		gatherCase(0.3, noise, s, backend.StepParams{Draw: 1, Offset: 3}, 1, true), selectCase(0.3, noise, s, backend.StepParams{Draw: 1, Offset: 3}, 1, true)}
 	for i := range part {
 		part[i].Name += "-of4"
 		for j := range part[i].args {
-			if part[i].args[j].kind == backend.Activation {
+			if part[i].args[j].role == backend.Activation {
 				part[i].args[j].images = 4
 			}
 		}
 	}
 	cases = append(cases, part...)
-	cases = append(cases, bordered(normalCase(noise, s, backend.Clock{Step: 4}, 0), "out"),
-		bordered(dropoutCase(0.5, noise, s, backend.Clock{Step: 4}, 0, false), "out"),
-		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "clean"),
-		bordered(gatherCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "noisy"),
-		bordered(selectCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "clean"),
-		bordered(selectCase(0.5, noise, s, backend.Clock{Draw: 4}, 0, true), "noisy"),
-		stagedGather(gatherCase(0.3, noise, s, backend.Clock{Draw: 2, Offset: 4}, 2, true), s, 2, 4))
-	clock := backend.Clock{Draw: 1, Offset: 1}
-	cases = append(cases, drawOutside(gatherCase(0.5, noise, s, clock, 1, true)), drawOutside(selectCase(0.5, noise, s, clock, 1, true)))
-	bench := gatherCase(0.5, noise, shape{N: 32, H: 28, W: 28, C: 1}, backend.Clock{Draw: 1}, 0, true)
+	cases = append(cases, bordered(normalCase(noise, s, backend.StepParams{Step: 4}, 0), "out"),
+		bordered(dropoutCase(0.5, noise, s, backend.StepParams{Step: 4}, 0, false), "out"),
+		bordered(gatherCase(0.5, noise, s, backend.StepParams{Draw: 4}, 0, true), "clean"),
+		bordered(gatherCase(0.5, noise, s, backend.StepParams{Draw: 4}, 0, true), "noisy"),
+		bordered(selectCase(0.5, noise, s, backend.StepParams{Draw: 4}, 0, true), "clean"),
+		bordered(selectCase(0.5, noise, s, backend.StepParams{Draw: 4}, 0, true), "noisy"),
+		stagedGather(gatherCase(0.3, noise, s, backend.StepParams{Draw: 2, Offset: 4}, 2, true), s, 2, 4))
+	stepParams := backend.StepParams{Draw: 1, Offset: 1}
+	cases = append(cases, drawOutside(gatherCase(0.5, noise, s, stepParams, 1, true)), drawOutside(selectCase(0.5, noise, s, stepParams, 1, true)))
+	bench := gatherCase(0.5, noise, shape{N: 32, H: 28, W: 28, C: 1}, backend.StepParams{Draw: 1}, 0, true)
 	bench.Bench = true
 	return append(cases, bench)
 }
 
-func normalCase(src rng.Source, s shape, c backend.Clock, first int) Case {
+func normalCase(src rng.Source, s shape, c backend.StepParams, first int) Case {
 	return Case{
-		Name: fmt.Sprintf("random/normal/%dx%dx%dx%d-step%d-first%d", s.N, s.H, s.W, s.C, c.Step, first), Ops: []string{"Normal", "SetClock"},
-		args: []arg{activation("out", s, nil).out(exact), clockArg(c)},
-		run:  func(b backend.Backend, t tensors) { b.Normal(src, t["out"], t["clock"], first) },
+		Name: fmt.Sprintf("random/normal/%dx%dx%dx%d-step%d-first%d", s.N, s.H, s.W, s.C, c.Step, first), Ops: []string{"Normal", "SetStepParams"},
+		args: []arg{activation("out", s, nil).out(exact), stepParamsArg(c)},
+		run:  func(b backend.Backend, t tensors) { b.Normal(src, t["out"], t["stepParams"], first) },
 		reference: func(data) values {
 			return values{"out": {v: floats(normals(src, s, c.Step, func(n int) int { return first + n }))}}
 		},
 	}
 }
 
-func dropoutCase(rate float32, src rng.Source, s shape, c backend.Clock, first int, inPlace bool) Case {
+func dropoutCase(rate float32, src rng.Source, s shape, c backend.StepParams, first int, inPlace bool) Case {
 	k := Case{
-		Name: fmt.Sprintf("random/dropout/%dx%dx%dx%d-rate%g-step%d-first%d", s.N, s.H, s.W, s.C, rate, c.Step, first), Ops: []string{"Dropout", "SetClock"},
-		args: []arg{activation("x", s, normal(1)), clockArg(c), activation("out", s, nil).out(exact)},
+		Name: fmt.Sprintf("random/dropout/%dx%dx%dx%d-rate%g-step%d-first%d", s.N, s.H, s.W, s.C, rate, c.Step, first), Ops: []string{"Dropout", "SetStepParams"},
+		args: []arg{activation("x", s, normal(1)), stepParamsArg(c), activation("out", s, nil).out(exact)},
 		run: func(b backend.Backend, t tensors) {
-			b.Dropout(rate, src, t["out"], t["x"], t["clock"], first)
+			b.Dropout(rate, src, t["out"], t["x"], t["stepParams"], first)
 		},
 	}
 	output := "out"
 	if inPlace {
 		output = "x"
 		k.Name += "/in-place"
-		k.args = []arg{activation("x", s, normal(1)).inout(exact), clockArg(c)}
-		k.run = func(b backend.Backend, t tensors) { b.Dropout(rate, src, t["x"], t["x"], t["clock"], first) }
+		k.args = []arg{activation("x", s, normal(1)).inout(exact), stepParamsArg(c)}
+		k.run = func(b backend.Backend, t tensors) { b.Dropout(rate, src, t["x"], t["x"], t["stepParams"], first) }
 	}
 	k.reference = func(d data) values {
 		v := make([]float64, s.Len())
@@ -96,7 +96,7 @@ func dropoutCase(rate float32, src rng.Source, s shape, c backend.Clock, first i
 }
 
 // dropoutAtDraw has a rate that is one of the draws: what is drawn at the rate stays.
-func dropoutAtDraw(src rng.Source, s shape, c backend.Clock) Case {
+func dropoutAtDraw(src rng.Source, s shape, c backend.StepParams) Case {
 	k := dropoutCase(src.Uniforms(0, 0, c.Step)[2], src, s, c, 0, false)
 	k.Name += "/at-a-draw"
 	return k
@@ -113,24 +113,24 @@ type samplesOf struct {
 
 const drawnFrom = 11
 
-func gatherCase(std float32, src rng.Source, s shape, c backend.Clock, first int, withNoise bool) Case {
+func gatherCase(std float32, src rng.Source, s shape, c backend.StepParams, first int, withNoise bool) Case {
 	return drawCase(std, src, s, c, first, withNoise, samplesOf{
-		op: "Gather", upload: "UploadBytes",
+		op: "GatherPixels", upload: "UploadBytes",
 		set: bytesArg("pixels", shape{N: drawnFrom, H: s.H, W: s.W, C: s.C}, mixed(grid(0, 255, 1), 0, 255)),
 		call: func(b backend.Backend, t tensors) {
-			b.Gather(std, src, t["clean"], t["noisy"], t["pixels"], t["order"], t["clock"], first)
+			b.GatherPixels(std, src, t["clean"], t["noisy"], t["pixels"], t["order"], t["stepParams"], first)
 		},
 		clean: func(d data, at int) float64 { return float64(float32(d["pixels"][at]) / 255) },
 		noisy: func(clean float64, n float32) float64 { return float64(min(max(float32(clean)+n, 0), 1)) },
 	})
 }
 
-func selectCase(std float32, src rng.Source, s shape, c backend.Clock, first int, withNoise bool) Case {
+func selectCase(std float32, src rng.Source, s shape, c backend.StepParams, first int, withNoise bool) Case {
 	return drawCase(std, src, s, c, first, withNoise, samplesOf{
-		op: "Select", upload: "Upload",
+		op: "GatherValues", upload: "Upload",
 		set: flat("values", drawnFrom*s.Image(), normal(3)),
 		call: func(b backend.Backend, t tensors) {
-			b.Select(std, src, t["clean"], t["noisy"], t["values"], t["order"], t["clock"], first)
+			b.GatherValues(std, src, t["clean"], t["noisy"], t["values"], t["order"], t["stepParams"], first)
 		},
 		clean: func(d data, at int) float64 { return d["values"][at] },
 		noisy: func(clean float64, n float32) float64 { return float64(float32(clean) + n) },
@@ -138,13 +138,13 @@ func selectCase(std float32, src rng.Source, s shape, c backend.Clock, first int
 }
 
 // drawCase draws a batch of samples in an order, with noise or without.
-func drawCase(std float32, src rng.Source, s shape, c backend.Clock, first int, withNoise bool, o samplesOf) Case {
+func drawCase(std float32, src rng.Source, s shape, c backend.StepParams, first int, withNoise bool, o samplesOf) Case {
 	order := int(c.Offset) + first + s.N
 	k := Case{
 		Name: fmt.Sprintf("random/%s/%dx%dx%dx%d-std%g-draw%d-offset%d-first%d", strings.ToLower(o.op), s.N, s.H, s.W, s.C, std, c.Draw, c.Offset, first),
-		Ops:  []string{o.op, "SetClock", o.upload, "UploadIndex"},
+		Ops:  []string{o.op, "SetStepParams", o.upload, "UploadIndex"},
 		args: []arg{o.set,
-			{name: "order", kind: backend.Index, shape: backend.Vec(order), fill: grid(0, drawnFrom-1, 1)}, clockArg(c),
+			{name: "order", role: backend.Index, shape: backend.Vec(order), fill: grid(0, drawnFrom-1, 1)}, stepParamsArg(c),
 			activation("clean", s, nil).out(exact)},
 		run: o.call,
 	}
@@ -195,7 +195,7 @@ func stagedGather(c Case, s shape, first, offset int) Case {
 	c.Name += "/staged"
 	c.Ops = append(slices.Clone(c.Ops), "Stage")
 	staged := shape{N: first + s.N, H: s.H, W: s.W, C: s.C}
-	c.args = append(slices.Clone(c.args), arg{name: "staged", kind: backend.Staged, shape: staged, role: scratch})
+	c.args = append(slices.Clone(c.args), arg{name: "staged", role: backend.Staged, shape: staged, use: scratch})
 	gather := c.run
 	c.run = func(b backend.Backend, t tensors) {
 		pixels := make([]byte, t["pixels"].Shape.Len())

@@ -21,7 +21,7 @@ type Result struct {
 	At     int
 	Got    float64
 	Want   float64
-	Err    error // a failure of another kind: a panic, memory overwritten, an error of the device
+	Err    error // a failure of another role: a panic, memory overwritten, an error of the device
 }
 
 // OK reports whether the case passed.
@@ -155,7 +155,7 @@ func (p *placed) place() error {
 		if err != nil {
 			return fmt.Errorf("on Alloc(%d): %w", size, err)
 		}
-		p.buffers = append(p.buffers, backend.Tensor{Shape: backend.Vec(size / 4), Kind: backend.Flat, Buffer: buffer})
+		p.buffers = append(p.buffers, backend.Tensor{Shape: backend.Vec(size / 4), Role: backend.Flat, Buffer: buffer})
 		for _, name := range names {
 			t := p.tensors[name]
 			t.Buffer = buffer
@@ -166,14 +166,14 @@ func (p *placed) place() error {
 	}
 	for _, a := range p.args {
 		s := a.shape
-		if a.kind == backend.Packed {
+		if a.role == backend.Packed {
 			s = backend.Vec(a.packed(p.b))
 			if s.C == 0 {
 				continue
 			}
 		}
-		t := backend.Tensor{Shape: s, Kind: a.kind, Offset: size + 4*a.shift}
-		end := (t.Offset + p.b.Bytes(a.kind, s.WithN(max(s.N, a.images))) + 3) / 4
+		t := backend.Tensor{Shape: s, Role: a.role, Offset: size + 4*a.shift}
+		end := (t.Offset + p.b.Bytes(a.role, s.WithN(max(s.N, a.images))) + 3) / 4
 		p.tensors[a.name], names = t, append(names, a.name)
 		p.regions = append(p.regions, region{a, before + t.Offset/4, before + end})
 		if !apart {
@@ -206,7 +206,7 @@ func (p *placed) allocWorkspace(c Case) error {
 		return fmt.Errorf("on Alloc(%d) of the workspace: %w", n, err)
 	}
 	p.workspace = w
-	t := backend.Tensor{Shape: backend.Vec(n / 4), Kind: backend.Flat, Buffer: w}
+	t := backend.Tensor{Shape: backend.Vec(n / 4), Role: backend.Flat, Buffer: w}
 	p.b.Upload(t, slices.Repeat([]float32{math.Float32frombits(guardBits)}, n/4))
 	p.b.SetWorkspace(w)
 	return nil
@@ -220,7 +220,7 @@ func (p *placed) upload() {
 	}
 	words := slices.Repeat([]float32{math.Float32frombits(guardBits)}, n)
 	for _, r := range p.regions {
-		if r.arg.role != in {
+		if r.arg.use != in {
 			const half = guardBytes / 8 // the other half of the guard is the neighbour's
 			for i := max(r.lo-half, 0); i < min(r.hi+half, n); i++ {
 				if i < r.lo || i >= r.hi {
@@ -229,7 +229,7 @@ func (p *placed) upload() {
 			}
 		}
 		// The unused channels of a Param stay zero, so they have to be zero.
-		if r.arg.kind == backend.Param {
+		if r.arg.role == backend.Param {
 			clear(words[r.lo:r.hi])
 		}
 	}
@@ -241,15 +241,15 @@ func (p *placed) upload() {
 		a, t := r.arg, p.tensors[r.arg.name]
 		v := p.inputs[a.name]
 		switch {
-		case a.kind == backend.ClockKind:
-			p.b.SetClock(t, a.clock)
-		case (a.kind == backend.Byte || a.kind == backend.Staged) && v != nil:
+		case a.role == backend.PerStep:
+			p.b.SetStepParams(t, a.stepParams)
+		case (a.role == backend.Byte || a.role == backend.Staged) && v != nil:
 			p.b.UploadBytes(t, convert[byte](v))
-		case a.kind == backend.Index && v != nil:
+		case a.role == backend.Index && v != nil:
 			p.b.UploadIndex(t, convert[int32](v))
 		case v != nil:
 			p.b.Upload(t, v)
-		case a.kind == backend.Param:
+		case a.role == backend.Param:
 			p.b.Upload(t, slices.Repeat([]float32{math.Float32frombits(guardBits)}, a.shape.Len()))
 		}
 	}
@@ -302,7 +302,7 @@ func (p *placed) checkMemory(before, after []float32) error {
 			return fmt.Errorf("memory between %s and %s is overwritten, %d bytes behind the first and %d before the second",
 				last, r.arg.name, 4*(i-end), 4*(r.lo-i))
 		}
-		if i := changed(r.lo, r.hi); i >= 0 && r.arg.role == in {
+		if i := changed(r.lo, r.hi); i >= 0 && r.arg.use == in {
 			return fmt.Errorf("%s, which is only read, has changed %d bytes from its start", r.arg.name, 4*(i-r.lo))
 		}
 		end, last = r.hi, r.arg.name
@@ -320,7 +320,7 @@ func (p *placed) compare(r *Result) error {
 		}
 	}
 	for _, a := range p.args {
-		if a.role != out && a.role != inout {
+		if a.use != out && a.use != inout {
 			continue
 		}
 		want, ok := p.expected[a.name]
@@ -362,7 +362,7 @@ func (p *placed) compare(r *Result) error {
 func (p *placed) download(a arg) ([]float32, error) {
 	t, v := p.tensors[a.name], make([]float32, a.shape.Len())
 	var err error
-	if a.kind == backend.Byte || a.kind == backend.Staged {
+	if a.role == backend.Byte || a.role == backend.Staged {
 		b := make([]byte, len(v))
 		err = p.b.DownloadBytes(b, t)
 		for i, x := range b {
@@ -380,7 +380,7 @@ func (p *placed) download(a arg) ([]float32, error) {
 // checkUnused reports unused channels of a Param that are not zero any more: uploading the same values to zeroed memory
 // must give the same bytes.
 func (p *placed) checkUnused(a arg, v []float32) error {
-	if a.kind != backend.Param {
+	if a.role != backend.Param {
 		return nil
 	}
 	before, err := p.raw()
@@ -390,7 +390,7 @@ func (p *placed) checkUnused(a arg, v []float32) error {
 	i := slices.IndexFunc(p.regions, func(r region) bool { return r.arg.name == a.name })
 	lo, hi := p.regions[i].lo, p.regions[i].hi
 	t := p.tensors[a.name]
-	p.b.Upload(backend.Tensor{Shape: backend.Vec(hi - lo), Kind: backend.Flat, Buffer: t.Buffer, Offset: t.Offset}, make([]float32, hi-lo))
+	p.b.Upload(backend.Tensor{Shape: backend.Vec(hi - lo), Role: backend.Flat, Buffer: t.Buffer, Offset: t.Offset}, make([]float32, hi-lo))
 	p.b.Upload(t, v)
 	after, err := p.raw()
 	if err != nil {

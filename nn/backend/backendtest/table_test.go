@@ -41,7 +41,7 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s: two tensors are %s", c.Name, a.name)
 			}
 			args[a.name] = true
-			values := a.kind != backend.ClockKind && (a.role == in || a.role == inout)
+			values := a.role != backend.PerStep && (a.use == in || a.use == inout)
 			if (a.fill != nil) != values {
 				t.Errorf("%s: %s has values: %t, want %t", c.Name, a.name, a.fill != nil, values)
 			}

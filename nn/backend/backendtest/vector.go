@@ -8,11 +8,11 @@ import (
 
 func vectorCases() []Case {
 	var cases []Case
-	tensor := func(name string, k backend.Kind, s shape, f fill) arg {
-		return arg{name: name, kind: k, shape: s, fill: f}
+	tensor := func(name string, k backend.Role, s shape, f fill) arg {
+		return arg{name: name, role: k, shape: s, fill: f}
 	}
 	for _, k := range []struct {
-		kind backend.Kind
+		role backend.Role
 		s    shape
 	}{
 		{backend.Activation, shape{N: 1, H: 1, W: 1, C: 1}}, {backend.Activation, shape{N: 3, H: 5, W: 7, C: 3}},
@@ -21,12 +21,12 @@ func vectorCases() []Case {
 		{backend.Flat, backend.Vec(1)}, {backend.Flat, backend.Vec(257)}, {backend.Flat, backend.Vec(1000)},
 	} {
 		for shift := range 2 {
-			if shift > 0 && k.kind != backend.Flat {
+			if shift > 0 && k.role != backend.Flat {
 				continue
 			}
-			name := fmt.Sprintf("%v/%dx%dx%dx%d-at%d", k.kind, k.s.N, k.s.H, k.s.W, k.s.C, 3*shift)
-			x, dst := tensor("x", k.kind, k.s, normal(1)), tensor("out", k.kind, k.s, nil).out(exact)
-			sum := tensor("out", k.kind, k.s, normal(1)).inout(backend.Bound{Rel: 2 * eps})
+			name := fmt.Sprintf("%v/%dx%dx%dx%d-at%d", k.role, k.s.N, k.s.H, k.s.W, k.s.C, 3*shift)
+			x, dst := tensor("x", k.role, k.s, normal(1)), tensor("out", k.role, k.s, nil).out(exact)
+			sum := tensor("out", k.role, k.s, normal(1)).inout(backend.Bound{Rel: 2 * eps})
 			x.shift, dst.shift, sum.shift = 3*shift, 3*shift, 3*shift
 			cases = append(cases, Case{
 				Name: "vector/zero/" + name, Ops: []string{"Zero"},
@@ -39,7 +39,7 @@ func vectorCases() []Case {
 				run:       func(b backend.Backend, t tensors) { b.Copy(t["out"], t["x"]) },
 				reference: func(d data) values { return values{"out": {v: d["x"]}} },
 			})
-			if k.kind == backend.Activation {
+			if k.role == backend.Activation {
 				continue
 			}
 			cases = append(cases, Case{

@@ -5,10 +5,10 @@ import (
 	"github.com/convae/convae/nn/rng"
 )
 
-// Select collects a batch of float32 values in the order's order, and adds noise. The product is rounded before it is
+// GatherValues collects a batch of float32 values in the order's order, and adds noise. The product is rounded before it is
 // added, so that the bits are the same on every machine.
-func (l *lane) Select(std float32, src rng.Source, clean, noisy, values, order, clock backend.Tensor, first int) {
-	c, data, index, now := l.activation(clean, clean.Shape), l.flat(values), l.index(order), l.clock(clock)
+func (l *lane) GatherValues(std float32, src rng.Source, clean, noisy, values, order, stepParams backend.Tensor, first int) {
+	c, data, index, now := l.activation(clean, clean.Shape), l.flat(values), l.index(order), l.stepParams(stepParams)
 	size := clean.Shape.Image()
 	if len(data)%size != 0 {
 		panic(errShape)
