@@ -139,7 +139,7 @@ func TestTrainErrors(t *testing.T) {
 		{"shapes", []string{config("upsampling2d: {size: 2}", "upsampling2d: {size: 3}")}, []string{"output (42, 42, 1) differs from its input (28, 28, 1)"}},
 		{"other images", []string{config("input: [28, 28, 1]", "input: [32, 32, 1]")}, []string{"28 x 28 x 1 = 784", "takes 1024"}},
 		{"unknown data", []string{"--data", "cifar"}, []string{"cifar", "digits, mnist, fashion-mnist"}},
-		{"unknown device", []string{"--device", "tpu"}, []string{`device is "tpu", want auto, cuda, cuda:1, cpu or sim`}},
+		{"unknown device", []string{"--device", "tpu"}, []string{`device is "tpu", want auto, cuda, cuda:1, cpu, sim or sim:2`}},
 		{"unknown log", []string{"--log", "xml"}, []string{`--log (or CONVAE_LOG) is "xml"`}},
 		{"no data", mnist(filepath.Join(dir, "nowhere")), []string{"nowhere", "train-images-idx3-ubyte"}},
 		{"truncated idx", mnist(data("truncated", image[:400])), []string{"train-images-idx3-ubyte", "cut off", "800", "400"}},
