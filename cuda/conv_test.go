@@ -11,6 +11,7 @@ import (
 	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
 )
 
 func TestDivider(t *testing.T) {
@@ -106,6 +107,25 @@ func (a *convArgs) backWeights(b backend.Backend, s backend.ConvShape) {
 	b.ConvBackWeights(s, a.grad, a.gradOut, a.argmax, a.x)
 }
 
+// ops returns the forward and the backward ops, and the tensors that they work on.
+func (a *convArgs) ops(s backend.ConvShape) ([]op.Op, []backend.Tensor) {
+	tensors := make([]backend.Tensor, 1)
+	value := func(t backend.Tensor) op.Value {
+		if t.IsZero() {
+			return op.None
+		}
+		tensors = append(tensors, t)
+		return op.Value(len(tensors) - 1)
+	}
+	out, argmax, x, w, bias := value(a.out), value(a.argmax), value(a.x), value(a.p.W), value(a.p.Bias)
+	gradX, gradOut, gradW, gradBias := value(a.gradX), value(a.gradOut), value(a.grad.W), value(a.grad.Bias)
+	return []op.Op{
+		&op.Conv{Shape: s, Out: out, Argmax: argmax, X: x, W: w, Bias: bias},
+		&op.ConvBackInput{Shape: s, GradX: gradX, GradOut: gradOut, Argmax: argmax, W: w, X: x},
+		&op.ConvBackWeights{Shape: s, GradW: gradW, GradBias: gradBias, GradOut: gradOut, Argmax: argmax, X: x},
+	}, tensors
+}
+
 // The table has small tensors. Here are those for which the other forms of the kernels are taken.
 func TestLargeConv(t *testing.T) {
 	if testing.Short() {
@@ -133,20 +153,21 @@ func TestLargeConv(t *testing.T) {
 		t.Run(fmt.Sprintf("%v-%d", s.X, s.Filters), func(t *testing.T) {
 			d := openCounter(t)
 			reference := must(cpu.Open(cpu.Options{Lanes: 1}))
-			b := backend.Checked(d.Lanes()[0], reference.Lanes()[0], backend.Bound{Abs: 2e-5, Rel: 2e-5}, func(m backend.Mismatch) {
+			check := op.Checker{Reference: reference.Lanes()[0], Bound: backend.Bound{Abs: 2e-5, Rel: 2e-5}, Report: func(m op.Mismatch) {
 				if m.Err != nil || m.Op != "ConvBackWeights" { // whose sums are long; the next line has a bound for them
 					t.Errorf("%+v", m)
 				} else if math.Abs(m.Got-m.Want) > 1e-6*float64(s.X.N*s.Conv.H*s.Conv.W) {
 					t.Errorf("%+v", m)
 				}
-			})
+			}}
+			b := d.Lanes()[0]
 			a := newConvArgs(t, b, s)
+			ops, tensors := a.ops(s)
 			d.launches = nil
-			a.forward(b, s)
-			a.backInput(b, s)
-			a.backWeights(b, s)
-			if err := b.Sync(); err != nil {
-				t.Fatal(err)
+			for _, o := range ops {
+				if err := check.Run(&op.Step{Op: o}, &op.Frame{B: b, Tensors: tensors}); err != nil {
+					t.Fatal(err)
+				}
 			}
 			var got []string
 			for _, l := range d.launches {

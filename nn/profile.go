@@ -27,7 +27,7 @@ func (t *Trainer) Profile(offset, n int, draw uint32, observe Observe) ([]OpProf
 		observe = func(int, bool) {}
 	}
 	p := &profiler{observe: observe, index: map[[2]string]int{}}
-	if err := t.stepWith(offset, n, draw, p.step); err != nil {
+	if err := t.stepWith(offset, n, draw, false, p.step); err != nil {
 		return nil, err
 	}
 	if p.err != nil {
@@ -36,13 +36,15 @@ func (t *Trainer) Profile(offset, n int, draw uint32, observe Observe) ([]OpProf
 	return p.rows, nil
 }
 
-// stepWith does a step on one lane, and has every op run by a hook.
-func (t *Trainer) stepWith(offset, n int, draw uint32, h hook) error {
+// stepWith does a step on one lane, and has every op run by a hook. The samples are given as values if feed is set.
+func (t *Trainer) stepWith(offset, n int, draw uint32, feed bool, h hook) error {
 	if len(t.replicas) > 1 {
 		return fmt.Errorf("nn: %s is a group of devices: want one of them", t.dev.Name())
 	}
-	t.checkSamples(offset, n)
-	t.begin(offset, n, draw, false)
+	if !feed {
+		t.checkSamples(offset, n)
+	}
+	t.begin(offset, n, draw, feed)
 	for _, p := range t.first().phases {
 		for task := range p.tasks() {
 			p.run(0, task, h)

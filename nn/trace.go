@@ -28,7 +28,7 @@ const lossValue = "value"
 // op, for a value that is not finite. It takes many times as long. found is false if there is none.
 func (t *Trainer) Trace(offset, n int, draw uint32) (f Fault, found bool, err error) {
 	r := &tracer{t: t}
-	if err := t.stepWith(offset, n, draw, r.step); err != nil {
+	if err := t.stepWith(offset, n, draw, false, r.step); err != nil {
 		return Fault{}, false, err
 	}
 	r.updated()

@@ -52,6 +52,7 @@ type Trainer struct {
 	temperature float64 // of a concrete layer
 	values      bool    // the data set is of float32 values, not of pixels
 	samples     int     // of the data set
+	order       []int32 // in which they are drawn
 	stream      *stream // nil when the data set is on the device
 	step        uint32
 	began       uint32 // step at which the optimiser's state began: its corrections count from there
@@ -62,6 +63,7 @@ type Trainer struct {
 	count  int
 	feed   bool
 	x, y   []float32
+	params backend.StepParams
 }
 
 // NewTrainer compiles the model for training and places a copy of its weights on the device. The error for a batch

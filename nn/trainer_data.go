@@ -19,7 +19,7 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 	t.values = false
 	set := backend.Tensor{Shape: t.m.Input.WithN(count), Role: backend.Byte}
 	if t.first().mem.b.Bytes(set.Role, set.Shape)+orderBytes > usable {
-		t.newStream(pixels, count)
+		t.newStream(pixels)
 		for _, r := range t.replicas {
 			// One is filled while the step before reads the other.
 			for i := range r.samples {
@@ -88,12 +88,11 @@ func (t *Trainer) setOrder(count int) (err error) {
 			return err
 		}
 	}
-	t.samples = count
-	order := make([]int32, count)
-	for i := range order {
-		order[i] = int32(i)
+	t.samples, t.order = count, make([]int32, count)
+	for i := range t.order {
+		t.order[i] = int32(i)
 	}
-	t.SetOrder(order)
+	t.SetOrder(t.order)
 	return nil
 }
 
@@ -108,15 +107,14 @@ func (r *replica) allocSamples(k backend.Role, s backend.Shape) (backend.Tensor,
 // stream is a data set that stays on the host.
 type stream struct {
 	pixels []byte
-	order  []int32
 	fill   func(pixels []byte) // with the samples of the step at hand, in their order
 }
 
-func (t *Trainer) newStream(pixels []byte, count int) {
-	s := &stream{pixels: pixels, order: make([]int32, count)}
+func (t *Trainer) newStream(pixels []byte) {
+	s := &stream{pixels: pixels}
 	size := t.m.Input.Len()
 	s.fill = func(p []byte) {
-		for n, i := range s.order[t.offset : t.offset+t.count] {
+		for n, i := range t.order[t.offset : t.offset+t.count] {
 			copy(p[n*size:][:size], s.pixels[int(i)*size:])
 		}
 	}
@@ -131,7 +129,5 @@ func (t *Trainer) SetOrder(order []int32) {
 	for _, r := range t.replicas {
 		r.mem.b.UploadIndex(r.order, order)
 	}
-	if t.stream != nil {
-		copy(t.stream.order, order)
-	}
+	copy(t.order, order)
 }

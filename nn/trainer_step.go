@@ -22,13 +22,20 @@ func (t *Trainer) checkSamples(offset, n int) {
 
 // StepOn trains on n samples given as float32 values, inputs x and targets y in NHWC order, without noise.
 func (t *Trainer) StepOn(x, y []float32, n int) error {
+	return t.fed("StepOn", x, y, n, func() error {
+		t.run(0, n, 0, true)
+		return nil
+	})
+}
+
+// fed calls step with n samples at hand that are given as values; what names the method that they were given to.
+func (t *Trainer) fed(what string, x, y []float32, n int, step func() error) error {
 	if n < 1 || n > t.o.Batch || len(x) != n*t.m.Input.Len() || len(y) != len(x) {
-		return fmt.Errorf("nn: StepOn wants 1 to %d samples of %d values, got %d samples, %d inputs and %d targets", t.o.Batch, t.m.Input.Len(), n, len(x), len(y))
+		return fmt.Errorf("nn: %s wants 1 to %d samples of %d values, got %d samples, %d inputs and %d targets", what, t.o.Batch, t.m.Input.Len(), n, len(x), len(y))
 	}
 	t.x, t.y = x, y
-	t.run(0, n, 0, true)
-	t.x, t.y = nil, nil
-	return nil
+	defer func() { t.x, t.y = nil, nil }()
+	return step()
 }
 
 // run does a step. Between its segments the devices of a group wait for each other.
@@ -65,13 +72,13 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 	if t.stream != nil && !feed {
 		t.turn = 1 - t.turn
 	}
-	params := t.o.Optimizer.stepParams(t.step-t.began, t.rate)
-	params.Step = t.step
-	params.Offset, params.Draw, params.Divergence = uint32(offset), draw, float32(t.divergence)
-	params.Temperature = float32(t.temperature)
+	t.params = t.o.Optimizer.stepParams(t.step-t.began, t.rate)
+	t.params.Step = t.step
+	t.params.Offset, t.params.Draw, t.params.Divergence = uint32(offset), draw, float32(t.divergence)
+	t.params.Temperature = float32(t.temperature)
 	for _, r := range t.replicas {
 		r.prepare()
-		r.mem.b.SetStepParams(r.stepParams, params)
+		r.mem.b.SetStepParams(r.stepParams, t.params)
 		if t.stream != nil && !feed {
 			part := r.samples[t.turn]
 			part.Shape.N = n

@@ -57,7 +57,7 @@ func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, valida
 	h.Model = 4 * m.Size()
 	if train != nil {
 		o.Samples, o.Values = train.Len(), train.Pixels == nil
-		h.Data = setBytes(train) + 4*train.Len() // and the order
+		h.Data = setBytes(train) + 8*train.Len() // and the order, of which the trainer keeps a copy
 	}
 	if validation != nil {
 		samples = validation.Len()
@@ -86,11 +86,8 @@ func setBytes(s *dataset.Set) int { return len(s.Pixels) + 4*len(s.Values) + len
 // memory is what the run takes.
 func (s *session) memory() Memory {
 	m := Memory{s.t.Memory(), s.host}
-	if m.Device.Streamed { // from the host: in the order, and by way of two batches unless the device can be written to
-		m.Host.Data += 4 * s.o.Train.Len()
-		if !s.o.Device.Policy().Host {
-			m.Host.Data += 2 * s.batch * s.o.Train.Size()
-		}
+	if m.Device.Streamed && !s.o.Device.Policy().Host { // by way of two batches
+		m.Host.Data += 2 * s.batch * s.o.Train.Size()
 	}
 	return m
 }

@@ -9,11 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
+	"github.com/convae/convae/nn/op"
 )
 
 func TestPresetLines(t *testing.T) {
@@ -65,6 +68,54 @@ func TestPresetsOnSim(t *testing.T) {
 			}
 			if first, last := r.History[0].Loss, r.History[1].Loss; !(last < first) {
 				t.Errorf("the loss goes from %v to %v", first, last)
+			}
+		})
+	}
+}
+
+// Every op of a step of every preset is checked against the CPU's plain loops.
+func TestPresetsChecked(t *testing.T) {
+	open := func(o cpu.Options) backend.Device {
+		dev, err := cpu.Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { dev.Close() })
+		return dev
+	}
+	dev, plain := open(cpu.Options{}), open(cpu.Options{Lanes: 1, Plain: true})
+	for _, name := range Presets() {
+		t.Run(name, func(t *testing.T) {
+			const n = 2
+			c, err := Preset(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Data.Limit, c.Training.Batch, c.Training.Accumulate = n, n, 1
+			train, _, err := LoadData(t.Context(), &c.Data, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := c.Training.Options(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr, err := nn.NewTrainer(mustNew(t, c.Model), dev, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.Close()
+			if train.Pixels != nil {
+				err = tr.SetData(train.Pixels, n)
+			} else {
+				err = tr.SetValues(train.Values, n)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = tr.Check(0, n, 1, op.Checker{Reference: plain.Lanes()[0], Bound: backend.Bound{Abs: 2e-5, Rel: 2e-5}, Report: func(m op.Mismatch) { t.Errorf("%+v", m) }})
+			if err != nil {
+				t.Error(err)
 			}
 		})
 	}

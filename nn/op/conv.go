@@ -37,6 +37,24 @@ func (o *Conv) Keep(t *Tape) {
 	}
 }
 
+// Choice is that of the maxima of a pool.
+func (o *Conv) Choice() *Choice {
+	s := o.Shape
+	if s.Pool <= 1 || o.Argmax == None {
+		return nil
+	}
+	all := &Conv{Shape: s, X: o.X, W: o.W, Bias: o.Bias}
+	all.Shape.Pool, all.Shape.Out = 1, s.Conv
+	at := func(i, place int) int {
+		if place >= s.Pool*s.Pool {
+			return -1
+		}
+		channel, column, row := i%s.Filters, i/s.Filters%s.Out.W, i/s.Filters/s.Out.W // rows of all images, one after another
+		return ((row*s.Pool+place/s.Pool)*s.Conv.W+column*s.Pool+place%s.Pool)*s.Filters + channel
+	}
+	return &Choice{Which: o.Argmax, Taken: o.Out, Candidates: all, Result: &all.Out, Shape: s.Conv, At: at}
+}
+
 // Fuse takes in an activation, and a pool whose windows tile the output.
 func (o *Conv) Fuse(next Op) Op {
 	spec, out := o.Shape.ConvSpec, None
@@ -109,6 +127,8 @@ func (o *ConvBackInput) Run(f *Frame) {
 func (o *ConvBackInput) Geometry() any                         { return o.Shape }
 func (o *ConvBackInput) MACs() int                             { return o.Shape.MACs() }
 func (o *ConvBackInput) Needs(b backend.Backend) backend.Needs { return b.ConvNeeds(o.Shape) }
+func (o *ConvBackInput) Packs() (Value, *Value)                { return o.W, &o.Packed }
+func (o *ConvBackInput) Pack() Op                              { return &ConvPack{Shape: o.Shape, Dst: o.Packed, W: o.W} }
 
 // ConvBackWeights adds the gradients of a convolution's weights and bias.
 type ConvBackWeights struct {

@@ -93,6 +93,10 @@ func (o *ConvTransposeBackInput) MACs() int     { return o.Shape.MACs() }
 func (o *ConvTransposeBackInput) Needs(b backend.Backend) backend.Needs {
 	return b.ConvTransposeNeeds(o.Shape)
 }
+func (o *ConvTransposeBackInput) Packs() (Value, *Value) { return o.W, &o.Packed }
+func (o *ConvTransposeBackInput) Pack() Op {
+	return &ConvTransposePack{Shape: o.Shape, Dst: o.Packed, W: o.W}
+}
 
 // ConvTransposeBackWeights adds the gradients of a transposed convolution's weights and bias.
 type ConvTransposeBackWeights struct {

@@ -92,6 +92,8 @@ func (o *DenseBackInput) MACs() int     { return o.Shape.MACs() }
 func (o *DenseBackInput) Needs(b backend.Backend) backend.Needs {
 	return b.DenseNeeds(o.Shape)
 }
+func (o *DenseBackInput) Packs() (Value, *Value) { return o.W, &o.Packed }
+func (o *DenseBackInput) Pack() Op               { return &DensePack{Shape: o.Shape, Dst: o.Packed, W: o.W} }
 
 // DenseBackWeights adds the gradients of a fully connected layer's weights and bias.
 type DenseBackWeights struct {

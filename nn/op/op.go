@@ -79,13 +79,30 @@ type Keeper interface {
 	Keep(t *Tape)
 }
 
-// Packer is an op for which a backend may want its weights in a form of its own.
+// Packer is an op, of a forward or a backward pass, for which a backend may want its weights in a form of its own.
 type Packer interface {
 	Needy
 	// Packs returns the weights and where their packed form goes.
 	Packs() (weights Value, packed *Value)
 	// Pack returns the op that makes the packed form.
 	Pack() Op
+}
+
+// Chooser is an op that writes which of several computed values it took, besides the value. Of two that are almost equal
+// either may be the right one, by the order in which a device sums; a Checker looks at the value of the device's choice.
+type Chooser interface {
+	// Choice returns nil if the op makes none.
+	Choice() *Choice
+}
+
+// Choice tells what an op has chosen from.
+type Choice struct {
+	Which, Taken Value         // outputs of the op
+	Candidates   Op            // makes all values that could be taken
+	Result       *Value        // the output of Candidates
+	Shape        backend.Shape // of Result
+	// At returns the index in Result of a choice for element i, -1 if there is no such choice.
+	At func(i, which int) int
 }
 
 // Frame is what an op runs on: a lane of a device with the tensors of a program, and the place in the batch of the samples

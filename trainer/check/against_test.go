@@ -25,7 +25,12 @@ func TestAgainst(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := r.Against
-	if r.Passed || a.Passed || a.BitEqual || a.Worst <= 1 || len(a.Differences) != 1 || a.Differences[0].Op != "UpsampleBack" || a.Differences[0].Times == 0 {
+	if r.Passed || a.Passed || a.BitEqual || a.Worst <= 1 || len(a.Differences) == 0 {
 		t.Errorf("passed %v, %+v", r.Passed, a)
+	}
+	for _, d := range a.Differences {
+		if d.Op != "UpsampleBack" || d.Times == 0 {
+			t.Errorf("%+v", d)
+		}
 	}
 }

@@ -77,13 +77,14 @@ func Run(ctx context.Context, dev, reference backend.Device, o Options) (*Report
 		return nil, err
 	}
 	r := &Report{Device: dev.Name(), Seed: backendtest.Seed, Cases: len(cases), Passed: true}
-	run := backendtest.Run
+	run, lanes := backendtest.Run, dev.Lanes()
+	var against *compared
 	if o.Against != nil {
-		c := newCompared(dev, o.Against)
-		dev, run, r.Against = c, c.run, &c.Against
+		against = newCompared(o.Against)
+		run, lanes, r.Against = against.run, lanes[:1], &against.Against // the other device does one case at a time
 	}
 	results := make([]backendtest.Result, len(cases))
-	if err := runCases(ctx, dev.Lanes(), run, cases, results, o.Progress); err != nil {
+	if err := runCases(ctx, lanes, run, cases, results, o.Progress); err != nil {
 		return nil, err
 	}
 	for _, res := range results {
@@ -102,9 +103,9 @@ func Run(ctx context.Context, dev, reference backend.Device, o Options) (*Report
 	}
 	if o.Steps > 0 {
 		if o.Golden == "" {
-			r.Training = train(ctx, dev, reference, o)
+			r.Training = train(ctx, dev, reference, against, o)
 		} else {
-			r.Training = trainGolden(ctx, dev, o.Golden)
+			r.Training = trainGolden(ctx, dev, against, o.Golden)
 		}
 		r.Passed = r.Passed && r.Training.Passed
 	}
@@ -232,10 +233,14 @@ func (r *Report) speed(b backend.Backend, c backendtest.Case) error {
 	if err := b.Sync(); err != nil {
 		return err
 	}
-	// A case names what it prepares its op with too; that was not run again here.
-	o := r.op(c.Ops[slices.IndexFunc(c.Ops, func(op string) bool { return !strings.HasSuffix(op, "Pack") && !strings.HasSuffix(op, "Needs") })])
+	o := r.op(subject(c))
 	o.GFLOPS = max(o.GFLOPS, 2*float64(c.MACs)*float64(n)/time.Since(start).Seconds()/1e9)
 	return nil
+}
+
+// subject returns the op that a case is about: a case also names what it prepares that op with.
+func subject(c backendtest.Case) string {
+	return c.Ops[max(0, slices.IndexFunc(c.Ops, func(op string) bool { return !strings.HasSuffix(op, "Pack") && !strings.HasSuffix(op, "Needs") }))]
 }
 
 // finite keeps NaN and infinities out of the report: JSON has none.
@@ -247,19 +252,20 @@ func finite(v float64) float64 {
 }
 
 // train runs the same steps on both devices.
-func train(ctx context.Context, dev, reference backend.Device, o Options) Training {
+func train(ctx context.Context, dev, reference backend.Device, against *compared, o Options) Training {
 	digits := dataset.Digits(o.Steps*o.Batch, 1)
-	run := func(dev backend.Device) (outcome, error) { return steps(ctx, dev, digits, o) }
-	return compareTraining(Training{Reference: reference.Name(), Steps: o.Steps, Batch: o.Batch}, dev, run, func() (outcome, error) { return run(reference) })
+	return compareTraining(Training{Reference: reference.Name(), Steps: o.Steps, Batch: o.Batch},
+		func() (outcome, error) { return steps(ctx, dev, against, digits, o) },
+		func() (outcome, error) { return steps(ctx, reference, nil, digits, o) })
 }
 
 // outcome is what a training came to: the loss of each step and the weights at the end.
 type outcome struct{ losses, weights []float64 }
 
 // compareTraining runs a training on the device and compares it with what it should come to.
-func compareTraining(t Training, dev backend.Device, run func(backend.Device) (outcome, error), reference func() (outcome, error)) Training {
+func compareTraining(t Training, run, reference func() (outcome, error)) Training {
 	start := time.Now()
-	got, err := run(dev)
+	got, err := run()
 	took := time.Since(start)
 	if err == nil {
 		var want outcome
@@ -277,8 +283,8 @@ func compareTraining(t Training, dev backend.Device, run func(backend.Device) (o
 	return t
 }
 
-// steps trains the denoiser on digits.
-func steps(ctx context.Context, dev backend.Device, digits *dataset.Set, o Options) (outcome, error) {
+// steps trains the denoiser on digits. Each op is compared, if against is not nil.
+func steps(ctx context.Context, dev backend.Device, against *compared, digits *dataset.Set, o Options) (outcome, error) {
 	m, err := nn.New(nn.Denoiser(), 1)
 	if err != nil {
 		return outcome{}, err
@@ -291,10 +297,7 @@ func steps(ctx context.Context, dev backend.Device, digits *dataset.Set, o Optio
 	if err := t.SetData(digits.Pixels, digits.Len()); err != nil {
 		return outcome{}, err
 	}
-	return follow(ctx, m, t, o.Steps, func(i int) error {
-		t.Step(i*o.Batch, o.Batch, 0)
-		return nil
-	})
+	return follow(ctx, m, t, o.Steps, func(i int) error { return against.step(t, i*o.Batch, o.Batch) })
 }
 
 // follow does the steps and returns what they came to.

@@ -14,13 +14,14 @@ import (
 const goldenTraining = "denoiser.safetensors"
 
 // trainGolden does the steps of the golden training in folder dir.
-func trainGolden(ctx context.Context, dev backend.Device, dir string) Training {
+func trainGolden(ctx context.Context, dev backend.Device, against *compared, dir string) Training {
 	g, err := readGolden(filepath.Join(dir, goldenTraining))
 	if err != nil {
 		return Training{Reference: goldenTraining, Error: err.Error()}
 	}
-	run := func(dev backend.Device) (outcome, error) { return g.run(ctx, dev) }
-	return compareTraining(Training{Reference: goldenTraining, Steps: len(g.want.losses), Batch: g.batch}, dev, run, func() (outcome, error) { return g.want, nil })
+	return compareTraining(Training{Reference: goldenTraining, Steps: len(g.want.losses), Batch: g.batch},
+		func() (outcome, error) { return g.run(ctx, dev, against) },
+		func() (outcome, error) { return g.want, nil })
 }
 
 // golden is a recorded training: the weights and batches that it starts with and what it comes to.
@@ -96,8 +97,8 @@ func readGolden(path string) (*golden, error) {
 	return g, nil
 }
 
-// run does the steps on a device.
-func (g *golden) run(ctx context.Context, dev backend.Device) (outcome, error) {
+// run does the steps on a device. Each op is compared, if against is not nil.
+func (g *golden) run(ctx context.Context, dev backend.Device, against *compared) (outcome, error) {
 	t, err := nn.NewTrainer(g.model, dev, nn.TrainerOptions{Batch: g.batch, Loss: nn.BCE, Optimizer: g.optimizer})
 	if err != nil {
 		return outcome{}, err
@@ -105,6 +106,6 @@ func (g *golden) run(ctx context.Context, dev backend.Device) (outcome, error) {
 	defer t.Close()
 	size := g.batch * g.model.Input.Len()
 	return follow(ctx, g.model, t, len(g.want.losses), func(i int) error {
-		return t.StepOn(g.noisy[i*size:][:size], g.clean[i*size:][:size], g.batch)
+		return against.stepOn(t, g.noisy[i*size:][:size], g.clean[i*size:][:size], g.batch)
 	})
 }

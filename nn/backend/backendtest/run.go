@@ -39,7 +39,40 @@ func (r Result) String() string {
 }
 
 // Run runs a case on a backend and compares. A panic becomes the result's Err.
-func Run(b backend.Backend, c Case) (r Result) {
+func Run(b backend.Backend, c Case) Result {
+	r, _ := run(b, c)
+	return r
+}
+
+// Compare runs a case on a backend, as Run does, and on another from the same inputs. It returns what Run returns, and a
+// Result for every output that differs between the two by more than a bound of |value|, or for what went wrong on the other.
+func Compare(b, other backend.Backend, c Case, bound backend.Bound) (r Result, differences []Result) {
+	r, got := run(b, c)
+	o, want := run(other, c)
+	if o.Err != nil {
+		return r, []Result{o}
+	}
+	if got == nil || want == nil {
+		return r, nil
+	}
+	for _, a := range c.args {
+		g, w := got.outputs[a.name], floats(want.outputs[a.name])
+		if near := want.expected[a.name].near; near != nil {
+			for i, x := range g {
+				if near(i, x) && near(i, float32(w[i])) {
+					w[i] = float64(x)
+				}
+			}
+		}
+		if share, at := bound.Worst(g, w); share > 1 {
+			differences = append(differences, Result{Name: c.Name, Ops: c.Ops, Worst: share, Output: a.name, At: at, Got: float64(g[at]), Want: w[at]})
+		}
+	}
+	return r, differences
+}
+
+// run runs a case. The case in its memory, which has been given back, is nil if it went wrong or was refused.
+func run(b backend.Backend, c Case) (r Result, done *placed) {
 	r = Result{Name: c.Name, Ops: c.Ops}
 	defer func() {
 		if p := recover(); p != nil {
@@ -55,28 +88,34 @@ func Run(b backend.Backend, c Case) (r Result) {
 	p, err := prepare(b, c)
 	if err != nil {
 		r.Err = err
-		return r
+		return r, nil
 	}
 	defer p.free()
+	p.expected = c.expect(p.inputs)
+	if r.Err = p.runAndCompare(c, &r); r.Err != nil {
+		return r, nil
+	}
+	return r, p
+}
+
+// runAndCompare calls the ops and looks at all that they have left.
+func (p *placed) runAndCompare(c Case, r *Result) error {
 	before, err := p.raw()
 	if err != nil {
-		r.Err = err
-		return r
+		return err
 	}
-	c.run(b, p.tensors)
-	if err := b.Sync(); err != nil {
-		r.Err = fmt.Errorf("on Sync: %w", err)
-		return r
+	c.run(p.b, p.tensors)
+	if err := p.b.Sync(); err != nil {
+		return fmt.Errorf("on Sync: %w", err)
 	}
 	after, err := p.raw()
-	if err == nil {
-		err = p.checkMemory(before, after)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = p.compare(&r)
+	if err := p.checkMemory(before, after); err != nil {
+		return err
 	}
-	r.Err = err
-	return r
+	return p.compare(r)
 }
 
 // Prepare places a case's tensors in the memory of a backend. run calls the ops once, without waiting for them; free
@@ -113,6 +152,7 @@ type placed struct {
 	b         backend.Backend
 	inputs    map[string][]float32
 	expected  values
+	outputs   map[string][]float32 // after a run
 	args      []arg
 	equal     [][2]string
 	tensors   tensors
@@ -123,7 +163,6 @@ type placed struct {
 
 func prepare(b backend.Backend, c Case) (*placed, error) {
 	p := &placed{b: b, inputs: c.inputs(), args: c.args, equal: c.equal, tensors: make(tensors)}
-	p.expected = c.expect(p.inputs)
 	ready := false
 	defer func() {
 		if !ready {
@@ -312,7 +351,7 @@ func (p *placed) checkMemory(before, after []float32) error {
 
 // compare downloads the outputs and compares them with what is expected.
 func (p *placed) compare(r *Result) error {
-	got := make(map[string][]float32)
+	p.outputs = make(map[string][]float32)
 	bounds := make(map[string]backend.Bound)
 	worse := func(share float64, output string, at int, g, w float64) {
 		if share > r.Worst {
@@ -331,7 +370,7 @@ func (p *placed) compare(r *Result) error {
 		if err != nil {
 			return err
 		}
-		got[a.name], bounds[a.name] = g, a.bound
+		p.outputs[a.name], bounds[a.name] = g, a.bound
 		w := want.v
 		if want.near != nil {
 			w = slices.Clone(w)
@@ -352,9 +391,9 @@ func (p *placed) compare(r *Result) error {
 		}
 	}
 	for _, e := range p.equal {
-		w := floats(got[e[1]])
-		share, at := bounds[e[0]].WorstOf(got[e[0]], w, p.expected[e[0]].magnitude())
-		worse(share, e[0]+" against "+e[1], at, float64(got[e[0]][at]), w[at])
+		w := floats(p.outputs[e[1]])
+		share, at := bounds[e[0]].WorstOf(p.outputs[e[0]], w, p.expected[e[0]].magnitude())
+		worse(share, e[0]+" against "+e[1], at, float64(p.outputs[e[0]][at]), w[at])
 	}
 	return nil
 }

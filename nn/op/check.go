@@ -1,0 +1,280 @@
+package op
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+
+	"github.com/convae/convae/nn/backend"
+)
+
+// Mismatch tells of an op that did not write what the reference did.
+type Mismatch struct {
+	Op, Layer string
+	Output    string  // field of the op
+	Worst     float64 // the worst error as a share of the bound
+	At        int     // index of the element
+	Got, Want float64
+	Err       error // not nil when the reference could not do the op for want of memory: then nothing was compared
+}
+
+// Checker has ops done by their device and again by a reference, from the same inputs, and compares all that they write. The
+// device goes on with its own results.
+//
+// It is made for finding faults: every op copies its inputs from the device, and allocates. Packing is checked through the
+// ops that use packed weights: the reference packs its own.
+type Checker struct {
+	Reference backend.Backend
+	Bound     backend.Bound // of float32 values; bytes have to be the same
+	Report    func(Mismatch)
+	// Upload gives dst, a tensor of the reference, what src holds on the device. It is called for what no device can be asked
+	// for: step parameters and orders of data sets.
+	Upload func(b backend.Backend, dst, src backend.Tensor)
+}
+
+// Run does a step on its device, and checks it. An error is the device's; what the reference fails in is reported.
+func (c *Checker) Run(s *Step, f *Frame) error {
+	r := &rerun{c: c, step: s, device: f, copies: map[backend.Tensor]backend.Tensor{}}
+	if len(r.outputs()) == 0 {
+		s.Op.Run(f)
+		return nil
+	}
+	defer r.free()
+	err := r.copyArgs() // before the op changes what it both reads and writes
+	s.Op.Run(f)
+	if err == nil && r.lost == nil {
+		err = r.again()
+	}
+	if err != nil {
+		c.Report(Mismatch{Op: s.Op.Name(), Layer: s.Layer, Err: err})
+	}
+	return r.lost
+}
+
+// rerun is a step that the reference does again. Its errors are those of the reference.
+type rerun struct {
+	c       *Checker
+	step    *Step
+	device  *Frame
+	frame   Frame // of the reference; it has no tensors but those that the op declares
+	copies  map[backend.Tensor]backend.Tensor
+	buffers []backend.Buffer
+	lost    error // the first failure of the device
+}
+
+// output is a tensor that an op writes.
+type output struct {
+	v    Value
+	name string
+}
+
+// outputs lists what the op writes that can be downloaded.
+func (r *rerun) outputs() (list []output) {
+	r.step.Op.Args(func(v *Value, u Use) {
+		if role := r.device.At(*v).Role; *v != None && u != Read && (isFloat(role) || role == backend.Byte) {
+			list = append(list, output{*v, argName(r.step.Op, v)})
+		}
+	})
+	return list
+}
+
+func isFloat(role backend.Role) bool {
+	return role == backend.Activation || role == backend.Param || role == backend.Flat
+}
+
+// argName returns the name of the field of an op that v points to.
+func argName(o Op, v *Value) string {
+	if s := reflect.Indirect(reflect.ValueOf(o)); s.Kind() == reflect.Struct && s.CanAddr() {
+		for i := range s.NumField() {
+			if f := s.Field(i); f.Type() == reflect.TypeFor[Value]() && f.Addr().Pointer() == reflect.ValueOf(v).Pointer() {
+				return s.Type().Field(i).Name
+			}
+		}
+	}
+	return fmt.Sprintf("tensor %d", *v)
+}
+
+// copyArgs copies the op's arguments to the reference. What the op overwrites is copied too: a part of it that an op leaves
+// alone is then the same on both.
+func (r *rerun) copyArgs() (err error) {
+	r.frame = *r.device
+	r.frame.B, r.frame.Tensors, r.frame.list = r.c.Reference, make([]backend.Tensor, len(r.device.Tensors)), nil
+	r.step.Op.Args(func(v *Value, _ Use) {
+		if t := r.device.At(*v); err == nil && r.lost == nil && !t.IsZero() && t.Role != backend.Packed {
+			r.frame.Tensors[*v], err = r.copy(t)
+		}
+	})
+	return err
+}
+
+// copy returns the reference's copy of a tensor. Values in one place have one copy, for ops that work in place.
+func (r *rerun) copy(t backend.Tensor) (backend.Tensor, error) {
+	if c, ok := r.copies[t]; ok {
+		return c, nil
+	}
+	c, err := r.alloc(t.Role, t.Shape)
+	if err != nil {
+		return c, err
+	}
+	r.copies[t] = c
+	switch b := r.c.Reference; {
+	case isFloat(t.Role):
+		v := make([]float32, t.Shape.Len())
+		r.lost = r.device.B.Download(v, t)
+		b.Upload(c, v)
+	case t.Role == backend.Byte || t.Role == backend.Staged:
+		v := make([]byte, t.Shape.Len())
+		r.lost = r.device.B.DownloadBytes(v, t)
+		b.UploadBytes(c, v)
+	case r.c.Upload != nil:
+		r.c.Upload(b, c, t)
+	}
+	return c, nil
+}
+
+func (r *rerun) alloc(role backend.Role, s backend.Shape) (backend.Tensor, error) {
+	b, err := r.memory(r.c.Reference.Bytes(role, s))
+	return backend.Tensor{Shape: s, Role: role, Buffer: b}, err
+}
+
+func (r *rerun) memory(n int) (backend.Buffer, error) {
+	b, err := r.c.Reference.Alloc(n)
+	if err == nil {
+		r.buffers = append(r.buffers, b)
+	}
+	return b, err
+}
+
+func (r *rerun) free() {
+	r.c.Reference.SetWorkspace(nil)
+	for _, b := range r.buffers {
+		r.c.Reference.Free(b)
+	}
+}
+
+// add gives the reference a tensor that the device does not have.
+func (r *rerun) add(role backend.Role, s backend.Shape) (Value, error) {
+	t, err := r.alloc(role, s)
+	r.frame.Tensors = append(r.frame.Tensors, t)
+	return Value(len(r.frame.Tensors) - 1), err
+}
+
+// run runs an op on the reference, with the workspace and the packed weights that the reference wants.
+func (r *rerun) run(o Op) error {
+	n, ok := o.(Needy)
+	if !ok {
+		o.Run(&r.frame)
+		return nil
+	}
+	needs := n.Needs(r.c.Reference)
+	if needs.Workspace > 0 {
+		w, err := r.memory(needs.Workspace)
+		if err != nil {
+			return err
+		}
+		r.c.Reference.SetWorkspace(w)
+	}
+	if _, ok := o.(Packer); ok {
+		o = clone(o) // whose packed weights may be others
+		p := o.(Packer)
+		_, packed := p.Packs()
+		if *packed = None; needs.Packed > 0 {
+			var err error
+			if *packed, err = r.add(backend.Packed, backend.Vec(needs.Packed)); err != nil {
+				return err
+			}
+			p.Pack().Run(&r.frame)
+		}
+	}
+	o.Run(&r.frame)
+	return nil
+}
+
+// again runs the op on the reference, and compares.
+func (r *rerun) again() error {
+	if err := r.run(r.step.Op); err != nil {
+		return err
+	}
+	var choice *Choice
+	if c, ok := r.step.Op.(Chooser); ok {
+		choice = c.Choice()
+	}
+	for _, o := range r.outputs() {
+		if choice != nil && o.v == choice.Which {
+			if err := r.compareChoice(o, choice); err != nil {
+				return err
+			}
+			continue
+		}
+		want, err := download(r.c.Reference, r.frame.At(o.v))
+		if err != nil {
+			return err
+		}
+		r.compare(o, o.v, want)
+	}
+	return nil
+}
+
+// compareChoice compares what the device took with the reference's value at the place of the device's choice.
+func (r *rerun) compareChoice(o output, c *Choice) (err error) {
+	if *c.Result, err = r.add(backend.Activation, c.Shape); err != nil {
+		return err
+	}
+	result := *c.Result
+	if err := r.run(c.Candidates); err != nil {
+		return err
+	}
+	all, err := download(r.c.Reference, r.frame.At(result))
+	if err != nil {
+		return err
+	}
+	which, err := download(r.device.B, r.device.At(c.Which))
+	if err != nil {
+		r.lost = err
+		return nil
+	}
+	want := make([]float32, len(which))
+	for i := range want {
+		want[i] = float32(math.Inf(1)) // which no choice of another's can be
+		if at := c.At(i, int(which[i])); at >= 0 {
+			want[i] = all[at]
+		}
+	}
+	r.compare(o, c.Taken, want)
+	return nil
+}
+
+// compare reports a tensor of the device that is not as wanted, as output o.
+func (r *rerun) compare(o output, v Value, want []float32) {
+	t := r.device.At(v)
+	got, err := download(r.device.B, t)
+	if err != nil {
+		r.lost = err
+		return
+	}
+	bound := r.c.Bound
+	if t.Role == backend.Byte {
+		bound = backend.Bound{}
+	}
+	w := make([]float64, len(want))
+	for i, x := range want {
+		w[i] = float64(x)
+	}
+	if share, at := bound.Worst(got, w); share > 1 {
+		r.c.Report(Mismatch{Op: r.step.Op.Name(), Layer: r.step.Layer, Output: o.name, Worst: share, At: at, Got: float64(got[at]), Want: w[at]})
+	}
+}
+
+// download returns the values of a tensor of float32 values or of bytes.
+func download(b backend.Backend, t backend.Tensor) ([]float32, error) {
+	v := make([]float32, t.Shape.Len())
+	if t.Role != backend.Byte {
+		return v, b.Download(v, t)
+	}
+	p := make([]byte, len(v))
+	err := b.DownloadBytes(p, t)
+	for i, x := range p {
+		v[i] = float32(x)
+	}
+	return v, err
+}
