@@ -27,8 +27,8 @@ func checkCommand() *cobra.Command {
 		Short: "Check that a device computes what it should",
 		Long: `Run every op on the device, compare with float64 references, and train the denoiser for a few steps beside the CPU.
 For each op: the number of cases, the worst error as a share of its bound, and the speed. Exit status 1 when a bound is
-passed. With --golden the cases and the training are those of a folder of reference vectors; with --against every op, in the
-cases and in the training, is done on another device too, from the same inputs, and every difference is told.`,
+passed. With --golden the cases and the training are those of a folder of reference vectors; with --against every case,
+and every op of the training, is done on another device too, from the same inputs, and every difference is told.`,
 		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			dev, _, err := openDevice(device)

@@ -15,7 +15,7 @@ type Mismatch struct {
 	Worst     float64 // the worst error as a share of the bound
 	At        int     // index of the element
 	Got, Want float64
-	Err       error // not nil when the reference could not do the op for want of memory: then nothing was compared
+	Err       error // not nil when the reference failed, for want of memory for one: then the op was not compared
 }
 
 // Checker has ops done by their device and again by a reference, from the same inputs, and compares all that they write. The

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/convae/convae/cpu"
@@ -31,6 +32,26 @@ func TestAgainst(t *testing.T) {
 	for _, d := range a.Differences {
 		if d.Op != "UpsampleBack" || d.Times == 0 {
 			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// Every op of the training is compared too: of one that generates its samples, and of a golden one, which is given them.
+func TestAgainstTraining(t *testing.T) {
+	for _, golden := range []string{"", goldenFolder} {
+		o := Options{Words: []string{"dense"}, Golden: golden, Steps: 1, Batch: 2, Against: wrong{open(t, cpu.Options{Lanes: 1})}}
+		r, err := Run(t.Context(), open(t, cpu.Options{Lanes: 1}), open(t, cpu.Options{}), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := r.Against
+		if !r.Training.Passed || r.Passed || a.Passed || a.Worst <= 1 || len(a.Differences) == 0 {
+			t.Errorf("passed %v, training %+v, %+v", r.Passed, r.Training, a)
+		}
+		for _, d := range a.Differences {
+			if d.Op != "ConvBackWeights" || !strings.HasPrefix(d.Where, "training, ") {
+				t.Errorf("%+v", d)
+			}
 		}
 	}
 }
