@@ -86,7 +86,7 @@ func evaluatorValues(m *nn.Model) int {
 // evaluatorBytes returns the memory of an evaluator for so many samples.
 func evaluatorBytes(m *nn.Model, samples int) int {
 	values := evaluatorValues(m)
-	return 4*values*min(Chunk(values), samples) + metric.CodesBytes(m.Code.Len())
+	return 4*values*min(Chunk(values), samples) + metric.CodesBytes(m.Code.Len()) + 2*metric.ScratchBytes(runtime.GOMAXPROCS(0), m.Input.W)
 }
 
 func newEvaluator(net *nn.Network, set *dataset.Set) *evaluator {

@@ -95,7 +95,7 @@ func (s *session) memory() Memory {
 const (
 	sampleRows    = 3         // of SampleRows at the most
 	sheetBytes    = 256 << 20 // that they and the sheet take at the most, if one column is not larger
-	picturesFixed = 4 << 20   // for fonts, a PNG that is being written, and curves
+	picturesFixed = 2 << 20   // for fonts, a PNG that is being written, and curves
 )
 
 // samplesShown is how many samples of those pictures go on a sheet.

@@ -57,6 +57,9 @@ func (f *filter) resize(h, w int) {
 	f.across = make([]moments, len(f.rows)*(w-len(f.cols)+1))
 }
 
+// ScratchBytes is what an Accumulator of so many workers keeps for images of w pixels a row, besides its sums.
+func ScratchBytes(workers, w int) int { return workers * (ssimWindow + 1) * w * 32 }
+
 // averageAcross averages row r of channel ch of the c channels of x and y.
 func (f *filter) averageAcross(x, y []float32, r, c, ch int) {
 	at := r*f.w*c + ch
