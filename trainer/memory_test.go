@@ -9,7 +9,11 @@ import (
 
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/backend/backendtest"
+	"github.com/convae/convae/nn/device"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
 )
 
@@ -22,20 +26,22 @@ type shaped struct {
 }
 
 func shapes() []shaped {
-	conv := func(filters, kernel int) nn.Layer {
-		return &nn.Conv2D{Filters: filters, Kernel: nn.Square(kernel), Activation: "relu"}
+	conv := func(filters, kernel int) graph.Layer {
+		return &layer.Conv2D{Filters: filters, Kernel: layer.Square(kernel), Activation: "relu"}
 	}
-	out := func(c int) nn.Layer { return &nn.Conv2D{Filters: c, Kernel: nn.Square(1), Activation: "sigmoid"} }
+	out := func(c int) graph.Layer {
+		return &layer.Conv2D{Filters: c, Kernel: layer.Square(1), Activation: "sigmoid"}
+	}
 	return []shaped{
-		{28, 28, 1, nn.Config{Name: "denoiser", Input: []int{28, 28, 1}, Encoder: nn.Spec(conv(8, 3), &nn.MaxPool2D{Size: 2}),
-			Decoder: nn.Spec(&nn.UpSampling2D{Size: 2}, out(1))}, "bce", 0.3},
-		{32, 48, 3, nn.Config{Name: "colour", Input: []int{32, 48, 3}, Encoder: nn.Spec(conv(6, 3)), Decoder: nn.Spec(out(3))}, "mse", 0},
-		{16, 16, 1, nn.Config{Name: "vae", Input: []int{16, 16, 1}, Encoder: nn.Spec(&nn.Flatten{}, &nn.Dense{Units: 300, Activation: "relu"}, &nn.Dense{Units: 4}, &nn.Sampling{}),
-			Decoder: nn.Spec(&nn.Dense{Units: 256}, &nn.Reshape{Shape: []int{16, 16, 1}}, &nn.Activation{Function: "sigmoid"})}, "bce", 0},
-		{48, 80, 1, nn.Config{Name: "strided", Input: []int{48, 80, 1}, Encoder: nn.Spec(&nn.Conv2D{Filters: 4, Kernel: nn.Square(3), Stride: 2, Activation: "relu"}),
-			Decoder: nn.Spec(&nn.Conv2DTranspose{Filters: 1, Kernel: nn.Square(3), Stride: 2, Activation: "sigmoid"})}, "mse", 0.1},
-		{96, 128, 3, nn.Config{Name: "large", Input: []int{96, 128, 3}, Encoder: nn.Spec(conv(4, 1), &nn.MaxPool2D{Size: 4}),
-			Decoder: nn.Spec(&nn.UpSampling2D{Size: 4}, out(3))}, "mse", 0.1},
+		{28, 28, 1, nn.Config{Name: "denoiser", Input: []int{28, 28, 1}, Encoder: graph.Specs(conv(8, 3), &layer.MaxPool2D{Size: 2}),
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, out(1))}, "bce", 0.3},
+		{32, 48, 3, nn.Config{Name: "colour", Input: []int{32, 48, 3}, Encoder: graph.Specs(conv(6, 3)), Decoder: graph.Specs(out(3))}, "mse", 0},
+		{16, 16, 1, nn.Config{Name: "vae", Input: []int{16, 16, 1}, Encoder: graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 300, Activation: "relu"}, &layer.Dense{Units: 4}, &layer.Sampling{}),
+			Decoder: graph.Specs(&layer.Dense{Units: 256}, &layer.Reshape{Shape: []int{16, 16, 1}}, &layer.Activation{Function: "sigmoid"})}, "bce", 0},
+		{48, 80, 1, nn.Config{Name: "strided", Input: []int{48, 80, 1}, Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Stride: 2, Activation: "relu"}),
+			Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(3), Stride: 2, Activation: "sigmoid"})}, "mse", 0.1},
+		{96, 128, 3, nn.Config{Name: "large", Input: []int{96, 128, 3}, Encoder: graph.Specs(conv(4, 1), &layer.MaxPool2D{Size: 4}),
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 4}, out(3))}, "mse", 0.1},
 	}
 }
 
@@ -76,7 +82,7 @@ func near(peak, planned int) bool {
 // simulator, and on a device with less memory than would be taken of an ample one. The host's part is compared by
 // TestHostMemoryIsPlanned.
 func TestDeviceMemoryIsAsAnnounced(t *testing.T) {
-	sim, err := nn.OpenSim(ptxsim.Options{Skip: ptxsim.Checks{Init: true, Race: true, GlobalRace: true, Count: true}})
+	sim, err := device.OpenSim(ptxsim.Options{Skip: ptxsim.Checks{Init: true, Race: true, GlobalRace: true, Count: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,9 +147,9 @@ func TestHostMemoryIsPlanned(t *testing.T) {
 			t.Fatal(err)
 		}
 		net := tr.Network()
-		// Compiling the programs takes a little once, fonts as well.
-		y := make([]float32, test.Len()*test.Size())
-		if err := errors.Join(net.Predict(y, y, test.Len()), writeSamples(filepath.Join(t.TempDir(), "a.png"), net, test, 0.1, 1)); err != nil {
+		// Compiling the programs takes about 100 KiB once, fonts as well: that is not counted.
+		_, warm := Evaluate(t.Context(), net, test, 0.1, 1, true)
+		if err := errors.Join(warm, writeSamples(filepath.Join(t.TempDir(), "a.png"), net, test, 0.1, 1)); err != nil {
 			t.Fatal(err)
 		}
 		var e *evaluator
@@ -176,4 +182,68 @@ func TestHostMemoryIsPlanned(t *testing.T) {
 		net.Close()
 		tr.Close()
 	}
+}
+
+// A device that has just room for training also has it for all that follows: nothing fails after the first epoch.
+func TestLittleMemoryLastsToTheEnd(t *testing.T) {
+	c, err := Preset("denoiser")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Training.Epochs, c.Training.Batch = 1, 512
+	train, test := dataset.Digits(512, 1), dataset.Digits(300, 2)
+	for _, mib := range []int{80, 96, 112, 128} {
+		dev := backendtest.Meter(openCPU(t), mib<<20)
+		dev.Whole = true
+		var o starts
+		if _, err := Train(t.Context(), c, Options{Dir: filepath.Join(t.TempDir(), "run"), Device: dev, Train: train, Test: test, Observer: &o}); err != nil {
+			t.Fatalf("in %d MiB: %v", mib, err)
+		}
+		if peak := dev.Peak(); !near(peak, o.start.Memory.Device.Total()) || peak > mib<<20 {
+			t.Errorf("in %d MiB %d bytes were taken, %v announced", mib, peak, o.start.Memory.Device)
+		}
+	}
+}
+
+// mute is a device that does not give out what a network makes.
+type mute struct{ backend.Device }
+
+func (d mute) Lanes() (lanes []backend.Backend) {
+	for _, b := range d.Device.Lanes() {
+		lanes = append(lanes, muteLane{b})
+	}
+	return lanes
+}
+
+type muteLane struct{ backend.Backend }
+
+func (l muteLane) Download(dst []float32, src backend.Tensor) error {
+	if src.Role == backend.Activation {
+		return errors.New("planted")
+	}
+	return l.Backend.Download(dst, src)
+}
+
+// A first validation that fails loses nothing: the run goes on from the end of its epoch.
+func TestFailedFirstValidationLosesNothing(t *testing.T) {
+	root := t.TempDir()
+	whole, broken := filepath.Join(root, "whole"), filepath.Join(root, "broken")
+	if _, err := Train(t.Context(), smallConfig(), smallOptions(t, whole)); err != nil {
+		t.Fatal(err)
+	}
+	o := smallOptions(t, broken)
+	good := o.Device
+	o.Device = mute{good}
+	if _, err := Train(t.Context(), smallConfig(), o); err == nil {
+		t.Fatal("a validation without results is no error")
+	}
+	c, _, err := newestCheckpoint(broken)
+	if err != nil || c.Progress.Epoch != 1 || c.Progress.Offset != o.Train.Len() {
+		t.Fatalf("the checkpoint is of epoch %d, sample %d; %v", c.Progress.Epoch, c.Progress.Offset, err)
+	}
+	o.Device, o.Resume = good, true
+	if _, err := Train(t.Context(), smallConfig(), o); err != nil {
+		t.Fatal(err)
+	}
+	sameRun(t, whole, broken)
 }
