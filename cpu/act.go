@@ -7,15 +7,16 @@ import (
 
 // Activate: out = act(x).
 func (l *lane) Activate(a backend.Act, out, x backend.Tensor) {
-	o, in := l.activation(out, x.Shape), l.activation(x, x.Shape)
+	backend.CheckActivate(a, &out, &x)
+	o, in := l.floats(out), l.floats(x)
 	copy(o, in)
 	activate(a, o)
 }
 
 // ActivateBack: gradX = gradOut times the derivative of act at its output.
 func (l *lane) ActivateBack(a backend.Act, gradX, gradOut, out backend.Tensor) {
-	s := gradOut.Shape
-	gx, g, o := l.activation(gradX, s), l.activation(gradOut, s), l.activation(out, s)
+	backend.CheckActivateBack(a, &gradX, &gradOut, &out)
+	gx, g, o := l.floats(gradX), l.floats(gradOut), l.floats(out)
 	copy(gx, g)
 	derive(a, gx, o)
 }
@@ -30,8 +31,6 @@ func activate(a backend.Act, v []float32) {
 		simd.Sigmoid(v)
 	case backend.Tanh:
 		simd.Tanh(v)
-	default:
-		panic(errAct)
 	}
 }
 
@@ -46,7 +45,5 @@ func derive(a backend.Act, g, out []float32) {
 		simd.SigmoidBack(g, out)
 	case backend.Tanh:
 		simd.TanhBack(g, out)
-	default:
-		panic(errAct)
 	}
 }

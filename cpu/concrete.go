@@ -9,8 +9,9 @@ import (
 
 // Concretize draws a selection of inputs, or takes the likeliest.
 func (l *lane) Concretize(src rng.Source, m, logits, stepParams backend.Tensor) {
+	backend.CheckConcretize(&m, &logits, &stepParams)
 	s := logits.Shape
-	to, from, size := l.activation(m, s), l.param(logits, s), s.Image()
+	to, from, size := l.floats(m), l.floats(logits), s.Image()
 	for j := range s.N {
 		row, a := to[j*size:][:size], from[j*size:][:size]
 		if stepParams.IsZero() {
@@ -45,18 +46,11 @@ func (l *lane) Concretize(src rng.Source, m, logits, stepParams backend.Tensor) 
 	}
 }
 
-// picked returns what Pick makes of x by the selection m.
-func picked(x, m backend.Shape) backend.Shape {
-	if x.Image() != m.Image() {
-		panic(errShape)
-	}
-	return backend.Shape{N: x.N, H: 1, W: 1, C: m.N}
-}
-
 // Pick selects from every sample.
 func (l *lane) Pick(out, x, m backend.Tensor) {
-	s, size := picked(x.Shape, m.Shape), m.Shape.Image()
-	y, p, sel := l.activation(out, s), l.activation(x, x.Shape), l.activation(m, m.Shape)
+	backend.CheckPick(&out, &x, &m)
+	s, size := out.Shape, m.Shape.Image()
+	y, p, sel := l.floats(out), l.floats(x), l.floats(m)
 	for at := range y {
 		a, b := p[at/s.C*size:][:size], sel[at%s.C*size:][:size]
 		sum := float32(0)
@@ -70,8 +64,9 @@ func (l *lane) Pick(out, x, m backend.Tensor) {
 // ConcreteBack is the gradient of the logits: with g = gradOutᵀ x, that of row j is m (g - the sum of m g) / temperature.
 // The sum comes from the outputs' gradients, because it is linear in g.
 func (l *lane) ConcreteBack(gradLogits, gradOut, x, m, stepParams backend.Tensor) {
-	s, size := picked(x.Shape, m.Shape), m.Shape.Image()
-	grad, gy, p, sel := l.param(gradLogits, m.Shape), l.activation(gradOut, s), l.activation(x, x.Shape), l.activation(m, m.Shape)
+	backend.CheckConcreteBack(&gradLogits, &gradOut, &x, &m, &stepParams)
+	s, size := gradOut.Shape, m.Shape.Image()
+	grad, gy, p, sel := l.floats(gradLogits), l.floats(gradOut), l.floats(x), l.floats(m)
 	scale := 1 / l.stepParams(stepParams).Temperature
 	for at, d := range gy {
 		a, b, to := p[at/s.C*size:][:size], sel[at%s.C*size:][:size], grad[at%s.C*size:][:size]

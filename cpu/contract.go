@@ -8,11 +8,9 @@ import (
 // ContractDense is the penalty on a dense layer's Jacobian: the sum of d² times the squares of a unit's weights, where d is
 // the derivative of its activation.
 func (l *lane) ContractDense(a backend.Act, scale float32, loss, gradH, gradW, h, w backend.Tensor) {
-	if h.Shape.Image() != w.Shape.N {
-		panic(errShape)
-	}
+	backend.CheckContractDense(a, &loss, &gradH, &gradW, &h, &w)
 	s, in, out := h.Shape, w.Shape.Image(), w.Shape.N
-	total, gh, gw, y, p := l.one(loss), l.activation(gradH, s), l.param(gradW, w.Shape), l.activation(h, s), l.param(w, w.Shape)
+	total, gh, gw, y, p := l.one(loss), l.floats(gradH), l.floats(gradW), l.floats(h), l.floats(w)
 	sum := 0.0
 	for j := range out {
 		row, squares, q := p[j*in:][:in], 0.0, 0.0
@@ -44,15 +42,15 @@ func derivatives(a backend.Act, y float64) (d, slope float64) {
 		return 0, 0
 	case backend.Sigmoid:
 		return y * (1 - y), 1 - 2*y
-	case backend.Tanh:
+	default: // Tanh
 		return 1 - y*y, -2 * y
 	}
-	panic(errAct)
 }
 
 // Perturb adds noise. As in package rng, the product is rounded before it is added.
 func (l *lane) Perturb(std float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
-	o, in, draw, size := l.activation(out, x.Shape), l.activation(x, x.Shape), l.stepParams(stepParams).Step, x.Shape.Image()
+	backend.CheckPerturb(&out, &x, &stepParams)
+	o, in, draw, size := l.floats(out), l.floats(x), l.stepParams(stepParams).Step, x.Shape.Image()
 	for n := range x.Shape.N {
 		for e := 0; e < size; e += 4 {
 			z := src.Normals(uint32(e/4), uint32(first+n), draw)
@@ -65,8 +63,9 @@ func (l *lane) Perturb(std float32, src rng.Source, out, x, stepParams backend.T
 
 // Accumulate adds alpha x to dst.
 func (l *lane) Accumulate(dst backend.Tensor, alpha float32, x backend.Tensor) {
-	d := l.activation(dst, x.Shape)
-	for i, v := range l.activation(x, x.Shape) {
+	backend.CheckAccumulate(&dst, &x)
+	d := l.floats(dst)
+	for i, v := range l.floats(x) {
 		d[i] += alpha * v
 	}
 }

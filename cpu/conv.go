@@ -14,37 +14,38 @@ func (l *lane) ConvNeeds(s backend.ConvShape) backend.Needs { return needs(whole
 func (l *lane) ConvPack(s backend.ConvShape, dst, w backend.Tensor) {
 	s = whole(s)
 	f, b := forward(&s), backward(&s)
-	to, from := l.packed(dst, f.packedLen()+b.packedLen()), l.param(w, s.Weights())
+	to, from := l.packed(dst, f.packedLen()+b.packedLen()), l.floats(w)
 	f.pack(&s, to, from)
 	b.pack(&s, to[f.packedLen():], from)
 }
 
 // Conv: out = pool(act(conv(upsample(x), w) + bias)). The places of the maxima are dropped when argmax is zero.
 func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
-	o, arg, in := l.activation(out, s.Out), l.places(&s, argmax), l.activation(x, s.X)
+	s.CheckForward(&out, &argmax, &x, &p)
+	o, arg, in := l.floats(out), l.places(&s, argmax), l.floats(x)
 	s = whole(s)
-	l.param(p.W, s.Weights())
-	l.ahead(&s, o, arg, in, p.Packed, epilogue{bias: l.bias(p.Bias, s.Filters), act: s.Act})
+	l.ahead(&s, o, arg, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
 }
 
 // ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
 func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend.Tensor, p backend.Params, x backend.Tensor) {
-	gx, g, arg := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.argmax(&s, argmax)
+	s.CheckBackInput(&gradX, &gradOut, &argmax, &p, &x)
+	gx, g, arg := l.floats(gradX), l.floats(gradOut), l.argmax(&s, argmax)
 	e := epilogue{inAct: s.InAct}
 	if s.InAct != backend.Linear {
-		e.x = l.activation(x, s.X)
+		e.x = l.floats(x)
 	}
 	s = whole(s)
-	l.param(p.W, s.Weights())
 	l.back(&s, gx, g, arg, p.Packed, e)
 }
 
 // ConvBackWeights adds to grad.W and grad.Bias.
 func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
-	g, arg, in := l.activation(gradOut, s.Out), l.argmax(&s, argmax), l.activation(x, s.X)
+	s.CheckBackWeights(&grad, &gradOut, &argmax, &x)
+	g, arg, in := l.floats(gradOut), l.argmax(&s, argmax), l.floats(x)
 	s = whole(s)
-	l.backWeights(&s, l.param(grad.W, s.Weights()), g, arg, in)
-	if b := l.bias(grad.Bias, s.Filters); b != nil {
+	l.backWeights(&s, l.floats(grad.W), g, arg, in)
+	if b := l.floats(grad.Bias); b != nil {
 		simd.AddColumns(b, g, 1, 0, len(g)/len(b), len(b))
 	}
 }
@@ -83,14 +84,12 @@ func (l *lane) argmax(s *backend.ConvShape, t backend.Tensor) []byte {
 	if s.Pool <= 1 {
 		return nil
 	}
-	return l.bytes(t, s.Out)
+	return l.bytes(t)
 }
 
 // whole returns a convolution of single pixels, which knows no images or rows, as one of a single image of one row.
 func whole(s backend.ConvShape) backend.ConvShape {
-	if s.Stride < 1 || s.Up < 1 || s.Pool < 1 {
-		panic(errGeometry)
-	}
+	s.Check()
 	if s.KernelH*s.KernelW*s.Stride*s.Up*s.Pool == 1 {
 		n := s.X.N * s.X.H * s.X.W
 		s.X = backend.Shape{N: 1, H: 1, W: n, C: s.X.C}

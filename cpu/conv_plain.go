@@ -17,9 +17,9 @@ func (l plainLane) ConvPack(backend.ConvShape, backend.Tensor, backend.Tensor) {
 
 // Conv: out = pool(act(conv(upsample(x), w) + bias)). The places of the maxima are dropped when argmax is zero.
 func (l plainLane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
-	whole(s) // panics when s is not valid
-	o, arg, in := l.activation(out, s.Out), l.places(&s, argmax), l.activation(x, s.X)
-	w, bias := l.param(p.W, s.Weights()), l.bias(p.Bias, s.Filters)
+	s.CheckForward(&out, &argmax, &x, &p)
+	o, arg, in := l.floats(out), l.places(&s, argmax), l.floats(x)
+	w, bias := l.floats(p.W), l.floats(p.Bias)
 	var v [1]float32
 	var unused [1]byte
 	for n := range s.Out.N {
@@ -51,9 +51,9 @@ func (l plainLane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p ba
 
 // ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
 func (l plainLane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend.Tensor, p backend.Params, x backend.Tensor) {
-	whole(s)
-	gx, g, arg := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.argmax(&s, argmax)
-	w := l.param(p.W, s.Weights())
+	s.CheckBackInput(&gradX, &gradOut, &argmax, &p, &x)
+	gx, g, arg := l.floats(gradX), l.floats(gradOut), l.argmax(&s, argmax)
+	w := l.floats(p.W)
 	clear(gx)
 	for n := range s.Conv.N {
 		for y := range s.Conv.H {
@@ -76,15 +76,15 @@ func (l plainLane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax bac
 		}
 	}
 	if s.InAct != backend.Linear {
-		derive(s.InAct, gx, l.activation(x, s.X))
+		derive(s.InAct, gx, l.floats(x))
 	}
 }
 
 // ConvBackWeights adds to grad.W and grad.Bias.
 func (l plainLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
-	whole(s)
-	g, arg, in := l.activation(gradOut, s.Out), l.argmax(&s, argmax), l.activation(x, s.X)
-	gw, gb := l.param(grad.W, s.Weights()), l.bias(grad.Bias, s.Filters)
+	s.CheckBackWeights(&grad, &gradOut, &argmax, &x)
+	g, arg, in := l.floats(gradOut), l.argmax(&s, argmax), l.floats(x)
+	gw, gb := l.floats(grad.W), l.floats(grad.Bias)
 	for n := range s.Conv.N {
 		for y := range s.Conv.H {
 			for x := range s.Conv.W {
@@ -159,9 +159,10 @@ func (l plainLane) ConvTransposePack(backend.ConvTransposeShape, backend.Tensor,
 // ConvTranspose: every input pixel adds its multiple of the kernel to the output, whose place (y, x) is under tap
 // (y+top-stride*iy, x+left-stride*ix) of pixel (iy, ix); then bias and activation.
 func (l plainLane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Tensor, p backend.Params) {
+	s.CheckForward(&out, &x, &p)
 	whole(s.Dual)
-	o, in := l.activation(out, s.Out), l.activation(x, s.X)
-	w, bias := l.param(p.W, s.Weights()), l.bias(p.Bias, s.Filters)
+	o, in := l.floats(out), l.floats(x)
+	w, bias := l.floats(p.W), l.floats(p.Bias)
 	clear(o)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
@@ -174,8 +175,9 @@ func (l plainLane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Te
 
 // ConvTransposeBackInput: gradX from gradOut, times the derivative of s.InAct at x.
 func (l plainLane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
+	s.CheckBackInput(&gradX, &gradOut, &p, &x)
 	whole(s.Dual)
-	gx, g, w := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.param(p.W, s.Weights())
+	gx, g, w := l.floats(gradX), l.floats(gradOut), l.floats(p.W)
 	clear(gx)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
@@ -183,20 +185,21 @@ func (l plainLane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, g
 		}
 	})
 	if s.InAct != backend.Linear {
-		derive(s.InAct, gx, l.activation(x, s.X))
+		derive(s.InAct, gx, l.floats(x))
 	}
 }
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.
 func (l plainLane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad backend.Params, gradOut, x backend.Tensor) {
+	s.CheckBackWeights(&grad, &gradOut, &x)
 	whole(s.Dual)
-	g, in, gw := l.activation(gradOut, s.Out), l.activation(x, s.X), l.param(grad.W, s.Weights())
+	g, in, gw := l.floats(gradOut), l.floats(x), l.floats(grad.W)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
 			gw[w0+f] += in[at] * g[out+f]
 		}
 	})
-	if b := l.bias(grad.Bias, s.Filters); b != nil {
+	if b := l.floats(grad.Bias); b != nil {
 		simd.AddColumns(b, g, 1, 0, len(g)/len(b), len(b))
 	}
 }

@@ -19,30 +19,31 @@ func (l *lane) ConvTransposePack(s backend.ConvTransposeShape, dst, w backend.Te
 
 // ConvTranspose: out = act(convTranspose(x, w) + bias).
 func (l *lane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Tensor, p backend.Params) {
-	o, in := l.activation(out, s.Out), l.activation(x, s.X)
+	s.CheckForward(&out, &x, &p)
+	o, in := l.floats(out), l.floats(x)
 	d := whole(s.Dual)
-	l.param(p.W, s.Weights())
-	l.back(&d, o, in, nil, p.Packed, epilogue{bias: l.bias(p.Bias, s.Filters), act: s.Act})
+	l.back(&d, o, in, nil, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
 }
 
 // ConvTransposeBackInput: gradX from gradOut, times the derivative of s.InAct at x.
 func (l *lane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
-	gx, g := l.activation(gradX, s.X), l.activation(gradOut, s.Out)
+	s.CheckBackInput(&gradX, &gradOut, &p, &x)
+	gx, g := l.floats(gradX), l.floats(gradOut)
 	e := epilogue{inAct: s.InAct}
 	if s.InAct != backend.Linear {
-		e.x = l.activation(x, s.X)
+		e.x = l.floats(x)
 	}
 	d := whole(s.Dual)
-	l.param(p.W, s.Weights())
 	l.ahead(&d, gx, nil, g, p.Packed, e)
 }
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.
 func (l *lane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad backend.Params, gradOut, x backend.Tensor) {
-	g, in := l.activation(gradOut, s.Out), l.activation(x, s.X)
+	s.CheckBackWeights(&grad, &gradOut, &x)
+	g, in := l.floats(gradOut), l.floats(x)
 	d := whole(s.Dual)
-	l.backWeights(&d, l.param(grad.W, s.Weights()), in, nil, g)
-	if b := l.bias(grad.Bias, s.Filters); b != nil {
+	l.backWeights(&d, l.floats(grad.W), in, nil, g)
+	if b := l.floats(grad.Bias); b != nil {
 		simd.AddColumns(b, g, 1, 0, len(g)/len(b), len(b))
 	}
 }

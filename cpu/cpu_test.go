@@ -33,14 +33,15 @@ func levels(t *testing.T, test func(t *testing.T)) {
 // tensor returns a new tensor of random values: whole numbers from -3 to 3, or bytes below 4, or else zeros.
 func tensor(tb testing.TB, l backend.Backend, k backend.Role, s backend.Shape, seed int64) backend.Tensor {
 	tb.Helper()
-	b, err := l.Alloc(l.Bytes(k, s))
+	b, err := l.Alloc(l.Bytes(k, k.DType(), s))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	t := backend.Tensor{Shape: s, Role: k, Buffer: b}
+	t := backend.NewTensor(k, s)
+	t.Buffer = b
 	r := rand.New(rand.NewSource(seed))
 	switch k {
-	case backend.Byte:
+	case backend.Pixels, backend.Argmax:
 		v := make([]byte, s.Len())
 		for i := range v {
 			v[i] = byte(r.Intn(4))
@@ -106,7 +107,7 @@ func newConvCase(tb testing.TB, l backend.Backend, spec backend.ConvSpec, seed i
 	}
 	c := &convCase{s: s}
 	c.alloc(tb, l, l.ConvNeeds(s), s.X, s.Weights(), s.Out, s.Filters, seed)
-	c.argmax = tensor(tb, l, backend.Byte, s.Out, seed+8)
+	c.argmax = tensor(tb, l, backend.Argmax, s.Out, seed+8)
 	c.pack = func() { l.ConvPack(s, c.p.Packed, c.p.W) }
 	c.forward = func() { l.Conv(s, c.out, c.argmax, c.x, c.p) }
 	c.backInput = func() { l.ConvBackInput(s, c.gradX, c.gradOut, c.argmax, c.p, c.x) }
@@ -166,12 +167,12 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	act := func(s backend.Shape) backend.Tensor { return tensor(tb, l, backend.Activation, s, 4) }
 	flat := func(n int) backend.Tensor { return tensor(tb, l, backend.Flat, backend.Vec(n), 5) }
 	x, y, pooled, upped := act(shape), act(shape), act(pool.Out), act(up.Out)
-	places := tensor(tb, l, backend.Byte, pool.Out, 6)
+	places := tensor(tb, l, backend.Argmax, pool.Out, 6)
 	p, q, r, g, one := flat(9), flat(9), flat(9), flat(9), flat(1)
 	sum := []backend.Tensor{p, q, r}
 	stepParams := tensor(tb, l, backend.PerStep, backend.Vec(1), 0)
 	l.SetStepParams(stepParams, backend.StepParams{Step: 1, LearningRate: 0.01, BiasCorrection1: 0.1, BiasCorrection2: 0.001})
-	pixels, order := tensor(tb, l, backend.Byte, shape, 7), tensor(tb, l, backend.Index, backend.Vec(2), 0)
+	pixels, order := tensor(tb, l, backend.Pixels, shape, 7), tensor(tb, l, backend.Index, backend.Vec(2), 0)
 	wide, joined := act(backend.Shape{N: 2, H: 1, W: 1, C: 108}), act(backend.Shape{N: 2, H: 6, W: 6, C: 7})
 	in := func(ws backend.Buffer, op func()) func() { return func() { l.SetWorkspace(ws); op() } }
 	return map[string]func(){

@@ -7,9 +7,7 @@ import (
 
 // A dense layer is a convolution of single pixels; its rows are the rows of one image.
 func pixels(s backend.DenseShape) backend.ConvShape {
-	if s.N < 1 || s.In < 1 || s.DenseSpec.Out < 1 {
-		panic(errGeometry)
-	}
+	s.Check()
 	x := backend.Shape{N: 1, H: 1, W: s.N, C: s.In}
 	out := backend.Shape{N: 1, H: 1, W: s.N, C: s.DenseSpec.Out}
 	return backend.ConvShape{
@@ -26,27 +24,28 @@ func (l *lane) DensePack(s backend.DenseShape, dst, w backend.Tensor) { l.ConvPa
 
 // Dense: out = act(x wᵀ + bias).
 func (l *lane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Params) {
-	o, in, c := l.activation(out, s.OutShape()), l.activation(x, s.XShape()), pixels(s)
-	l.param(p.W, s.Weights())
-	l.ahead(&c, o, nil, in, p.Packed, epilogue{bias: l.bias(p.Bias, c.Filters), act: s.Act})
+	s.CheckForward(&out, &x, &p)
+	o, in, c := l.floats(out), l.floats(x), pixels(s)
+	l.ahead(&c, o, nil, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
 }
 
 // DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
 func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
-	gx, g, c := l.activation(gradX, s.XShape()), l.activation(gradOut, s.OutShape()), pixels(s)
-	l.param(p.W, s.Weights())
+	s.CheckBackInput(&gradX, &gradOut, &p, &x)
+	gx, g, c := l.floats(gradX), l.floats(gradOut), pixels(s)
 	e := epilogue{inAct: s.InAct}
 	if s.InAct != backend.Linear {
-		e.x = l.activation(x, s.XShape())
+		e.x = l.floats(x)
 	}
 	l.back(&c, gx, g, nil, p.Packed, e)
 }
 
 // DenseBackWeights adds to grad.W and grad.Bias.
 func (l *lane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradOut, x backend.Tensor) {
-	g, in, c := l.activation(gradOut, s.OutShape()), l.activation(x, s.XShape()), pixels(s)
-	l.backWeights(&c, l.param(grad.W, s.Weights()), g, nil, in)
-	if b := l.bias(grad.Bias, c.Filters); b != nil {
+	s.CheckBackWeights(&grad, &gradOut, &x)
+	g, in, c := l.floats(gradOut), l.floats(x), pixels(s)
+	l.backWeights(&c, l.floats(grad.W), g, nil, in)
+	if b := l.floats(grad.Bias); b != nil {
 		simd.AddColumns(b, g, 1, 0, len(g)/len(b), len(b))
 	}
 }

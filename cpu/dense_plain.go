@@ -10,8 +10,9 @@ func (l plainLane) DensePack(backend.DenseShape, backend.Tensor, backend.Tensor)
 
 // Dense: out = act(x wᵀ + bias).
 func (l plainLane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Params) {
-	o, in := l.activation(out, s.OutShape()), l.activation(x, s.XShape())
-	w, units := l.param(p.W, s.Weights()), s.DenseSpec.Out
+	s.CheckForward(&out, &x, &p)
+	o, in := l.floats(out), l.floats(x)
+	w, units := l.floats(p.W), s.DenseSpec.Out
 	for n := range s.N {
 		for u := range units {
 			var sum float32
@@ -21,14 +22,15 @@ func (l plainLane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.
 			o[n*units+u] = sum
 		}
 	}
-	e := epilogue{bias: l.bias(p.Bias, units), act: s.Act}
+	e := epilogue{bias: l.floats(p.Bias), act: s.Act}
 	e.finish(o, units, 0)
 }
 
 // DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
 func (l plainLane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
-	gx, g := l.activation(gradX, s.XShape()), l.activation(gradOut, s.OutShape())
-	w, units := l.param(p.W, s.Weights()), s.DenseSpec.Out
+	s.CheckBackInput(&gradX, &gradOut, &p, &x)
+	gx, g := l.floats(gradX), l.floats(gradOut)
+	w, units := l.floats(p.W), s.DenseSpec.Out
 	for n := range s.N {
 		for i := range s.In {
 			var sum float32
@@ -39,15 +41,16 @@ func (l plainLane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.T
 		}
 	}
 	if s.InAct != backend.Linear {
-		derive(s.InAct, gx, l.activation(x, s.XShape()))
+		derive(s.InAct, gx, l.floats(x))
 	}
 }
 
 // DenseBackWeights adds to grad.W and grad.Bias.
 func (l plainLane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradOut, x backend.Tensor) {
-	g, in := l.activation(gradOut, s.OutShape()), l.activation(x, s.XShape())
-	gw, units := l.param(grad.W, s.Weights()), s.DenseSpec.Out
-	gb := l.bias(grad.Bias, units)
+	s.CheckBackWeights(&grad, &gradOut, &x)
+	g, in := l.floats(gradOut), l.floats(x)
+	gw, units := l.floats(grad.W), s.DenseSpec.Out
+	gb := l.floats(grad.Bias)
 	for n := range s.N {
 		for u := range units {
 			d := g[n*units+u]

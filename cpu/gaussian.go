@@ -7,13 +7,11 @@ import (
 	"github.com/convae/convae/nn/rng"
 )
 
-// statsOf returns the shape of the means and variances of a code.
-func statsOf(code backend.Shape) backend.Shape { code.C *= 2; return code }
-
 // Sample draws a code from its distribution.
 func (l *lane) Sample(src rng.Source, code, stats, stepParams backend.Tensor, first int) {
+	backend.CheckSample(&code, &stats, &stepParams)
 	s := code.Shape
-	z, p := l.activation(code, s), l.activation(stats, statsOf(s))
+	z, p := l.floats(code), l.floats(stats)
 	for i := range z {
 		z[i] = p[i+i/s.C*s.C]
 	}
@@ -34,8 +32,9 @@ func (l *lane) Sample(src rng.Source, code, stats, stepParams backend.Tensor, fi
 
 // SampleBack is the gradient of a draw and of the divergence.
 func (l *lane) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, stepParams backend.Tensor, first int) {
+	backend.CheckSampleBack(&loss, &gradStats, &gradCode, &stats, &stepParams)
 	s := gradCode.Shape
-	total, gz, g, p, now := l.one(loss), l.activation(gradCode, s), l.activation(gradStats, statsOf(s)), l.activation(stats, statsOf(s)), l.stepParams(stepParams)
+	total, gz, g, p, now := l.one(loss), l.floats(gradCode), l.floats(gradStats), l.floats(stats), l.stepParams(stepParams)
 	w, sum, size := float64(scale)*float64(now.Divergence), 0.0, s.Image()
 	for n := range s.N {
 		for e := 0; e < size; e += 4 {

@@ -7,14 +7,8 @@ import (
 
 // lossArgs returns loss, grad (nil when it is not wanted), prediction and target.
 func (l *lane) lossArgs(loss, grad, pred, target backend.Tensor) (sum *float32, g, p, t []float32) {
-	if loss.Shape.Len() != 1 {
-		panic(errShape)
-	}
-	p, t = l.activation(pred, pred.Shape), l.activation(target, pred.Shape)
-	if !grad.IsZero() {
-		g = l.activation(grad, pred.Shape)
-	}
-	return &l.flat(loss)[0], g, p, t
+	backend.CheckLoss(&loss, &grad, &pred, &target)
+	return l.one(loss), l.floats(grad), l.floats(pred), l.floats(target)
 }
 
 // SigmoidBCE adds scale times the cross-entropy of sigmoid(z) and t; its gradient is scale (sigmoid(z) - t).

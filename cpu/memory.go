@@ -153,14 +153,11 @@ func (l *lane) Free(b backend.Buffer) {
 const stepParamsBytes = int(unsafe.Sizeof(backend.StepParams{}))
 
 // Bytes returns the bytes that a tensor occupies.
-func (l *lane) Bytes(k backend.Role, s backend.Shape) int {
-	switch k {
-	case backend.Byte, backend.Staged, backend.Packed:
-		return s.Len()
-	case backend.PerStep:
+func (l *lane) Bytes(r backend.Role, d backend.DType, s backend.Shape) int {
+	if r == backend.PerStep {
 		return stepParamsBytes
 	}
-	return 4 * s.Len()
+	return d.Size() * s.Len()
 }
 
 // SetWorkspace gives the lane its scratch memory; nil takes it away.
@@ -178,33 +175,27 @@ func (l *lane) SetWorkspace(b backend.Buffer) {
 
 // Upload copies src to an Activation, Param or Flat tensor.
 func (l *lane) Upload(dst backend.Tensor, src []float32) {
-	d := l.values(dst)
-	if len(src) != len(d) {
-		panic(errLength)
-	}
-	copy(d, src)
+	dst.CheckFloats(len(src))
+	copy(l.floats(dst), src)
 }
 
 // Download copies an Activation, Param or Flat tensor to dst.
 func (l *lane) Download(dst []float32, src backend.Tensor) error {
-	s := l.values(src)
-	if len(s) != len(dst) {
-		panic(errLength)
-	}
-	copy(dst, s)
+	src.CheckFloats(len(dst))
+	copy(dst, l.floats(src))
 	return nil
 }
 
 // Stage lets fill write the tensor itself: there are no earlier ops to wait for.
-func (l *lane) Stage(dst backend.Tensor, fill func(pixels []byte)) { fill(l.bytes(dst, dst.Shape)) }
+func (l *lane) Stage(dst backend.Tensor, fill func(pixels []byte)) {
+	dst.CheckBytes(dst.Shape.Len())
+	fill(l.bytes(dst))
+}
 
 // Fetch takes the elements of a Flat tensor for Fetched.
 func (l *lane) Fetch(src backend.Tensor) {
-	v := l.flat(src)
-	if len(v) > backend.MaxFetch {
-		panic(errLength)
-	}
-	l.fetches = copy(l.fetched[:], v)
+	src.CheckFetch()
+	l.fetches = copy(l.fetched[:], l.floats(src))
 }
 
 // Fetched hands them out.
@@ -213,164 +204,102 @@ func (l *lane) Fetched(dst []float32) bool {
 		return false
 	}
 	if len(dst) != l.fetches {
-		panic(errLength)
+		panic(backend.MistakeLength)
 	}
 	copy(dst, l.fetched[:l.fetches])
 	l.fetches = 0
 	return true
 }
 
-// UploadBytes copies src to a Byte tensor.
+// UploadBytes copies src to a tensor of bytes.
 func (l *lane) UploadBytes(dst backend.Tensor, src []byte) {
-	d := l.bytes(dst, dst.Shape)
-	if len(src) != len(d) {
-		panic(errLength)
-	}
-	copy(d, src)
+	dst.CheckBytes(len(src))
+	copy(l.bytes(dst), src)
 }
 
-// DownloadBytes copies a Byte tensor to dst.
+// DownloadBytes copies a tensor of bytes to dst.
 func (l *lane) DownloadBytes(dst []byte, src backend.Tensor) error {
-	s := l.bytes(src, src.Shape)
-	if len(s) != len(dst) {
-		panic(errLength)
-	}
-	copy(dst, s)
+	src.CheckBytes(len(dst))
+	copy(dst, l.bytes(src))
 	return nil
 }
 
 // UploadIndex copies src to an Index tensor.
 func (l *lane) UploadIndex(dst backend.Tensor, src []int32) {
-	d := l.index(dst)
-	if len(src) != len(d) {
-		panic(errLength)
-	}
-	copy(d, src)
+	dst.CheckIndex(len(src))
+	copy(l.index(dst), src)
 }
 
-// SetStepParams sets a StepParams.
-func (l *lane) SetStepParams(dst backend.Tensor, c backend.StepParams) { *l.stepParams(dst) = c }
+// SetStepParams sets step parameters.
+func (l *lane) SetStepParams(dst backend.Tensor, p backend.StepParams) {
+	dst.CheckStepParams()
+	*l.stepParams(dst) = p
+}
 
 // Sync has nothing to wait for: ops run when they are called.
 func (l *lane) Sync() error { return nil }
 
-// A caller's mistakes.
+// A caller's mistakes with memory; package backend has those with tensors.
 const (
 	errBuffer    = "cpu: a buffer that this device did not make, or that was freed"
-	errRole      = "cpu: a tensor of the wrong role"
-	errShape     = "cpu: a tensor of the wrong shape"
-	errBounds    = "cpu: a tensor that reaches out of its buffer"
-	errAlign     = "cpu: a tensor that is not aligned"
-	errLength    = "cpu: a slice whose length is not the tensor's"
 	errWorkspace = "cpu: the workspace is smaller than the op needs"
-	errGeometry  = "cpu: a shape that its constructor did not make"
-	errChannels  = "cpu: channels that a tensor does not have"
-	errIndex     = "cpu: an index outside the data set"
-	errAct       = "cpu: an unknown activation"
-	errSum       = "cpu: a sum of nothing"
-	errRate      = "cpu: a dropout rate outside [0, 1)"
 )
 
-// raw returns the memory of a tensor of n bytes.
-func (l *lane) raw(t backend.Tensor, n int) (*buffer, int) {
+// raw returns the memory that a tensor's buffer and offset name, of n bytes.
+func (l *lane) raw(t *backend.Tensor, n int) (*buffer, int) {
 	b, ok := t.Buffer.(*buffer)
 	if !ok || b.dev != l.dev || b.f == nil {
 		panic(errBuffer)
 	}
-	align := backend.Align
-	if t.Role == backend.Flat {
-		align = 4
-	}
-	if t.Offset%align != 0 {
-		panic(errAlign)
-	}
-	if t.Offset < 0 || n < 0 || n > len(b.bytes)-t.Offset {
-		panic(errBounds)
-	}
+	t.CheckBounds(len(b.bytes), n)
 	return b, t.Offset
 }
 
-func (l *lane) floats(t backend.Tensor, k backend.Role, s backend.Shape) []float32 {
-	if t.Role != k {
-		panic(errRole)
-	}
-	if t.Shape != s {
-		panic(errShape)
-	}
-	n := s.Len()
+// words returns n 32-bit words from a tensor's offset on, as floats.
+func (l *lane) words(t *backend.Tensor, n int) []float32 {
 	b, at := l.raw(t, 4*n)
 	return b.f[at/4 : at/4+n : at/4+n]
 }
 
-func (l *lane) activation(t backend.Tensor, s backend.Shape) []float32 {
-	return l.floats(t, backend.Activation, s)
-}
-
-// flat returns the elements of a Flat tensor of any shape.
-func (l *lane) flat(t backend.Tensor) []float32 { return l.floats(t, backend.Flat, t.Shape) }
-
-func (l *lane) param(t backend.Tensor, s backend.Shape) []float32 {
-	return l.floats(t, backend.Param, s)
-}
-
-// bias is nil when there is none.
-func (l *lane) bias(t backend.Tensor, n int) []float32 {
+// floats returns the elements of a float32 tensor, and nil for the zero Tensor.
+func (l *lane) floats(t backend.Tensor) []float32 {
 	if t.IsZero() {
 		return nil
 	}
-	return l.param(t, backend.Vec(n))
+	return l.words(&t, t.Shape.Len())
 }
 
 // packed returns the n floats of a packed form.
 func (l *lane) packed(t backend.Tensor, n int) []float32 {
 	if t.Role != backend.Packed {
-		panic(errRole)
+		panic(backend.MistakeRole)
 	}
 	if t.Shape.Len() < 4*n {
-		panic(errShape)
+		panic(backend.MistakeShape)
 	}
-	b, at := l.raw(t, 4*n)
-	return b.f[at/4 : at/4+n : at/4+n]
+	return l.words(&t, n)
 }
 
-// values returns the elements of a tensor of any role of float32.
-func (l *lane) values(t backend.Tensor) []float32 {
-	if t.Role > backend.Flat {
-		panic(errRole)
+// bytes returns the elements of a uint8 tensor, and nil for the zero Tensor.
+func (l *lane) bytes(t backend.Tensor) []byte {
+	if t.IsZero() {
+		return nil
 	}
-	return l.floats(t, t.Role, t.Shape)
-}
-
-func (l *lane) bytes(t backend.Tensor, s backend.Shape) []byte {
-	if t.Role != backend.Byte && t.Role != backend.Staged {
-		panic(errRole)
-	}
-	if t.Shape != s {
-		panic(errShape)
-	}
-	n := s.Len()
-	b, at := l.raw(t, n)
+	n := t.Shape.Len()
+	b, at := l.raw(&t, n)
 	return b.bytes[at : at+n : at+n]
 }
 
+// index returns the elements of an Index tensor.
 func (l *lane) index(t backend.Tensor) []int32 {
-	if t.Role != backend.Index {
-		panic(errRole)
-	}
-	n := t.Shape.Len()
-	b, at := l.raw(t, 4*n)
-	if n == 0 {
-		return nil
-	}
-	return unsafe.Slice((*int32)(unsafe.Pointer(&b.f[at/4])), n)
+	w := l.words(&t, t.Shape.Len())
+	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(w))), len(w))
 }
 
+// stepParams returns what a PerStep tensor holds.
 func (l *lane) stepParams(t backend.Tensor) *backend.StepParams {
-	if t.Role != backend.PerStep {
-		panic(errRole)
-	}
-	b, at := l.raw(t, stepParamsBytes)
-	return (*backend.StepParams)(unsafe.Pointer(&b.f[at/4]))
+	w := l.words(&t, stepParamsBytes/4)
+	return (*backend.StepParams)(unsafe.Pointer(unsafe.SliceData(w)))
 }
 
 // scratch hands out a lane's workspace piece by piece, each on a cache line of its own.

@@ -39,7 +39,7 @@ func TestAllocIsZeroedAndExact(t *testing.T) {
 			t.Fatalf("Alloc(%d): %v, %v", n, b, err)
 		}
 		v := make([]byte, n)
-		x := backend.Tensor{Shape: backend.Vec(n), Role: backend.Byte, Buffer: b}
+		x := backend.Tensor{Shape: backend.Vec(n), Role: backend.Pixels, Type: backend.Uint8, Buffer: b}
 		if err := l.DownloadBytes(v, x); err != nil || !slices.Equal(v, make([]byte, n)) {
 			t.Errorf("%d bytes are not zeroed: %v", n, err)
 		}
@@ -55,7 +55,7 @@ func TestMistakesPanic(t *testing.T) {
 	freed := tensor(t, l, backend.Activation, shape, 1)
 	l.Free(freed.Buffer)
 	conv := newConvCase(t, l, backend.ConvSpec{X: shape, Filters: 3, KernelH: 3, KernelW: 3, Pool: 2}, 1)
-	place := backend.Tensor{Shape: backend.Vec(1), Role: backend.Index, Buffer: x.Buffer}
+	place := backend.Tensor{Shape: backend.Vec(1), Role: backend.Index, Type: backend.Int32, Buffer: x.Buffer}
 	l.UploadIndex(place, []int32{5})
 	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1), 0)
 	for name, c := range map[string]struct {
@@ -63,42 +63,42 @@ func TestMistakesPanic(t *testing.T) {
 		call func()
 	}{
 		"another device": {errBuffer, func() { other.Zero(x) }},
-		"no buffer":      {errBuffer, func() { l.Activate(backend.ReLU, x, backend.Tensor{Shape: shape}) }},
+		"no buffer":      {backend.MistakeMissing, func() { l.Activate(backend.ReLU, x, backend.Tensor{Shape: shape}) }},
 		"freed":          {errBuffer, func() { l.Zero(freed) }},
 		"workspace":      {errBuffer, func() { other.SetWorkspace(x.Buffer) }},
 		"free":           {errBuffer, func() { other.Free(x.Buffer) }},
-		"kind":           {errRole, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Role = backend.Param })) }},
-		"axpy":           {errRole, func() { l.Axpy(x, 1, x) }},
-		"shape":          {errShape, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Shape.C = 1 })) }},
-		"beyond":         {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},
-		"before":         {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = -backend.Align })) }},
-		"offset":         {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 4 })) }},
-		"flat offset":    {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Role = backend.Flat })) }},
-		"upload":         {errLength, func() { l.Upload(x, make([]float32, 3)) }},
-		"download":       {errLength, func() { _ = l.Download(make([]float32, 3), x) }},
-		"geometry":       {errGeometry, func() { s := conv.s; s.Stride = 0; l.Conv(s, conv.out, conv.argmax, conv.x, conv.p) }},
-		"plus":           {errShape, func() { l.Plus(x, x, conv.out) }},
-		"channels":       {errShape, func() { l.CopyChannels(x, 0, conv.out, 0, 1) }},
-		"channel kind":   {errRole, func() { l.CopyChannels(x, 0, with(func(t *backend.Tensor) { t.Role = backend.Byte }), 0, 1) }},
-		"to too large":   {errChannels, func() { l.CopyChannels(x, 1, x, 0, 2) }},
-		"from too large": {errChannels, func() { l.CopyChannels(x, 0, x, 2, 1) }},
-		"to below 0":     {errChannels, func() { l.CopyChannels(x, -1, x, 0, 1) }},
-		"from below 0":   {errChannels, func() { l.CopyChannels(x, 0, x, -1, 1) }},
-		"count below 0":  {errChannels, func() { l.CopyChannels(x, 1, x, 1, -1) }},
-		"huge count":     {errChannels, func() { l.CopyChannels(x, 1, x, 1, math.MaxInt) }},
-		"weights":        {errShape, func() { p := conv.p; p.W = p.Bias; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
-		"packed":         {errRole, func() { p := conv.p; p.Packed = p.W; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
-		"argmax":         {errRole, func() { l.ConvBackInput(conv.s, conv.gradX, conv.gradOut, backend.Tensor{}, conv.p, conv.x) }},
+		"kind":           {backend.MistakeRole, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Role = backend.Param })) }},
+		"axpy":           {backend.MistakeRole, func() { l.Axpy(x, 1, x) }},
+		"shape":          {backend.MistakeShape, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Shape.C = 1 })) }},
+		"beyond":         {backend.MistakeBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},
+		"before":         {backend.MistakeBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = -backend.Align })) }},
+		"offset":         {backend.MistakeAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 4 })) }},
+		"flat offset":    {backend.MistakeAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Role = backend.Flat })) }},
+		"upload":         {backend.MistakeLength, func() { l.Upload(x, make([]float32, 3)) }},
+		"download":       {backend.MistakeLength, func() { _ = l.Download(make([]float32, 3), x) }},
+		"geometry":       {backend.MistakeGeometry, func() { s := conv.s; s.Stride = 0; l.Conv(s, conv.out, conv.argmax, conv.x, conv.p) }},
+		"plus":           {backend.MistakeShape, func() { l.Plus(x, x, conv.out) }},
+		"channels":       {backend.MistakeShape, func() { l.CopyChannels(x, 0, conv.out, 0, 1) }},
+		"channel kind":   {backend.MistakeRole, func() { l.CopyChannels(x, 0, with(func(t *backend.Tensor) { t.Role = backend.Pixels }), 0, 1) }},
+		"to too large":   {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 0, 2) }},
+		"from too large": {backend.MistakeChannels, func() { l.CopyChannels(x, 0, x, 2, 1) }},
+		"to below 0":     {backend.MistakeChannels, func() { l.CopyChannels(x, -1, x, 0, 1) }},
+		"from below 0":   {backend.MistakeChannels, func() { l.CopyChannels(x, 0, x, -1, 1) }},
+		"count below 0":  {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 1, -1) }},
+		"huge count":     {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 1, math.MaxInt) }},
+		"weights":        {backend.MistakeShape, func() { p := conv.p; p.W = p.Bias; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
+		"packed":         {backend.MistakeRole, func() { p := conv.p; p.Packed = p.W; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
+		"argmax":         {backend.MistakeMissing, func() { l.ConvBackInput(conv.s, conv.gradX, conv.gradOut, backend.Tensor{}, conv.p, conv.x) }},
 		"no workspace":   {errWorkspace, func() { l.SetWorkspace(nil); conv.forward() }},
-		"activation":     {errAct, func() { l.Activate(9, x, x) }},
-		"sum":            {errSum, func() { l.Sum(x, nil) }},
-		"rate":           {errRate, func() { l.Dropout(1, src, x, x, stepParams, 0) }},
-		"index": {errIndex, func() {
-			p := tensor(t, l, backend.Byte, shape, 0)
+		"activation":     {backend.MistakeAct, func() { l.Activate(9, x, x) }},
+		"sum":            {backend.MistakeSum, func() { l.Sum(x, nil) }},
+		"rate":           {backend.MistakeRate, func() { l.Dropout(1, src, x, x, stepParams, 0) }},
+		"index": {backend.MistakeIndex, func() {
+			p := tensor(t, l, backend.Pixels, shape, 0)
 			l.GatherPixels(0, src, x, backend.Tensor{}, p, place, stepParams, 0)
 		}},
-		"order": {errIndex, func() {
-			p := tensor(t, l, backend.Byte, shape, 0)
+		"order": {backend.MistakeIndex, func() {
+			p := tensor(t, l, backend.Pixels, shape, 0)
 			l.GatherPixels(0, src, x, backend.Tensor{}, p, place, stepParams, 1)
 		}},
 	} {

@@ -7,20 +7,15 @@ import (
 
 // Plus sets out to a + b.
 func (l *lane) Plus(out, a, b backend.Tensor) {
-	s := out.Shape
-	simd.Sum(l.activation(out, s), l.activation(a, s), l.activation(b, s))
+	backend.CheckPlus(&out, &a, &b)
+	simd.Sum(l.floats(out), l.floats(a), l.floats(b))
 }
 
 // CopyChannels copies some of each pixel's channels.
 func (l *lane) CopyChannels(dst backend.Tensor, to int, src backend.Tensor, from, count int) {
+	backend.CheckCopyChannels(&dst, to, &src, from, count)
 	d, s := dst.Shape, src.Shape
-	if d.N != s.N || d.H != s.H || d.W != s.W {
-		panic(errShape)
-	}
-	if count < 0 || to < 0 || to > d.C-count || from < 0 || from > s.C-count {
-		panic(errChannels)
-	}
-	o, in := l.activation(dst, d), l.activation(src, s)
+	o, in := l.floats(dst), l.floats(src)
 	for p := range d.N * d.H * d.W {
 		copy(o[p*d.C+to:][:count], in[p*s.C+from:])
 	}

@@ -8,10 +8,8 @@ import (
 
 // Penalize adds the penalties on absolute values and squares.
 func (l *lane) Penalize(o backend.Norms, loss, grad, x backend.Tensor) {
-	if x.Role == backend.Param {
-		panic(errRole)
-	}
-	total, v, g := l.one(loss), l.values(x), l.floats(grad, x.Role, x.Shape)
+	o.Check(&loss, &grad, &x)
+	total, v, g := l.one(loss), l.floats(x), l.floats(grad)
 	l1, l2, sum := float64(o.L1), float64(o.L2), 0.0
 	for i, x := range v {
 		a := float64(x)
@@ -29,8 +27,9 @@ func (l *lane) Penalize(o backend.Norms, loss, grad, x backend.Tensor) {
 
 // ColumnSum adds the images of x.
 func (l *lane) ColumnSum(dst, x backend.Tensor) {
+	backend.CheckColumnSum(&dst, &x)
 	size := x.Shape.Image()
-	d, v := l.floats(dst, backend.Flat, backend.Vec(size)), l.activation(x, x.Shape)
+	d, v := l.floats(dst), l.floats(x)
 	for n := range x.Shape.N {
 		for j, a := range v[n*size:][:size] {
 			d[j] += a
@@ -40,8 +39,9 @@ func (l *lane) ColumnSum(dst, x backend.Tensor) {
 
 // SparseKL is the penalty on mean activations that differ from rho.
 func (l *lane) SparseKL(o backend.Sparsity, share float32, loss, grad, sums backend.Tensor) {
-	total, g, rho, sum := l.one(loss), l.alike(grad, sums), float64(o.Rho), 0.0
-	for j, s := range l.flat(sums) {
+	o.Check(&loss, &grad, &sums)
+	total, g, rho, sum := l.one(loss), l.floats(grad), float64(o.Rho), 0.0
+	for j, s := range l.floats(sums) {
 		r := min(max(float64(share)*float64(s), 1e-6), 1-1e-6)
 		on, off := rho/r, (1-rho)/(1-r)
 		sum += rho*math.Log(on) + (1-rho)*math.Log(off)
@@ -52,8 +52,9 @@ func (l *lane) SparseKL(o backend.Sparsity, share float32, loss, grad, sums back
 
 // AddRow adds row to every image of x.
 func (l *lane) AddRow(x, row backend.Tensor) {
+	backend.CheckAddRow(&x, &row)
 	size := x.Shape.Image()
-	v, r := l.activation(x, x.Shape), l.floats(row, backend.Flat, backend.Vec(size))
+	v, r := l.floats(x), l.floats(row)
 	for n := range x.Shape.N {
 		for j := range r {
 			v[n*size+j] += r[j]

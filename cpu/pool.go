@@ -8,14 +8,9 @@ import (
 // MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all
 // numbers.
 func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
-	if s.Stride < 1 {
-		panic(errGeometry)
-	}
-	o, in := l.activation(out, s.Out), l.activation(x, s.X)
-	var arg []byte
-	if !argmax.IsZero() {
-		arg = l.bytes(argmax, s.Out)
-	}
+	s.CheckForward(&out, &argmax, &x)
+	o, in := l.floats(out), l.floats(x)
+	arg := l.bytes(argmax)
 	if tiled(&s) {
 		maxPool(o, arg, in, s.X.N*s.Out.H, s.Size, s.Out.W, s.X.C)
 		return
@@ -78,10 +73,8 @@ func fill(b []byte, v byte) {
 
 // MaxPoolBack adds each gradient to the input that was the maximum.
 func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.Tensor) {
-	if s.Stride < 1 {
-		panic(errGeometry)
-	}
-	gx, g, arg := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.bytes(argmax, s.Out)
+	s.CheckBack(&gradX, &gradOut, &argmax)
+	gx, g, arg := l.floats(gradX), l.floats(gradOut), l.bytes(argmax)
 	if tiled(&s) {
 		unpool(gx, g, arg, s.X.N*s.Out.H, s.Size, s.Out.W, s.X.C)
 		return

@@ -8,7 +8,8 @@ import (
 
 // Normal fills dst with standard normal numbers.
 func (l *lane) Normal(src rng.Source, dst, stepParams backend.Tensor, first int) {
-	d, draw := l.activation(dst, dst.Shape), l.stepParams(stepParams).Step
+	backend.CheckNormal(&dst, &stepParams)
+	d, draw := l.floats(dst), l.stepParams(stepParams).Step
 	size := dst.Shape.Image()
 	for n := range dst.Shape.N {
 		simd.Normals(d[n*size:][:size], src, uint32(first+n), draw)
@@ -17,10 +18,8 @@ func (l *lane) Normal(src rng.Source, dst, stepParams backend.Tensor, first int)
 
 // Dropout sets elements to zero with probability rate, and scales the others up.
 func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
-	if !(rate >= 0 && rate < 1) {
-		panic(errRate)
-	}
-	o, in, draw := l.activation(out, x.Shape), l.activation(x, x.Shape), l.stepParams(stepParams).Step
+	backend.CheckDropout(rate, &out, &x, &stepParams)
+	o, in, draw := l.floats(out), l.floats(x), l.stepParams(stepParams).Step
 	size := x.Shape.Image()
 	for n := range x.Shape.N {
 		simd.Dropout(o[n*size:][:size], in[n*size:][:size], rate, src, uint32(first+n), draw)
@@ -29,18 +28,13 @@ func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.
 
 // GatherPixels collects a batch of the data set in the order's order, and adds noise.
 func (l *lane) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams backend.Tensor, first int) {
-	c, data, index, now := l.activation(clean, clean.Shape), l.bytes(pixels, pixels.Shape), l.index(order), l.stepParams(stepParams)
-	if pixels.Shape != clean.Shape.WithN(pixels.Shape.N) {
-		panic(errShape)
-	}
-	var noise []float32
-	if !noisy.IsZero() {
-		noise = l.activation(noisy, clean.Shape)
-	}
+	backend.CheckGatherPixels(&clean, &noisy, &pixels, &order, &stepParams, first)
+	c, data, index, now := l.floats(clean), l.bytes(pixels), l.index(order), l.stepParams(stepParams)
+	noise := l.floats(noisy)
 	size := clean.Shape.Image()
 	at := int(now.Offset) + first
 	if first < 0 || at+clean.Shape.N > len(index) {
-		panic(errIndex)
+		panic(backend.MistakeIndex)
 	}
 	for n := range clean.Shape.N {
 		sample := int(index[at+n])
@@ -49,7 +43,7 @@ func (l *lane) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, o
 			stored = first + n
 		}
 		if stored < 0 || stored >= pixels.Shape.N {
-			panic(errIndex)
+			panic(backend.MistakeIndex)
 		}
 		row := c[n*size:][:size]
 		simd.Pixels(row, data[stored*size:][:size])

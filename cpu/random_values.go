@@ -8,23 +8,18 @@ import (
 // GatherValues collects a batch of float32 values in the order's order, and adds noise. The product is rounded before it is
 // added, so that the bits are the same on every machine.
 func (l *lane) GatherValues(std float32, src rng.Source, clean, noisy, values, order, stepParams backend.Tensor, first int) {
-	c, data, index, now := l.activation(clean, clean.Shape), l.flat(values), l.index(order), l.stepParams(stepParams)
+	backend.CheckGatherValues(&clean, &noisy, &values, &order, &stepParams, first)
+	c, data, index, now := l.floats(clean), l.floats(values), l.index(order), l.stepParams(stepParams)
 	size := clean.Shape.Image()
-	if len(data)%size != 0 {
-		panic(errShape)
-	}
-	var noise []float32
-	if !noisy.IsZero() {
-		noise = l.activation(noisy, clean.Shape)
-	}
+	noise := l.floats(noisy)
 	at := int(now.Offset) + first
 	if first < 0 || at+clean.Shape.N > len(index) {
-		panic(errIndex)
+		panic(backend.MistakeIndex)
 	}
 	for n := range clean.Shape.N {
 		sample := int(index[at+n])
 		if sample < 0 || sample >= len(data)/size {
-			panic(errIndex)
+			panic(backend.MistakeIndex)
 		}
 		row := c[n*size:][:size]
 		copy(row, data[sample*size:])

@@ -24,11 +24,11 @@ func TestSelect(t *testing.T) {
 		want string
 		call func()
 	}{
-		"sample":   {errIndex, func() { l.GatherValues(0, src, x, backend.Tensor{}, values, order, stepParams, 1) }},
-		"place":    {errIndex, func() { l.GatherValues(0, src, x, backend.Tensor{}, values, order, stepParams, 2) }},
-		"negative": {errIndex, func() { l.GatherValues(0, src, x, backend.Tensor{}, values, order, stepParams, -1) }},
-		"length":   {errShape, func() { l.GatherValues(0, src, x, backend.Tensor{}, values.Range(0, 14), order, stepParams, 0) }},
-		"noise":    {errRole, func() { l.GatherValues(0, src, x, values, values, order, stepParams, 0) }},
+		"sample":   {backend.MistakeIndex, func() { l.GatherValues(0, src, x, backend.Tensor{}, values, order, stepParams, 1) }},
+		"place":    {backend.MistakeIndex, func() { l.GatherValues(0, src, x, backend.Tensor{}, values, order, stepParams, 2) }},
+		"negative": {backend.MistakeIndex, func() { l.GatherValues(0, src, x, backend.Tensor{}, values, order, stepParams, -1) }},
+		"length":   {backend.MistakeShape, func() { l.GatherValues(0, src, x, backend.Tensor{}, values.Range(0, 14), order, stepParams, 0) }},
+		"noise":    {backend.MistakeRole, func() { l.GatherValues(0, src, x, values, values, order, stepParams, 0) }},
 	} {
 		func() {
 			defer func() {

@@ -4,10 +4,8 @@ import "github.com/convae/convae/nn/backend"
 
 // Upsample repeats every pixel Factor times in both directions.
 func (l *lane) Upsample(s backend.UpsampleShape, out, x backend.Tensor) {
-	if s.Factor < 1 {
-		panic(errGeometry)
-	}
-	o, in := l.activation(out, s.Out), l.activation(x, s.X)
+	s.Check(&out, &x)
+	o, in := l.floats(out), l.floats(x)
 	c, row := s.X.C, s.Out.W*s.Out.C
 	for y := range s.X.N * s.X.H {
 		first := o[y*s.Factor*row:][:row]
@@ -25,10 +23,8 @@ func (l *lane) Upsample(s backend.UpsampleShape, out, x backend.Tensor) {
 
 // UpsampleBack gives every pixel the sum of the gradients of its copies.
 func (l *lane) UpsampleBack(s backend.UpsampleShape, gradX, gradOut backend.Tensor) {
-	if s.Factor < 1 {
-		panic(errGeometry)
-	}
-	gx, g := l.activation(gradX, s.X), l.activation(gradOut, s.Out)
+	s.Check(&gradOut, &gradX)
+	gx, g := l.floats(gradX), l.floats(gradOut)
 	c, row := s.X.C, s.Out.W*s.Out.C
 	clear(gx)
 	for y := range s.Out.N * s.Out.H {

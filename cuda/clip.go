@@ -8,23 +8,23 @@ import (
 
 // ClipValue bounds every element.
 func (l *lane) ClipValue(limit float32, v backend.Tensor) {
-	p, n := l.flat(v), v.Shape.Len()
+	backend.CheckClipValue(&v)
+	p, n := l.at(v), v.Shape.Len()
 	l.launch1("ClipValue", kernels.ClipValue, ceilDiv(n, 4), ptr(p), i32(n), f32(limit))
 }
 
 // SumSquares sums in two stages, as a loss does.
 func (l *lane) SumSquares(dst, src backend.Tensor) {
-	if dst.Shape.Len() != 1 {
-		panic(errShape)
-	}
-	total, p, n := l.flat(dst), l.flat(src), src.Shape.Len()
+	backend.CheckSumSquares(&dst, &src)
+	total, p, n := l.at(dst), l.at(src), src.Shape.Len()
 	l.Zero(dst)
 	l.reduce("SumSquares", kernels.ClipSquares, total, n, 1, ptr(l.partials), ptr(p), i32(n))
 }
 
 // ClipNorm scales to a norm of at most limit.
 func (l *lane) ClipNorm(limit float32, v, squares backend.Tensor) {
-	p, s, n := l.flat(v), l.flat(squares), v.Shape.Len()
+	backend.CheckClipNorm(&v, &squares)
+	p, s, n := l.at(v), l.at(squares), v.Shape.Len()
 	l.launch1("ClipNorm", kernels.ClipNorm, ceilDiv(n, 4), ptr(p), ptr(s), i32(n), i32(squares.Shape.Len()), f32(limit))
 }
 

@@ -9,11 +9,9 @@ import (
 
 // ContractDense is the penalty on a dense layer's Jacobian.
 func (l *lane) ContractDense(a backend.Act, scale float32, loss, gradH, gradW, h, w backend.Tensor) {
-	if loss.Shape.Len() != 1 || h.Shape.Image() != w.Shape.N {
-		panic(errShape)
-	}
+	backend.CheckContractDense(a, &loss, &gradH, &gradW, &h, &w)
 	s, in, out := h.Shape, w.Shape.Image(), w.Shape.N
-	total, gh, gw, y, p := l.flat(loss), l.activation(gradH, s), l.param(gradW, w.Shape), l.activation(h, s), l.param(w, w.Shape)
+	total, gh, gw, y, p := l.at(loss), l.at(gradH), l.at(gradW), l.at(h), l.at(w)
 	blocks, block := min(out, maxBlocks), driver.Dim3{X: threads}
 	l.launch("ContractDense", kernels.ContractDense, driver.Dim3{X: blocks}, block, 0, ptr(l.partials), ptr(gh), ptr(gw), ptr(y), ptr(p),
 		i32(s.N), i32(in), i32(out), act(a), f32(scale))
@@ -22,14 +20,16 @@ func (l *lane) ContractDense(a backend.Act, scale float32, loss, gradH, gradW, h
 
 // Perturb adds noise.
 func (l *lane) Perturb(std float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
+	backend.CheckPerturb(&out, &x, &stepParams)
 	s := x.Shape
 	k0, k1, stream := key(src)
-	l.launch1("Perturb", kernels.ContractPerturb, randomThreads(s), ptr(l.activation(out, s)), ptr(l.activation(x, s)), ptr(l.stepParams(stepParams)),
+	l.launch1("Perturb", kernels.ContractPerturb, randomThreads(s), ptr(l.at(out)), ptr(l.at(x)), ptr(l.at(stepParams)),
 		i32(s.N), i32(s.Image()), i32(first), k0, k1, stream, f32(std))
 }
 
 // Accumulate adds alpha x to dst.
 func (l *lane) Accumulate(dst backend.Tensor, alpha float32, x backend.Tensor) {
-	d, p, n := l.activation(dst, x.Shape), l.activation(x, x.Shape), x.Shape.Len()
+	backend.CheckAccumulate(&dst, &x)
+	d, p, n := l.at(dst), l.at(x), x.Shape.Len()
 	l.launch1("Accumulate", kernels.VectorAxpy, ceilDiv(n, 4), ptr(d), ptr(p), i32(n), f32(alpha))
 }

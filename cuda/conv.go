@@ -16,36 +16,30 @@ func (l *lane) ConvPack(backend.ConvShape, backend.Tensor, backend.Tensor) {}
 
 // Conv: out = pool(act(conv(upsample(x), w) + bias)). The places of the maxima are dropped when argmax is zero.
 func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
-	checkConv(&s)
-	c := correlation{op: "Conv", out: l.activation(out, s.Out), x: l.activation(x, s.X), act: s.Act}
+	s.CheckForward(&out, &argmax, &x, &p)
+	c := correlation{op: "Conv", out: l.at(out), x: l.at(x), act: s.Act}
 	if s.Pool > 1 {
-		c.argmax = l.argmax(argmax, s.Out)
+		c.argmax = l.at(argmax)
 	}
-	c.w, c.bias = l.param(p.W, s.Weights()), l.bias(p.Bias, s.Filters)
+	c.w, c.bias = l.at(p.W), l.at(p.Bias)
 	l.correlate(&s, &c)
 }
 
 // ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
 func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend.Tensor, p backend.Params, x backend.Tensor) {
-	checkConv(&s)
-	c := correlation{op: "ConvBackInput", out: l.activation(gradX, s.X), x: l.activation(gradOut, s.Out), inAct: s.InAct}
-	c.places, c.mask, c.w = l.places(&s, argmax), l.mask(s.InAct, x, s.X), l.param(p.W, s.Weights())
+	s.CheckBackInput(&gradX, &gradOut, &argmax, &p, &x)
+	c := correlation{op: "ConvBackInput", out: l.at(gradX), x: l.at(gradOut), inAct: s.InAct}
+	c.places, c.mask, c.w = l.places(&s, argmax), l.mask(s.InAct, x), l.at(p.W)
 	l.backInput(s, c)
 }
 
 // ConvBackWeights adds to grad.W and grad.Bias.
 func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
-	checkConv(&s)
-	g := gradient{op: "ConvBackWeights", w: l.param(grad.W, s.Weights()), bias: l.bias(grad.Bias, s.Filters)}
-	g.out, g.places, g.x = l.activation(gradOut, s.Out), l.places(&s, argmax), l.activation(x, s.X)
+	s.CheckBackWeights(&grad, &gradOut, &argmax, &x)
+	g := gradient{op: "ConvBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias)}
+	g.out, g.places, g.x = l.at(gradOut), l.places(&s, argmax), l.at(x)
 	g.rows, g.image, g.filters = g.out, s.Out.H*s.Out.W, s.Filters
 	l.backWeights(s, g)
-}
-
-func checkConv(s *backend.ConvShape) {
-	if s.Stride < 1 || s.Up < 1 || s.Pool < 1 {
-		panic(errGeometry)
-	}
 }
 
 // places is the arg-max of the pool, which a backward pass needs, or 0 when there is no pool.
@@ -53,15 +47,15 @@ func (l *lane) places(s *backend.ConvShape, argmax backend.Tensor) driver.Ptr {
 	if s.Pool <= 1 {
 		return 0
 	}
-	return l.bytes(argmax, s.Out)
+	return l.at(argmax)
 }
 
 // mask is the output of an activation where its derivative needs one, or 0.
-func (l *lane) mask(a backend.Act, x backend.Tensor, s backend.Shape) driver.Ptr {
+func (l *lane) mask(a backend.Act, x backend.Tensor) driver.Ptr {
 	if a == backend.Linear {
 		return 0
 	}
-	return l.activation(x, s)
+	return l.at(x)
 }
 
 // source is the Source of conv.cu: an image under a window.

@@ -85,7 +85,7 @@ func newConvArgs(t *testing.T, b backend.Backend, s backend.ConvShape) convArgs 
 		grad: backend.Params{W: values(backend.Param, s.Weights(), 1), Bias: values(backend.Param, bias, 1)},
 	}
 	if s.Pool > 1 {
-		a.argmax = tensor(t, b, backend.Byte, s.Out)
+		a.argmax = tensor(t, b, backend.Argmax, s.Out)
 	}
 	if n := b.ConvNeeds(s).Workspace; n > 0 {
 		w, err := b.Alloc(n)
@@ -240,7 +240,7 @@ func TestConvGroups(t *testing.T) {
 	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 100, H: 128, W: 128, C: 4}, Filters: 32, KernelH: 3, KernelW: 3,
 		Up: 2, Pool: 2, InAct: backend.ReLU}))
 	none := func(k backend.Role, s backend.Shape) backend.Tensor { return tensor(t, b, k, s) }
-	x, g, arg, w := none(backend.Activation, s.X), none(backend.Activation, s.Out), none(backend.Byte, s.Out), none(backend.Param, s.Weights())
+	x, g, arg, w := none(backend.Activation, s.X), none(backend.Activation, s.Out), none(backend.Argmax, s.Out), none(backend.Param, s.Weights())
 	n := b.ConvNeeds(s).Workspace
 	b.SetWorkspace(must(b.Alloc(n)))
 	if n > 4*spreadFloats+(32<<20) {
@@ -295,20 +295,20 @@ func TestConvMistakesPanic(t *testing.T) {
 		name, want string
 		run        func(a convArgs)
 	}{
-		{"no geometry", errGeometry, func(a convArgs) { a.forward(b, backend.ConvShape{}) }},
-		{"no geometry back", errGeometry, func(a convArgs) { a.backInput(b, backend.ConvShape{}) }},
-		{"no geometry of weights", errGeometry, func(a convArgs) { a.backWeights(b, backend.ConvShape{}) }},
-		{"no geometry of a dense layer", errGeometry, func(a convArgs) { b.Dense(backend.DenseShape{}, a.out, a.x, a.p) }},
-		{"output of another shape", errShape, func(a convArgs) { a.out = odd; a.forward(b, s) }},
-		{"weights that are none", errRole, func(a convArgs) { a.p.W = odd; a.forward(b, s) }},
-		{"no weights", errBuffer, func(a convArgs) { a.p.W = none; a.forward(b, s) }},
-		{"bias of another shape", errShape, func(a convArgs) { a.p.Bias = a.p.W; a.forward(b, s) }},
-		{"arg-max that is none", errRole, func(a convArgs) { a.argmax = odd; a.forward(b, s) }},
-		{"no arg-max", errRole, func(a convArgs) { a.argmax = none; a.backInput(b, s) }},
-		{"no arg-max for weights", errRole, func(a convArgs) { a.argmax = none; a.backWeights(b, s) }},
-		{"no output to derive", errBuffer, func(a convArgs) { a.x = none; a.backInput(b, s) }},
-		{"no gradient", errBuffer, func(a convArgs) { a.grad.W = none; a.backWeights(b, s) }},
-		{"an unknown activation", errAct, func(a convArgs) { s := s; s.Act = 9; a.forward(b, s) }},
+		{"no geometry", backend.MistakeGeometry, func(a convArgs) { a.forward(b, backend.ConvShape{}) }},
+		{"no geometry back", backend.MistakeGeometry, func(a convArgs) { a.backInput(b, backend.ConvShape{}) }},
+		{"no geometry of weights", backend.MistakeGeometry, func(a convArgs) { a.backWeights(b, backend.ConvShape{}) }},
+		{"no geometry of a dense layer", backend.MistakeGeometry, func(a convArgs) { b.Dense(backend.DenseShape{}, a.out, a.x, a.p) }},
+		{"output of another shape", backend.MistakeShape, func(a convArgs) { a.out = odd; a.forward(b, s) }},
+		{"weights that are none", backend.MistakeRole, func(a convArgs) { a.p.W = odd; a.forward(b, s) }},
+		{"no weights", backend.MistakeMissing, func(a convArgs) { a.p.W = none; a.forward(b, s) }},
+		{"bias of another shape", backend.MistakeShape, func(a convArgs) { a.p.Bias = a.p.W; a.forward(b, s) }},
+		{"arg-max that is none", backend.MistakeRole, func(a convArgs) { a.argmax = odd; a.forward(b, s) }},
+		{"no arg-max", backend.MistakeMissing, func(a convArgs) { a.argmax = none; a.backInput(b, s) }},
+		{"no arg-max for weights", backend.MistakeMissing, func(a convArgs) { a.argmax = none; a.backWeights(b, s) }},
+		{"no output to derive", backend.MistakeMissing, func(a convArgs) { a.x = none; a.backInput(b, s) }},
+		{"no gradient", backend.MistakeMissing, func(a convArgs) { a.grad.W = none; a.backWeights(b, s) }},
+		{"an unknown activation", backend.MistakeAct, func(a convArgs) { s := s; s.Act = 9; a.forward(b, s) }},
 		{"no workspace", errWorkspace, func(a convArgs) { b.SetWorkspace(nil); a.backWeights(b, s) }},
 	} {
 		got := func() (p any) {

@@ -25,11 +25,13 @@ func openFake(tb testing.TB, major, minor int) (*Device, *driver.Fake) {
 // tensor returns a new tensor.
 func tensor(tb testing.TB, l backend.Backend, k backend.Role, s backend.Shape) backend.Tensor {
 	tb.Helper()
-	b, err := l.Alloc(l.Bytes(k, s))
+	b, err := l.Alloc(l.Bytes(k, k.DType(), s))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return backend.Tensor{Shape: s, Role: k, Buffer: b}
+	t := backend.NewTensor(k, s)
+	t.Buffer = b
+	return t
 }
 
 // address is where a tensor is.

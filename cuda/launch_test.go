@@ -34,7 +34,6 @@ func TestLaunchGeometry(t *testing.T) {
 		return tensor(t, l, backend.Activation, backend.Shape{N: n, H: h, W: w, C: c})
 	}
 	flat := func(n int) backend.Tensor { return tensor(t, l, backend.Flat, backend.Vec(n)) }
-	bytes := func(s backend.Shape) backend.Tensor { return tensor(t, l, backend.Byte, s) }
 	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1))
 	none := backend.Tensor{}
 	x, y := act(3, 31, 33, 5), act(3, 31, 33, 5) // 15345 elements, 3837 fours
@@ -52,7 +51,7 @@ func TestLaunchGeometry(t *testing.T) {
 	for i := range sum {
 		sum[i] = p
 	}
-	pixels, order := bytes(x.Shape.WithN(5)), tensor(t, l, backend.Index, backend.Vec(9))
+	pixels, order := tensor(t, l, backend.Pixels, x.Shape.WithN(5)), tensor(t, l, backend.Index, backend.Vec(9))
 	values := flat(5 * x.Shape.Image())
 	for _, c := range []struct {
 		name string
@@ -70,8 +69,8 @@ func TestLaunchGeometry(t *testing.T) {
 		{"activate back", func() { l.ActivateBack(backend.Tanh, x, y, x) }, []string{"act_back 15x256"}},
 		{"pool", func() { s, in, out := pool(5); l.MaxPool(s, out, none, in) }, []string{"pool_forward 11x256"}},
 		{"pool of fours", func() { s, in, out := pool(20); l.MaxPool(s, out, none, in) }, []string{"pool_forward4 11x256"}},
-		{"pool back", func() { s, in, out := pool(5); l.MaxPoolBack(s, in, out, bytes(s.Out)) }, []string{"pool_back 40x256"}},
-		{"pool back of fours", func() { s, in, out := pool(20); l.MaxPoolBack(s, in, out, bytes(s.Out)) }, []string{"pool_back4 40x256"}},
+		{"pool back", func() { s, in, out := pool(5); l.MaxPoolBack(s, in, out, tensor(t, l, backend.Argmax, s.Out)) }, []string{"pool_back 40x256"}},
+		{"pool back of fours", func() { s, in, out := pool(20); l.MaxPoolBack(s, in, out, tensor(t, l, backend.Argmax, s.Out)) }, []string{"pool_back4 40x256"}},
 		{"upsample", func() { s, in, out := up(3); l.Upsample(s, out, in) }, []string{"upsample_forward 8x256"}},
 		{"upsample of fours", func() { s, in, out := up(12); l.Upsample(s, out, in) }, []string{"upsample_forward4 8x256"}},
 		{"upsample back", func() { s, in, out := up(3); l.UpsampleBack(s, in, out) }, []string{"upsample_back 1x256"}},
@@ -110,7 +109,7 @@ func TestLaunchArguments(t *testing.T) {
 	s := backend.Shape{N: 2, H: 3, W: 5, C: 4}
 	x, stepParams := tensor(t, l, backend.Activation, s), tensor(t, l, backend.PerStep, backend.Vec(1))
 	v := tensor(t, l, backend.Flat, backend.Vec(40))
-	pixels, order := tensor(t, l, backend.Byte, s.WithN(7)), tensor(t, l, backend.Index, backend.Vec(9))
+	pixels, order := tensor(t, l, backend.Pixels, s.WithN(7)), tensor(t, l, backend.Index, backend.Vec(9))
 	values := tensor(t, l, backend.Flat, backend.Vec(7*60))
 	bits := func(v float32) uint64 { return uint64(math.Float32bits(v)) }
 	at := func(i int) uint64 { return address(v) + 4*uint64(i) }
@@ -158,7 +157,7 @@ func TestNoOpAllocates(t *testing.T) {
 	x, stepParams := tensor(t, l, backend.Activation, s), tensor(t, l, backend.PerStep, backend.Vec(1))
 	v, host := tensor(t, l, backend.Flat, backend.Vec(9)), make([]float32, 9)
 	pool := must(backend.NewPool(backend.PoolSpec{X: s, Size: 2}))
-	out, places := tensor(t, l, backend.Activation, pool.Out), tensor(t, l, backend.Byte, pool.Out)
+	out, places := tensor(t, l, backend.Activation, pool.Out), tensor(t, l, backend.Argmax, pool.Out)
 	sum := []backend.Tensor{v, v, v}
 	for name, op := range map[string]func(){
 		"Zero": func() { l.Zero(x) }, "Copy": func() { l.Copy(x, x) }, "Upload": func() { l.Upload(v, host) },

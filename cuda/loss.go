@@ -19,14 +19,9 @@ func (l *lane) MSE(scale float32, loss, grad, pred, target backend.Tensor) {
 // loss sums in two stages. The number of blocks decides the order of summation, so it follows from the number of elements
 // alone.
 func (l *lane) loss(op string, e kernels.Entry, scale float32, loss, grad, pred, target backend.Tensor) {
-	if loss.Shape.Len() != 1 {
-		panic(errShape)
-	}
-	total, p, t := l.flat(loss), l.activation(pred, pred.Shape), l.activation(target, pred.Shape)
-	var g driver.Ptr
-	if !grad.IsZero() {
-		g = l.activation(grad, pred.Shape)
-	}
+	backend.CheckLoss(&loss, &grad, &pred, &target)
+	total, p, t := l.at(loss), l.at(pred), l.at(target)
+	g := l.at(grad)
 	n := pred.Shape.Len()
 	blocks := min(ceilDiv(n, 4*threads), maxBlocks)
 	block := driver.Dim3{X: threads}

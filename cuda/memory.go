@@ -94,14 +94,11 @@ func (l *lane) Free(b backend.Buffer) {
 const stepParamsBytes = 32
 
 // Bytes returns the bytes that a tensor occupies.
-func (l *lane) Bytes(k backend.Role, s backend.Shape) int {
-	switch k {
-	case backend.Byte, backend.Staged, backend.Packed:
-		return s.Len()
-	case backend.PerStep:
+func (l *lane) Bytes(r backend.Role, d backend.DType, s backend.Shape) int {
+	if r == backend.PerStep {
 		return stepParamsBytes
 	}
-	return 4 * s.Len()
+	return d.Size() * s.Len()
 }
 
 // SetWorkspace gives the lane its scratch memory; nil takes it away.
@@ -126,27 +123,32 @@ func (l *lane) workspace(n int) driver.Ptr {
 
 // Upload copies src to an Activation, Param or Flat tensor.
 func (l *lane) Upload(dst backend.Tensor, src []float32) {
-	l.upload("Upload", l.values(dst), dst, raw(src))
+	dst.CheckFloats(len(src))
+	l.upload("Upload", l.at(dst), raw(src))
 }
 
 // Download copies an Activation, Param or Flat tensor to dst.
 func (l *lane) Download(dst []float32, src backend.Tensor) error {
-	return l.download("Download", raw(dst), l.values(src), src)
+	src.CheckFloats(len(dst))
+	return l.download("Download", raw(dst), l.at(src))
 }
 
-// UploadBytes copies src to a Byte tensor.
+// UploadBytes copies src to a tensor of bytes.
 func (l *lane) UploadBytes(dst backend.Tensor, src []byte) {
-	l.upload("UploadBytes", l.bytes(dst, dst.Shape), dst, src)
+	dst.CheckBytes(len(src))
+	l.upload("UploadBytes", l.at(dst), src)
 }
 
-// DownloadBytes copies a Byte tensor to dst.
+// DownloadBytes copies a tensor of bytes to dst.
 func (l *lane) DownloadBytes(dst []byte, src backend.Tensor) error {
-	return l.download("DownloadBytes", dst, l.bytes(src, src.Shape), src)
+	src.CheckBytes(len(dst))
+	return l.download("DownloadBytes", dst, l.at(src))
 }
 
 // UploadIndex copies src to an Index tensor.
 func (l *lane) UploadIndex(dst backend.Tensor, src []int32) {
-	l.upload("UploadIndex", l.index(dst), dst, raw(src))
+	dst.CheckIndex(len(src))
+	l.upload("UploadIndex", l.at(dst), raw(src))
 }
 
 // stage is pinned memory with an event that marks the end of the last copy from it.
@@ -158,7 +160,9 @@ type stage struct {
 
 // Stage lets fill write pinned memory, which is copied when the stream is there.
 func (l *lane) Stage(dst backend.Tensor, fill func(pixels []byte)) {
-	p, n := l.bytes(dst, dst.Shape), dst.Shape.Len()
+	n := dst.Shape.Len()
+	dst.CheckBytes(n)
+	p := l.at(dst)
 	s := &l.stages[l.turn]
 	l.turn = 1 - l.turn
 	if n == 0 || l.err != nil {
@@ -205,10 +209,8 @@ func (s *stage) grow(d driver.Device, n int) (err error) {
 
 // Fetch starts copying a Flat tensor to pinned memory.
 func (l *lane) Fetch(src backend.Tensor) {
-	p, n := l.flat(src), 4*src.Shape.Len()
-	if n > len(l.pinned) {
-		panic(errLength)
-	}
+	src.CheckFetch()
+	p, n := l.at(src), src.Type.Size()*src.Shape.Len()
 	l.fetches = n
 	l.do("Fetch", func() error { return l.stream.ToHost(l.pinned[:n], p) })
 	l.do("Fetch", func() error { return l.stream.Record(l.arrived) })
@@ -220,7 +222,7 @@ func (l *lane) Fetched(dst []float32) bool {
 		return false
 	}
 	if 4*len(dst) != l.fetches {
-		panic(errLength)
+		panic(backend.MistakeLength)
 	}
 	reached, err := l.arrived.Reached()
 	l.check("Fetched", err)
@@ -240,10 +242,7 @@ const (
 
 // upload copies src to the memory p of a tensor, through pinned memory: the caller may change src at once, and a device may
 // read pageable memory later than the call returns.
-func (l *lane) upload(op string, p driver.Ptr, dst backend.Tensor, src []byte) {
-	if len(src) != l.Bytes(dst.Role, dst.Shape) {
-		panic(errLength)
-	}
+func (l *lane) upload(op string, p driver.Ptr, src []byte) {
 	size := smallUpload
 	if len(src) > size {
 		size = largeUpload
@@ -267,10 +266,7 @@ func (l *lane) upload(op string, p driver.Ptr, dst backend.Tensor, src []byte) {
 }
 
 // download copies the memory p of a tensor to dst, and waits.
-func (l *lane) download(op string, dst []byte, p driver.Ptr, src backend.Tensor) error {
-	if len(dst) != l.Bytes(src.Role, src.Shape) {
-		panic(errLength)
-	}
+func (l *lane) download(op string, dst []byte, p driver.Ptr) error {
 	if len(dst) > 0 && l.err == nil {
 		l.check(op, l.stream.ToHost(dst, p))
 	}
@@ -282,10 +278,11 @@ func raw[T float32 | int32](v []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
 
-// SetStepParams sets a StepParams. Its fields travel as the arguments of a kernel, so that no host memory has to live until the
+// SetStepParams sets step parameters. Its fields travel as the arguments of a kernel, so that no host memory has to live until the
 // stream is there.
 func (l *lane) SetStepParams(dst backend.Tensor, c backend.StepParams) {
-	l.launch("SetStepParams", kernels.VectorClock, driver.Dim3{X: 1}, driver.Dim3{X: 1}, 0, ptr(l.stepParams(dst)),
+	dst.CheckStepParams()
+	l.launch("SetStepParams", kernels.VectorClock, driver.Dim3{X: 1}, driver.Dim3{X: 1}, 0, ptr(l.at(dst)),
 		uint64(c.Step), uint64(c.Draw), uint64(c.Offset), f32(c.LearningRate), f32(c.BiasCorrection1), f32(c.BiasCorrection2),
 		f32(c.Divergence), f32(c.Temperature))
 }
@@ -300,21 +297,10 @@ func (l *lane) Sync() error {
 	return l.err
 }
 
-// A caller's mistakes.
+// A caller's mistakes with memory; package backend has those with tensors.
 const (
 	errBuffer    = "cuda: a buffer that this device did not make, or that was freed"
-	errRole      = "cuda: a tensor of the wrong role"
-	errShape     = "cuda: a tensor of the wrong shape"
-	errBounds    = "cuda: a tensor that reaches out of its buffer"
-	errAlign     = "cuda: a tensor that is not aligned"
-	errLength    = "cuda: a slice whose length is not the tensor's"
 	errWorkspace = "cuda: the workspace is smaller than the op needs"
-	errGeometry  = "cuda: a shape that its constructor did not make"
-	errChannels  = "cuda: channels that a tensor does not have"
-	errIndex     = "cuda: a place in the data set below 0"
-	errAct       = "cuda: an unknown activation"
-	errSum       = "cuda: a sum of nothing"
-	errRate      = "cuda: a dropout rate outside [0, 1)"
 )
 
 // buffer returns a buffer of this device that was not freed.
@@ -326,83 +312,12 @@ func (l *lane) buffer(b backend.Buffer) *buffer {
 	return o
 }
 
-// place returns the address of a tensor of that role and of n bytes.
-func (l *lane) place(t backend.Tensor, k backend.Role, n int) driver.Ptr {
+// at returns the address of a tensor, and 0 for the zero Tensor.
+func (l *lane) at(t backend.Tensor) driver.Ptr {
+	if t.IsZero() {
+		return 0
+	}
 	b := l.buffer(t.Buffer)
-	if t.Role != k {
-		panic(errRole)
-	}
-	align := backend.Align
-	if k == backend.Flat {
-		align = 4
-	}
-	if t.Offset%align != 0 {
-		panic(errAlign)
-	}
-	if t.Offset < 0 || n < 0 || n > b.size-t.Offset {
-		panic(errBounds)
-	}
+	t.CheckBounds(b.size, l.Bytes(t.Role, t.Type, t.Shape))
 	return b.ptr + driver.Ptr(t.Offset)
-}
-
-func (l *lane) floats(t backend.Tensor, k backend.Role, s backend.Shape) driver.Ptr {
-	p := l.place(t, k, 4*s.Len())
-	if t.Shape != s {
-		panic(errShape)
-	}
-	return p
-}
-
-func (l *lane) activation(t backend.Tensor, s backend.Shape) driver.Ptr {
-	return l.floats(t, backend.Activation, s)
-}
-
-// flat returns the address of a Flat tensor of any shape.
-func (l *lane) flat(t backend.Tensor) driver.Ptr { return l.floats(t, backend.Flat, t.Shape) }
-
-func (l *lane) param(t backend.Tensor, s backend.Shape) driver.Ptr {
-	return l.floats(t, backend.Param, s)
-}
-
-// bias is 0 when there is none.
-func (l *lane) bias(t backend.Tensor, n int) driver.Ptr {
-	if t.IsZero() {
-		return 0
-	}
-	return l.param(t, backend.Vec(n))
-}
-
-// values returns the address of a tensor of any role of float32.
-func (l *lane) values(t backend.Tensor) driver.Ptr {
-	if t.Role > backend.Flat {
-		panic(errRole)
-	}
-	return l.floats(t, t.Role, t.Shape)
-}
-
-func (l *lane) bytes(t backend.Tensor, s backend.Shape) driver.Ptr {
-	if t.Role != backend.Byte && t.Role != backend.Staged {
-		panic(errRole)
-	}
-	p := l.place(t, t.Role, s.Len())
-	if t.Shape != s {
-		panic(errShape)
-	}
-	return p
-}
-
-// argmax is 0 when it is not wanted.
-func (l *lane) argmax(t backend.Tensor, s backend.Shape) driver.Ptr {
-	if t.IsZero() {
-		return 0
-	}
-	return l.bytes(t, s)
-}
-
-func (l *lane) index(t backend.Tensor) driver.Ptr {
-	return l.place(t, backend.Index, 4*t.Shape.Len())
-}
-
-func (l *lane) stepParams(t backend.Tensor) driver.Ptr {
-	return l.place(t, backend.PerStep, stepParamsBytes)
 }

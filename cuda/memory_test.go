@@ -71,7 +71,7 @@ func TestUploadHasRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	l, s := d.Lanes()[0], backend.Vec(5)
-	x, pixels, order := tensor(t, l, backend.Flat, s), tensor(t, l, backend.Byte, s), tensor(t, l, backend.Index, s)
+	x, pixels, order := tensor(t, l, backend.Flat, s), tensor(t, l, backend.Pixels, s), tensor(t, l, backend.Index, s)
 	values, raw, index := []float32{1, 2, 3, 4, 5}, []byte{6, 7, 8, 9, 10}, []int32{0, 1, 2, 3, 4}
 	l.Upload(x, values)
 	clear(values)
@@ -123,7 +123,7 @@ func TestMistakesPanic(t *testing.T) {
 	freed := tensor(t, l, backend.Activation, shape)
 	l.Free(freed.Buffer)
 	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1))
-	pixels, order := tensor(t, l, backend.Byte, shape), tensor(t, l, backend.Index, backend.Vec(1))
+	pixels, order := tensor(t, l, backend.Pixels, shape), tensor(t, l, backend.Index, backend.Vec(1))
 	pool := must(backend.NewPool(backend.PoolSpec{X: shape, Size: 2}))
 	out := tensor(t, l, backend.Activation, pool.Out)
 	flat := tensor(t, l, backend.Flat, backend.Vec(9))
@@ -132,45 +132,45 @@ func TestMistakesPanic(t *testing.T) {
 		call func()
 	}{
 		"another device":   {errBuffer, func() { other.Zero(x) }},
-		"no buffer":        {errBuffer, func() { l.Activate(backend.ReLU, x, backend.Tensor{Shape: shape}) }},
+		"no buffer":        {backend.MistakeMissing, func() { l.Activate(backend.ReLU, x, backend.Tensor{Shape: shape}) }},
 		"freed":            {errBuffer, func() { l.Zero(freed) }},
 		"freed twice":      {errBuffer, func() { l.Free(freed.Buffer) }},
 		"workspace":        {errBuffer, func() { other.SetWorkspace(x.Buffer) }},
 		"free":             {errBuffer, func() { other.Free(x.Buffer) }},
-		"kind":             {errRole, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Role = backend.Param })) }},
-		"zero of bytes":    {errRole, func() { l.Zero(pixels) }},
-		"axpy":             {errRole, func() { l.Axpy(x, 1, x) }},
-		"argmax":           {errRole, func() { l.MaxPoolBack(pool, x, out, out) }},
-		"stepParams":       {errRole, func() { l.Normal(src, x, flat, 0) }},
-		"shape":            {errShape, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Shape.C = 1 })) }},
-		"reshape":          {errShape, func() { l.Reshape(x, out) }},
-		"pool":             {errShape, func() { l.MaxPool(pool, x, backend.Tensor{}, x) }},
-		"plus":             {errShape, func() { l.Plus(out, out, x) }},
-		"channels":         {errShape, func() { l.CopyChannels(x, 0, out, 0, 1) }},
-		"channel kind":     {errRole, func() { l.CopyChannels(x, 0, with(func(t *backend.Tensor) { t.Role = backend.Byte }), 0, 1) }},
-		"to too large":     {errChannels, func() { l.CopyChannels(x, 1, x, 0, 2) }},
-		"from too large":   {errChannels, func() { l.CopyChannels(x, 0, x, 2, 1) }},
-		"to below 0":       {errChannels, func() { l.CopyChannels(x, -1, x, 0, 1) }},
-		"from below 0":     {errChannels, func() { l.CopyChannels(x, 0, x, -1, 1) }},
-		"count below 0":    {errChannels, func() { l.CopyChannels(x, 1, x, 1, -1) }},
-		"huge count":       {errChannels, func() { l.CopyChannels(x, 1, x, 1, math.MaxInt) }},
-		"loss of many":     {errShape, func() { l.MSE(1, flat, x, x, x) }},
-		"states":           {errShape, func() { l.Adam(backend.Adam{}, flat, flat, flat.Range(0, 8), flat, stepParams) }},
-		"values":           {errShape, func() { l.GatherValues(0, src, x, backend.Tensor{}, flat, order, stepParams, 0) }},
-		"pixels":           {errShape, func() { l.GatherPixels(0, src, out, backend.Tensor{}, pixels, order, stepParams, 0) }},
-		"beyond":           {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},
-		"before":           {errBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = -backend.Align })) }},
-		"offset":           {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 4 })) }},
-		"flat offset":      {errAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Role = backend.Flat })) }},
-		"upload":           {errLength, func() { l.Upload(x, make([]float32, 3)) }},
-		"download":         {errLength, func() { _ = l.Download(make([]float32, 3), x) }},
-		"upload of bytes":  {errLength, func() { l.UploadBytes(pixels, make([]byte, 3)) }},
-		"geometry of pool": {errGeometry, func() { s := pool; s.Stride = 0; l.MaxPool(s, out, backend.Tensor{}, x) }},
-		"activation":       {errAct, func() { l.Activate(9, x, x) }},
-		"sum":              {errSum, func() { l.Sum(flat, nil) }},
-		"rate":             {errRate, func() { l.Dropout(1, src, x, x, stepParams, 0) }},
-		"rate of NaN":      {errRate, func() { l.Dropout(float32(math.NaN()), src, x, x, stepParams, 0) }},
-		"index":            {errIndex, func() { l.GatherPixels(0, src, x, backend.Tensor{}, pixels, order, stepParams, -1) }},
+		"kind":             {backend.MistakeRole, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Role = backend.Param })) }},
+		"zero of bytes":    {backend.MistakeRole, func() { l.Zero(pixels) }},
+		"axpy":             {backend.MistakeRole, func() { l.Axpy(x, 1, x) }},
+		"argmax":           {backend.MistakeRole, func() { l.MaxPoolBack(pool, x, out, out) }},
+		"stepParams":       {backend.MistakeRole, func() { l.Normal(src, x, flat, 0) }},
+		"shape":            {backend.MistakeShape, func() { l.Copy(x, with(func(t *backend.Tensor) { t.Shape.C = 1 })) }},
+		"reshape":          {backend.MistakeShape, func() { l.Reshape(x, out) }},
+		"pool":             {backend.MistakeShape, func() { l.MaxPool(pool, x, backend.Tensor{}, x) }},
+		"plus":             {backend.MistakeShape, func() { l.Plus(out, out, x) }},
+		"channels":         {backend.MistakeShape, func() { l.CopyChannels(x, 0, out, 0, 1) }},
+		"channel kind":     {backend.MistakeRole, func() { l.CopyChannels(x, 0, with(func(t *backend.Tensor) { t.Role = backend.Pixels }), 0, 1) }},
+		"to too large":     {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 0, 2) }},
+		"from too large":   {backend.MistakeChannels, func() { l.CopyChannels(x, 0, x, 2, 1) }},
+		"to below 0":       {backend.MistakeChannels, func() { l.CopyChannels(x, -1, x, 0, 1) }},
+		"from below 0":     {backend.MistakeChannels, func() { l.CopyChannels(x, 0, x, -1, 1) }},
+		"count below 0":    {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 1, -1) }},
+		"huge count":       {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 1, math.MaxInt) }},
+		"loss of many":     {backend.MistakeShape, func() { l.MSE(1, flat, x, x, x) }},
+		"states":           {backend.MistakeShape, func() { l.Adam(backend.Adam{}, flat, flat, flat.Range(0, 8), flat, stepParams) }},
+		"values":           {backend.MistakeShape, func() { l.GatherValues(0, src, x, backend.Tensor{}, flat, order, stepParams, 0) }},
+		"pixels":           {backend.MistakeShape, func() { l.GatherPixels(0, src, out, backend.Tensor{}, pixels, order, stepParams, 0) }},
+		"beyond":           {backend.MistakeBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},
+		"before":           {backend.MistakeBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = -backend.Align })) }},
+		"offset":           {backend.MistakeAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 4 })) }},
+		"flat offset":      {backend.MistakeAlign, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = 2; t.Role = backend.Flat })) }},
+		"upload":           {backend.MistakeLength, func() { l.Upload(x, make([]float32, 3)) }},
+		"download":         {backend.MistakeLength, func() { _ = l.Download(make([]float32, 3), x) }},
+		"upload of bytes":  {backend.MistakeLength, func() { l.UploadBytes(pixels, make([]byte, 3)) }},
+		"geometry of pool": {backend.MistakeGeometry, func() { s := pool; s.Stride = 0; l.MaxPool(s, out, backend.Tensor{}, x) }},
+		"activation":       {backend.MistakeAct, func() { l.Activate(9, x, x) }},
+		"sum":              {backend.MistakeSum, func() { l.Sum(flat, nil) }},
+		"rate":             {backend.MistakeRate, func() { l.Dropout(1, src, x, x, stepParams, 0) }},
+		"rate of NaN":      {backend.MistakeRate, func() { l.Dropout(float32(math.NaN()), src, x, x, stepParams, 0) }},
+		"index":            {backend.MistakeIndex, func() { l.GatherPixels(0, src, x, backend.Tensor{}, pixels, order, stepParams, -1) }},
 	} {
 		func() {
 			defer func() {
@@ -243,7 +243,7 @@ func TestFailuresAreKept(t *testing.T) {
 
 // tensorOf returns a Byte tensor of nothing.
 func tensorOf(l *lane) backend.Tensor {
-	return backend.Tensor{Role: backend.Byte, Shape: backend.Vec(0), Buffer: &buffer{dev: l.dev, ptr: 256}}
+	return backend.Tensor{Role: backend.Pixels, Type: backend.Uint8, Shape: backend.Vec(0), Buffer: &buffer{dev: l.dev, ptr: 256}}
 }
 
 func TestOpenFails(t *testing.T) {

@@ -6,17 +6,13 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// alike returns the address of a Flat tensor of as many elements as like.
-func (l *lane) alike(t, like backend.Tensor) driver.Ptr {
-	return l.floats(t, backend.Flat, like.Shape)
-}
-
 // SGD is gradient descent with momentum or Nesterov's.
 func (l *lane) SGD(o backend.SGD, param, velocity, grad, stepParams backend.Tensor) {
-	p, g, c, n := l.flat(param), l.alike(grad, param), l.stepParams(stepParams), param.Shape.Len()
+	o.Check(&param, &velocity, &grad, &stepParams)
+	p, g, c, n := l.at(param), l.at(grad), l.at(stepParams), param.Shape.Len()
 	var v driver.Ptr
 	if o.Momentum != 0 {
-		v = l.alike(velocity, param)
+		v = l.at(velocity)
 	}
 	nesterov := 0
 	if o.Nesterov {
@@ -27,14 +23,16 @@ func (l *lane) SGD(o backend.SGD, param, velocity, grad, stepParams backend.Tens
 
 // Adam is Adam, and AdamW when it has weight decay.
 func (l *lane) Adam(o backend.Adam, param, m, v, grad, stepParams backend.Tensor) {
-	p, m1, m2, n := l.flat(param), l.alike(m, param), l.alike(v, param), param.Shape.Len()
-	l.launch1("Adam", kernels.OptimAdam, ceilDiv(n, 4), ptr(p), ptr(m1), ptr(m2), ptr(l.alike(grad, param)), ptr(l.stepParams(stepParams)),
+	o.Check(&param, &m, &v, &grad, &stepParams)
+	p, m1, m2, n := l.at(param), l.at(m), l.at(v), param.Shape.Len()
+	l.launch1("Adam", kernels.OptimAdam, ceilDiv(n, 4), ptr(p), ptr(m1), ptr(m2), ptr(l.at(grad)), ptr(l.at(stepParams)),
 		i32(n), f32(1-o.Beta1), f32(1-o.Beta2), f32(o.Eps), f32(o.WeightDecay))
 }
 
 // Adadelta is Zeiler's method.
 func (l *lane) Adadelta(o backend.Adadelta, param, accGrad, accDelta, grad, stepParams backend.Tensor) {
-	p, a, u, n := l.flat(param), l.alike(accGrad, param), l.alike(accDelta, param), param.Shape.Len()
-	l.launch1("Adadelta", kernels.OptimAdadelta, ceilDiv(n, 4), ptr(p), ptr(a), ptr(u), ptr(l.alike(grad, param)), ptr(l.stepParams(stepParams)),
+	o.Check(&param, &accGrad, &accDelta, &grad, &stepParams)
+	p, a, u, n := l.at(param), l.at(accGrad), l.at(accDelta), param.Shape.Len()
+	l.launch1("Adadelta", kernels.OptimAdadelta, ceilDiv(n, 4), ptr(p), ptr(a), ptr(u), ptr(l.at(grad)), ptr(l.at(stepParams)),
 		i32(n), f32(o.Rho), f32(o.Eps))
 }

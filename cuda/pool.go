@@ -7,20 +7,16 @@ import (
 
 // MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all numbers.
 func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
-	if s.Stride < 1 {
-		panic(errGeometry)
-	}
-	o, arg, in := l.activation(out, s.Out), l.argmax(argmax, s.Out), l.activation(x, s.X)
+	s.CheckForward(&out, &argmax, &x)
+	o, arg, in := l.at(out), l.at(argmax), l.at(x)
 	e, v := wide(s.X.C, kernels.PoolForward, kernels.PoolForward4)
 	l.pool("MaxPool", e, s, s.Out.Len()/v, ptr(o), ptr(arg), ptr(in))
 }
 
 // MaxPoolBack adds up, for each input, the gradients of the windows in which it was the maximum.
 func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.Tensor) {
-	if s.Stride < 1 {
-		panic(errGeometry)
-	}
-	gx, g, arg := l.activation(gradX, s.X), l.activation(gradOut, s.Out), l.bytes(argmax, s.Out)
+	s.CheckBack(&gradX, &gradOut, &argmax)
+	gx, g, arg := l.at(gradX), l.at(gradOut), l.at(argmax)
 	e, v := wide(s.X.C, kernels.PoolBack, kernels.PoolBack4)
 	l.pool("MaxPoolBack", e, s, s.X.Len()/v, ptr(gx), ptr(g), ptr(arg))
 }

@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/rng"
@@ -17,19 +16,18 @@ func key(src rng.Source) (lo, hi, stream uint64) {
 
 // Normal fills dst with standard normal numbers.
 func (l *lane) Normal(src rng.Source, dst, stepParams backend.Tensor, first int) {
+	backend.CheckNormal(&dst, &stepParams)
 	s := dst.Shape
 	k0, k1, stream := key(src)
-	l.launch1("Normal", kernels.RandomNormal, randomThreads(s), ptr(l.activation(dst, s)), ptr(l.stepParams(stepParams)),
+	l.launch1("Normal", kernels.RandomNormal, randomThreads(s), ptr(l.at(dst)), ptr(l.at(stepParams)),
 		i32(s.N), i32(s.Image()), i32(first), k0, k1, stream)
 }
 
 // Dropout sets elements to zero with probability rate, and scales the others up.
 func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
-	if !(rate >= 0 && rate < 1) {
-		panic(errRate)
-	}
+	backend.CheckDropout(rate, &out, &x, &stepParams)
 	s := x.Shape
-	o, in, c := l.activation(out, s), l.activation(x, s), l.stepParams(stepParams)
+	o, in, c := l.at(out), l.at(x), l.at(stepParams)
 	k0, k1, stream := key(src)
 	l.launch1("Dropout", kernels.RandomDropout, randomThreads(s), ptr(o), ptr(in), ptr(c), i32(s.N), i32(s.Image()), i32(first),
 		k0, k1, stream, f32(rate), f32(1-rate))
@@ -38,18 +36,10 @@ func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.
 // GatherPixels collects a batch of the data set in the order's order, and adds noise. An index outside the data set, or a place
 // outside the order, is known to the device alone: it gives an image of NaN.
 func (l *lane) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams backend.Tensor, first int) {
+	backend.CheckGatherPixels(&clean, &noisy, &pixels, &order, &stepParams, first)
 	s := clean.Shape
-	if pixels.Shape != s.WithN(pixels.Shape.N) {
-		panic(errShape)
-	}
-	if first < 0 {
-		panic(errIndex)
-	}
-	c, data, index, now := l.activation(clean, s), l.bytes(pixels, pixels.Shape), l.index(order), l.stepParams(stepParams)
-	var noise driver.Ptr
-	if !noisy.IsZero() {
-		noise = l.activation(noisy, s)
-	}
+	c, data, index, now := l.at(clean), l.at(pixels), l.at(order), l.at(stepParams)
+	noise := l.at(noisy)
 	staged := 0
 	if pixels.Role == backend.Staged {
 		staged = 1
@@ -61,18 +51,10 @@ func (l *lane) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, o
 
 // GatherValues collects a batch of float32 values in the order's order, and adds noise. What is not there gives NaN, as in GatherPixels.
 func (l *lane) GatherValues(std float32, src rng.Source, clean, noisy, values, order, stepParams backend.Tensor, first int) {
+	backend.CheckGatherValues(&clean, &noisy, &values, &order, &stepParams, first)
 	s := clean.Shape
-	if values.Shape.Len()%s.Image() != 0 {
-		panic(errShape)
-	}
-	if first < 0 {
-		panic(errIndex)
-	}
-	c, data, index, now := l.activation(clean, s), l.flat(values), l.index(order), l.stepParams(stepParams)
-	var noise driver.Ptr
-	if !noisy.IsZero() {
-		noise = l.activation(noisy, s)
-	}
+	c, data, index, now := l.at(clean), l.at(values), l.at(order), l.at(stepParams)
+	noise := l.at(noisy)
 	k0, k1, stream := key(src)
 	l.launch1("GatherValues", kernels.RandomSelect, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
 		i32(s.N), i32(s.Image()), i32(values.Shape.Len()/s.Image()), i32(order.Shape.Len()), i32(first), k0, k1, stream, f32(std))

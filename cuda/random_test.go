@@ -12,7 +12,7 @@ func TestGatherOfNothing(t *testing.T) {
 	d := openSim(t, 7, 5)
 	l := d.Lanes()[0]
 	s := backend.Shape{N: 5, H: 3, W: 3, C: 1}
-	pixels, order := tensor(t, l, backend.Byte, s.WithN(4)), tensor(t, l, backend.Index, backend.Vec(6))
+	pixels, order := tensor(t, l, backend.Pixels, s.WithN(4)), tensor(t, l, backend.Index, backend.Vec(6))
 	stepParams := tensor(t, l, backend.PerStep, backend.Vec(1))
 	clean, noisy := tensor(t, l, backend.Activation, s), tensor(t, l, backend.Activation, s)
 	l.UploadIndex(order, []int32{0, 0, 3, 4, -1, 2})

@@ -7,10 +7,8 @@ import (
 
 // Upsample repeats every pixel Factor times in both directions.
 func (l *lane) Upsample(s backend.UpsampleShape, out, x backend.Tensor) {
-	if s.Factor < 1 {
-		panic(errGeometry)
-	}
-	o, in := l.activation(out, s.Out), l.activation(x, s.X)
+	s.Check(&out, &x)
+	o, in := l.at(out), l.at(x)
 	e, v := wide(s.X.C, kernels.UpsampleForward, kernels.UpsampleForward4)
 	n := s.Out.Len() / v
 	l.launch1("Upsample", e, n, ptr(o), ptr(in), i32(n), i32(s.X.W), i32(s.X.C), i32(s.Factor))
@@ -18,10 +16,8 @@ func (l *lane) Upsample(s backend.UpsampleShape, out, x backend.Tensor) {
 
 // UpsampleBack gives every pixel the sum of the gradients of its copies.
 func (l *lane) UpsampleBack(s backend.UpsampleShape, gradX, gradOut backend.Tensor) {
-	if s.Factor < 1 {
-		panic(errGeometry)
-	}
-	gx, g := l.activation(gradX, s.X), l.activation(gradOut, s.Out)
+	s.Check(&gradOut, &gradX)
+	gx, g := l.at(gradX), l.at(gradOut)
 	e, v := wide(s.X.C, kernels.UpsampleBack, kernels.UpsampleBack4)
 	n := s.X.Len() / v
 	l.launch1("UpsampleBack", e, n, ptr(gx), ptr(g), i32(n), i32(s.X.W), i32(s.X.C), i32(s.Factor))

@@ -8,7 +8,8 @@ import (
 
 // Zero clears dst.
 func (l *lane) Zero(dst backend.Tensor) {
-	p, n := l.values(dst), dst.Shape.Len()
+	backend.CheckZero(&dst)
+	p, n := l.at(dst), dst.Shape.Len()
 	if n > 0 {
 		l.do("Zero", func() error { return l.stream.Fill(p, 0, n) })
 	}
@@ -16,15 +17,14 @@ func (l *lane) Zero(dst backend.Tensor) {
 
 // Copy copies src to dst.
 func (l *lane) Copy(dst, src backend.Tensor) {
-	l.copy("Copy", l.values(dst), l.floats(src, dst.Role, dst.Shape), dst.Shape.Len())
+	backend.CheckCopy(&dst, &src)
+	l.copy("Copy", l.at(dst), l.at(src), dst.Shape.Len())
 }
 
 // Reshape copies activations to another shape of as many elements an image.
 func (l *lane) Reshape(dst, src backend.Tensor) {
-	if dst.Shape.N != src.Shape.N || dst.Shape.Image() != src.Shape.Image() {
-		panic(errShape)
-	}
-	l.copy("Reshape", l.activation(dst, dst.Shape), l.activation(src, src.Shape), dst.Shape.Len())
+	backend.CheckReshape(&dst, &src)
+	l.copy("Reshape", l.at(dst), l.at(src), dst.Shape.Len())
 }
 
 // copy copies n floats.
@@ -36,10 +36,8 @@ func (l *lane) copy(op string, dst, src driver.Ptr, n int) {
 
 // Axpy adds alpha*src to dst.
 func (l *lane) Axpy(dst backend.Tensor, alpha float32, src backend.Tensor) {
-	if dst.Role == backend.Activation {
-		panic(errRole)
-	}
-	d, s, n := l.values(dst), l.floats(src, dst.Role, dst.Shape), dst.Shape.Len()
+	backend.CheckAxpy(&dst, &src)
+	d, s, n := l.at(dst), l.at(src), dst.Shape.Len()
 	l.launch1("Axpy", kernels.VectorAxpy, ceilDiv(n, 4), ptr(d), ptr(s), i32(n), f32(alpha))
 }
 
@@ -48,14 +46,12 @@ const sumWidth = 8
 
 // Sum sets dst to src[0] + src[1] + ... in this order. A sum of many vectors goes on from what is in dst.
 func (l *lane) Sum(dst backend.Tensor, src []backend.Tensor) {
-	if len(src) == 0 {
-		panic(errSum)
-	}
-	d, n := l.flat(dst), dst.Shape.Len()
+	backend.CheckSum(&dst, src)
+	d, n := l.at(dst), dst.Shape.Len()
 	var p [sumWidth]uint64
 	k := 0
 	for i, t := range src {
-		p[k] = ptr(l.floats(t, backend.Flat, dst.Shape))
+		p[k] = ptr(l.at(t))
 		k++
 		if k < sumWidth && i < len(src)-1 {
 			continue

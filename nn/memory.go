@@ -9,6 +9,12 @@ import (
 	"github.com/convae/convae/nn/program"
 )
 
+// floatBytes is the size of a parameter, a gradient or a loss.
+var floatBytes = backend.Float32.Size()
+
+// bytesOf returns what a tensor with the role's usual type of elements occupies.
+func bytesOf(b backend.Backend, r backend.Role, s backend.Shape) int { return b.Bytes(r, r.DType(), s) }
+
 // paramLayout says where a model's parameters lie in an arena. Weights, gradients and optimiser state share it, so
 // that an optimiser runs over one flat range. What is not trained lies behind what is.
 type paramLayout struct {
@@ -22,7 +28,7 @@ func newParamLayout(m *Model, b backend.Backend) paramLayout {
 		for i := range m.Params {
 			if p := &m.Params[i]; p.Trained() == trained {
 				l.offsets[i] = l.bytes
-				l.bytes += backend.AlignUp(b.Bytes(backend.Param, p.Shape))
+				l.bytes += backend.AlignUp(b.Bytes(backend.Param, backend.Float32, p.Shape))
 			}
 		}
 		if trained {
@@ -33,7 +39,7 @@ func newParamLayout(m *Model, b backend.Backend) paramLayout {
 }
 
 // floats is the length of the trained parameters as a flat tensor. Gaps between parameters are zero and stay so.
-func (l paramLayout) floats() int { return l.trained / 4 }
+func (l paramLayout) floats() int { return l.trained / floatBytes }
 
 // weights returns the parts of the stretch lo to hi, in floats, that weights take, not biases.
 func (l paramLayout) weights(m *Model, b backend.Backend, lo, hi int) (parts [][2]int) {
@@ -41,8 +47,8 @@ func (l paramLayout) weights(m *Model, b backend.Backend, lo, hi int) (parts [][
 		if p.Role == graph.Bias || !p.Trained() {
 			continue
 		}
-		first := l.offsets[i] / 4
-		end := first + b.Bytes(backend.Param, p.Shape)/4
+		first := l.offsets[i] / floatBytes
+		end := first + b.Bytes(backend.Param, backend.Float32, p.Shape)/floatBytes
 		if first, end = max(first, lo), min(end, hi); first < end {
 			parts = append(parts, [2]int{first, end})
 		}
@@ -112,7 +118,7 @@ func newPacked(p *program.Program, a *arena) ([]backend.Tensor, error) {
 		for len(packed) <= info.Index {
 			packed = append(packed, backend.Tensor{})
 		}
-		packed[info.Index] = backend.Tensor{Shape: info.Shape, Role: backend.Packed, Buffer: buf, Offset: offset}
+		packed[info.Index] = backend.Tensor{Shape: info.Shape, Role: info.Role, Type: info.Type, Buffer: buf, Offset: offset}
 		offset += backend.AlignUp(info.Shape.Len())
 	}
 	return packed, nil
@@ -145,7 +151,7 @@ func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend,
 				if offsets == nil {
 					continue
 				}
-				*t = backend.Tensor{Shape: info.Shape, Role: info.Role, Buffer: mem[i].arena, Offset: offsets[v]}
+				*t = backend.Tensor{Shape: info.Shape, Role: info.Role, Type: info.Type, Buffer: mem[i].arena, Offset: offsets[v]}
 			case op.Weights:
 				*t = l.weights[info.Index]
 			case op.Packed:

@@ -27,9 +27,9 @@ func testEpsilonHat(t *testing.T, b1 float64) {
 		}
 		a := arena{b: dev.Lanes()[0]}
 		defer a.free()
-		tensor := func(kind backend.Role, values int) backend.Tensor {
-			x := backend.Tensor{Shape: backend.Vec(values), Role: kind}
-			if x.Buffer, err = a.alloc(a.b.Bytes(kind, x.Shape), "test"); err != nil {
+		tensor := func(role backend.Role, values int) backend.Tensor {
+			x := backend.NewTensor(role, backend.Vec(values))
+			if x.Buffer, err = a.alloc(a.b.Bytes(role, x.Type, x.Shape), "test"); err != nil {
 				t.Fatal(err)
 			}
 			return x

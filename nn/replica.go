@@ -89,7 +89,7 @@ func (r *replica) alloc() error {
 		r.stateFlat = append(r.stateFlat, flat(buf, floats))
 	}
 	for range r.room() {
-		buf, err := r.mem.alloc(t.layout.trained+4*lossFloats, "gradients")
+		buf, err := r.mem.alloc(t.layout.trained+floatBytes*lossFloats, "gradients")
 		if err != nil {
 			return err
 		}
@@ -105,8 +105,8 @@ func (r *replica) alloc() error {
 		return err
 	}
 	r.total = flat(buf, 1)
-	r.stepParams = backend.Tensor{Shape: backend.Vec(1), Role: backend.PerStep}
-	r.stepParams.Buffer, err = r.mem.alloc(b.Bytes(r.stepParams.Role, r.stepParams.Shape), "step parameters")
+	r.stepParams = backend.NewTensor(backend.PerStep, backend.Vec(1))
+	r.stepParams.Buffer, err = r.mem.alloc(bytesOf(b, r.stepParams.Role, r.stepParams.Shape), "step parameters")
 	return err
 }
 
@@ -221,7 +221,7 @@ func (r *replica) codePhases() error {
 	if err != nil {
 		return err
 	}
-	size, length := backend.AlignUp(4*t.m.Code.Len())/4, t.m.Code.Len()
+	size, length := backend.AlignUp(floatBytes*t.m.Code.Len())/floatBytes, t.m.Code.Len()
 	all := flat(buf, size*(len(r.slots)+1)+1)
 	for i := range r.slots {
 		r.slots[i].sums[op.CodeSums] = all.Range(size*i, size*i+length)

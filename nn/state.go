@@ -133,7 +133,7 @@ func stateNumbers(f *safetensors.File) (sum []float32, counters []uint64, err er
 
 // StateBytes is the host's memory that a State of the trainer's options takes while it is made.
 func (o TrainerOptions) StateBytes(m *Model) int {
-	return 4*m.Size()*(1+len(o.Optimizer.states())) + 4*m.StateSize() + 4*m.largestParam()
+	return floatBytes * (m.Size()*(1+len(o.Optimizer.states())) + m.StateSize() + m.largestParam())
 }
 
 func (m *Model) largestParam() int {

@@ -31,7 +31,7 @@ func (m *Model) Summary() Summary {
 	for _, l := range m.Layers {
 		rows = append(rows, SummaryRow{l.Part, l.Name + " (" + l.Layer.Kind() + ")", batchText(graph.ShapeText(l.Out)), grouped(l.Trainable + l.State)})
 	}
-	params := func(n int) string { return fmt.Sprintf("%s (%s)", grouped(n), BytesText(4*n)) }
+	params := func(n int) string { return fmt.Sprintf("%s (%s)", grouped(n), BytesText(floatBytes*n)) }
 	return Summary{Rows: rows, Params: params(m.Size() + m.StateSize()), Trainable: params(m.Size()), Fixed: params(m.StateSize()),
 		Code: fmt.Sprintf("%s, %s values for %s of the input (%s)", graph.ShapeText(m.Code), grouped(m.Code.Len()), grouped(m.Input.Len()), ratioText(m.Input.Len(), m.Code.Len()))}
 }

@@ -17,8 +17,8 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 		return err
 	}
 	t.values = false
-	set := backend.Tensor{Shape: t.m.Input.WithN(count), Role: backend.Byte}
-	if t.first().mem.b.Bytes(set.Role, set.Shape)+orderBytes > usable {
+	set := backend.NewTensor(backend.Pixels, t.m.Input.WithN(count))
+	if bytesOf(t.first().mem.b, set.Role, set.Shape)+orderBytes > usable {
 		t.newStream(pixels)
 		for _, r := range t.replicas {
 			// One is filled while the step before reads the other.
@@ -50,7 +50,7 @@ func (t *Trainer) SetValues(values []float32, count int) error {
 	}
 	t.values = true
 	shape := backend.Vec(len(values))
-	if need := t.first().mem.b.Bytes(backend.Flat, shape) + orderBytes; need > usable {
+	if need := bytesOf(t.first().mem.b, backend.Flat, shape) + orderBytes; need > usable {
 		return fmt.Errorf("nn: the data set needs %s on %s, where %s are free: float32 values must fit the device (uint8 pixels are streamed)", BytesText(need), t.dev.Name(), BytesText(free))
 	}
 	for _, r := range t.replicas {
@@ -74,8 +74,8 @@ func (t *Trainer) newData(n int, elements string, count int) (orderBytes, free, 
 	for _, r := range t.replicas {
 		r.forget()
 		r.data.free()
-		r.order = backend.Tensor{Shape: backend.Vec(count), Role: backend.Index}
-		orderBytes = r.mem.b.Bytes(r.order.Role, r.order.Shape)
+		r.order = backend.NewTensor(backend.Index, backend.Vec(count))
+		orderBytes = bytesOf(r.mem.b, r.order.Role, r.order.Shape)
 	}
 	free, usable, err = t.freeBytes()
 	return orderBytes, free, usable, err
@@ -84,7 +84,7 @@ func (t *Trainer) newData(n int, elements string, count int) (orderBytes, free, 
 // setOrder makes the order of a data set of count samples, which is their own.
 func (t *Trainer) setOrder(count int) (err error) {
 	for _, r := range t.replicas {
-		if r.order.Buffer, err = r.data.alloc(r.mem.b.Bytes(r.order.Role, r.order.Shape), "order of the data set"); err != nil {
+		if r.order.Buffer, err = r.data.alloc(bytesOf(r.mem.b, r.order.Role, r.order.Shape), "order of the data set"); err != nil {
 			return err
 		}
 	}
@@ -97,10 +97,10 @@ func (t *Trainer) setOrder(count int) (err error) {
 }
 
 // allocSamples allocates a data set, or a batch of it.
-func (r *replica) allocSamples(k backend.Role, s backend.Shape) (backend.Tensor, error) {
-	p := backend.Tensor{Shape: s, Role: k}
+func (r *replica) allocSamples(role backend.Role, s backend.Shape) (backend.Tensor, error) {
+	p := backend.NewTensor(role, s)
 	var err error
-	p.Buffer, err = r.data.alloc(r.mem.b.Bytes(k, s), "data set")
+	p.Buffer, err = r.data.alloc(bytesOf(r.mem.b, role, s), "data set")
 	return p, err
 }
 

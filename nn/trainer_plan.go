@@ -134,7 +134,7 @@ type cut struct {
 // long to clear and sum as to compute, so then there are only as many as have enough samples, and two.
 func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	b, policy := t.dev.Lanes()[0], t.dev.Policy()
-	slotBytes := t.layout.trained + 4*lossFloats
+	slotBytes := t.layout.trained + floatBytes*lossFloats
 	one, err := compileTraining(t.m, b, t.o, t.source(false), 1)
 	if err != nil {
 		return p, err
@@ -218,7 +218,7 @@ func (t *Trainer) meanBytes(slots int) int {
 	if !t.sparse() {
 		return 0
 	}
-	return backend.AlignUp(4*t.m.Code.Len())*(slots+1) + backend.Align
+	return backend.AlignUp(floatBytes*t.m.Code.Len())*(slots+1) + backend.Align
 }
 
 // stretches returns how long the stretches are that an update is cut into, in floats, and how many there are.
@@ -231,22 +231,22 @@ func (t *Trainer) stretches() (length, count int) {
 }
 
 // normBytes returns what the penalties and the squares of so many stretches take.
-func normBytes(stretches int) int { return 2 * backend.AlignUp(4*stretches) }
+func normBytes(stretches int) int { return 2 * backend.AlignUp(floatBytes*stretches) }
 
 // sumBytes returns what a step adds up besides gradients: norms, the loss, and what the step is told.
 func (t *Trainer) sumBytes() int {
 	_, count := t.stretches()
-	return normBytes(count) + backend.Align + t.dev.Lanes()[0].Bytes(backend.PerStep, backend.Vec(1))
+	return normBytes(count) + backend.Align + bytesOf(t.dev.Lanes()[0], backend.PerStep, backend.Vec(1))
 }
 
 // leastData is what a data set takes on the device at the least: batches of pixels can be streamed.
 func (t *Trainer) leastData() int {
 	b, all := t.dev.Lanes()[0], t.m.Input.WithN(t.o.Samples)
-	order := b.Bytes(backend.Index, backend.Vec(t.o.Samples))
+	order := bytesOf(b, backend.Index, backend.Vec(t.o.Samples))
 	if t.o.Values {
-		return order + b.Bytes(backend.Flat, all)
+		return order + bytesOf(b, backend.Flat, all)
 	}
-	return order + min(b.Bytes(backend.Byte, all), 2*b.Bytes(backend.Staged, t.m.Input.WithN(t.o.Batch)))
+	return order + min(bytesOf(b, backend.Pixels, all), 2*bytesOf(b, backend.Staged, t.m.Input.WithN(t.o.Batch)))
 }
 
 // freeBytes returns what is free on the device, of a group the one with least, and what of it the trainer may take. A little is left for what a device

@@ -712,7 +712,7 @@ func TestPlanKeepsLiveTensorsApart(t *testing.T) {
 				if p.Values[a].Space != op.Arena {
 					continue
 				}
-				size := b.Bytes(p.Values[a].Role, p.Values[a].Shape)
+				size := b.Bytes(p.Values[a].Role, p.Values[a].Type, p.Values[a].Shape)
 				sum += backend.AlignUp(size)
 				if offsets[a]+size > bytes || offsets[a]%backend.Align != 0 {
 					t.Fatalf("%s: tensor %d at %d+%d of %d", c.Name, a, offsets[a], size, bytes)
@@ -724,7 +724,7 @@ func TestPlanKeepsLiveTensorsApart(t *testing.T) {
 					if _, ok := first[a]; !ok {
 						continue
 					}
-					zsize := b.Bytes(p.Values[z].Role, p.Values[z].Shape)
+					zsize := b.Bytes(p.Values[z].Role, p.Values[z].Type, p.Values[z].Shape)
 					if offsets[a] < offsets[z]+zsize && offsets[z] < offsets[a]+size {
 						t.Fatalf("%s: live tensors %d and %d overlap\n%v", c.Name, z, a, p)
 					}

@@ -412,16 +412,18 @@ func TestCorruptIsGather(t *testing.T) {
 	src := testSource
 	Corrupt(clean, noisy, set, 0, n, std, src)
 	b := openCPU(t).Lanes()[0]
-	place := func(k backend.Role, s backend.Shape) backend.Tensor {
-		buf, err := b.Alloc(b.Bytes(k, s))
+	place := func(role backend.Role, s backend.Shape) backend.Tensor {
+		buf, err := b.Alloc(b.Bytes(role, role.DType(), s))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return backend.Tensor{Role: k, Shape: s, Buffer: buf}
+		t := backend.NewTensor(role, s)
+		t.Buffer = buf
+		return t
 	}
 	images := backend.Shape{N: n, H: 28, W: 28, C: 1}
 	c, z := place(backend.Activation, images), place(backend.Activation, images)
-	pixels, order, stepParams := place(backend.Byte, images), place(backend.Index, backend.Vec(n)), place(backend.PerStep, backend.Vec(1))
+	pixels, order, stepParams := place(backend.Pixels, images), place(backend.Index, backend.Vec(n)), place(backend.PerStep, backend.Vec(1))
 	b.UploadBytes(pixels, set.Pixels)
 	b.UploadIndex(order, []int32{0, 1, 2})
 	b.SetStepParams(stepParams, backend.StepParams{Step: 9})

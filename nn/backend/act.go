@@ -29,3 +29,18 @@ func ParseAct(name string) (Act, bool) {
 	}
 	return Linear, false
 }
+
+// CheckActivate checks the arguments of Activate.
+func CheckActivate(a Act, out, x *Tensor) {
+	a.known()
+	x.activation(x.Shape)
+	out.activation(x.Shape)
+}
+
+// CheckActivateBack checks the arguments of ActivateBack.
+func CheckActivateBack(a Act, gradX, gradOut, out *Tensor) {
+	a.known()
+	gradOut.activation(gradOut.Shape)
+	gradX.activation(gradOut.Shape)
+	out.activation(gradOut.Shape)
+}

@@ -77,15 +77,15 @@ type Memory interface {
 	Alloc(n int) (Buffer, error)
 	Free(b Buffer)
 	// Bytes returns the bytes that a tensor occupies in a buffer.
-	Bytes(k Role, s Shape) int
+	Bytes(r Role, d DType, s Shape) int
 	// SetWorkspace gives the lane its scratch memory, at least the largest Needs.Workspace of the ops that it runs; nil
 	// takes it away.
 	SetWorkspace(b Buffer)
-	// Upload and Download copy an Activation, Param or Flat tensor from and to contiguous float32 values in the order
+	// Upload and Download copy an Activation, Param or Flat tensor of float32 from and to contiguous values in the order
 	// of its shape. Upload has read src when it returns.
 	Upload(dst Tensor, src []float32)
 	Download(dst []float32, src Tensor) error
-	// UploadBytes and DownloadBytes are the same for Byte and Staged tensors, UploadIndex for Index tensors.
+	// UploadBytes and DownloadBytes are the same for Pixels, Staged and Argmax tensors, UploadIndex for Index tensors.
 	UploadBytes(dst Tensor, src []byte)
 	DownloadBytes(dst []byte, src Tensor) error
 	UploadIndex(dst Tensor, src []int32)
@@ -94,7 +94,7 @@ type Memory interface {
 	// once; it does not wait.
 	Fetch(src Tensor)
 	Fetched(dst []float32) bool
-	// Stage fills a Byte or Staged tensor as UploadBytes does, but without waiting for earlier ops: fill is called with
+	// Stage fills a Pixels or Staged tensor as UploadBytes does, but without waiting for earlier ops: fill is called with
 	// memory from which the device copies when it is there. fill must write all of it.
 	Stage(dst Tensor, fill func(pixels []byte))
 	// SetStepParams sets a StepParams for the ops that follow.
@@ -165,7 +165,7 @@ type Conv interface {
 	ConvNeeds(s ConvShape) Needs
 	// ConvPack makes dst from the weights w; it is due whenever w has changed. Not called when Needs.Packed is 0.
 	ConvPack(s ConvShape, dst, w Tensor)
-	// Conv: out = pool(act(conv(upsample(x), w) + bias)). argmax (Byte, shape of out, s.Pool > 1 only) receives the
+	// Conv: out = pool(act(conv(upsample(x), w) + bias)). argmax (Argmax, shape of out, s.Pool > 1 only) receives the
 	// place of the maximum after the activation in its window, row*Pool+column; the first maximum wins, and NaN is
 	// above all numbers. argmax may be zero: only a backward pass needs it.
 	Conv(s ConvShape, out, argmax, x Tensor, p Params)
@@ -200,7 +200,7 @@ type Dense interface {
 
 // Pool is max-pooling.
 type Pool interface {
-	// MaxPool: the first maximum of each window (NaN is above all numbers), and its place row*Size+column in argmax (Byte, shape of out), which
+	// MaxPool: the first maximum of each window (NaN is above all numbers), and its place row*Size+column in argmax (Argmax, shape of out), which
 	// may be zero.
 	MaxPool(s PoolShape, out, argmax, x Tensor)
 	// MaxPoolBack: each input gets the sum of the gradients of the windows in which it was the maximum.
@@ -260,7 +260,7 @@ type Random interface {
 	// to a gradient it is its own derivative. out may be x.
 	Dropout(rate float32, src rng.Source, out, x, stepParams Tensor, first int)
 	// GatherPixels: clean[n] = pixels[i]/255 with i = order[stepParams.Offset+first+n], and, unless noisy is zero,
-	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw stepParams.Draw. pixels is a Byte tensor of the whole
+	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw stepParams.Draw. pixels is a Pixels tensor of the whole
 	// data set, or a Staged one of the batch alone, whose place first+n is sample i. order is an Index tensor. A place
 	// or a sample that is not there is the caller's mistake; a device that learns of it too late to panic gives NaN.
 	GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams Tensor, first int)
@@ -330,19 +330,3 @@ type Concrete interface {
 	// ConcreteBack adds to gradLogits what gradOut, the gradient of Pick's output, makes of it through the softmax.
 	ConcreteBack(gradLogits, gradOut, x, m, stepParams Tensor)
 }
-
-// SGD, Adam and Adadelta are the constants of the optimisers.
-type (
-	SGD struct {
-		Momentum float32
-		Nesterov bool
-	}
-	Adam     struct{ Beta1, Beta2, Eps, WeightDecay float32 }
-	Adadelta struct{ Rho, Eps float32 }
-)
-
-// Norms and Sparsity are the constants of penalties.
-type (
-	Norms    struct{ L1, L2 float32 }
-	Sparsity struct{ Weight, Rho float32 }
-)

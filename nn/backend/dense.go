@@ -31,3 +31,36 @@ func (s DenseShape) WithN(n int) DenseShape { s.N = n; return s }
 
 // MACs returns the multiply-adds of the forward pass.
 func (s DenseShape) MACs() int { return s.N * s.In * s.DenseSpec.Out }
+
+// Check panics unless the shape is one that NewDense makes.
+func (s *DenseShape) Check() {
+	if s.N < 1 || s.In < 1 || s.DenseSpec.Out < 1 {
+		panic(MistakeGeometry)
+	}
+}
+
+// CheckForward checks the arguments of Dense.
+func (s *DenseShape) CheckForward(out, x *Tensor, p *Params) {
+	s.Check()
+	s.Act.known()
+	out.activation(s.OutShape())
+	x.activation(s.XShape())
+	p.layer(s.Weights(), s.DenseSpec.Out)
+}
+
+// CheckBackInput checks the arguments of DenseBackInput.
+func (s *DenseShape) CheckBackInput(gradX, gradOut *Tensor, p *Params, x *Tensor) {
+	s.Check()
+	gradX.activation(s.XShape())
+	gradOut.activation(s.OutShape())
+	p.W.param(s.Weights())
+	x.derived(s.InAct, s.XShape())
+}
+
+// CheckBackWeights checks the arguments of DenseBackWeights.
+func (s *DenseShape) CheckBackWeights(grad *Params, gradOut, x *Tensor) {
+	s.Check()
+	gradOut.activation(s.OutShape())
+	x.activation(s.XShape())
+	grad.layer(s.Weights(), s.DenseSpec.Out)
+}

@@ -39,3 +39,27 @@ func NewPool(c PoolSpec) (PoolShape, error) {
 
 // WithN returns the same pool for another number of images.
 func (s PoolShape) WithN(n int) PoolShape { s.X.N, s.Out.N = n, n; return s }
+
+// CheckForward checks the arguments of MaxPool. The arg-max can be zero.
+func (s *PoolShape) CheckForward(out, argmax, x *Tensor) {
+	s.made()
+	out.activation(s.Out)
+	x.activation(s.X)
+	if !argmax.IsZero() {
+		argmax.check(Argmax, Uint8, s.Out)
+	}
+}
+
+// CheckBack checks the arguments of MaxPoolBack.
+func (s *PoolShape) CheckBack(gradX, gradOut, argmax *Tensor) {
+	s.made()
+	gradX.activation(s.X)
+	gradOut.activation(s.Out)
+	argmax.check(Argmax, Uint8, s.Out)
+}
+
+func (s *PoolShape) made() {
+	if s.Stride < 1 {
+		panic(MistakeGeometry)
+	}
+}

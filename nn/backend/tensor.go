@@ -20,37 +20,75 @@ func (s Shape) WithN(n int) Shape { s.N = n; return s }
 
 func (s Shape) String() string { return fmt.Sprintf("(%d, %d, %d, %d)", s.N, s.H, s.W, s.C) }
 
-// Role says what a tensor is for; a backend lays out each role as suits it.
+// Role says what a tensor is for; a backend lays out each role as suits it. The type of the elements is the tensor's
+// own: a role alone does not say it.
 type Role uint8
 
 const (
-	Activation Role = iota // float32 images; may keep a zero border round each image and unused channels
-	Param                  // float32 weights (out, rows, columns, in) or a bias (1, 1, 1, n), in memory that starts as zeros; may keep unused channels, which stay zero
-	Flat                   // float32, nothing between the elements: Bytes is 4*Len; aligned to 4 bytes only
-	Byte                   // uint8: pixels of a data set, arg-max of a pool
-	Staged                 // uint8: pixels of a batch's samples in the order in which they are drawn
-	Index                  // int32: the order of a data set
-	Packed                 // a backend's own form of weights, made by a Pack op; Bytes is Len
+	Activation Role = iota // images; may keep a zero border round each image and unused channels
+	Param                  // weights (out, rows, columns, in) or a bias (1, 1, 1, n), in memory that starts as zeros; may keep unused channels, which stay zero
+	Flat                   // nothing between the elements; aligned to one element only
+	Pixels                 // pixels of a data set
+	Staged                 // pixels of a batch's samples in the order in which they are drawn
+	Argmax                 // which element of each window of a pool is its maximum
+	Index                  // the order of a data set
+	Packed                 // a backend's own form of weights, made by a Pack op; its shape counts bytes
 	PerStep                // a StepParams
 )
 
-func (k Role) String() string {
-	return [...]string{"activation", "param", "flat", "byte", "staged", "index", "packed", "stepParams"}[k]
+var roleNames = [...]string{"activation", "param", "flat", "pixels", "staged", "argmax", "index", "packed", "per step"}
+
+func (r Role) String() string { return roleNames[r] }
+
+// DType returns the type that the elements of a role have when nothing else is asked for. A PerStep tensor is a struct,
+// whose type says nothing.
+func (r Role) DType() DType {
+	switch r {
+	case Pixels, Staged, Argmax, Packed:
+		return Uint8
+	case Index:
+		return Int32
+	}
+	return Float32
 }
+
+// DType is the type of a tensor's elements.
+type DType uint8
+
+const (
+	Float32 DType = iota
+	BFloat16
+	Uint8
+	Int32
+)
+
+var dtypes = [...]struct {
+	name string
+	size int
+}{{"float32", 4}, {"bfloat16", 2}, {"uint8", 1}, {"int32", 4}}
+
+func (d DType) String() string { return dtypes[d].name }
+
+// Size returns the bytes of an element.
+func (d DType) Size() int { return dtypes[d].size }
 
 // Buffer is memory of a device. Only the backend that made it knows what is in it.
 type Buffer interface {
 	Size() int // bytes
 }
 
-// Tensor is a shape placed in a buffer. It is a value: views cost nothing and nothing is allocated by passing one.
+// Tensor is a shape in a buffer. It is a value: views cost nothing and nothing is allocated by passing one.
 // The zero Tensor stands for an argument that an op does not need.
 type Tensor struct {
 	Shape  Shape
 	Role   Role
+	Type   DType
 	Buffer Buffer
-	Offset int // bytes from the start of the buffer, a multiple of Align (of 4 for a Flat)
+	Offset int // bytes from the start of the buffer, a multiple of Align (of an element's size for a Flat)
 }
+
+// NewTensor returns a tensor without memory, whose elements are of the role's usual type.
+func NewTensor(r Role, s Shape) Tensor { return Tensor{Shape: s, Role: r, Type: r.DType()} }
 
 // Align is the alignment of tensors in a buffer, in bytes.
 const Align = 256
@@ -63,7 +101,7 @@ func (t Tensor) Range(lo, hi int) Tensor {
 	if t.Role != Flat || lo < 0 || hi < lo || hi > t.Shape.Len() {
 		panic("backend: Range needs a Flat tensor and bounds within it")
 	}
-	t.Offset += 4 * lo
+	t.Offset += t.Type.Size() * lo
 	t.Shape = Vec(hi - lo)
 	return t
 }

@@ -26,3 +26,12 @@ func NewUpsample(x Shape, factor int) (UpsampleShape, error) {
 
 // WithN returns the same upsampling for another number of images.
 func (s UpsampleShape) WithN(n int) UpsampleShape { s.X.N, s.Out.N = n, n; return s }
+
+// Check checks the arguments of Upsample, or the gradients that UpsampleBack has for them.
+func (s *UpsampleShape) Check(out, x *Tensor) {
+	if s.Factor < 1 {
+		panic(MistakeGeometry)
+	}
+	out.activation(s.Out)
+	x.activation(s.X)
+}

@@ -71,7 +71,7 @@ type output struct {
 // outputs lists what the op writes that can be downloaded.
 func (r *rerun) outputs() (list []output) {
 	r.step.Op.Args(func(v *Value, u Use) {
-		if role := r.device.At(*v).Role; *v != None && u != Read && (isFloat(role) || role == backend.Byte) {
+		if role := r.device.At(*v).Role; *v != None && u != Read && (isFloat(role) || role == backend.Argmax) {
 			list = append(list, output{*v, argName(r.step.Op, v)})
 		}
 	})
@@ -122,7 +122,7 @@ func (r *rerun) copy(t backend.Tensor) (backend.Tensor, error) {
 		v := make([]float32, t.Shape.Len())
 		r.lost = r.device.B.Download(v, t)
 		b.Upload(c, v)
-	case t.Role == backend.Byte || t.Role == backend.Staged:
+	case t.Type == backend.Uint8:
 		v := make([]byte, t.Shape.Len())
 		r.lost = r.device.B.DownloadBytes(v, t)
 		b.UploadBytes(c, v)
@@ -133,8 +133,10 @@ func (r *rerun) copy(t backend.Tensor) (backend.Tensor, error) {
 }
 
 func (r *rerun) alloc(role backend.Role, s backend.Shape) (backend.Tensor, error) {
-	b, err := r.memory(r.c.Reference.Bytes(role, s))
-	return backend.Tensor{Shape: s, Role: role, Buffer: b}, err
+	t := backend.NewTensor(role, s)
+	var err error
+	t.Buffer, err = r.memory(r.c.Reference.Bytes(role, t.Type, s))
+	return t, err
 }
 
 func (r *rerun) memory(n int) (backend.Buffer, error) {
@@ -253,7 +255,7 @@ func (r *rerun) compare(o output, v Value, want []float32) {
 		return
 	}
 	bound := r.c.Bound
-	if t.Role == backend.Byte {
+	if t.Role == backend.Argmax {
 		bound = backend.Bound{}
 	}
 	w := make([]float64, len(want))
@@ -268,7 +270,7 @@ func (r *rerun) compare(o output, v Value, want []float32) {
 // download returns the values of a tensor of float32 values or of bytes.
 func download(b backend.Backend, t backend.Tensor) ([]float32, error) {
 	v := make([]float32, t.Shape.Len())
-	if t.Role != backend.Byte {
+	if t.Role != backend.Argmax {
 		return v, b.Download(v, t)
 	}
 	p := make([]byte, len(v))

@@ -33,7 +33,7 @@ func (o *Conv) Pack() Op                              { return &ConvPack{Shape: 
 // Keep makes room for the places of a pool's maxima.
 func (o *Conv) Keep(t *Tape) {
 	if o.Shape.Pool > 1 {
-		o.Argmax = t.New(backend.Byte, o.Shape.Out)
+		o.Argmax = t.New(backend.Argmax, o.Shape.Out)
 	}
 }
 

@@ -18,7 +18,7 @@ func (o *MaxPool) Run(f *Frame)  { f.B.MaxPool(o.Shape, f.At(o.Out), f.At(o.Argm
 func (o *MaxPool) Result() Value { return o.Out }
 
 // Keep makes room for the places of the maxima.
-func (o *MaxPool) Keep(t *Tape) { o.Argmax = t.New(backend.Byte, o.Shape.Out) }
+func (o *MaxPool) Keep(t *Tape) { o.Argmax = t.New(backend.Argmax, o.Shape.Out) }
 
 func (o *MaxPool) Back(g *Grads) {
 	grad := g.Of(o)

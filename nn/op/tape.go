@@ -26,6 +26,7 @@ const (
 type Info struct {
 	Space Space
 	Role  backend.Role
+	Type  backend.DType
 	Shape backend.Shape
 	Index int // of a parameter, a Sum or a Shared tensor
 }
@@ -59,9 +60,11 @@ type Tape struct {
 // NewTape returns an empty tape.
 func NewTape() *Tape { return &Tape{Values: make([]Info, 1), shared: map[Info]Value{}} }
 
-// New returns a new tensor of a micro-batch.
-func (t *Tape) New(role backend.Role, s backend.Shape) Value {
-	t.Values = append(t.Values, Info{Space: Arena, Role: role, Shape: s})
+// New returns a new tensor of a micro-batch, whose elements are of the role's usual type.
+func (t *Tape) New(role backend.Role, s backend.Shape) Value { return t.new(role, role.DType(), s) }
+
+func (t *Tape) new(role backend.Role, d backend.DType, s backend.Shape) Value {
+	t.Values = append(t.Values, Info{Space: Arena, Role: role, Type: d, Shape: s})
 	return Value(len(t.Values) - 1)
 }
 
@@ -89,8 +92,11 @@ func (t *Tape) StepParams() Value {
 // Shape returns the shape of a value.
 func (t *Tape) Shape(v Value) backend.Shape { return t.Values[v].Shape }
 
-// Like returns a new tensor with the role and the shape of another.
-func (t *Tape) Like(v Value) Value { return t.New(t.Values[v].Role, t.Values[v].Shape) }
+// Like returns a new tensor with the role, the type and the shape of another.
+func (t *Tape) Like(v Value) Value {
+	i := t.Values[v]
+	return t.new(i.Role, i.Type, i.Shape)
+}
 
 // Emit appends an op.
 func (t *Tape) Emit(o Op) { t.Steps = append(t.Steps, Step{o, t.Layer}) }

@@ -17,7 +17,7 @@ func (p *Program) Plan(b backend.Backend) (offsets []int, bytes int) {
 	for id, v := range p.Values {
 		lives[id] = life{id: id, first: never, last: never}
 		if v.Space == op.Arena && op.Value(id) != op.None {
-			lives[id].size = backend.AlignUp(b.Bytes(v.Role, v.Shape))
+			lives[id].size = backend.AlignUp(b.Bytes(v.Role, v.Type, v.Shape))
 		}
 	}
 	touch := func(v op.Value, at int) {

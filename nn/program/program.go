@@ -80,7 +80,7 @@ func (p *Program) Prepare(b backend.Backend) {
 			continue
 		}
 		w, packed := k.Packs()
-		*packed = p.Outside(op.Info{Space: op.Packed, Role: backend.Packed, Shape: backend.Vec(n.Packed), Index: p.Values[w].Index})
+		*packed = p.Outside(op.Info{Space: op.Packed, Role: backend.Packed, Type: backend.Uint8, Shape: backend.Vec(n.Packed), Index: p.Values[w].Index})
 		if !made[*packed] {
 			made[*packed] = true
 			p.Packs = append(p.Packs, op.Step{Op: k.Pack(), Layer: s.Layer})

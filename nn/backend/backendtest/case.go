@@ -63,14 +63,14 @@ type value struct {
 	near func(at int, got float32) bool
 }
 
-// role tells what a run does with a tensor.
-type role uint8
+// use tells what a run does with a tensor.
+type use uint8
 
 const (
-	in      role = iota // read only: it must not change
-	out                 // overwritten: it starts as garbage, border and all
-	inout               // updated: it starts with values
-	scratch             // written, but of no interest
+	in      use = iota // read only: it must not change
+	out                // overwritten: it starts as garbage, border and all
+	inout              // updated: it starts with values
+	scratch            // written, but of no interest
 )
 
 // arg is a tensor of a case.
@@ -78,7 +78,7 @@ type arg struct {
 	name       string
 	role       backend.Role
 	shape      shape
-	use        role
+	use        use
 	fill       fill
 	stepParams backend.StepParams        // of a PerStep
 	packed     func(backend.Backend) int // bytes of a Packed
@@ -99,15 +99,19 @@ func flat(name string, n int, f fill) arg {
 	return arg{name: name, role: backend.Flat, shape: backend.Vec(n), fill: f}
 }
 
-func bytesArg(name string, s shape, f fill) arg {
-	return arg{name: name, role: backend.Byte, shape: s, fill: f}
+func pixelsArg(name string, s shape, f fill) arg {
+	return arg{name: name, role: backend.Pixels, shape: s, fill: f}
+}
+
+func argmaxArg(name string, s shape, f fill) arg {
+	return arg{name: name, role: backend.Argmax, shape: s, fill: f}
 }
 
 func stepParamsArg(c backend.StepParams) arg {
 	return arg{name: "stepParams", role: backend.PerStep, shape: backend.Vec(1), stepParams: c}
 }
 
-// out, inout and scratch return the tensor in another role.
+// out, inout and scratch return the tensor in another use.
 func (a arg) out(b backend.Bound) arg   { a.use, a.bound = out, b; return a }
 func (a arg) inout(b backend.Bound) arg { a.use, a.bound = inout, b; return a }
 func (a arg) scratch() arg              { a.use = scratch; return a }

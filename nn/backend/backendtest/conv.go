@@ -247,7 +247,7 @@ func (c convCase) forward() Case {
 	fx, fw, _ := c.fills(s)
 	bound := c.bound(s.Weights().Image()+1, c.Act)
 	x, y := activation("x", s.X, fx), activation("out", s.Out, nil).out(bound)
-	argmax := bytesArg("argmax", s.Out, nil).out(exact)
+	argmax := argmaxArg("argmax", s.Out, nil).out(exact)
 	x.images, y.images, argmax.images = c.images, c.images, c.images
 	k.args = []arg{x, param("w", s.Weights(), fw), convPacked("packed", s), y}
 	if !c.noBias {
@@ -271,7 +271,7 @@ func (c convCase) backInput() Case {
 	k := c.base("backInput", s, "ConvBackInput")
 	fx, fw, fg := c.fills(s)
 	x, g := activation("x", s.X, fx), activation("gradOut", s.Out, fg)
-	argmax := bytesArg("argmax", s.Out, grid(0, s.Pool*s.Pool-1, 1))
+	argmax := argmaxArg("argmax", s.Out, grid(0, s.Pool*s.Pool-1, 1))
 	gradX := activation("gradX", s.X, nil).out(c.bound(s.KernelH*s.KernelW*s.Filters*s.Up*s.Up, backend.Linear))
 	x.images, g.images, argmax.images, gradX.images = c.images, c.images, c.images, c.images
 	k.args = []arg{g, param("w", s.Weights(), fw), convPacked("packed", s), gradX}
@@ -298,7 +298,7 @@ func (c convCase) backWeights() Case {
 	fx, fw, fg := c.fills(s)
 	bound := c.bound(s.X.N*s.Conv.H*s.Conv.W+1, backend.Linear)
 	x, g := activation("x", s.X, fx), activation("gradOut", s.Out, fg)
-	argmax := bytesArg("argmax", s.Out, grid(0, s.Pool*s.Pool-1, 1))
+	argmax := argmaxArg("argmax", s.Out, grid(0, s.Pool*s.Pool-1, 1))
 	x.images, g.images, argmax.images = c.images, c.images, c.images
 	k.args = []arg{g, x, param("gradW", s.Weights(), fw).inout(bound)}
 	if !c.noBias {
@@ -498,7 +498,7 @@ func (c convCase) fused() Case {
 	k.workspace = func(b backend.Backend) int { return max(b.ConvNeeds(s).Workspace, b.ConvNeeds(plain).Workspace) }
 	for _, a := range slices.Concat(forward.args, backInput.args, backWeights.args) {
 		if a.name == "argmax" {
-			a = bytesArg("argmax", s.Out, nil).out(exact)
+			a = argmaxArg("argmax", s.Out, nil).out(exact)
 		}
 		if !slices.ContainsFunc(k.args, func(b arg) bool { return a.name == b.name }) {
 			k.args = append(k.args, a)
@@ -515,7 +515,7 @@ func (c convCase) fused() Case {
 			k.equal = append(k.equal, [2]string{name, a.name})
 		}
 	}
-	k.args = append(k.args, bytesArg("argmax2", s.Out, nil).out(exact), convPacked("packed2", plain))
+	k.args = append(k.args, argmaxArg("argmax2", s.Out, nil).out(exact), convPacked("packed2", plain))
 	if s.Pool > 1 {
 		k.equal = append(k.equal, [2]string{"argmax", "argmax2"})
 	}

@@ -24,8 +24,8 @@ func memoryCases() []Case {
 		bordered(roundTrip(activation("out", shape{N: 2, H: 4, W: 5, C: 3}, normal(1))), "out"))
 }
 
-func roundTripName(k backend.Role, s shape) string {
-	return fmt.Sprintf("memory/%v/%dx%dx%dx%d", k, s.N, s.H, s.W, s.C)
+func roundTripName(r backend.Role, s shape) string {
+	return fmt.Sprintf("memory/%v/%dx%dx%dx%d", r, s.N, s.H, s.W, s.C)
 }
 
 // roundTrip uploads a's values afresh. An Upload has read them when it returns, so they may be overwritten.
@@ -72,8 +72,8 @@ func fetch(n int) Case {
 
 func bytesRoundTrip(s shape) Case {
 	return Case{
-		Name: roundTripName(backend.Byte, s), Ops: []string{"UploadBytes", "DownloadBytes"},
-		args: []arg{bytesArg("x", s, grid(0, 255, 1)), bytesArg("out", s, nil).out(exact)},
+		Name: roundTripName(backend.Pixels, s), Ops: []string{"UploadBytes", "DownloadBytes"},
+		args: []arg{pixelsArg("x", s, grid(0, 255, 1)), pixelsArg("out", s, nil).out(exact)},
 		run: func(b backend.Backend, t tensors) {
 			v := make([]byte, s.Len())
 			check(b.DownloadBytes(v, t["x"]))
@@ -101,17 +101,18 @@ func housekeeping() Case {
 				panic("the backend has no name")
 			}
 			for _, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 3}, {N: 2, H: 31, W: 3, C: 33}} {
-				for k := range backend.PerStep + 1 {
-					least, fixed := s.Len(), k == backend.Flat || k == backend.Packed
-					switch k {
-					case backend.Activation, backend.Param, backend.Flat, backend.Index:
-						least *= 4
-					case backend.PerStep:
+				for r := range backend.PerStep + 1 {
+					d := r.DType()
+					least, fixed := d.Size()*s.Len(), r == backend.Flat || r == backend.Packed
+					if r == backend.PerStep {
 						s, least = backend.Vec(1), 24
 					}
-					if n := b.Bytes(k, s); n < least || fixed && n != least {
-						panic(fmt.Errorf("Bytes(%v, %v) is %d, want %d", k, s, n, least))
+					if n := b.Bytes(r, d, s); n < least || fixed && n != least {
+						panic(fmt.Errorf("Bytes(%v, %v, %v) is %d, want %d", r, d, s, n, least))
 					}
+				}
+				if n := b.Bytes(backend.Flat, backend.BFloat16, s); n != 2*s.Len() {
+					panic(fmt.Errorf("Bytes of %v bfloat16 is %d, want %d", s, n, 2*s.Len()))
 				}
 			}
 			const n = 1031

@@ -82,7 +82,7 @@ func poolForward(c backend.PoolSpec, suffix string, f fill) Case {
 	s := must(backend.NewPool(c))
 	return Case{
 		Name: poolName("forward", s) + suffix, Ops: []string{"MaxPool"},
-		args: []arg{activation("x", s.X, f), activation("out", s.Out, nil).out(exact), bytesArg("argmax", s.Out, nil).out(exact)},
+		args: []arg{activation("x", s.X, f), activation("out", s.Out, nil).out(exact), argmaxArg("argmax", s.Out, nil).out(exact)},
 		run:  func(b backend.Backend, t tensors) { b.MaxPool(s, t["out"], t["argmax"], t["x"]) },
 		reference: func(d data) values {
 			v, arg := refMaxPool(s, d["x"])
@@ -105,7 +105,7 @@ func poolBack(c backend.PoolSpec) Case {
 	}
 	return Case{
 		Name: poolName("back", s), Ops: []string{"MaxPoolBack"},
-		args: []arg{activation("gradOut", s.Out, normal(1)), bytesArg("argmax", s.Out, places),
+		args: []arg{activation("gradOut", s.Out, normal(1)), argmaxArg("argmax", s.Out, places),
 			activation("gradX", s.X, nil).out(sumBound(s.Size * s.Size))},
 		run: func(b backend.Backend, t tensors) { b.MaxPoolBack(s, t["gradX"], t["gradOut"], t["argmax"]) },
 		reference: func(d data) values {

@@ -116,7 +116,7 @@ const drawnFrom = 11
 func gatherCase(std float32, src rng.Source, s shape, c backend.StepParams, first int, withNoise bool) Case {
 	return drawCase(std, src, s, c, first, withNoise, samplesOf{
 		op: "GatherPixels", upload: "UploadBytes",
-		set: bytesArg("pixels", shape{N: drawnFrom, H: s.H, W: s.W, C: s.C}, mixed(grid(0, 255, 1), 0, 255)),
+		set: pixelsArg("pixels", shape{N: drawnFrom, H: s.H, W: s.W, C: s.C}, mixed(grid(0, 255, 1), 0, 255)),
 		call: func(b backend.Backend, t tensors) {
 			b.GatherPixels(std, src, t["clean"], t["noisy"], t["pixels"], t["order"], t["stepParams"], first)
 		},

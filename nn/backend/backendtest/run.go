@@ -211,8 +211,9 @@ func (p *placed) place() error {
 				continue
 			}
 		}
-		t := backend.Tensor{Shape: s, Role: a.role, Offset: size + 4*a.shift}
-		end := (t.Offset + p.b.Bytes(a.role, s.WithN(max(s.N, a.images))) + 3) / 4
+		t := backend.NewTensor(a.role, s)
+		t.Offset = size + t.Type.Size()*a.shift
+		end := (t.Offset + p.b.Bytes(t.Role, t.Type, s.WithN(max(s.N, a.images))) + 3) / 4
 		p.tensors[a.name], names = t, append(names, a.name)
 		p.regions = append(p.regions, region{a, before + t.Offset/4, before + end})
 		if !apart {
@@ -282,7 +283,7 @@ func (p *placed) upload() {
 		switch {
 		case a.role == backend.PerStep:
 			p.b.SetStepParams(t, a.stepParams)
-		case (a.role == backend.Byte || a.role == backend.Staged) && v != nil:
+		case a.role.DType() == backend.Uint8 && v != nil:
 			p.b.UploadBytes(t, convert[byte](v))
 		case a.role == backend.Index && v != nil:
 			p.b.UploadIndex(t, convert[int32](v))
@@ -401,7 +402,7 @@ func (p *placed) compare(r *Result) error {
 func (p *placed) download(a arg) ([]float32, error) {
 	t, v := p.tensors[a.name], make([]float32, a.shape.Len())
 	var err error
-	if a.role == backend.Byte || a.role == backend.Staged {
+	if a.role.DType() == backend.Uint8 {
 		b := make([]byte, len(v))
 		err = p.b.DownloadBytes(b, t)
 		for i, x := range b {

@@ -31,7 +31,7 @@ func (f faulty) Sync() error { return errors.Join(f.sync, f.Backend.Sync()) }
 
 // memory returns the words of a tensor, and of some before and behind it.
 func memory(b backend.Backend, t backend.Tensor, before, behind int) backend.Tensor {
-	n := b.Bytes(t.Role, t.Shape) / 4
+	n := b.Bytes(t.Role, t.Type, t.Shape) / 4
 	return backend.Tensor{Role: backend.Flat, Shape: backend.Vec(before + n + behind), Buffer: t.Buffer, Offset: t.Offset - 4*before}
 }
 

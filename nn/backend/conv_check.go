@@ -1,0 +1,83 @@
+package backend
+
+// Check panics unless the shape is one that NewConv makes.
+func (s *ConvShape) Check() {
+	if s.Stride < 1 || s.Up < 1 || s.Pool < 1 {
+		panic(MistakeGeometry)
+	}
+}
+
+// CheckForward checks the arguments of Conv. The arg-max can be zero.
+func (s *ConvShape) CheckForward(out, argmax, x *Tensor, p *Params) {
+	s.Check()
+	s.Act.known()
+	out.activation(s.Out)
+	x.activation(s.X)
+	if !argmax.IsZero() {
+		s.argmax(argmax)
+	}
+	p.layer(s.Weights(), s.Filters)
+}
+
+// CheckBackInput checks the arguments of ConvBackInput.
+func (s *ConvShape) CheckBackInput(gradX, gradOut, argmax *Tensor, p *Params, x *Tensor) {
+	s.Check()
+	gradX.activation(s.X)
+	gradOut.activation(s.Out)
+	s.argmax(argmax)
+	p.W.param(s.Weights())
+	x.derived(s.InAct, s.X)
+}
+
+// CheckBackWeights checks the arguments of ConvBackWeights.
+func (s *ConvShape) CheckBackWeights(grad *Params, gradOut, argmax, x *Tensor) {
+	s.Check()
+	gradOut.activation(s.Out)
+	s.argmax(argmax)
+	x.activation(s.X)
+	grad.layer(s.Weights(), s.Filters)
+}
+
+// argmax checks the arg-max of the pool, which is of no account when there is no pool.
+func (s *ConvShape) argmax(t *Tensor) {
+	if s.Pool > 1 {
+		t.check(Argmax, Uint8, s.Out)
+	}
+}
+
+// derived checks the output of an activation whose derivative is wanted. That of the linear one needs no output.
+func (t *Tensor) derived(a Act, s Shape) {
+	a.known()
+	if a != Linear {
+		t.activation(s)
+	}
+}
+
+// Check panics unless the shape is one that NewConvTranspose makes.
+func (s *ConvTransposeShape) Check() { s.Dual.Check() }
+
+// CheckForward checks the arguments of ConvTranspose.
+func (s *ConvTransposeShape) CheckForward(out, x *Tensor, p *Params) {
+	s.Check()
+	s.Act.known()
+	out.activation(s.Out)
+	x.activation(s.X)
+	p.layer(s.Weights(), s.Filters)
+}
+
+// CheckBackInput checks the arguments of ConvTransposeBackInput.
+func (s *ConvTransposeShape) CheckBackInput(gradX, gradOut *Tensor, p *Params, x *Tensor) {
+	s.Check()
+	gradX.activation(s.X)
+	gradOut.activation(s.Out)
+	p.W.param(s.Weights())
+	x.derived(s.InAct, s.X)
+}
+
+// CheckBackWeights checks the arguments of ConvTransposeBackWeights.
+func (s *ConvTransposeShape) CheckBackWeights(grad *Params, gradOut, x *Tensor) {
+	s.Check()
+	gradOut.activation(s.Out)
+	x.activation(s.X)
+	grad.layer(s.Weights(), s.Filters)
+}
