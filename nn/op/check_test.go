@@ -45,9 +45,9 @@ func TestCheckerChecksAnyOp(t *testing.T) {
 	b, reference := open(t, cpu.Options{Lanes: 1}), open(t, cpu.Options{Lanes: 1, Plain: true})
 	f := &op.Frame{B: b, Tensors: make([]backend.Tensor, 4)}
 	for v := 1; v < 4; v++ {
-		x := backend.Tensor{Shape: backend.Vec(5), Role: backend.Flat}
+		x := backend.NewTensor(backend.Flat, backend.Vec(5))
 		var err error
-		if x.Buffer, err = b.Alloc(b.Bytes(x.Role, x.Shape)); err != nil {
+		if x.Buffer, err = b.Alloc(b.Bytes(x.Role, x.Type, x.Shape)); err != nil {
 			t.Fatal(err)
 		}
 		b.Upload(x, []float32{1, 2, 3, 4, float32(10 * v)})
