@@ -538,15 +538,34 @@ template <int BM, int BN, int TM, int TN, int VM, int VN> __device__ __forceinli
   }
 }
 
+// add_rows adds rows r, r+blockDim.y, ... before end to sum, in this order, N at a time as long as there are as many. p is
+// the value in row r, and step how far the next one is. All N are asked for before the first is added, because a thread
+// would else wait for the memory at every value.
+template <unsigned N>
+static __device__ __forceinline__ void add_rows(float &sum, const float *&p, u64 step, unsigned &r, unsigned end) {
+  for (; r + (N - 1) * blockDim.y < end; r += N * blockDim.y) {
+    float v[N];
+#pragma unroll
+    for (unsigned u = 0; u < N; u++, p += step) v[u] = *p;
+#pragma unroll
+    for (unsigned u = 0; u < N; u++) sum += v[u];
+  }
+}
+
 // column_sum adds rows begin to end of column (blockIdx.x, threadIdx.x) of a matrix with rows of ld; the result is in
 // the threads whose threadIdx.y is 0. Threads are blockDim.x columns by blockDim.y, a power of 2, strides of rows; sums has
 // a place for each.
 static __device__ __forceinline__ float column_sum(float *sums, const float *p, u64 ld, unsigned column, bool inside,
                                                    unsigned begin, unsigned end) {
   float sum = 0.f;
-  if (inside)
-#pragma unroll 4
-    for (unsigned r = begin + threadIdx.y; r < end; r += blockDim.y) sum += p[r * ld + column];
+  if (inside) {
+    unsigned r = begin + threadIdx.y;
+    const u64 step = blockDim.y * ld;
+    p += r * ld + column;
+    add_rows<16>(sum, p, step, r, end);
+    add_rows<4>(sum, p, step, r, end);
+    add_rows<1>(sum, p, step, r, end);
+  }
   const unsigned at = threadIdx.y * blockDim.x + threadIdx.x;
   sums[at] = sum;
   for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
