@@ -117,8 +117,9 @@ type EarlyStopping struct {
 	MinDelta float64 `yaml:"min_delta,omitempty"`
 }
 
-// maxConfigBytes bounds a configuration file: that of a table of many columns has two numbers and a name of each.
-const maxConfigBytes = 4 << 20
+// maxConfigBytes bounds a configuration file: that of a run on a table has two numbers and a name of each column, and there
+// are tables of half a million columns.
+const maxConfigBytes = 32 << 20
 
 // ReadConfig reads a configuration file, with changes as DecodeConfig takes them. Fields that do not exist are errors,
 // with line and column.
@@ -223,6 +224,9 @@ func (c Config) YAML() ([]byte, error) {
 	data, err := yaml.MarshalWithOptions(c, yaml.IndentSequence(true))
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
+	}
+	if len(data) > maxConfigBytes {
+		return nil, fmt.Errorf("config: would have %d bytes, want at most %d: data.columns has %d columns, take fewer", len(data), maxConfigBytes, len(c.Data.Columns))
 	}
 	return data, nil
 }

@@ -25,6 +25,9 @@ func decodeYAML(data []byte, into any, at string) (err error) {
 			err = fmt.Errorf("is not well-formed YAML (%v)", p)
 		}
 	}()
+	if data, err = yamlText(data); err != nil {
+		return err
+	}
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		return syntaxError(err)

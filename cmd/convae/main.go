@@ -44,14 +44,20 @@ func runRoot(ctx context.Context, root *cobra.Command, stdout, stderr io.Writer)
 	return 1
 }
 
-// output is a writer that remembers its first error, so that no command has to look at what each print returns.
+// output is a writer of printable characters that remembers its first error, so that no command has to look at what each
+// print returns.
 type output struct {
 	w   io.Writer
 	err error
 }
 
 func (o *output) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
+	n, err := len(p), error(nil)
+	if shown := printable(string(p)); shown == string(p) {
+		n, err = o.w.Write(p)
+	} else if _, err = io.WriteString(o.w, shown); err != nil {
+		n = 0
+	}
 	if o.err == nil {
 		o.err = err
 	}
@@ -83,15 +89,4 @@ func rootCommand() *cobra.Command {
 	refuseEmpty(root)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
-}
-
-// oneLine keeps an error on one line whatever it wraps.
-func oneLine(err error) string {
-	s := []byte(err.Error())
-	for i, c := range s {
-		if c == '\n' || c == '\r' {
-			s[i] = ' '
-		}
-	}
-	return string(s)
 }

@@ -131,6 +131,9 @@ func checkOutput(out, in string, endings ...string) error {
 	return nil
 }
 
+// configEndings are those of configuration files: JSON is YAML, too.
+var configEndings = []string{".yaml", ".yml", ".json"}
+
 // hasEnding reports whether path ends so, in letters of either case.
 func hasEnding(path string, endings ...string) bool {
 	for _, e := range endings {

@@ -225,6 +225,7 @@ func (r *progress) Epoch(e trainer.Epoch) {
 }
 
 func (r *progress) Note(text string) {
+	text = printable(text)
 	r.log.Warn().Msg(text)
 	if r.useBar {
 		r.stop()
@@ -244,6 +245,7 @@ func (r *progress) interrupted() {
 
 // say reports something of interest.
 func (r *progress) say(text string) {
+	text = printable(text)
 	r.log.Info().Msg(text)
 	if r.useBar {
 		fmt.Fprintln(r.barOut, text)

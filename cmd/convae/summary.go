@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -124,7 +123,7 @@ func readConfig(name string) (trainer.Config, error) {
 	if name == "" {
 		name = trainer.DefaultPreset
 	}
-	if strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") {
+	if hasEnding(name, configEndings...) {
 		return trainer.ReadConfig(name)
 	}
 	if info, err := os.Stat(name); err == nil && info.IsDir() {

@@ -52,7 +52,7 @@ func trainCommand() *cobra.Command {
 		Use:   "train [PRESET | CONFIG.yaml]",
 		Short: "Train a model",
 		Long: `Train a model: a preset (` + strings.Join(trainer.Presets(), ", ") + `; the first is the default;
-see convae presets) or a configuration file.
+see convae presets) or a configuration file, of YAML or JSON.
 
 Without arguments it trains the preset denoiser, on the built-in digits, in under a minute on two cores. Flags
 override the configuration. Ctrl-C ends after the step at hand and saves; --resume RUN goes on, also with other
@@ -169,7 +169,7 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		return cfg, false, fmt.Errorf("--continue needs the folder of the run: --out RUN")
 	case f.resume != "":
 		cfg, err = trainer.ReadConfig(filepath.Join(f.resume, trainer.ConfigFile), changes...)
-	case len(args) > 0 && (strings.HasSuffix(args[0], ".yaml") || strings.HasSuffix(args[0], ".yml")):
+	case len(args) > 0 && hasEnding(args[0], configEndings...):
 		cfg, err = trainer.ReadConfig(args[0], changes...)
 	case len(args) > 0:
 		cfg, err = trainer.Preset(args[0], changes...)

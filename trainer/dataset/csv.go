@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 )
 
 // CSVOptions say what to take from a table.
@@ -74,16 +77,22 @@ func decodeCSV(r io.Reader, o CSVOptions) (Table, error) {
 		t.Columns = append(t.Columns, names[c])
 	}
 	var classes []string
-	row := first
+	row, next := first, 1 // the line of a table of one column, whose blank lines are rows without a value
 	if !o.NoHeader {
+		line, _ := rows.FieldPos(0)
+		next = line + 1 + strings.Count(first[0], "\n")
 		row, err = rows.Read()
 	}
 	for ; err == nil; row, err = rows.Read() {
 		line, _ := rows.FieldPos(0)
+		if len(names) == 1 && line != next {
+			return Table{}, fmt.Errorf("line %d is empty, want a number (leave out the row)", next)
+		}
+		next = line + 1 + strings.Count(row[0], "\n")
 		for _, c := range columns {
 			v, err := parseCell(row[c])
 			if err != nil {
-				return Table{}, fmt.Errorf("line %d, column %s: %w", line, names[c], err)
+				return Table{}, fmt.Errorf("line %d, column %s: %w", line, shorten(names[c], 60), err)
 			}
 			t.Values = append(t.Values, v)
 		}
@@ -103,25 +112,27 @@ func decodeCSV(r io.Reader, o CSVOptions) (Table, error) {
 	}
 	if label >= 0 {
 		if t.Labels, t.Classes, err = numberClasses(classes, o.Classes); err != nil {
-			return Table{}, fmt.Errorf("column %s: %w", names[label], err)
+			return Table{}, fmt.Errorf("column %s: %w", shorten(names[label], 60), err)
 		}
 	}
 	return t, nil
 }
 
 // openCSV finds out what separates the columns: of the comma, the semicolon and
-// the tab the one that the first line has most of.
+// the tab the one that the first line has most of. Text in UTF-16 that says so,
+// and lines that end in CR alone, are read as well.
 func openCSV(r io.Reader) (*csv.Reader, error) {
-	b := bufio.NewReaderSize(r, 1<<16)
+	b := bufio.NewReaderSize(transform.NewReader(r, unicode.BOMOverride(transform.Nop)), 1<<16)
 	start, err := b.Peek(1 << 16)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	if bytes.HasPrefix(start, []byte("\xef\xbb\xbf")) { // a byte order mark
-		start = start[3:]
-		if _, err := b.Discard(3); err != nil {
-			return nil, err
-		}
+	if bytes.IndexByte(start, 0) >= 0 {
+		return nil, errors.New("has bytes of 0, want text in UTF-8, or in UTF-16 with a byte order mark")
+	}
+	if bytes.IndexByte(start, '\n') < 0 && bytes.IndexByte(start, '\r') >= 0 {
+		start = bytes.ReplaceAll(start, []byte("\r"), []byte("\n"))
+		b = bufio.NewReader(carriageReturns{b})
 	}
 	line, _, _ := bytes.Cut(start, []byte("\n"))
 	rows := csv.NewReader(b)
@@ -134,6 +145,19 @@ func openCSV(r io.Reader) (*csv.Reader, error) {
 	return rows, nil
 }
 
+// carriageReturns reads CR as LF.
+type carriageReturns struct{ r io.Reader }
+
+func (c carriageReturns) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	for i, b := range p[:n] {
+		if b == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
+}
+
 // pickColumns returns the places of the columns that are wanted, and of the
 // label, -1 for none.
 func pickColumns(names []string, o CSVOptions) (columns []int, label int, err error) {
@@ -144,7 +168,7 @@ func pickColumns(names []string, o CSVOptions) (columns []int, label int, err er
 		if i, err := strconv.Atoi(what); err == nil && i >= 1 && i <= len(names) {
 			return i - 1, nil
 		}
-		return 0, fmt.Errorf("there is no column %q, want a number of 1 to %d or one of %.200s", what, len(names), strings.Join(names, ", "))
+		return 0, fmt.Errorf("there is no column %q, want a number of 1 to %d or one of %s", shorten(what, 60), len(names), shorten(strings.Join(names, ", "), 200))
 	}
 	label = -1
 	if o.Label != "" {
@@ -186,7 +210,7 @@ func parseCell(s string) (float64, error) {
 	}
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil || v-v != 0 || math.IsInf(float64(float32(v)), 0) {
-		return 0, fmt.Errorf("is %q, want a finite number (data.label, or --label of some commands, names a column of classes; data.columns chooses columns)", s)
+		return 0, fmt.Errorf("is %q, want a finite number (data.label, or --label of some commands, names a column of classes; data.columns chooses columns)", shorten(s, 60))
 	}
 	return v, nil
 }

@@ -21,6 +21,10 @@ func TestReadCSV(t *testing.T) {
 		{"columns in another order", table, CSVOptions{Columns: []string{"y", "1"}}, Table{[]string{"y", "x"}, []float64{2.5, 1, 400, -3, 6, 5}, nil, nil}},
 		{"no header", "1;2;7\n3;4;255\n", CSVOptions{NoHeader: true, Label: "3"}, Table{[]string{"1", "2"}, []float64{1, 2, 3, 4}, []uint8{7, 255}, nil}},
 		{"tabs, CRLF and a byte order mark", "\xef\xbb\xbfa\tb\r\n1\t2\r\n", CSVOptions{}, Table{[]string{"a", "b"}, []float64{1, 2}, nil, nil}},
+		{"UTF-16", "\xff\xfea\x00,\x00b\x00\n\x001\x00,\x002\x00\n\x00", CSVOptions{}, Table{[]string{"a", "b"}, []float64{1, 2}, nil, nil}},
+		{"UTF-16, big-endian", "\xfe\xff\x00a\x00\t\x00b\x00\r\x00\n\x001\x00\t\x002", CSVOptions{}, Table{[]string{"a", "b"}, []float64{1, 2}, nil, nil}},
+		{"CR alone", "a;b\r1;2\r3;4\r", CSVOptions{}, Table{[]string{"a", "b"}, []float64{1, 2, 3, 4}, nil, nil}},
+		{"one column", "\"a\nb\"\n1\n\"2\n\"\n3\n\n", CSVOptions{}, Table{[]string{"a\nb"}, []float64{1, 2, 3}, nil, nil}},
 		{"quoted", "\"a, b\",c\n\"1\",2\n", CSVOptions{Columns: []string{"a, b"}}, Table{[]string{"a, b"}, []float64{1}, nil, nil}},
 	} {
 		got, err := ReadCSV(writeText(t, c.text), c.o)
@@ -41,6 +45,11 @@ func TestReadCSVErrors(t *testing.T) {
 		{"numbers for a header", "1,2\n3,4\n", CSVOptions{}, "say no_header: true"},
 		{"text", table, CSVOptions{}, `line 2, column kind: is "b", want a finite number (data.label, or --label of some commands, names a column of classes; data.columns chooses columns)`},
 		{"empty cell", "x\ty\n1\t2\n\t3\n", CSVOptions{}, "line 3, column x: is empty, want a number"},
+		{"blank row", "x\n1\n\n3\n", CSVOptions{}, "line 3 is empty, want a number"},
+		{"first row blank", "x\n\n3\n", CSVOptions{}, "line 2 is empty, want a number"},
+		{"bytes of 0", "x\x00\n\x001\x00\n", CSVOptions{}, "has bytes of 0, want text in UTF-8"},
+		{"long cell", "x\n" + strings.Repeat("y", 1000000) + "\n", CSVOptions{}, "line 2, column x: is \"" + strings.Repeat("y", 60) + "...\", want"},
+		{"long name", strings.Repeat("n", 1000) + "\ny\n", CSVOptions{}, "column " + strings.Repeat("n", 60) + "...: is"},
 		{"infinite", "x\n1\ninf\n", CSVOptions{}, `line 3, column x: is "inf", want a finite number`},
 		{"too large", "x\n1e39\n", CSVOptions{}, "want a finite number"},
 		{"ragged", "x,y\n1,2\n3\n", CSVOptions{}, "line 3 has another number of columns, want 2 as in the first"},
