@@ -12,6 +12,19 @@ import (
 type NetworkOptions struct {
 	Batch   int  // samples that a lane takes at a time at the most; 0 means 256. Their size and the device may make it fewer
 	Unfused bool // run every layer as ops of its own
+	// Precision is what the model computes in.
+	Precision backend.Precision
+}
+
+// withDefaults fills in the options that are not given and checks the others.
+func (o NetworkOptions) withDefaults() (NetworkOptions, error) {
+	if o.Batch < 0 {
+		return o, fmt.Errorf("batch is %d, want at least 1, or 0 for %d", o.Batch, mostSamples)
+	}
+	if o.Batch == 0 {
+		o.Batch = mostSamples
+	}
+	return o, o.Precision.Check()
 }
 
 // Network runs a model, its encoder or its decoder on a device. Of its own it takes memory for the weights and for the
@@ -42,6 +55,10 @@ const (
 
 // NewNetwork places a copy of the model's weights on the device.
 func NewNetwork(m *Model, dev backend.Device, o NetworkOptions) (*Network, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("nn: %w", err)
+	}
 	b := dev.Lanes()[0]
 	n := &Network{m: m, dev: dev, o: o, mem: arena{b: b}, lanes: &laneArenas{mem: arena{b: b}}, w: newWorkers(dev.Lanes())}
 	if err := n.alloc(newParamLayout(m, b)); err != nil {
@@ -195,11 +212,7 @@ func (n *Network) part(which int) (*part, error) {
 	p := &part{net: n, partPlan: n.plans[which], which: which, programs: map[int]*bound{}, errs: make([]error, len(n.w.lanes)),
 		in: one.Shape(one.Input).Image(), out: one.Shape(one.Output).Image()}
 	if !n.planned {
-		limit := mostSamples
-		if n.o.Batch > 0 {
-			limit = n.o.Batch
-		}
-		p.partPlan = planPart(one, n.w.lanes[0], n.dev.Policy(), limit, forwardBytes)
+		p.partPlan = planPart(one, n.w.lanes[0], n.dev.Policy(), n.o.Batch, forwardBytes)
 		p.packTasks = func(lane, task int) { n.packs.run(lane, task, nil) }
 	}
 	p.forwardTasks = p.forwardTask

@@ -15,6 +15,7 @@ type TrainerOptions struct {
 	Noise     float32 // standard deviation of the noise added to the inputs, which are then clipped to [0,1]
 	Seed      uint64  // of noise and dropout
 	Unfused   bool    // run every layer as ops of its own
+	Precision backend.Precision
 
 	// What is known of the data set to come, so that there is room left for it; 0 and false if nothing is.
 	Samples int  // of it
@@ -159,7 +160,7 @@ func (t *Trainer) Push() {
 // memory. Close it before the trainer.
 func (t *Trainer) Network() *Network {
 	r := t.first()
-	return &Network{m: t.m, dev: r.dev, o: NetworkOptions{Unfused: t.o.Unfused}, w: newWorkers(r.dev.Lanes()), placer: r.placer(),
+	return &Network{m: t.m, dev: r.dev, o: NetworkOptions{Unfused: t.o.Unfused, Precision: t.o.Precision}, w: newWorkers(r.dev.Lanes()), placer: r.placer(),
 		lanes: &r.lanes, planned: true, plans: t.plan.parts}
 }
 

@@ -108,7 +108,7 @@ func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 	if o.Contractive, err = o.Contractive.WithDefaults(); err != nil {
 		return o, err
 	}
-	for _, err := range []error{o.Clip.Check(), o.Kernel.Check(), o.Activity.Check()} {
+	for _, err := range []error{o.Precision.Check(), o.Clip.Check(), o.Kernel.Check(), o.Activity.Check()} {
 		if err != nil {
 			return o, err
 		}

@@ -9,6 +9,7 @@
 package backendtest
 
 import (
+	"fmt"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -115,6 +116,14 @@ func stepParamsArg(c backend.StepParams) arg {
 func (a arg) out(b backend.Bound) arg   { a.use, a.bound = out, b; return a }
 func (a arg) inout(b backend.Bound) arg { a.use, a.bound = inout, b; return a }
 func (a arg) scratch() arg              { a.use = scratch; return a }
+
+// boundIn returns the bound of an output in a precision. No case has bounds for another than float32 yet.
+func (a arg) boundIn(p backend.Precision) (backend.Bound, error) {
+	if p != (backend.Precision{}) {
+		return backend.Bound{}, fmt.Errorf("%s has no bound for the precision %v", a.name, p)
+	}
+	return a.bound, nil
+}
 
 // manyTurns has more elements than a GPU's reductions take at once, which is four for each of 1024 blocks of 256 threads:
 // some threads have a second turn. Its rest is no multiple of a vector's or a warp's.
