@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 
 	"github.com/convae/convae/nn/backend"
 )
@@ -15,7 +16,7 @@ type Mismatch struct {
 	Worst     float64 // the worst error as a share of the bound
 	At        int     // index of the element
 	Got, Want float64
-	Err       error // not nil when the reference failed, for want of memory for one: then the op was not compared
+	Err       error // not nil when the op was not compared: the reference had no memory for it, or the op declares its tensors wrongly
 }
 
 // Checker has ops done by their device and again by a reference, from the same inputs, and compares all that they write. The
@@ -34,7 +35,7 @@ type Checker struct {
 
 // Run does a step on its device, and checks it. An error is the device's; what the reference fails in is reported.
 func (c *Checker) Run(s *Step, f *Frame) error {
-	r := &rerun{c: c, step: s, device: f, copies: map[backend.Tensor]backend.Tensor{}}
+	r := &rerun{c: c, step: s, device: f, copies: map[backend.Tensor]backend.Tensor{}, before: map[backend.Tensor][]float32{}}
 	if len(r.outputs()) == 0 {
 		s.Op.Run(f)
 		return nil
@@ -58,6 +59,7 @@ type rerun struct {
 	device  *Frame
 	frame   Frame // of the reference; it has no tensors but those that the op declares
 	copies  map[backend.Tensor]backend.Tensor
+	before  map[backend.Tensor][]float32 // what is in them before the op runs
 	buffers []backend.Buffer
 	lost    error // the first failure of the device
 }
@@ -122,6 +124,7 @@ func (r *rerun) copy(t backend.Tensor) (backend.Tensor, error) {
 		v := make([]float32, t.Shape.Len())
 		r.lost = r.device.B.Download(v, t)
 		b.Upload(c, v)
+		r.before[t] = v
 	case t.Type == backend.Uint8:
 		v := make([]byte, t.Shape.Len())
 		r.lost = r.device.B.DownloadBytes(v, t)
@@ -197,6 +200,9 @@ func (r *rerun) again() error {
 	if err := r.run(r.step.Op); err != nil {
 		return err
 	}
+	if err := r.checkRead(); err != nil {
+		return err
+	}
 	var choice *Choice
 	if c, ok := r.step.Op.(Chooser); ok {
 		choice = c.Choice()
@@ -213,6 +219,26 @@ func (r *rerun) again() error {
 			return err
 		}
 		r.compare(o, o.v, want)
+	}
+	return nil
+}
+
+// checkRead returns an error if the op has changed a tensor that it says it only reads: such a change would go unchecked.
+func (r *rerun) checkRead() error {
+	outputs := r.outputs()
+	for t, want := range r.before {
+		if slices.ContainsFunc(outputs, func(o output) bool { return r.device.At(o.v) == t }) {
+			continue
+		}
+		got, err := download(r.c.Reference, r.copies[t])
+		if err != nil {
+			return err
+		}
+		for i := range got {
+			if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+				return fmt.Errorf("it changes a tensor %v that it declares to read only", t.Shape)
+			}
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package op_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/convae/convae/cpu"
@@ -67,7 +68,26 @@ func TestCheckerChecksAnyOp(t *testing.T) {
 	if err := c.Run(&op.Step{Op: o, Layer: "mine"}, f); err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 1 || found[0].Op != "scaleTwice" || found[0].Layer != "mine" || found[0].Output != "Dst" || found[0].At != 4 || found[0].Got != 90 || found[0].Want != 150 {
+	if len(found) != 1 || found[0].Err != nil || found[0].Op != "scaleTwice" || found[0].Layer != "mine" || found[0].Output != "Dst" || found[0].At != 4 || found[0].Got != 90 || found[0].Want != 150 {
 		t.Errorf("%+v", found)
 	}
+	found = nil
+	if err := c.Run(&op.Step{Op: understated{o}}, f); err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 1 || found[0].Err == nil || !strings.Contains(found[0].Err.Error(), "it changes a tensor (1, 1, 1, 5) that it declares to read only") {
+		t.Errorf("%+v", found)
+	}
+}
+
+// understated is the op with a declaration that forgets that Dst is changed.
+type understated struct{ *scaleTwice }
+
+func (o understated) Args(visit func(v *op.Value, u op.Use)) {
+	o.scaleTwice.Args(func(v *op.Value, u op.Use) {
+		if u == op.Add {
+			u = op.Read
+		}
+		visit(v, u)
+	})
 }
