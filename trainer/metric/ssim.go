@@ -17,12 +17,13 @@ const (
 // x, y, x²+y² and xy. The two variances are needed only as their sum.
 type moments [4]float64
 
-// filter computes SSIM and keeps its scratch from image to image: as many rows of an image as the window has.
+// filter computes SSIM and keeps its scratch from image to image: as many rows of an image as the window has, each twice, so
+// that those of a window lie one after the other wherever it starts.
 type filter struct {
 	h, w       int       // image size for which the rest is made
 	rows, cols []float64 // Gaussian window down and across
 	line       []moments // one row of the image
-	across     []moments // [len(rows)][w-len(cols)+1] rows averaged across; row r is in place r modulo len(rows)
+	across     []moments // [2*len(rows)][w-len(cols)+1] rows averaged across; row r is in place r modulo len(rows), and len(rows) after it
 }
 
 // ssim returns the structural similarity of two images, the mean over the
@@ -54,11 +55,11 @@ func (f *filter) resize(h, w int) {
 	f.h, f.w = h, w
 	f.rows, f.cols = gaussian(windowLength(h)), gaussian(windowLength(w))
 	f.line = make([]moments, w)
-	f.across = make([]moments, len(f.rows)*(w-len(f.cols)+1))
+	f.across = make([]moments, 2*len(f.rows)*(w-len(f.cols)+1))
 }
 
 // ScratchBytes is what an Accumulator of so many workers keeps for images of w pixels a row, besides its sums.
-func ScratchBytes(workers, w int) int { return workers * (ssimWindow + 1) * w * 32 }
+func ScratchBytes(workers, w int) int { return workers * (2*ssimWindow + 1) * w * 32 }
 
 // averageAcross averages row r of channel ch of the c channels of x and y.
 func (f *filter) averageAcross(x, y []float32, r, c, ch int) {
@@ -71,15 +72,17 @@ func (f *filter) averageAcross(x, y []float32, r, c, ch int) {
 	width := f.w - len(f.cols) + 1
 	out := f.across[r%len(f.rows)*width:][:width]
 	for i := range out {
-		out[i] = average(f.line[i:], f.cols)
+		out[i] = average(f.line[i:], f.cols, 1)
 	}
+	copy(f.across[(r%len(f.rows)+len(f.rows))*width:], out)
 }
 
 // sumRow adds to sum the SSIM index, formula (13) of the paper, at the positions whose window starts in row first.
 func (f *filter) sumRow(sum float64, first int) float64 {
 	width := f.w - len(f.cols) + 1
+	window := f.across[first%len(f.rows)*width:]
 	for i := range width {
-		m := f.averageDown(first, i)
+		m := average(window[i:], f.rows, width)
 		mx, my := m[0], m[1]
 		squares, product := mx*mx+my*my, mx*my
 		sum += (2*product + ssimC1) * (2*(m[3]-product) + ssimC2) /
@@ -88,33 +91,17 @@ func (f *filter) sumRow(sum float64, first int) float64 {
 	return sum
 }
 
-// averageDown returns the mean of rows first, first+1, ... in column i, weighted by the window.
-func (f *filter) averageDown(first, i int) moments {
+// average returns the mean of every stride'th of m, weighted by window.
+func average(m []moments, window []float64, stride int) moments {
 	var x, y, squares, product float64
-	width := len(f.across) / len(f.rows)
-	at := first%len(f.rows)*width + i
-	for _, g := range f.rows {
-		v := &f.across[at]
+	at := 0
+	for _, g := range window {
+		v := &m[at]
 		x += g * v[0]
 		y += g * v[1]
 		squares += g * v[2]
 		product += g * v[3]
-		if at += width; at >= len(f.across) {
-			at -= len(f.across)
-		}
-	}
-	return moments{x, y, squares, product}
-}
-
-// average returns the mean of the first of m, weighted by window.
-func average(m []moments, window []float64) moments {
-	var x, y, squares, product float64
-	for i, g := range window {
-		v := &m[i]
-		x += g * v[0]
-		y += g * v[1]
-		squares += g * v[2]
-		product += g * v[3]
+		at += stride
 	}
 	return moments{x, y, squares, product}
 }
