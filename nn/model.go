@@ -115,6 +115,24 @@ func (m *Model) checkSampling(g *graph.Graph) error {
 	return nil
 }
 
+// CodeDims returns the dimensions of a code as Keras has them: [n] of a vector, [rows, columns, channels] of an image, even
+// if it is of one pixel.
+func (m *Model) CodeDims() []int {
+	vector := len(m.Config.Input) == 1
+	for _, s := range m.Config.Encoder {
+		switch l := s.Layer.(type) {
+		case *layer.Dense, *layer.Flatten, *layer.Concrete:
+			vector = true
+		case *layer.Reshape:
+			vector = len(l.Shape) == 1
+		}
+	}
+	if vector {
+		return []int{m.Code.C}
+	}
+	return []int{m.Code.H, m.Code.W, m.Code.C}
+}
+
 // Variational reports whether the model's code is Gaussian: its encoder ends in a sampling layer.
 func (m *Model) Variational() bool { return m.variational }
 

@@ -296,3 +296,24 @@ func TestEncodeDecode(t *testing.T) {
 		}
 	}
 }
+
+func TestCodeDims(t *testing.T) {
+	conv := &layer.Conv2D{Filters: 5, Kernel: layer.Square(1)}
+	for _, c := range []struct {
+		input []int
+		enc   []graph.Spec
+		want  []int
+	}{
+		{[]int{1, 1, 4}, graph.Specs(conv), []int{1, 1, 5}}, // an image of one pixel is no vector
+		{[]int{2, 2, 4}, graph.Specs(conv), []int{2, 2, 5}},
+		{[]int{2, 2, 1}, graph.Specs(&layer.Flatten{}), []int{4}},
+		{[]int{4}, graph.Specs(&layer.Dense{Units: 3}), []int{3}},
+		{[]int{4}, graph.Specs(&layer.Reshape{Shape: []int{1, 1, 4}}), []int{1, 1, 4}},
+		{[]int{1, 1, 4}, graph.Specs(&layer.Reshape{Shape: []int{4}}), []int{4}},
+	} {
+		m := mustModel(t, Config{Name: "m", Input: c.input, Encoder: c.enc, Decoder: graph.Specs(&layer.Flatten{})})
+		if got := m.CodeDims(); !slices.Equal(got, c.want) {
+			t.Errorf("input %v: the code is %v, want %v", c.input, got, c.want)
+		}
+	}
+}

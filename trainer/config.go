@@ -206,7 +206,7 @@ func (c *Config) Check() error {
 		{"training.validation_freq", float64(t.Validation), 1, 1e6},
 		{"training.noise.std", t.Noise.Std, 0, 100},
 		{"training.checkpoint_steps", float64(t.Checkpoint), 0, 1e9},
-		{"data.limit", float64(c.Data.Limit), 0, 1e9},
+		{"data.limit", float64(c.Data.Limit), 0, 1e9}, {"data.validation_limit", float64(c.Data.ValidationLimit), 0, 1e9},
 		{"data.validation", c.Data.Validation, 0, 0.9},
 	} {
 		if math.IsNaN(f.v) || f.v < f.min || f.v > f.max {

@@ -55,12 +55,14 @@ type Data struct {
 	Classes []string `yaml:"classes,omitempty,flow" json:",omitempty"`
 
 	Limit int `yaml:"limit,omitempty"` // train on the first samples only; 0 is all
+	// ValidationLimit is the number of samples to validate on, evenly from all; 0 is all.
+	ValidationLimit int `yaml:"validation_limit,omitempty"`
 	// Validation is the share of the training samples to validate on: the last ones or, of pictures, some evenly from all.
 	// 0 takes the test set, or, for a data set that has none, the training samples.
 	Validation float64 `yaml:"validation,omitempty"`
 }
 
-// dataFields are the fields of each data set besides limit and validation.
+// dataFields are the fields of each data set besides limit, validation_limit and validation.
 var dataFields = map[string][]string{
 	"circle": {"seed", "samples", "noise"},
 	"ring":   {"seed", "samples", "noise"},
@@ -115,7 +117,7 @@ func (d *Data) check(input []int) error {
 		{"scaler", d.Scaler != nil}, {"size", d.Size != layer.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"classes", d.Classes != nil}, {"skip_unreadable", d.SkipUnreadable},
 	} {
 		if f.set && !slices.Contains(fields, f.name) {
-			return fmt.Errorf("data.%s is not for %s, which has %s, limit and validation", f.name, d.Name, strings.Join(fields, ", "))
+			return fmt.Errorf("data.%s is not for %s, which has %s, limit, validation_limit and validation", f.name, d.Name, strings.Join(fields, ", "))
 		}
 	}
 	if !slices.Contains(fields, "classes") {

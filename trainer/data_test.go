@@ -317,8 +317,8 @@ func TestLoadOnly(t *testing.T) {
 func TestDataErrors(t *testing.T) {
 	for _, c := range []struct{ data, want string }{
 		{"{name: minst}", `no data set "minst", perhaps mnist, want one of digits, mnist`},
-		{"{name: mnist, seed: 1}", "data.seed is not for mnist, which has dir, only, limit and validation"},
-		{"{name: csv, file: a.csv, dir: x}", "data.dir is not for csv, which has file, test_file, columns, label, no_header, scaling, scaler, only, classes, limit and validation"},
+		{"{name: mnist, seed: 1}", "data.seed is not for mnist, which has dir, only, limit, validation_limit and validation"},
+		{"{name: csv, file: a.csv, dir: x}", "data.dir is not for csv, which has file, test_file, columns, label, no_header, scaling, scaler, only, classes, limit, validation_limit and validation"},
 		{"{name: npy, file: a, only: [1]}", "data.only is not for npy"},
 		{"{name: csv, file: a, only: [1]}", "data.only goes by labels: want data.label"},
 		{"{name: mnist, only: [1, 256]}", "data.only: there is no class \"256\", want a number of 0 to 255"},

@@ -152,3 +152,20 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// A limit of the samples to validate on takes them evenly from all, so that no class is left out.
+func TestValidationLimit(t *testing.T) {
+	d := Data{Name: "digits", Limit: 7, ValidationLimit: 50}
+	train, validation, err := LoadData(t.Context(), &d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := Data{Name: "digits"}
+	_, whole, err := LoadData(t.Context(), &all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if train.Len() != 7 || validation.Len() != 50 || !bytes.Equal(validation.Image(1), whole.Image(whole.Len()/50)) || validation.Labels[1] != whole.Labels[whole.Len()/50] {
+		t.Errorf("%d samples to train on and %d to validate on, want 7 and 50, evenly from all", train.Len(), validation.Len())
+	}
+}

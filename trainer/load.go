@@ -37,7 +37,14 @@ func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, vali
 	if d.Limit > 0 && d.Limit < train.Len() {
 		train = train.Slice(0, d.Limit)
 	}
-	return train, validation, nil
+	if d.ValidationLimit > 0 && d.ValidationLimit < validation.Len() {
+		few := validation.Pick(spreadOver(validation.Len(), d.ValidationLimit))
+		if validation == test { // else it is a part of the training samples' set
+			err = test.Close()
+		}
+		validation = few
+	}
+	return train, validation, err
 }
 
 // Loading tells how far the loading of a data set has got.

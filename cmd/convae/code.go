@@ -91,7 +91,7 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	shape := sampleShape(x.n, m.Code)
+	shape := append([]int{x.n}, m.CodeDims()...)
 	if hasEnding(out, ".csv") {
 		err = writeCSV(out, numbered("code", m.Code.Len()), codes, x.labels)
 	} else {

@@ -65,7 +65,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	fs.StringVar(&f.data, "data", "", dataHelp)
 	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
 	fs.BoolVar(&f.skip, "skip-unreadable", false, skipHelp)
-	fs.IntVar(&f.limit, "limit", 0, "train on the first samples only (0: all)")
+	fs.IntVar(&f.limit, "limit", 0, "train on the first samples only, and validate on as many at the most (0: all)")
 	within(fs, "limit", 0, 1e9)
 	fs.Float64Var(&f.validation, "validation", 0, "share of the training samples to validate on (0: the test set)")
 	within(fs, "validation", 0, 0.9)
@@ -185,6 +185,7 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		t.Optimizer = nn.Optimizer{Name: f.optimizer}
 	}
 	override(set("limit"), &cfg.Data.Limit, f.limit)
+	override(set("limit"), &cfg.Data.ValidationLimit, f.limit)
 	override(set("validation"), &cfg.Data.Validation, f.validation)
 	override(set("epochs"), &t.Epochs, f.epochs)
 	override(set("batch"), &t.Batch, f.batch)

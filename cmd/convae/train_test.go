@@ -1,7 +1,10 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/convae/convae/cpu/simd"
@@ -41,5 +44,24 @@ func TestFirstLook(t *testing.T) {
 	}
 	if c, slow := look("sim"); !slow || c.Data.Limit*c.Training.Epochs > 12000 {
 		t.Errorf("sim: slow %v, %d samples, %d epochs", slow, c.Data.Limit, c.Training.Epochs)
+	}
+}
+
+// A configuration in JSON is one, too; --limit bounds the samples to validate on.
+func TestTrainJSON(t *testing.T) {
+	out, _, err := run(t, "presets", "dense32", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "arch.json")
+	if err := os.WriteFile(path, []byte(out), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err = run(t, "train", path, "--data", "digits", "--limit", "40", "--epochs", "1", "--device", "cpu", "--out", filepath.Join(dir, "run")); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err = run(t, "eval", filepath.Join(dir, "run"), "--json"); err != nil || !strings.Contains(out, `"N": 40`) {
+		t.Errorf("%v, want 40 samples in\n%s", err, out)
 	}
 }

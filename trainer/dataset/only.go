@@ -15,7 +15,12 @@ func (s *Set) Only(labels []int) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataset %s: %w", s.Name, err)
 	}
-	return &Set{Name: s.Name, H: s.H, W: s.W, C: s.C, Pixels: rows(s.Pixels, at, s.Size()), Values: rows(s.Values, at, s.Size()), Labels: rows(s.Labels, at, 1), Classes: s.Classes}, nil
+	return s.Pick(at), nil
+}
+
+// Pick returns a copy of the samples at the places given, in their order.
+func (s *Set) Pick(at []int) *Set {
+	return &Set{Name: s.Name, H: s.H, W: s.W, C: s.C, Pixels: rows(s.Pixels, at, s.Size()), Values: rows(s.Values, at, s.Size()), Labels: rows(s.Labels, at, 1), Classes: s.Classes}
 }
 
 // Only returns the rows that have one of the labels, with the errors of
