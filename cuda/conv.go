@@ -148,16 +148,17 @@ type tile struct {
 
 // The forms with a 4 are for sources whose channels are a multiple of 4; each is a thread an output. All give the same bits.
 var (
-	tileAny    = tile{kernels.ConvForward, kernels.ConvBackInput, 128, 32, 128}
-	tile4      = tile{kernels.ConvForward4, kernels.ConvBackInput4, 128, 32, 128}
-	tileWide4  = tile{kernels.ConvForwardWide4, kernels.ConvBackInputWide4, 128, 64, 128}
-	tileSmall4 = tile{kernels.ConvForwardSmall4, kernels.ConvBackInputSmall4, 32, 32, 64}
-	each       = tile{kernels.ConvForwardEach, kernels.ConvBackInputEach, threads, 1, threads}
-	each4      = tile{kernels.ConvForwardEach4, kernels.ConvBackInputEach4, threads, 1, threads}
+	tileAny     = tile{kernels.ConvForward, kernels.ConvBackInput, 128, 32, 128}
+	tile4       = tile{kernels.ConvForward4, kernels.ConvBackInput4, 128, 32, 128}
+	tileWide4   = tile{kernels.ConvForwardWide4, kernels.ConvBackInputWide4, 128, 64, 128}
+	tileSmall4  = tile{kernels.ConvForwardSmall4, kernels.ConvBackInputSmall4, 32, 32, 64}
+	tileNarrow4 = tile{kernels.ConvForwardNarrow4, kernels.ConvBackInputNarrow4, 128, 4, 64}
+	each        = tile{kernels.ConvForwardEach, kernels.ConvBackInputEach, threads, 1, threads}
+	each4       = tile{kernels.ConvForwardEach4, kernels.ConvBackInputEach4, threads, 1, threads}
 )
 
 const (
-	fewColumns = 4   // so many are not worth a tile
+	fewColumns = 4   // so many are not worth a tile of 32
 	busyBlocks = 256 // so many keep a large device busy
 )
 
@@ -184,10 +185,12 @@ func (w *window) outputs() int { return w.out.N * ceilDiv(w.out.H, w.step) * cei
 // tileFor chooses the form for a window on a source of that many channels.
 func tileFor(channels int, w *window) *tile {
 	pool, columns := w.pool, w.out.C
-	if columns <= fewColumns || pool*pool > tile4.places {
+	switch {
+	case pool*pool > tile4.places, columns <= fewColumns && channels%4 != 0:
 		return eachFor(channels)
-	}
-	if channels%4 != 0 {
+	case columns <= fewColumns:
+		return &tileNarrow4
+	case channels%4 != 0:
 		return &tileAny
 	}
 	t := &tile4

@@ -194,6 +194,20 @@ static __device__ __forceinline__ void weight(float (&v)[V], const Correlation &
     return;
   }
   clear(v);
+  if (step == 2) { // all taps are asked for before the first is added; one that does not exist counts as 0
+    float a[4][V];
+#pragma unroll
+    for (int u = 0; u < 4; u++) {
+      const int y = y0 + u / 2, x = x0 + u % 2;
+      clear(a[u]);
+      if ((unsigned)y < g.kh && (unsigned)x < g.kw) load(a[u], w + (u64)(y * g.kw + x) * g.s.c);
+    }
+#pragma unroll
+    for (int u = 0; u < 4; u++)
+#pragma unroll
+      for (int e = 0; e < V; e++) v[e] += a[u][e];
+    return;
+  }
   for (int y = y0 < 0 ? 0 : y0; y < y0 + step && y < g.kh; y++)
     for (int x = x0 < 0 ? 0 : x0; x < x0 + step && x < g.kw; x++) {
       float a[V];
@@ -227,7 +241,7 @@ template <int BM, int BN, int TM, int TN, int V, bool Back>
 __device__ __forceinline__ void correlate(const Correlation &g) {
   constexpr unsigned MS = BM / TM, NS = BN / TN, T = MS * NS; // threads
   constexpr unsigned L = BK / V;                              // threads that load a row
-  constexpr unsigned RA = BM * L / T, RB = BN * L / T, LDC = BN + 8;
+  constexpr unsigned RA = BM * L / T, RB = (BN * L + T - 1) / T, LDC = BN + 8;
   __shared__ __align__(16) union {
     struct {
       float a[2][BM][BK], b[2][BN][BK];
@@ -249,8 +263,10 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
   }
   __syncthreads();
 
-  // This thread loads values k, k+BK, ... of the tile's rows row, row+T/L, ...
+  // This thread loads values k, k+BK, ... of the tile's rows row, row+T/L, ... The columns of a narrow tile are for some of
+  // the threads only.
   const unsigned row = tid / L, at = quad_of(row, tid % L * V);
+  const bool loads_b = BN * L >= T || row < BN;
   const unsigned by_kw = 65535 / (t.kw | !t.kw) + 1; // exact for taps
   unsigned k = tid % L * V, ch = g.s.c, ti, tj; // tap (ti, tj)
   Pixel pixel[RA];
@@ -278,7 +294,7 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
       for (int u = 0; u < RB; u++) {
         unsigned n = n0 + row + u * (T / L);
         clear(b[u]);
-        if (k < k_end && n < g.columns) weight<V, Back>(b[u], g, t, n, ti, tj, ch);
+        if (loads_b && k < k_end && n < g.columns) weight<V, Back>(b[u], g, t, n, ti, tj, ch);
       }
       k += BK, ch += BK;
     }
@@ -289,7 +305,10 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
         if (q >= quads) break;
         float4 bq[TN];
 #pragma unroll
-        for (int j = 0; j < TN; j++) bq[j] = *(const float4 *)&shared.b[buffer ^ 1][tn + j * NS][quad_of(tn, 4 * q)];
+        for (int j = 0; j < TN; j++) {
+          const unsigned n = tn + j * NS;
+          bq[j] = *(const float4 *)&shared.b[buffer ^ 1][n][quad_of(NS % 8 == 0 ? tn : n, 4 * q)];
+        }
 #pragma unroll
         for (int i = 0; i < TM; i++) {
           float4 aq = *(const float4 *)&shared.a[buffer ^ 1][tm + i * MS][quad_of(tm, 4 * q)];
@@ -308,7 +327,8 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
 #pragma unroll
     for (int u = 0; u < RA; u++) store(&shared.a[buffer][row + u * (T / L)][at], a[u]);
 #pragma unroll
-    for (int u = 0; u < RB; u++) store(&shared.b[buffer][row + u * (T / L)][at], b[u]);
+    for (int u = 0; u < RB; u++)
+      if (loads_b) store(&shared.b[buffer][row + u * (T / L)][at], b[u]);
     __syncthreads();
   }
 
@@ -352,8 +372,8 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
   }
 }
 
-// correlate_each computes the same, a thread an output, and a block one column: for few columns, for pools too large for a
-// tile, and for what a window over stored pixels cannot do.
+// correlate_each computes the same, a thread an output, and a block one column: for few columns of sources that have no
+// tile for them, for pools too large for a tile, and for what a window over stored pixels cannot do.
 template <int V, bool Back> __device__ __forceinline__ void correlate_each(const Correlation &g) {
   constexpr unsigned chunk = 1024;
   __shared__ __align__(16) float weights[chunk];
@@ -613,6 +633,7 @@ CORRELATE(conv_forward_wide4, 128, 64, 8, 8, 4, false)
 CORRELATE(conv_forward, 128, 32, 8, 4, 1, false)
 CORRELATE(conv_forward4, 128, 32, 8, 4, 4, false)
 CORRELATE(conv_forward_small4, 32, 32, 4, 4, 4, false)
+CORRELATE(conv_forward_narrow4, 128, 4, 2, 4, 4, false)
 CORRELATE_EACH(conv_forward_each, 1, false)
 CORRELATE_EACH(conv_forward_each4, 4, false)
 
@@ -620,6 +641,7 @@ CORRELATE(conv_back_input_wide4, 128, 64, 8, 8, 4, true)
 CORRELATE(conv_back_input, 128, 32, 8, 4, 1, true)
 CORRELATE(conv_back_input4, 128, 32, 8, 4, 4, true)
 CORRELATE(conv_back_input_small4, 32, 32, 4, 4, 4, true)
+CORRELATE(conv_back_input_narrow4, 128, 4, 2, 4, 4, true)
 CORRELATE_EACH(conv_back_input_each, 1, true)
 CORRELATE_EACH(conv_back_input_each4, 4, true)
 

@@ -31,12 +31,14 @@ const (
 	ConvForward4
 	ConvForwardWide4
 	ConvForwardSmall4
+	ConvForwardNarrow4
 	ConvForwardEach
 	ConvForwardEach4
 	ConvBackInput
 	ConvBackInput4
 	ConvBackInputWide4
 	ConvBackInputSmall4
+	ConvBackInputNarrow4
 	ConvBackInputEach
 	ConvBackInputEach4
 	ConvBackWeights
@@ -108,25 +110,27 @@ var entries = [Count]struct {
 	VectorSum:   {"vector_sum", 11},
 	VectorClock: {"vector_clock", 9},
 
-	ConvForward:         {"conv_forward", 28},
-	ConvForward4:        {"conv_forward4", 28},
-	ConvForwardWide4:    {"conv_forward_wide4", 28},
-	ConvForwardSmall4:   {"conv_forward_small4", 28},
-	ConvForwardEach:     {"conv_forward_each", 28},
-	ConvForwardEach4:    {"conv_forward_each4", 28},
-	ConvBackInput:       {"conv_back_input", 28},
-	ConvBackInput4:      {"conv_back_input4", 28},
-	ConvBackInputWide4:  {"conv_back_input_wide4", 28},
-	ConvBackInputSmall4: {"conv_back_input_small4", 28},
-	ConvBackInputEach:   {"conv_back_input_each", 28},
-	ConvBackInputEach4:  {"conv_back_input_each4", 28},
-	ConvBackWeights:     {"conv_back_weights", 34},
-	ConvBackWeights4:    {"conv_back_weights4", 34},
-	ConvBackWeightsFew4: {"conv_back_weights_few4", 34},
-	ConvBackBias:        {"conv_back_bias", 7},
-	ConvReduce:          {"conv_reduce", 7},
-	ConvSpread:          {"conv_spread", 18},
-	ConvSpread4:         {"conv_spread4", 18},
+	ConvForward:          {"conv_forward", 28},
+	ConvForward4:         {"conv_forward4", 28},
+	ConvForwardWide4:     {"conv_forward_wide4", 28},
+	ConvForwardSmall4:    {"conv_forward_small4", 28},
+	ConvForwardNarrow4:   {"conv_forward_narrow4", 28},
+	ConvForwardEach:      {"conv_forward_each", 28},
+	ConvForwardEach4:     {"conv_forward_each4", 28},
+	ConvBackInput:        {"conv_back_input", 28},
+	ConvBackInput4:       {"conv_back_input4", 28},
+	ConvBackInputWide4:   {"conv_back_input_wide4", 28},
+	ConvBackInputSmall4:  {"conv_back_input_small4", 28},
+	ConvBackInputNarrow4: {"conv_back_input_narrow4", 28},
+	ConvBackInputEach:    {"conv_back_input_each", 28},
+	ConvBackInputEach4:   {"conv_back_input_each4", 28},
+	ConvBackWeights:      {"conv_back_weights", 34},
+	ConvBackWeights4:     {"conv_back_weights4", 34},
+	ConvBackWeightsFew4:  {"conv_back_weights_few4", 34},
+	ConvBackBias:         {"conv_back_bias", 7},
+	ConvReduce:           {"conv_reduce", 7},
+	ConvSpread:           {"conv_spread", 18},
+	ConvSpread4:          {"conv_spread4", 18},
 
 	PoolForward:  {"pool_forward", 13},
 	PoolForward4: {"pool_forward4", 13},
