@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/convae/convae/nn"
@@ -212,5 +213,26 @@ func TestCodeErrors(t *testing.T) {
 	wantError(t, "none.npy", encodeCommand(), "none.npy", "c.npy")
 	if _, err := os.Stat("c.npy"); err == nil {
 		t.Error("an output was written in spite of an error")
+	}
+}
+
+// Codes that are images of one pixel have the dimensions that Keras gives them, and come back.
+func TestCodesOfOnePixel(t *testing.T) {
+	t.Chdir(t.TempDir())
+	saveRun(t, "run", trainer.Config{Data: trainer.Data{Name: "npy", File: "x.npy"}, Model: nn.Config{Name: "pixel", Input: []int{2, 2, 1},
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 3, Kernel: layer.Square(2), Padding: "valid"}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}})
+	mustWriteNPY(t, "x.npy", make([]float32, 5*4), 5, 2, 2, 1)
+	if out := mustRun(t, encodeCommand(), "--model", "run", "x.npy", "codes.npy"); !strings.Contains(out, "codes (5, 1, 1, 3)") {
+		t.Errorf("printed %q", out)
+	}
+	if a := mustReadNPY(t, "codes.npy"); !slices.Equal(a.Shape, []int{5, 1, 1, 3}) {
+		t.Errorf("codes of shape %v", a.Shape)
+	}
+	mustWriteNPY(t, "flat.npy", make([]float32, 5*3), 5, 3)
+	for _, codes := range []string{"codes.npy", "flat.npy"} {
+		if out := mustRun(t, decodeCommand(), "--model", "run", codes, "y.npy"); !strings.Contains(out, "samples (5, 2, 2, 1)") {
+			t.Errorf("%s: printed %q", codes, out)
+		}
 	}
 }

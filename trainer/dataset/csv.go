@@ -161,8 +161,12 @@ func (c carriageReturns) Read(p []byte) (int, error) {
 // pickColumns returns the places of the columns that are wanted, and of the
 // label, -1 for none.
 func pickColumns(names []string, o CSVOptions) (columns []int, label int, err error) {
+	first := make(map[string]int, len(names)) // the place of each name: tables may have 100,000 columns
+	for i := len(names) - 1; i >= 0; i-- {
+		first[names[i]] = i
+	}
 	find := func(what string) (int, error) {
-		if i := slices.Index(names, what); i >= 0 {
+		if i, ok := first[what]; ok {
 			return i, nil
 		}
 		if i, err := strconv.Atoi(what); err == nil && i >= 1 && i <= len(names) {
