@@ -19,10 +19,10 @@ func (l *lane) ConvPack(s backend.ConvShape, dst, w backend.Tensor) {
 	b.pack(&s, to[f.packedLen():], from)
 }
 
-// Conv: out = pool(act(conv(upsample(x), w) + bias)). The places of the maxima are dropped when argmax is zero.
+// Conv: out = pool(act(conv(upsample(x), w) + bias)). The positions of the maxima are dropped when argmax is zero.
 func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
 	s.CheckForward(&out, &argmax, &x, &p)
-	o, arg, in := l.floats(out), l.places(&s, argmax), l.floats(x)
+	o, arg, in := l.floats(out), l.optionalArgmax(&s, argmax), l.floats(x)
 	s = whole(s)
 	l.ahead(&s, o, arg, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
 }
@@ -71,8 +71,8 @@ func needs(s backend.ConvShape) backend.Needs {
 	return backend.Needs{Packed: 4 * (f.packedLen() + b.packedLen()), Workspace: workspace, Forward: workspace}
 }
 
-// places is argmax, or nil when it is not wanted.
-func (l *lane) places(s *backend.ConvShape, t backend.Tensor) []byte {
+// optionalArgmax is argmax, or nil when it is not wanted.
+func (l *lane) optionalArgmax(s *backend.ConvShape, t backend.Tensor) []byte {
 	if t.IsZero() {
 		return nil
 	}

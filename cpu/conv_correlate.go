@@ -69,8 +69,8 @@ func (l *lane) correlate(c *correlation, src *source, ws *scratch, out []float32
 				from, to := c.y.reach(q, q1)
 				v = src.load(frame, n, from, to, c.left, c.width)
 			}
-			for r := q; r < q1; r += c.part {
-				r1 := min(r+c.part, q1)
+			for r := q; r < q1; r += c.strip {
+				r1 := min(r+c.strip, q1)
 				y, y1 := r*c.y.period, min(r1*c.y.period, c.y.out) // result rows
 				at := n*size + y/c.pool*(c.x.out/c.pool)*c.n
 				to := out[at:]
@@ -81,11 +81,11 @@ func (l *lane) correlate(c *correlation, src *source, ws *scratch, out []float32
 				l.products(c, &v, r, r1, to, at, w, &e)
 				e.rest(to, at)
 				if c.pool > 1 {
-					var places []byte
+					var chosen []byte
 					if argmax != nil {
-						places = argmax[at:]
+						chosen = argmax[at:]
 					}
-					maxPool(out[at:], places, to, (y1-y)/c.pool, c.pool, c.x.out/c.pool, c.n)
+					maxPool(out[at:], chosen, to, (y1-y)/c.pool, c.pool, c.x.out/c.pool, c.n)
 				}
 			}
 		}
@@ -98,7 +98,7 @@ func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int
 	p, cols := &l.product, simd.Columns()
 	*p = simd.Product{
 		CH: c.y.period * c.x.out * c.n, CW: c.x.period * c.n,
-		AH: c.y.step * v.width * c.c, AW: c.x.step * c.c,
+		AH: c.y.advance * v.width * c.c, AW: c.x.advance * c.c,
 		Mode: e.mode(),
 	}
 	for ry := range c.y.period {
@@ -117,7 +117,7 @@ func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int
 				c.fill(to[first:], p, e)
 				continue
 			}
-			p.A = v.at(q*c.y.step+y, x)
+			p.A = v.at(q*c.y.advance+y, x)
 			for i := range p.Taps {
 				p.Taps[i] = i * v.width * c.c
 			}
@@ -136,7 +136,7 @@ func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int
 	}
 }
 
-// fill is a product of nothing: such places of the input are under no kernel.
+// fill is a product of nothing: these pixels of the input are under no kernel.
 func (c *correlation) fill(to []float32, p *simd.Product, e *epilogue) {
 	for y := range p.H {
 		for x := range p.W {

@@ -57,10 +57,10 @@ func (c *correlation) sumTaps(row []float32, z *view, y int, bias []float32) {
 		column += ty * c.x.allTaps() * c.n
 	}
 	first, ty := c.y.phase(ry)
-	first += y / c.y.period * c.y.step
+	first += y / c.y.period * c.y.advance
 	for rx := range c.x.period {
 		x, tx := c.x.phase(rx)
-		taps, count, ls := ty*tx, c.x.count(rx), c.x.step*z.c
+		taps, count, ls := ty*tx, c.x.count(rx), c.x.advance*z.c
 		from := func(t, n int) []float32 { // what tap t gives channel n of the first pixel, and so on
 			return z.at(first+t/tx, x+t%tx)[column+t*c.n+n:]
 		}

@@ -15,10 +15,10 @@ func (l plainLane) ConvNeeds(backend.ConvShape) backend.Needs { return backend.N
 // ConvPack is never due.
 func (l plainLane) ConvPack(backend.ConvShape, backend.Tensor, backend.Tensor) {}
 
-// Conv: out = pool(act(conv(upsample(x), w) + bias)). The places of the maxima are dropped when argmax is zero.
+// Conv: out = pool(act(conv(upsample(x), w) + bias)). The positions of the maxima are dropped when argmax is zero.
 func (l plainLane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
 	s.CheckForward(&out, &argmax, &x, &p)
-	o, arg, in := l.floats(out), l.places(&s, argmax), l.floats(x)
+	o, arg, in := l.floats(out), l.optionalArgmax(&s, argmax), l.floats(x)
 	w, bias := l.floats(p.W), l.floats(p.Bias)
 	var v [1]float32
 	var unused [1]byte
@@ -33,14 +33,14 @@ func (l plainLane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p ba
 							v[0] += bias[f]
 						}
 						activate(s.Act, v[:])
-						place := unused[:]
+						position := unused[:]
 						if arg != nil {
-							place = arg[at:][:1]
+							position = arg[at:][:1]
 						}
 						if k == 0 {
-							o[at], place[0] = v[0], 0
+							o[at], position[0] = v[0], 0
 						} else {
-							poolMax(o[at:][:1], place, v[:], byte(k))
+							poolMax(o[at:][:1], position, v[:], byte(k))
 						}
 					}
 				}
@@ -110,7 +110,7 @@ func (l plainLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gra
 	}
 }
 
-// plainDot is filter f at a place of the output before the pool.
+// plainDot is filter f at a position of the output before the pool.
 func plainDot(s *backend.ConvShape, in, w []float32, n, y, x, f int) float32 {
 	var sum float32
 	for i := range s.KernelH {
@@ -136,7 +136,7 @@ func under(s *backend.ConvShape, n, y, x, i, j int) (at int, inside bool) {
 	return index(s.X, n, y/s.Up, x/s.Up, 0), true
 }
 
-// plainGrad is the gradient at a place of the output before the pool.
+// plainGrad is the gradient at a position of the output before the pool.
 func plainGrad(s *backend.ConvShape, g []float32, argmax []byte, n, y, x, f int) float32 {
 	at := index(s.Out, n, y/s.Pool, x/s.Pool, f)
 	if s.Pool > 1 && int(argmax[at]) != y%s.Pool*s.Pool+x%s.Pool {
@@ -145,7 +145,7 @@ func plainGrad(s *backend.ConvShape, g []float32, argmax []byte, n, y, x, f int)
 	return g[at]
 }
 
-// index returns the place of an element.
+// index returns the offset of an element.
 func index(s backend.Shape, n, y, x, c int) int { return ((n*s.H+y)*s.W+x)*s.C + c }
 
 // ConvTransposeNeeds is zero: the plain loops need nothing.
@@ -156,7 +156,7 @@ func (l plainLane) ConvTransposeNeeds(backend.ConvTransposeShape) backend.Needs 
 // ConvTransposePack is never due.
 func (l plainLane) ConvTransposePack(backend.ConvTransposeShape, backend.Tensor, backend.Tensor) {}
 
-// ConvTranspose: every input pixel adds its multiple of the kernel to the output, whose place (y, x) is under tap
+// ConvTranspose: every input pixel adds its multiple of the kernel to the output, whose position (y, x) is under tap
 // (y+top-stride*iy, x+left-stride*ix) of pixel (iy, ix); then bias and activation.
 func (l plainLane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Tensor, p backend.Params) {
 	s.CheckForward(&out, &x, &p)
@@ -204,7 +204,7 @@ func (l plainLane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad b
 	}
 }
 
-// plainTranspose calls f with the place of every input element, and that of the filters of every output pixel and of
+// plainTranspose calls f with the offset of every input element, and that of the filters of every output pixel and of
 // the weights that it meets.
 func plainTranspose(s *backend.ConvTransposeShape, f func(x, out, w int)) {
 	for n := range s.X.N {

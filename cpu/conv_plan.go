@@ -5,40 +5,40 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// An axis is one direction, rows or columns, of what a convolution or its gradient reads. The places of the result fall
-// into period phases: place period*q+r of phase r sees the source's places step*q+first to step*q+first+taps-1, with
+// An axis is one direction, rows or columns, of what a convolution or its gradient reads. The positions of the result fall
+// into period phases: position period*q+r of phase r sees the source's positions advance*q+first to advance*q+first+taps-1, with
 // weights that depend on the phase alone. So the pixels of a phase in both directions are a convolution with a stride.
 type axis struct {
-	in, out      int // places of the source and of the result
-	kernel       int
-	stride, up   int
-	pad          int
-	back         bool
-	period, step int
+	in, out         int // positions of the source and of the result
+	kernel          int
+	stride, up      int
+	pad             int
+	back            bool
+	period, advance int
 }
 
 // maxPeriod is the largest upsampling factor that is done in phases: the phases have weights of their own.
 const maxPeriod = 4
 
-// forwardAxis: place y sees places y*stride-pad to y*stride-pad+kernel-1 of the source with each place repeated up times.
-// With up > 1 several taps fall on one place, so fewer taps with summed weights do.
+// forwardAxis: position y sees positions y*stride-pad to y*stride-pad+kernel-1 of the source with each position repeated up times.
+// With up > 1 several taps fall on one position, so fewer taps with summed weights do.
 func forwardAxis(in, out, kernel, stride, up, pad int) axis {
 	d := gcd(stride, up)
-	return axis{in: in, out: out, kernel: kernel, stride: stride, up: up, pad: pad, period: up / d, step: stride / d}
+	return axis{in: in, out: out, kernel: kernel, stride: stride, up: up, pad: pad, period: up / d, advance: stride / d}
 }
 
-// backAxis: place y of the input sees the places of the gradient that it contributed to, its taps in reverse order. With
-// a stride, places with the same residue see their own taps: every stride-th.
+// backAxis: position y of the input sees the positions of the gradient that it contributed to, its taps in reverse order. With
+// a stride, positions with the same residue see their own taps: every stride-th.
 func backAxis(in, out, kernel, stride, pad int) axis {
-	return axis{in: in, out: out, kernel: kernel, stride: stride, up: 1, pad: pad, back: true, period: stride, step: 1}
+	return axis{in: in, out: out, kernel: kernel, stride: stride, up: 1, pad: pad, back: true, period: stride, advance: 1}
 }
 
-// backCopiesAxis is the same for an upsampled input, over the gradient summed over the copies of a place (see sumRow).
+// backCopiesAxis is the same for an upsampled input, over the gradient summed over the copies of a position (see sumRow).
 func backCopiesAxis(in, out, kernel, up, pad int) axis {
-	return axis{in: in, out: out, kernel: kernel, stride: 1, up: 1, pad: pad + up - 1, back: true, period: 1, step: up}
+	return axis{in: in, out: out, kernel: kernel, stride: 1, up: 1, pad: pad + up - 1, back: true, period: 1, advance: up}
 }
 
-// phase returns what place r of the result sees.
+// phase returns what position r of the result sees.
 func (a *axis) phase(r int) (first, taps int) {
 	if a.back {
 		skipped := (r + a.pad) % a.stride
@@ -50,7 +50,7 @@ func (a *axis) phase(r int) (first, taps int) {
 	return first, divDown(at+a.kernel-1, a.up) - first + 1
 }
 
-// under returns the places of the kernel that fall on tap i of phase r.
+// under returns the positions of the kernel that fall on tap i of phase r.
 func (a *axis) under(r, i int) (lo, hi int) {
 	first, taps := a.phase(r)
 	if a.back {
@@ -61,7 +61,7 @@ func (a *axis) under(r, i int) (lo, hi int) {
 	return max(at, 0), min(at+a.up, a.kernel)
 }
 
-// grid is the largest number of places of a phase, count that of phase r.
+// grid is the largest number of positions of a phase, count that of phase r.
 func (a *axis) grid() int       { return a.count(0) }
 func (a *axis) count(r int) int { return divUp(a.out-r, a.period) }
 
@@ -74,13 +74,13 @@ func (a *axis) allTaps() (taps int) {
 	return taps
 }
 
-// reach returns the range of source places that the places lo to hi of all phases see.
+// reach returns the range of source positions that the positions lo to hi of all phases see.
 func (a *axis) reach(lo, hi int) (from, to int) {
-	from, to = lo*a.step, lo*a.step // a phase may see nothing
+	from, to = lo*a.advance, lo*a.advance // a phase may see nothing
 	for r := range a.period {
 		first, taps := a.phase(r)
 		if taps > 0 {
-			from, to = min(from, lo*a.step+first), max(to, (hi-1)*a.step+first+taps)
+			from, to = min(from, lo*a.advance+first), max(to, (hi-1)*a.advance+first+taps)
 		}
 	}
 	return from, to
@@ -143,7 +143,7 @@ func (w *window) cut(floats, rows, pixel, more int) {
 	w.direct = w.source == stored && w.width == w.x.in && from >= 0 && to <= w.y.in
 	row := w.width * pixel
 	from, to = w.y.reach(0, 1)
-	w.band = max((floats-(to-from)*row)/(w.y.step*row+more), 4)
+	w.band = max((floats-(to-from)*row)/(w.y.advance*row+more), 4)
 	w.band = min(divUp(w.band, rows)*rows, height)
 	from, to = w.y.reach(0, w.band)
 	w.frame = (to - from + 2*(w.rows-1)) * row
@@ -153,15 +153,15 @@ func (w *window) cut(floats, rows, pixel, more int) {
 // packed weights. It follows from the shape alone.
 type correlation struct {
 	window
-	path path
-	n    int // channels of the result
-	pool int // of the result
-	part int // grid rows of a product: those that are pooled at once, or a band
-	full int // floats of scratch: a part of the result before the pool
+	path  path
+	n     int // channels of the result
+	pool  int // of the result
+	strip int // grid rows of a product: those that are pooled at once, or a band
+	full  int // floats of scratch: a part of the result before the pool
 }
 
-// partFloats is the wanted size of what is pooled at once: it stays in the L1 cache.
-const partFloats = 4 << 10
+// stripFloats is the wanted size of what is pooled at once: it stays in the L1 cache.
+const stripFloats = 4 << 10
 
 // forward is a convolution.
 func forward(s *backend.ConvShape) correlation {
@@ -197,10 +197,10 @@ func (c *correlation) plan() {
 	}
 	unit := c.pool / gcd(c.pool, c.y.period) // grid rows of whole windows of the pool
 	c.cut(bandFloats, unit, c.c, 0)
-	if c.part = c.band; c.pool > 1 {
+	if c.strip = c.band; c.pool > 1 {
 		row := c.y.period * c.x.out * c.n
-		c.part = max(partFloats/(row*unit), 1) * unit
-		c.full = c.part * row
+		c.strip = max(stripFloats/(row*unit), 1) * unit
+		c.full = c.strip * row
 	}
 	if c.direct {
 		c.frame = 0
@@ -219,7 +219,7 @@ func (c *correlation) few() bool {
 	}
 	columns := c.columns()
 	tile := columns / c.n * c.c * divUp(c.n, 16)
-	return 2*(c.y.step*c.x.step*c.c*divUp(columns, 16)+3*columns) < tile
+	return 2*(c.y.advance*c.x.advance*c.c*divUp(columns, 16)+3*columns) < tile
 }
 
 // packedLen is the size of the packed weights.

@@ -115,8 +115,8 @@ func copiesExtent(s *backend.ConvShape) (h, w int) {
 	return s.Stride*(s.Conv.H-1) + s.Up, s.Stride*(s.Conv.W-1) + s.Up
 }
 
-// sumRow makes row y of the sums of a gradient over the copies of an upsampled pixel: place (a, b) has the sum of the
-// gradients of the outputs whose place times the stride lies in a-Up+1 to a and b-Up+1 to b. So one product serves all
+// sumRow makes row y of the sums of a gradient over the copies of an upsampled pixel: position (a, b) has the sum of the
+// gradients of the outputs whose position times the stride lies in a-Up+1 to a and b-Up+1 to b. So one product serves all
 // copies.
 func (v *source) sumRow(dst, g []float32, y int) {
 	s, c := &v.s, v.s.Filters

@@ -32,7 +32,7 @@ func planWeights(s *backend.ConvShape) weightGradient {
 	}
 	floats := bandFloats
 	if p.small > 0 {
-		floats = partFloats // all rows of the kernel go over a band in turn, and the sums are small
+		floats = stripFloats // all rows of the kernel go over a band in turn, and the sums are small
 	}
 	if p.over {
 		p.window = backWindow(s)
@@ -108,7 +108,7 @@ func (l *lane) outerProducts(p *weightGradient, s *backend.ConvShape, gradW, sma
 	l.outer.H, l.outer.W = q1-q, p.x.out
 	a := factor{at.at(q, 0), at.width * at.c, at.c, at.c}
 	for i := range s.KernelH {
-		b := factor{u.at(q*p.y.step+y+i, x), p.y.step * u.width * u.c, p.x.step * u.c, s.KernelW * u.c}
+		b := factor{u.at(q*p.y.advance+y+i, x), p.y.advance * u.width * u.c, p.x.advance * u.c, s.KernelW * u.c}
 		switch p.path {
 		case pathTile:
 			l.addOuter(gradW[i*b.n:], taps*c, a, b)
@@ -118,7 +118,7 @@ func (l *lane) outerProducts(p *weightGradient, s *backend.ConvShape, gradW, sma
 			l.addOuter(small[i*b.n*c:], c, b, a)
 		case pathCopies:
 			for j := range s.KernelW {
-				b.v, b.n = u.at(q*p.y.step+y+i, x+j), filters
+				b.v, b.n = u.at(q*p.y.advance+y+i, x+j), filters
 				l.addOuter(gradW[(taps-1-i*s.KernelW-j)*c:], taps*c, b, a)
 			}
 		}

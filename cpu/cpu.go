@@ -11,6 +11,6 @@
 // workspace.
 //
 // NaN and infinities go through sums and activations as IEEE arithmetic has it; ReLU and max-pooling give NaN for
-// NaN. On the working path a place of the padding is a zero that is multiplied, so a weight or gradient that is not
+// NaN. On the working path a position of the padding is a zero that is multiplied, so a weight or gradient that is not
 // finite reaches the border pixels there too, where the plain loops leave the padding out.
 package cpu

@@ -5,7 +5,7 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all
+// MaxPool takes the first maximum of each window and, unless argmax is zero, its position. NaN counts as above all
 // numbers.
 func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
 	s.CheckForward(&out, &argmax, &x)
@@ -31,14 +31,14 @@ func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
 				first := true
 				for y := max(y0, 0); y < min(y0+s.Size, s.X.H); y++ {
 					for x := max(x0, 0); x < min(x0+s.Size, s.X.W); x++ {
-						pixel, place := image[(y*s.X.W+x)*c:][:c], byte((y-y0)*s.Size+x-x0)
+						pixel, position := image[(y*s.X.W+x)*c:][:c], byte((y-y0)*s.Size+x-x0)
 						if first {
 							copy(best, pixel)
-							fill(at, place)
+							fill(at, position)
 							first = false
 							continue
 						}
-						poolMax(best, at, pixel, place)
+						poolMax(best, at, pixel, position)
 					}
 				}
 			}
@@ -46,8 +46,8 @@ func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
 	}
 }
 
-// poolMax takes the pixel at a place of the window into the maxima so far; at is nil when places are not wanted.
-func poolMax(best []float32, at []byte, pixel []float32, place byte) {
+// poolMax takes the pixel at a position of the window into the maxima so far; at is nil when positions are not wanted.
+func poolMax(best []float32, at []byte, pixel []float32, position byte) {
 	pixel = pixel[:len(best)]
 	if at == nil {
 		for c, v := range pixel {
@@ -60,7 +60,7 @@ func poolMax(best []float32, at []byte, pixel []float32, place byte) {
 	at = at[:len(best)]
 	for c, v := range pixel {
 		if b := best[c]; v > b || v != v && b == b {
-			best[c], at[c] = v, place
+			best[c], at[c] = v, position
 		}
 	}
 }
@@ -79,9 +79,9 @@ func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.T
 		unpool(gx, g, arg, s.X.N*s.Out.H, s.Size, s.Out.W, s.X.C)
 		return
 	}
-	var places [256]int
+	var positions [256]int
 	for k := range s.Size * s.Size {
-		places[k] = (k/s.Size*s.X.W + k%s.Size) * s.X.C
+		positions[k] = (k/s.Size*s.X.W + k%s.Size) * s.X.C
 	}
 	clear(gx)
 	i := 0
@@ -91,7 +91,7 @@ func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.T
 			for ox := range s.Out.W {
 				window := ((oy*s.Stride-s.PadTop)*s.X.W + ox*s.Stride - s.PadLeft) * s.X.C
 				for c := range s.X.C {
-					image[window+places[arg[i]]+c] += g[i]
+					image[window+positions[arg[i]]+c] += g[i]
 					i++
 				}
 			}

@@ -14,7 +14,7 @@ func (l *lane) ConvNeeds(s backend.ConvShape) backend.Needs { return needs(s, s.
 // ConvPack is never due.
 func (l *lane) ConvPack(backend.ConvShape, backend.Tensor, backend.Tensor) {}
 
-// Conv: out = pool(act(conv(upsample(x), w) + bias)). The places of the maxima are dropped when argmax is zero.
+// Conv: out = pool(act(conv(upsample(x), w) + bias)). The positions of the maxima are dropped when argmax is zero.
 func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
 	s.CheckForward(&out, &argmax, &x, &p)
 	c := correlation{op: "Conv", out: l.at(out), x: l.at(x), act: s.Act}
@@ -29,7 +29,7 @@ func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backen
 func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend.Tensor, p backend.Params, x backend.Tensor) {
 	s.CheckBackInput(&gradX, &gradOut, &argmax, &p, &x)
 	c := correlation{op: "ConvBackInput", out: l.at(gradX), x: l.at(gradOut), inAct: s.InAct}
-	c.places, c.mask, c.w = l.places(&s, argmax), l.mask(s.InAct, x), l.at(p.W)
+	c.xArgmax, c.mask, c.w = l.backArgmax(&s, argmax), l.mask(s.InAct, x), l.at(p.W)
 	l.backInput(s, c)
 }
 
@@ -37,13 +37,13 @@ func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend
 func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
 	s.CheckBackWeights(&grad, &gradOut, &argmax, &x)
 	g := gradient{op: "ConvBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias)}
-	g.out, g.places, g.x = l.at(gradOut), l.places(&s, argmax), l.at(x)
+	g.out, g.argmax, g.x = l.at(gradOut), l.backArgmax(&s, argmax), l.at(x)
 	g.rows, g.image, g.filters = g.out, s.Out.H*s.Out.W, s.Filters
 	l.backWeights(s, g)
 }
 
-// places is the arg-max of the pool, which a backward pass needs, or 0 when there is no pool.
-func (l *lane) places(s *backend.ConvShape, argmax backend.Tensor) driver.Ptr {
+// backArgmax is the arg-max of the pool, which a backward pass needs, or 0 when there is no pool.
+func (l *lane) backArgmax(s *backend.ConvShape, argmax backend.Tensor) driver.Ptr {
 	if s.Pool <= 1 {
 		return 0
 	}
@@ -58,16 +58,16 @@ func (l *lane) mask(a backend.Act, x backend.Tensor) driver.Ptr {
 	return l.at(x)
 }
 
-// source is the Source of conv.cu: an image under a window.
+// source is the Source of conv.cu: the images that a window moves over.
 type source struct {
-	p, places  driver.Ptr
+	p, argmax  driver.Ptr
 	c, h, w    int // h and w as the window sees them
 	row, image int // stored pixels
 	factor     int // pixels seen to a side of a stored one
 }
 
 func (s *source) args() [9]uint64 {
-	return [...]uint64{ptr(s.p), ptr(s.places), i32(s.c), i32(s.h), i32(s.w), i32(s.row), i32(s.image), i32(s.factor), divider(s.factor)}
+	return [...]uint64{ptr(s.p), ptr(s.argmax), i32(s.c), i32(s.h), i32(s.w), i32(s.row), i32(s.image), i32(s.factor), divider(s.factor)}
 }
 
 // divider is a Divider of conv.cu, which divides by d.
@@ -86,14 +86,14 @@ func upsampled(s *backend.ConvShape, x driver.Ptr) source {
 	return source{x, 0, s.X.C, s.In.H, s.In.W, s.X.W, s.X.H * s.X.W, s.Up}
 }
 
-func unpooled(s *backend.ConvShape, g, places driver.Ptr) source {
-	return source{g, places, s.Filters, s.Conv.H, s.Conv.W, s.Out.W, s.Out.H * s.Out.W, s.Pool}
+func unpooled(s *backend.ConvShape, g, argmax driver.Ptr) source {
+	return source{g, argmax, s.Filters, s.Conv.H, s.Conv.W, s.Out.W, s.Out.H * s.Out.W, s.Pool}
 }
 
 // spread sums the gradient of the output over the copies of upsampled pixels, to scratch. It is what the backward window sees
 // when the input is upsampled: one product serves all copies.
-func (l *lane) spread(op string, s *backend.ConvShape, g, places driver.Ptr) source {
-	from, to := unpooled(s, g, places), spreadShape(s)
+func (l *lane) spread(op string, s *backend.ConvShape, g, argmax driver.Ptr) source {
+	from, to := unpooled(s, g, argmax), spreadShape(s)
 	e, v := wide(from.c, kernels.ConvSpread, kernels.ConvSpread4)
 	blocks := ceilDiv(to.Image()/v, threads)
 	p, a := l.workspace(4*to.Len()), from.args()
@@ -135,15 +135,15 @@ func spreadBytes(s *backend.ConvShape) int {
 
 // correlation is a Correlation of conv.cu: a product of the values under a window on x and of weights, and what follows it.
 type correlation struct {
-	op                                    string
-	out, argmax, x, places, w, bias, mask driver.Ptr
-	act, inAct                            backend.Act
+	op                                     string
+	out, argmax, x, xArgmax, w, bias, mask driver.Ptr
+	act, inAct                             backend.Act
 }
 
-// tile is a form of the correlate kernels: how many places and columns a block computes, and its threads.
+// tile is a form of the correlate kernels: how many positions and columns a block computes, and its threads.
 type tile struct {
-	forward, back            kernels.Entry
-	places, columns, threads int
+	forward, back               kernels.Entry
+	positions, columns, threads int
 }
 
 // The forms with a 4 are for sources whose channels are a multiple of 4; each is a thread an output. All give the same bits.
@@ -164,7 +164,7 @@ const (
 
 // blocks is the number of blocks for that many windows of a pool and columns.
 func (t *tile) blocks(windows, pool, columns int) int {
-	perBlock := t.places
+	perBlock := t.positions
 	if t.columns > 1 {
 		perBlock /= pool * pool
 	}
@@ -174,19 +174,21 @@ func (t *tile) blocks(windows, pool, columns int) int {
 // window is where a correlation has its window, and of what grid its outputs are.
 type window struct {
 	kh, kw, stride, top, left int
-	step                      int // see conv.cu
+	residues                  int // of the stride, in each direction: outputs of one residue see the same taps
 	out                       backend.Shape
 	pool                      int
 }
 
 // outputs is the number of outputs, in pixels, of the largest residue.
-func (w *window) outputs() int { return w.out.N * ceilDiv(w.out.H, w.step) * ceilDiv(w.out.W, w.step) }
+func (w *window) outputs() int {
+	return w.out.N * ceilDiv(w.out.H, w.residues) * ceilDiv(w.out.W, w.residues)
+}
 
 // tileFor chooses the form for a window on a source of that many channels.
 func tileFor(channels int, w *window) *tile {
 	pool, columns := w.pool, w.out.C
 	switch {
-	case pool*pool > tile4.places, columns <= fewColumns && channels%4 != 0:
+	case pool*pool > tile4.positions, columns <= fewColumns && channels%4 != 0:
 		return eachFor(channels)
 	case columns <= fewColumns:
 		return &tileNarrow4
@@ -197,7 +199,7 @@ func tileFor(channels int, w *window) *tile {
 	if columns > t.columns {
 		t = &tileWide4
 	}
-	if pool*pool <= tileSmall4.places && t.blocks(w.outputs(), pool, columns)*w.step*w.step < busyBlocks {
+	if pool*pool <= tileSmall4.positions && t.blocks(w.outputs(), pool, columns)*w.residues*w.residues < busyBlocks {
 		return &tileSmall4
 	}
 	return t
@@ -216,7 +218,7 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 	w := window{s.KernelH, s.KernelW, s.Stride, s.PadTop, s.PadLeft, s.Up, s.Out, s.Pool}
 	t := tileFor(src.c, &w)
 	if s.Up > 1 && s.Stride*s.Pool > 1 { // rare, and not worth a tile
-		src, w.step, t = upsampled(s, c.x), 1, eachFor(s.X.C)
+		src, w.residues, t = upsampled(s, c.x), 1, eachFor(s.X.C)
 	}
 	l.product(t.forward, t, &src, c, &w)
 }
@@ -226,14 +228,14 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 	n, all := group(&s), s.X.N
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
-		src, w := unpooled(&s, c.x, c.places), window{s.KernelH, s.KernelW, 1, s.PadTop, s.PadLeft, s.Stride, s.X, 1}
+		src, w := unpooled(&s, c.x, c.xArgmax), window{s.KernelH, s.KernelW, 1, s.PadTop, s.PadLeft, s.Stride, s.X, 1}
 		if s.Up > 1 {
-			src = l.spread(c.op, &s, c.x, c.places)
+			src = l.spread(c.op, &s, c.x, c.xArgmax)
 			w = window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, s.X, 1}
 		}
 		t := tileFor(src.c, &w)
 		l.product(t.back, t, &src, &c, &w)
-		c.x, c.places = skip(c.x, 4*s.Out.Len()), skip(c.places, s.Out.Len())
+		c.x, c.xArgmax = skip(c.x, 4*s.Out.Len()), skip(c.xArgmax, s.Out.Len())
 		c.out, c.mask = skip(c.out, 4*s.X.Len()), skip(c.mask, 4*s.X.Len())
 	}
 }
@@ -248,11 +250,11 @@ func skip(p driver.Ptr, n int) driver.Ptr {
 
 // product launches a correlate kernel.
 func (l *lane) product(e kernels.Entry, t *tile, src *source, c *correlation, w *window) {
-	grid := driver.Dim3{X: t.blocks(w.outputs(), w.pool, w.out.C), Y: 1, Z: w.step * w.step}
+	grid := driver.Dim3{X: t.blocks(w.outputs(), w.pool, w.out.C), Y: 1, Z: w.residues * w.residues}
 	a := src.args()
 	l.launch(c.op, e, grid, driver.Dim3{X: t.threads}, 0, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], divider(src.c),
 		ptr(c.w), ptr(c.bias), ptr(c.mask), ptr(c.out), ptr(c.argmax), i32(w.out.N), i32(w.out.C), i32(w.stride), i32(w.top), i32(w.left),
-		i32(w.kh), i32(w.kw), i32(w.step), i32(w.out.H), i32(w.out.W), i32(w.pool), act(c.act), act(c.inAct))
+		i32(w.kh), i32(w.kw), i32(w.residues), i32(w.out.H), i32(w.out.W), i32(w.pool), act(c.act), act(c.inAct))
 }
 
 // gradient is what a gradient of weights is made of: the gradient of a convolution's output and its input. The bias's gradient
@@ -260,7 +262,7 @@ func (l *lane) product(e kernels.Entry, t *tile, src *source, c *correlation, w 
 type gradient struct {
 	op             string
 	w, bias        driver.Ptr
-	out, places, x driver.Ptr
+	out, argmax, x driver.Ptr
 	rows           driver.Ptr
 	image, filters int
 }
@@ -279,8 +281,8 @@ var (
 )
 
 // gradSize is the size of the weights' gradient as a product: m channels of one factor, ch channels of the other at each
-// tap, summed over places of an image.
-func gradSize(s *backend.ConvShape) (m, ch, places int) {
+// tap, summed over positions of an image.
+func gradSize(s *backend.ConvShape) (m, ch, positions int) {
 	if s.Up > 1 {
 		return s.X.C, s.Filters, s.X.H * s.X.W
 	}
@@ -304,18 +306,18 @@ func (t *gradTile) blocks(s *backend.ConvShape) int {
 }
 
 const (
-	splitPlaces = 64   // places that a part of the weights' gradient has at least
-	splitBlocks = 1024 // blocks wanted
-	biasRows    = 256  // rows that a part of the bias's gradient has at least
+	splitPositions = 64   // positions that a part of the weights' gradient has at least
+	splitBlocks    = 1024 // blocks wanted
+	biasRows       = 256  // rows that a part of the bias's gradient has at least
 )
 
 // splits is in how many parts the weights' gradient is summed.
 func splits(s *backend.ConvShape) int {
-	_, _, places := gradSize(s)
-	return min(ceilDiv(places*s.X.N, splitPlaces), ceilDiv(splitBlocks, gradTileFor(s).blocks(s)))
+	_, _, positions := gradSize(s)
+	return min(ceilDiv(positions*s.X.N, splitPositions), ceilDiv(splitBlocks, gradTileFor(s).blocks(s)))
 }
 
-// backWeights adds to the gradients of the weights and of the bias: in two stages, sums over parts of the places to
+// backWeights adds to the gradients of the weights and of the bias: in two stages, sums over parts of the positions to
 // scratch and then their sum, or at once when there is one part. The window is over the input; or, when that is
 // upsampled, over the gradient summed over copies, with the taps in reverse.
 func (l *lane) backWeights(s backend.ConvShape, g gradient) {
@@ -323,7 +325,7 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
 		l.addGradient(&s, &g)
-		g.out, g.places = skip(g.out, 4*s.Out.Len()), skip(g.places, s.Out.Len())
+		g.out, g.argmax = skip(g.out, 4*s.Out.Len()), skip(g.argmax, s.Out.Len())
 		g.x, g.rows = skip(g.x, 4*s.X.Len()), skip(g.rows, 4*s.X.N*g.image*g.filters)
 	}
 }
@@ -355,18 +357,18 @@ func (l *lane) addGradient(s *backend.ConvShape, g *gradient) {
 // addProduct launches the kernel of the weights' gradient, whose parts are size elements apart.
 func (l *lane) addProduct(s *backend.ConvShape, g *gradient, to driver.Ptr, parts, size int, add uint64) {
 	taps, row := s.KernelH*s.KernelW, s.Weights().Image()
-	other, under := unpooled(s, g.out, g.places), stored(g.x, s.X)
+	other, under := unpooled(s, g.out, g.argmax), stored(g.x, s.X)
 	stride, top, left := s.Stride, s.PadTop, s.PadLeft
 	first, perM, perTap, perCh := 0, row, s.X.C, 1
 	if s.Up > 1 {
-		other, under = stored(g.x, s.X), l.spread(g.op, s, g.out, g.places)
+		other, under = stored(g.x, s.X), l.spread(g.op, s, g.out, g.argmax)
 		stride, top, left = s.Up, s.KernelH-s.Up-s.PadTop, s.KernelW-s.Up-s.PadLeft
 		first, perM, perTap, perCh = (taps-1)*s.X.C, 1, -s.X.C, row
 	}
-	t, places, o, u := gradTileFor(s), other.h*other.w*s.X.N, other.args(), under.args()
+	t, positions, o, u := gradTileFor(s), other.h*other.w*s.X.N, other.args(), under.args()
 	l.launch(g.op, t.entry, driver.Dim3{X: t.blocks(s), Y: 1, Z: parts}, driver.Dim3{X: t.threads}, 0,
 		o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8],
-		divider(other.w), divider(other.h), i32(places), i32(ceilDiv(places, parts)), i32(stride), i32(top), i32(left),
+		divider(other.w), divider(other.h), i32(positions), i32(ceilDiv(positions, parts)), i32(stride), i32(top), i32(left),
 		i32(s.KernelH), i32(s.KernelW), ptr(to), uint64(first), uint64(perM), uint64(perTap), uint64(perCh), uint64(size), add)
 }
 

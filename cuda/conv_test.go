@@ -165,7 +165,7 @@ func TestLargeConv(t *testing.T) {
 			ops, tensors := a.ops(s)
 			d.launches = nil
 			for _, o := range ops {
-				if err := check.Run(&op.Step{Op: o}, &op.Frame{B: b, Tensors: tensors}); err != nil {
+				if err := check.Run(&op.Call{Op: o}, &op.Frame{B: b, Tensors: tensors}); err != nil {
 					t.Fatal(err)
 				}
 			}

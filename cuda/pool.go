@@ -5,7 +5,7 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// MaxPool takes the first maximum of each window and, unless argmax is zero, its place. NaN counts as above all numbers.
+// MaxPool takes the first maximum of each window and, unless argmax is zero, its position. NaN counts as above all numbers.
 func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
 	s.CheckForward(&out, &argmax, &x)
 	o, arg, in := l.at(out), l.at(argmax), l.at(x)

@@ -33,7 +33,7 @@ func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.
 		k0, k1, stream, f32(rate), f32(1-rate))
 }
 
-// GatherPixels collects a batch of the data set in the order's order, and adds noise. An index outside the data set, or a place
+// GatherPixels collects a batch of the data set in the order's order, and adds noise. An index outside the data set, or a position
 // outside the order, is known to the device alone: it gives an image of NaN.
 func (l *lane) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams backend.Tensor, first int) {
 	backend.CheckGatherPixels(&clean, &noisy, &pixels, &order, &stepParams, first)

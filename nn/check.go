@@ -22,7 +22,7 @@ func (t *Trainer) CheckOn(x, y []float32, n int, c op.Checker) error {
 func (t *Trainer) check(offset, n int, draw uint32, feed bool, c op.Checker) error {
 	c.Upload = t.uploadKnown
 	var lost error
-	err := t.stepWith(offset, n, draw, feed, func(s *op.Step, f *op.Frame, _ []op.Info) {
+	err := t.stepWith(offset, n, draw, feed, func(s *op.Call, f *op.Frame, _ []op.Info) {
 		if err := c.Run(s, f); err != nil && lost == nil {
 			lost = err
 		}

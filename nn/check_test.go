@@ -154,7 +154,7 @@ func TestCheckComparesEveryOutput(t *testing.T) {
 		var found []op.Mismatch
 		check := op.Checker{Reference: openPlain(t), Bound: checkBound, Report: func(m op.Mismatch) { found = append(found, m) }, Upload: tr.uploadKnown}
 		ops := 0
-		err := tr.stepWith(0, checkSamples, 1, false, func(s *op.Step, f *op.Frame, _ []op.Info) {
+		err := tr.stepWith(0, checkSamples, 1, false, func(s *op.Call, f *op.Frame, _ []op.Info) {
 			want := 0
 			for _, v := range op.Writes(s.Op) {
 				if f.At(v).Role != backend.Packed {

@@ -52,7 +52,7 @@ func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, 
 	if !o.Unfused {
 		c.p.Fuse(c.g.Input, c.g.Code, c.p.Output)
 	}
-	for _, s := range c.p.Steps {
+	for _, s := range c.p.Calls {
 		if k, ok := s.Op.(op.Keeper); ok {
 			k.Keep(c.p.Tape)
 		}
@@ -60,7 +60,7 @@ func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, 
 	if b != nil {
 		c.p.Prepare(b)
 	}
-	forward := c.p.Steps
+	forward := c.p.Calls
 	c.gather(src)
 	if err := c.backward(forward); err != nil {
 		return nil, err
@@ -89,17 +89,17 @@ func compileCodeSums(m *Model, b backend.Backend, o TrainerOptions, src source, 
 
 // toLogits leaves the last sigmoid out, because the loss is computed from its logits. Only reshapes may come after it.
 func (c *compiler) toLogits() error {
-	steps := c.p.Steps
-	for i, v := len(steps)-1, c.g.Output; i >= 0; i-- {
-		switch o := steps[i].Op.(type) {
+	calls := c.p.Calls
+	for i, v := len(calls)-1, c.g.Output; i >= 0; i-- {
+		switch o := calls[i].Op.(type) {
 		case *op.Reshape:
 			if o.Out == v {
 				v = o.X
 				continue
 			}
 		case *op.Activate:
-			if o.Out == v && o.Act == backend.Sigmoid && c.p.Readers()[v] == min(len(steps)-1-i, 1) {
-				c.p.Output, c.p.Steps = o.X, steps[:i]
+			if o.Out == v && o.Act == backend.Sigmoid && c.p.Readers()[v] == min(len(calls)-1-i, 1) {
+				c.p.Output, c.p.Calls = o.X, calls[:i]
 				return nil
 			}
 		}
@@ -121,11 +121,11 @@ func (c *compiler) gather(src source) {
 		p.Target = p.Like(p.Input)
 		o.Clean, o.Noisy = p.Target, p.Input
 	}
-	p.Steps = slices.Concat([]op.Step{{Op: o, Layer: "input"}}, p.Steps)
+	p.Calls = slices.Concat([]op.Call{{Op: o, Layer: "input"}}, p.Calls)
 }
 
-// backward appends the loss and the gradients of the steps that lead to the output.
-func (c *compiler) backward(forward []op.Step) error {
+// backward appends the loss and the gradients of the calls that lead to the output.
+func (c *compiler) backward(forward []op.Call) error {
 	p := c.p
 	grads := op.NewGrads(p.Tape, forward)
 	p.Layer = "loss"
@@ -141,7 +141,7 @@ func (c *compiler) backward(forward []op.Step) error {
 		p.Emit(&op.MSE{Scale: scale, Loss: loss, Grad: grad, Prediction: p.Output, Target: target})
 	}
 	if c.o.penalizesCode() {
-		encoder := encoderSteps(c.g, forward)
+		encoder := encoderCalls(c.g, forward)
 		if err := c.checkCode(grads, encoder); err != nil {
 			return err
 		}
@@ -152,18 +152,18 @@ func (c *compiler) backward(forward []op.Step) error {
 	return nil
 }
 
-// encoderSteps returns the steps up to the one that makes the code.
-func encoderSteps(g *graph.Graph, steps []op.Step) []op.Step {
-	for i := range slices.Backward(steps) {
-		if slices.Contains(op.Writes(steps[i].Op), g.Code) {
-			return steps[:i+1]
+// encoderCalls returns the calls up to the one that makes the code.
+func encoderCalls(g *graph.Graph, calls []op.Call) []op.Call {
+	for i := range slices.Backward(calls) {
+		if slices.Contains(op.Writes(calls[i].Op), g.Code) {
+			return calls[:i+1]
 		}
 	}
 	return nil
 }
 
 // checkCode reports a penalty that the code cannot have.
-func (c *compiler) checkCode(grads *op.Grads, encoder []op.Step) error {
+func (c *compiler) checkCode(grads *op.Grads, encoder []op.Call) error {
 	what := "activity_regularizer"
 	if c.o.Contractive.Weight > 0 {
 		what = "contractive"
@@ -192,7 +192,7 @@ func activation(o op.Op) backend.Act {
 }
 
 // penalizeCode adds the gradient of the penalties to that of the code.
-func (c *compiler) penalizeCode(grads *op.Grads, encoder []op.Step, grad op.Value) {
+func (c *compiler) penalizeCode(grads *op.Grads, encoder []op.Call, grad op.Value) {
 	p, code, a := c.p, c.g.Code, c.o.Activity
 	p.Layer = "code"
 	loss := p.Sum(op.Loss, 1)
@@ -217,7 +217,7 @@ func (c *compiler) penalizeCode(grads *op.Grads, encoder []op.Step, grad op.Valu
 
 // probe estimates the encoder's contraction from its change along a random direction: it runs a second time, on inputs
 // that are a small step away, and what its codes differ by is penalised in both runs.
-func (c *compiler) probe(encoder []op.Step, grad op.Value) {
+func (c *compiler) probe(encoder []op.Call, grad op.Value) {
 	p, code, o := c.p, c.g.Code, c.o.Contractive
 	moved, gradMoved := p.Like(p.Input), p.Like(code)
 	p.Emit(&op.Perturb{Std: float32(o.Step), Source: rng.Source{Seed: c.o.Seed, Stream: rng.StreamDirection}, Out: moved, X: p.Input, StepParams: p.StepParams()})
@@ -232,7 +232,7 @@ func (c *compiler) probe(encoder []op.Step, grad op.Value) {
 }
 
 // soleDense returns the one dense layer that an encoder consists of, and its activation, or nil.
-func soleDense(encoder []op.Step) (dense *op.Dense, act backend.Act) {
+func soleDense(encoder []op.Call) (dense *op.Dense, act backend.Act) {
 	for _, s := range encoder {
 		switch o := s.Op.(type) {
 		case *op.Reshape:

@@ -89,7 +89,7 @@ func TestGroupTrainsAsOneDevice(t *testing.T) {
 // lossy is a reducer that fails.
 type lossy struct{}
 
-func (lossy) Reduce([]Part) error { return fmt.Errorf("a cable is unplugged") }
+func (lossy) Reduce([]Contribution) error { return fmt.Errorf("a cable is unplugged") }
 
 func TestGroupReductionFails(t *testing.T) {
 	g, err := backend.NewGroup("group", openLanes(t, 1), openLanes(t, 1))

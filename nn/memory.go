@@ -41,8 +41,8 @@ func newParamLayout(m *Model, b backend.Backend) paramLayout {
 // floats is the length of the trained parameters as a flat tensor. Gaps between parameters are zero and stay so.
 func (l paramLayout) floats() int { return l.trained / floatBytes }
 
-// weights returns the parts of the stretch lo to hi, in floats, that weights take, not biases.
-func (l paramLayout) weights(m *Model, b backend.Backend, lo, hi int) (parts [][2]int) {
+// weights returns the ranges of floats lo to hi of the parameters that are weights, not biases.
+func (l paramLayout) weights(m *Model, b backend.Backend, lo, hi int) (ranges [][2]int) {
 	for i, p := range m.Params {
 		if p.Role == graph.Bias || !p.Trained() {
 			continue
@@ -50,13 +50,13 @@ func (l paramLayout) weights(m *Model, b backend.Backend, lo, hi int) (parts [][
 		first := l.offsets[i] / floatBytes
 		end := first + b.Bytes(backend.Param, backend.Float32, p.Shape)/floatBytes
 		if first, end = max(first, lo), min(end, hi); first < end {
-			parts = append(parts, [2]int{first, end})
+			ranges = append(ranges, [2]int{first, end})
 		}
 	}
-	return parts
+	return ranges
 }
 
-// tensors places the parameters in a buffer. One that has room for what is trained alone has no place for the rest.
+// tensors places the parameters in a buffer. Where the buffer has room for the trained parameters only, the others are left zero.
 func (l paramLayout) tensors(m *Model, buf backend.Buffer) []backend.Tensor {
 	t := make([]backend.Tensor, len(m.Params))
 	for i, p := range m.Params {
@@ -98,7 +98,7 @@ func (a *arena) free() {
 	a.buffers, a.bytes = nil, 0
 }
 
-// placer gives the tensors of programs their places in memory.
+// placer says where the tensors of programs lie in memory.
 type placer struct {
 	weights, packed []backend.Tensor // by parameter
 	shared          map[int]backend.Tensor
@@ -133,7 +133,7 @@ type bound struct {
 }
 
 // bind places a program's tensors for each lane. The offsets may be those of the same program for more samples; without
-// them what lies in the arena has no place.
+// them the tensors of the arena are left zero.
 func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend, mem []laneMemory) *bound {
 	bp := &bound{Program: p}
 	for i, b := range lanes {

@@ -87,7 +87,7 @@ func TestTooLargeToFuse(t *testing.T) {
 		Encoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)}),
 		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 64, Kernel: layer.Square(1), Stride: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}
 	p, err := compileForward(mustModel(t, c), openTest(t).Lanes()[0], decoderPart, 1, false)
-	if err != nil || len(p.Steps) != 3 {
+	if err != nil || len(p.Calls) != 3 {
 		t.Errorf("error %v, ops\n%vwant the upsampling and two convolutions", err, p)
 	}
 }

@@ -71,7 +71,7 @@ func build(c Config) (*Model, error) {
 	if err := m.checkSampling(g); err != nil {
 		return nil, err
 	}
-	for _, s := range g.Steps {
+	for _, s := range g.Calls {
 		if c, ok := s.Op.(*op.Concretize); ok {
 			m.concrete = g.Values[c.Logits].Index
 		}
@@ -93,7 +93,7 @@ func (m *Model) graph(o graph.Options) (*graph.Graph, error) {
 
 // sampling returns the op that draws the code of a variational model, or nil.
 func sampling(g *graph.Graph) *op.Sample {
-	for _, s := range g.Steps {
+	for _, s := range g.Calls {
 		if o, ok := s.Op.(*op.Sample); ok {
 			return o
 		}
@@ -103,7 +103,7 @@ func sampling(g *graph.Graph) *op.Sample {
 
 // checkSampling wants a sampling layer, if there is one, at the end of the encoder.
 func (m *Model) checkSampling(g *graph.Graph) error {
-	for _, s := range g.Steps {
+	for _, s := range g.Calls {
 		o, ok := s.Op.(*op.Sample)
 		if !ok {
 			continue

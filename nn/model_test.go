@@ -85,14 +85,14 @@ func TestModelErrors(t *testing.T) {
 func TestDenoiserFusesToFive(t *testing.T) {
 	m := mustModel(t, Denoiser())
 	p, err := compileForward(m, openTest(t).Lanes()[0], wholePart, 1, false)
-	if err != nil || len(p.Steps) != 5 {
+	if err != nil || len(p.Calls) != 5 {
 		t.Fatalf("error %v, ops %v after fusion, want 5", err, p)
 	}
 	for i, want := range []backend.ConvSpec{
 		{Act: backend.ReLU, Pool: 2}, {Act: backend.ReLU, Pool: 2}, {Act: backend.ReLU}, {Act: backend.ReLU, Up: 2}, {Act: backend.Sigmoid, Up: 2}} {
-		o, ok := p.Steps[i].Op.(*op.Conv)
+		o, ok := p.Calls[i].Op.(*op.Conv)
 		if !ok {
-			t.Fatalf("op %d is %T", i, p.Steps[i].Op)
+			t.Fatalf("op %d is %T", i, p.Calls[i].Op)
 		}
 		if got := o.Shape; got.Act != want.Act || max(got.Up, 1) != max(want.Up, 1) || max(got.Pool, 1) != max(want.Pool, 1) {
 			t.Errorf("op %d is %+v, want %+v", i, got, want)

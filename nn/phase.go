@@ -16,15 +16,15 @@ type phase interface {
 }
 
 // hook runs an op of a step that is profiled, traced or checked. values tell of its tensors, if they are a program's.
-type hook func(s *op.Step, f *op.Frame, values []op.Info)
+type hook func(s *op.Call, f *op.Frame, values []op.Info)
 
-// runSteps runs ops on a frame.
-func runSteps(steps []op.Step, f *op.Frame, values []op.Info, hook hook) {
-	for i := range steps {
+// runCalls runs ops on a frame.
+func runCalls(calls []op.Call, f *op.Frame, values []op.Info, hook hook) {
+	for i := range calls {
 		if hook == nil {
-			steps[i].Op.Run(f)
+			calls[i].Op.Run(f)
 		} else {
-			hook(&steps[i], f, values)
+			hook(&calls[i], f, values)
 		}
 	}
 }
@@ -36,7 +36,7 @@ type batchPhase struct {
 	offsets  map[bool][]int // of the tensors, by whether samples are fed or gathered
 	programs map[programKey]*bound
 	sum      int         // of a slot that a chunk begins at 0
-	begin    []op.Step   // that do so
+	begin    []op.Call   // that do so
 	frames   []*op.Frame // of begin, by lane
 }
 
@@ -52,7 +52,7 @@ func (r *replica) newBatchPhase(sum int, offsets map[bool][]int, compile func(sr
 	begin := op.NewTape()
 	begin.Layer = "gradients"
 	begin.Emit(&op.Zero{Dst: begin.Outside(op.Info{Space: op.Sums, Index: sum})})
-	p.begin = begin.Steps
+	p.begin = begin.Calls
 	for _, b := range r.w.lanes {
 		p.frames = append(p.frames, &op.Frame{B: b, Tensors: make([]backend.Tensor, len(begin.Values))})
 	}
@@ -85,7 +85,7 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 	b.SetWorkspace(r.lanes.memory[lane].workspace)
 	begin := p.frames[lane]
 	begin.Tensors[1] = s.sums[p.sum]
-	runSteps(p.begin, begin, nil, hook)
+	runCalls(p.begin, begin, nil, hook)
 	first := (lo + task) * t.plan.chunk
 	for end := min(first+t.plan.chunk, t.count); first < end; first += t.plan.micro {
 		n := min(t.plan.micro, end-first)
@@ -106,17 +106,17 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 			b.Upload(f.At(prog.Input), t.x[first*image:(first+n)*image])
 			b.Upload(f.At(prog.Target), t.y[first*image:(first+n)*image])
 		}
-		runSteps(prog.Steps, f, prog.Values, hook)
+		runCalls(prog.Calls, f, prog.Values, hook)
 	}
 }
 
-// listPhase is lists of ops on tensors that have their places. Each list is a task.
+// listPhase is lists of ops on tensors whose memory is known. Each list is a task.
 type listPhase struct {
-	lists  [][]op.Step
+	lists  [][]op.Call
 	frames []*op.Frame       // by lane; they share a table of tensors
 	lanes  []laneMemory      // for the workspace
 	set    func(f *op.Frame) // what the step at hand tells a frame, or nil
-	steps  []op.Step         // of the task that is being made
+	calls  []op.Call         // of the task that is being made
 	layer  string            // that they serve
 }
 
@@ -150,14 +150,14 @@ func (p *listPhase) values(t []backend.Tensor) []op.Value {
 }
 
 // emit appends an op to the task that is being made.
-func (p *listPhase) emit(o op.Op) { p.steps = append(p.steps, op.Step{Op: o, Layer: p.layer}) }
+func (p *listPhase) emit(o op.Op) { p.calls = append(p.calls, op.Call{Op: o, Layer: p.layer}) }
 
 // end ends the task, if it has ops.
 func (p *listPhase) end() {
-	if len(p.steps) > 0 {
-		p.lists = append(p.lists, p.steps)
+	if len(p.calls) > 0 {
+		p.lists = append(p.lists, p.calls)
 	}
-	p.steps = nil
+	p.calls = nil
 }
 
 func (p *listPhase) tasks() int { return len(p.lists) }
@@ -170,7 +170,7 @@ func (p *listPhase) run(lane, task int, hook hook) {
 	if p.set != nil {
 		p.set(f)
 	}
-	runSteps(p.lists[task], f, nil, hook)
+	runCalls(p.lists[task], f, nil, hook)
 }
 
 // newPackPhase makes the phase that packs the weights of a program, each a task.

@@ -62,7 +62,7 @@ type profiler struct {
 	err     error
 }
 
-func (p *profiler) step(s *op.Step, f *op.Frame, _ []op.Info) {
+func (p *profiler) step(s *op.Call, f *op.Frame, _ []op.Info) {
 	key := [2]string{s.Op.Name(), s.Layer}
 	sized, _ := s.Op.(op.Sized)
 	i, ok := p.index[key]

@@ -10,11 +10,11 @@ import (
 type Reducer interface {
 	// Reduce is given the slots of each device that its share of a batch has filled, Flat tensors of one length, at least one
 	// device with at least one slot. It leaves the sum of all slots of all devices in the first tensor of each device's into.
-	Reduce(devices []Part) error
+	Reduce(devices []Contribution) error
 }
 
-// Part is what a device brings to a reduction, and where it wants the sum.
-type Part struct {
+// Contribution is what a device brings to a reduction, and where it wants the sum.
+type Contribution struct {
 	B     backend.Backend
 	Slots []backend.Tensor // that it has filled
 	Into  backend.Tensor
@@ -25,7 +25,7 @@ type Part struct {
 // slots, bit for bit. Slots travel through the host's memory.
 type ordered struct{ host []float32 }
 
-func (o *ordered) Reduce(devices []Part) error {
+func (o *ordered) Reduce(devices []Contribution) error {
 	first := devices[0]
 	n := first.Into.Shape.Len()
 	if len(o.host) < n {
@@ -56,13 +56,13 @@ func (o *ordered) Reduce(devices []Part) error {
 
 // reduce sums the slots of all devices. The first error is kept, and Loss returns it.
 func (t *Trainer) reduce(sum int) {
-	parts := make([]Part, len(t.replicas))
+	contributions := make([]Contribution, len(t.replicas))
 	for i, r := range t.replicas {
 		lo, hi := r.chunks()
 		all := r.slotSums(sum)
-		parts[i] = Part{B: r.mem.b, Slots: all[:hi-lo], Into: all[0], Room: all}
+		contributions[i] = Contribution{B: r.mem.b, Slots: all[:hi-lo], Into: all[0], Room: all}
 	}
-	if err := t.o.Reducer.Reduce(parts); err != nil && t.err == nil {
-		t.err = fmt.Errorf("the gradients of %d devices could not be summed: %w", len(parts), err)
+	if err := t.o.Reducer.Reduce(contributions); err != nil && t.err == nil {
+		t.err = fmt.Errorf("the gradients of %d devices could not be summed: %w", len(contributions), err)
 	}
 }

@@ -48,7 +48,7 @@ type tracer struct {
 }
 
 // step runs an op and looks at all that it writes.
-func (r *tracer) step(s *op.Step, f *op.Frame, values []op.Info) {
+func (r *tracer) step(s *op.Call, f *op.Frame, values []op.Info) {
 	s.Op.Run(f)
 	if values == nil {
 		return // of an update: updated looks at what all of it leaves

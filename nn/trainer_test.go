@@ -699,7 +699,7 @@ func TestPlanKeepsLiveTensorsApart(t *testing.T) {
 			}
 			offsets, bytes := p.Plan(b)
 			first, last := map[op.Value]int{}, map[op.Value]int{}
-			for i, s := range p.Steps {
+			for i, s := range p.Calls {
 				for _, v := range append(op.Reads(s.Op), op.Writes(s.Op)...) {
 					if _, ok := first[v]; !ok {
 						first[v] = i

@@ -132,7 +132,7 @@ func (p *Param) torchShape() []int {
 	return []int{s.C}
 }
 
-// eachTorch calls f for every element with its place in our order and in PyTorch's.
+// eachTorch calls f for every element with its position in our order and in PyTorch's.
 func (p *Param) eachTorch(f func(ours, theirs int)) {
 	s := p.Shape
 	if p.Role == graph.ConvWeights {
@@ -156,7 +156,7 @@ func (p *Param) eachTorch(f func(ours, theirs int)) {
 	}
 }
 
-// channelsFirst returns the place in CHW order of element i of an image in HWC order; the zero shape is no image.
+// channelsFirst returns the position in CHW order of element i of an image in HWC order; the zero shape is no image.
 func channelsFirst(i int, image backend.Shape) int {
 	if image.C == 0 {
 		return i

@@ -138,7 +138,7 @@ type Recording interface {
 type StepParams struct {
 	Step         uint32  // optimiser step, from 1; dropout draws by it
 	Draw         uint32  // noise draw: 0 when noise is drawn once, else the epoch
-	Offset       uint32  // place in the order (Index tensor) of the batch's first sample
+	Offset       uint32  // position in the order (Index tensor) of the batch's first sample
 	LearningRate float32 // of this step
 	// 1 - beta^Step for Adam's two betas, taken in float64.
 	BiasCorrection1, BiasCorrection2 float32
@@ -166,7 +166,7 @@ type Conv interface {
 	// ConvPack makes dst from the weights w; it is due whenever w has changed. Not called when Needs.Packed is 0.
 	ConvPack(s ConvShape, dst, w Tensor)
 	// Conv: out = pool(act(conv(upsample(x), w) + bias)). argmax (Argmax, shape of out, s.Pool > 1 only) receives the
-	// place of the maximum after the activation in its window, row*Pool+column; the first maximum wins, and NaN is
+	// position of the maximum after the activation in its window, row*Pool+column; the first maximum wins, and NaN is
 	// above all numbers. argmax may be zero: only a backward pass needs it.
 	Conv(s ConvShape, out, argmax, x Tensor, p Params)
 	// ConvBackInput: gradX from gradOut, the gradient with respect to the values before the activation, at the
@@ -200,7 +200,7 @@ type Dense interface {
 
 // Pool is max-pooling.
 type Pool interface {
-	// MaxPool: the first maximum of each window (NaN is above all numbers), and its place row*Size+column in argmax (Argmax, shape of out), which
+	// MaxPool: the first maximum of each window (NaN is above all numbers), and its position row*Size+column in argmax (Argmax, shape of out), which
 	// may be zero.
 	MaxPool(s PoolShape, out, argmax, x Tensor)
 	// MaxPoolBack: each input gets the sum of the gradients of the windows in which it was the maximum.
@@ -261,7 +261,7 @@ type Random interface {
 	Dropout(rate float32, src rng.Source, out, x, stepParams Tensor, first int)
 	// GatherPixels: clean[n] = pixels[i]/255 with i = order[stepParams.Offset+first+n], and, unless noisy is zero,
 	// noisy[n] = clip(clean[n] + std*normal, 0, 1), row i of draw stepParams.Draw. pixels is a Pixels tensor of the whole
-	// data set, or a Staged one of the batch alone, whose place first+n is sample i. order is an Index tensor. A place
+	// data set, or a Staged one of the batch alone, whose image first+n is sample i. order is an Index tensor. A position
 	// or a sample that is not there is the caller's mistake; a device that learns of it too late to panic gives NaN.
 	GatherPixels(std float32, src rng.Source, clean, noisy, pixels, order, stepParams Tensor, first int)
 	// GatherValues is GatherPixels for a data set of float32 values, of any range: values is a Flat tensor of all samples, one after

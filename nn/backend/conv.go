@@ -6,7 +6,7 @@ import "fmt"
 type Padding uint8
 
 const (
-	// Same: the output has ceil(input/stride) places; an odd number of padding pixels puts the extra one at the
+	// Same: the output has ceil(input/stride) positions; an odd number of padding pixels puts the extra one at the
 	// bottom and right. A transposed convolution gives input*stride.
 	Same Padding = iota
 	// Valid: no padding.

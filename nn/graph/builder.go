@@ -86,7 +86,7 @@ func (b *Builder) Layer() int { return len(b.g.Layers) - 1 }
 
 // First reports whether there have been no layers but reshapes.
 func (b *Builder) First() bool {
-	for _, s := range b.g.Steps {
+	for _, s := range b.g.Calls {
 		if _, ok := s.Op.(*op.Reshape); !ok {
 			return false
 		}

@@ -60,13 +60,13 @@ func TestSeveralReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.Fuse(g.Input, g.Code, g.Output)
-	list := func(steps []op.Step) (s string) {
+	list := func(steps []op.Call) (s string) {
 		for _, st := range steps {
 			s += st.Op.Name() + " "
 		}
 		return strings.TrimSpace(s)
 	}
-	forward := g.Steps
+	forward := g.Calls
 	if got := list(forward); got != "Conv MaxPool Upsample Plus Conv" {
 		t.Fatalf("fused to %s", got)
 	}
@@ -75,7 +75,7 @@ func TestSeveralReaders(t *testing.T) {
 	grads.Back(forward)
 	// The first convolution's gradient: a copy from the sum, and the pool's added to it, before the activation.
 	const want = "ActivateBack ConvBackWeights ConvBackInput Copy Copy UpsampleBack MaxPoolBack Accumulate ActivateBack ConvBackWeights"
-	if got := list(g.Steps[len(forward):]); got != want {
+	if got := list(g.Calls[len(forward):]); got != want {
 		t.Errorf("gradients are\n%s\nwant\n%s", got, want)
 	}
 }

@@ -33,9 +33,9 @@ type Checker struct {
 	Upload func(b backend.Backend, dst, src backend.Tensor)
 }
 
-// Run does a step on its device, and checks it. An error is the device's; what the reference fails in is reported.
-func (c *Checker) Run(s *Step, f *Frame) error {
-	r := &rerun{c: c, step: s, device: f, copies: map[backend.Tensor]backend.Tensor{}, before: map[backend.Tensor][]float32{}}
+// Run does a call on its device, and checks it. An error is the device's; what the reference fails in is reported.
+func (c *Checker) Run(s *Call, f *Frame) error {
+	r := &rerun{c: c, call: s, device: f, copies: map[backend.Tensor]backend.Tensor{}, before: map[backend.Tensor][]float32{}}
 	if len(r.outputs()) == 0 {
 		s.Op.Run(f)
 		return nil
@@ -52,10 +52,10 @@ func (c *Checker) Run(s *Step, f *Frame) error {
 	return r.lost
 }
 
-// rerun is a step that the reference does again. Its errors are those of the reference.
+// rerun is a call that the reference does again. Its errors are those of the reference.
 type rerun struct {
 	c       *Checker
-	step    *Step
+	call    *Call
 	device  *Frame
 	frame   Frame // of the reference; it has no tensors but those that the op declares
 	copies  map[backend.Tensor]backend.Tensor
@@ -72,9 +72,9 @@ type output struct {
 
 // outputs lists what the op writes that can be downloaded.
 func (r *rerun) outputs() (list []output) {
-	r.step.Op.Args(func(v *Value, u Use) {
+	r.call.Op.Args(func(v *Value, u Use) {
 		if role := r.device.At(*v).Role; *v != None && u != Read && (isFloat(role) || role == backend.Argmax) {
-			list = append(list, output{*v, argName(r.step.Op, v)})
+			list = append(list, output{*v, argName(r.call.Op, v)})
 		}
 	})
 	return list
@@ -101,7 +101,7 @@ func argName(o Op, v *Value) string {
 func (r *rerun) copyArgs() (err error) {
 	r.frame = *r.device
 	r.frame.B, r.frame.Tensors, r.frame.list = r.c.Reference, make([]backend.Tensor, len(r.device.Tensors)), nil
-	r.step.Op.Args(func(v *Value, _ Use) {
+	r.call.Op.Args(func(v *Value, _ Use) {
 		if t := r.device.At(*v); err == nil && r.lost == nil && !t.IsZero() && t.Role != backend.Packed {
 			r.frame.Tensors[*v], err = r.copy(t)
 		}
@@ -197,14 +197,14 @@ func (r *rerun) run(o Op) error {
 
 // again runs the op on the reference, and compares.
 func (r *rerun) again() error {
-	if err := r.run(r.step.Op); err != nil {
+	if err := r.run(r.call.Op); err != nil {
 		return err
 	}
 	if err := r.checkRead(); err != nil {
 		return err
 	}
 	var choice *Choice
-	if c, ok := r.step.Op.(Chooser); ok {
+	if c, ok := r.call.Op.(Chooser); ok {
 		choice = c.Choice()
 	}
 	for _, o := range r.outputs() {
@@ -243,7 +243,7 @@ func (r *rerun) checkRead() error {
 	return nil
 }
 
-// compareChoice compares what the device took with the reference's value at the place of the device's choice.
+// compareChoice compares what the device took with the reference's value at the position of the device's choice.
 func (r *rerun) compareChoice(o output, c *Choice) (err error) {
 	if *c.Result, err = r.add(backend.Activation, c.Shape); err != nil {
 		return err
@@ -289,7 +289,7 @@ func (r *rerun) compare(o output, v Value, want []float32) {
 		w[i] = float64(x)
 	}
 	if share, at := bound.Worst(got, w); share > 1 {
-		r.c.Report(Mismatch{Op: r.step.Op.Name(), Layer: r.step.Layer, Output: o.name, Worst: share, At: at, Got: float64(got[at]), Want: w[at]})
+		r.c.Report(Mismatch{Op: r.call.Op.Name(), Layer: r.call.Layer, Output: o.name, Worst: share, At: at, Got: float64(got[at]), Want: w[at]})
 	}
 }
 

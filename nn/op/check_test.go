@@ -57,7 +57,7 @@ func TestCheckerChecksAnyOp(t *testing.T) {
 	var found []op.Mismatch
 	c := op.Checker{Reference: reference, Bound: backend.Bound{Abs: 1e-6}, Report: func(m op.Mismatch) { found = append(found, m) }}
 	o := &scaleTwice{Alpha: 3, Out: 1, X: 2, Dst: 3}
-	if err := c.Run(&op.Step{Op: o, Layer: "mine"}, f); err != nil || len(found) > 0 {
+	if err := c.Run(&op.Call{Op: o, Layer: "mine"}, f); err != nil || len(found) > 0 {
 		t.Errorf("%+v, error %v", found, err)
 	}
 	got := make([]float32, 5)
@@ -65,14 +65,14 @@ func TestCheckerChecksAnyOp(t *testing.T) {
 		t.Errorf("the device's own result is %v, want a last value of 90; error %v", got, err)
 	}
 	o.skipped = b
-	if err := c.Run(&op.Step{Op: o, Layer: "mine"}, f); err != nil {
+	if err := c.Run(&op.Call{Op: o, Layer: "mine"}, f); err != nil {
 		t.Fatal(err)
 	}
 	if len(found) != 1 || found[0].Err != nil || found[0].Op != "scaleTwice" || found[0].Layer != "mine" || found[0].Output != "Dst" || found[0].At != 4 || found[0].Got != 90 || found[0].Want != 150 {
 		t.Errorf("%+v", found)
 	}
 	found = nil
-	if err := c.Run(&op.Step{Op: understated{o}}, f); err != nil {
+	if err := c.Run(&op.Call{Op: understated{o}}, f); err != nil {
 		t.Fatal(err)
 	}
 	if len(found) != 1 || found[0].Err == nil || !strings.Contains(found[0].Err.Error(), "it changes a tensor (1, 1, 1, 5) that it declares to read only") {

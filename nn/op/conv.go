@@ -30,7 +30,7 @@ func (o *Conv) Elements() int                         { return o.Shape.Elements(
 func (o *Conv) Packs() (Value, *Value)                { return o.W, &o.Packed }
 func (o *Conv) Pack() Op                              { return &ConvPack{Shape: o.Shape, Dst: o.Packed, W: o.W} }
 
-// Keep makes room for the places of a pool's maxima.
+// Keep makes room for the positions of a pool's maxima.
 func (o *Conv) Keep(t *Tape) {
 	if o.Shape.Pool > 1 {
 		o.Argmax = t.New(backend.Argmax, o.Shape.Out)
@@ -45,12 +45,12 @@ func (o *Conv) Choice() *Choice {
 	}
 	all := &Conv{Shape: s, X: o.X, W: o.W, Bias: o.Bias}
 	all.Shape.Pool, all.Shape.Out = 1, s.Conv
-	at := func(i, place int) int {
-		if place >= s.Pool*s.Pool {
+	at := func(i, position int) int {
+		if position >= s.Pool*s.Pool {
 			return -1
 		}
 		channel, column, row := i%s.Filters, i/s.Filters%s.Out.W, i/s.Filters/s.Out.W // rows of all images, one after another
-		return ((row*s.Pool+place/s.Pool)*s.Conv.W+column*s.Pool+place%s.Pool)*s.Filters + channel
+		return ((row*s.Pool+position/s.Pool)*s.Conv.W+column*s.Pool+position%s.Pool)*s.Filters + channel
 	}
 	return &Choice{Which: o.Argmax, Taken: o.Out, Candidates: all, Result: &all.Out, Shape: s.Conv, At: at}
 }

@@ -13,7 +13,7 @@ type Grads struct {
 	of      map[Value]Value // the gradient so far
 	before  map[Value]bool  // it is with respect to the values before the producer's activation
 	wanted  map[Value]bool  // whether anything up to the value has parameters
-	readers map[Value]int   // steps that contribute to a value's gradient, besides what Watch adds
+	readers map[Value]int   // calls that contribute to a value's gradient, besides what Watch adds
 	makers  map[Value]Op
 	watch   map[Value]*watcher
 }
@@ -23,10 +23,10 @@ type watcher struct {
 	done bool // several ops may have written the value
 }
 
-// NewGrads looks at the steps of a tape whose gradients are to be made.
-func NewGrads(t *Tape, steps []Step) *Grads {
+// NewGrads looks at the calls of a tape whose gradients are to be made.
+func NewGrads(t *Tape, calls []Call) *Grads {
 	g := &Grads{Tape: t, of: map[Value]Value{}, before: map[Value]bool{}, wanted: map[Value]bool{}, readers: map[Value]int{}, makers: map[Value]Op{}, watch: map[Value]*watcher{}}
-	for _, s := range steps {
+	for _, s := range calls {
 		wants := false
 		for _, v := range Reads(s.Op) {
 			g.readers[v]++
@@ -86,10 +86,10 @@ func (g *Grads) Parameter(w Value) Value {
 	return g.Outside(i)
 }
 
-// Back emits the gradients of steps, in reverse, as far as there is something to train before them. The gradient of what
+// Back emits the gradients of calls, in reverse, as far as there is something to train before them. The gradient of what
 // they lead to has been given by Add.
-func (g *Grads) Back(steps []Step) {
-	for _, s := range slices.Backward(steps) {
+func (g *Grads) Back(calls []Call) {
+	for _, s := range slices.Backward(calls) {
 		d, ok := s.Op.(Differentiable)
 		if !ok {
 			continue

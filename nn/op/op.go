@@ -105,12 +105,12 @@ type Choice struct {
 	At func(i, which int) int
 }
 
-// Frame is what an op runs on: a lane of a device with the tensors of a program, and the place in the batch of the samples
+// Frame is what an op runs on: a lane of a device with the tensors of a program, and the position in the batch of the samples
 // at hand.
 type Frame struct {
 	B       backend.Backend
 	Tensors []backend.Tensor // by Value; that of None is the zero Tensor
-	First   int              // place of the first sample in the batch
+	First   int              // position of the first sample in the batch
 	Count   int              // samples of the batch
 	Slots   int              // of gradients, that the batch uses
 	// What a sample and an element of it count in the loss, and what a batch's loss counts for in the sum over samples: with

@@ -17,7 +17,7 @@ func (o *MaxPool) Args(visit func(v *Value, u Use)) {
 func (o *MaxPool) Run(f *Frame)  { f.B.MaxPool(o.Shape, f.At(o.Out), f.At(o.Argmax), f.At(o.X)) }
 func (o *MaxPool) Result() Value { return o.Out }
 
-// Keep makes room for the places of the maxima.
+// Keep makes room for the positions of the maxima.
 func (o *MaxPool) Keep(t *Tape) { o.Argmax = t.New(backend.Argmax, o.Shape.Out) }
 
 func (o *MaxPool) Back(g *Grads) {

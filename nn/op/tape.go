@@ -42,8 +42,8 @@ const (
 	CodeRow           // Shared: the gradient of a penalty on the mean code, the same for all samples
 )
 
-// Step is an op of a Tape and the layer that it serves.
-type Step struct {
+// Call is an op of a Tape and the layer that it serves.
+type Call struct {
 	Op    Op
 	Layer string
 }
@@ -51,7 +51,7 @@ type Step struct {
 // Tape is a list of ops over tensors. It holds no memory.
 type Tape struct {
 	Values []Info // by Value
-	Steps  []Step
+	Calls  []Call
 	Layer  string // of the ops that are emitted
 
 	shared map[Info]Value // all that is not in the arena exists once
@@ -99,12 +99,12 @@ func (t *Tape) Like(v Value) Value {
 }
 
 // Emit appends an op.
-func (t *Tape) Emit(o Op) { t.Steps = append(t.Steps, Step{o, t.Layer}) }
+func (t *Tape) Emit(o Op) { t.Calls = append(t.Calls, Call{o, t.Layer}) }
 
-// Readers counts the steps that read each value, in or out of place.
+// Readers counts the calls that read each value, in or out of place.
 func (t *Tape) Readers() []int {
 	n := make([]int, len(t.Values))
-	for _, s := range t.Steps {
+	for _, s := range t.Calls {
 		s.Op.Args(func(v *Value, u Use) {
 			if u != Write {
 				n[*v]++
@@ -135,62 +135,62 @@ func (t *Tape) Fuse(keep ...Value) {
 	for _, v := range keep {
 		readers[v]++
 	}
-	for i := 0; i < len(t.Steps); i++ {
+	for i := 0; i < len(t.Calls); i++ {
 		for t.fuseAt(i, readers) {
 			i = max(i-1, 0) // what comes before may now be merged with the new op
 		}
 	}
 }
 
-// fuseAt merges step i with the only reader of its result, which the merged op replaces.
+// fuseAt merges call i with the only reader of its result, which the merged op replaces.
 func (t *Tape) fuseAt(i int, readers []int) bool {
-	f, ok := t.Steps[i].Op.(Fuser)
+	f, ok := t.Calls[i].Op.(Fuser)
 	if !ok {
 		return false
 	}
-	result := t.Steps[i].Op.(Differentiable).Result()
+	result := t.Calls[i].Op.(Differentiable).Result()
 	if readers[result] != 1 {
 		return false
 	}
-	j := slices.IndexFunc(t.Steps, func(s Step) bool { return slices.Contains(Reads(s.Op), result) })
+	j := slices.IndexFunc(t.Calls, func(s Call) bool { return slices.Contains(Reads(s.Op), result) })
 	if j < 0 {
 		return false // only kept, and read by no op
 	}
-	merged := f.Fuse(t.Steps[j].Op)
+	merged := f.Fuse(t.Calls[j].Op)
 	if merged == nil {
 		return false
 	}
 	// The merged op is named after the layer whose op does the arithmetic.
-	layer := t.Steps[j].Layer
-	if merged.Name() == t.Steps[i].Op.Name() {
-		layer = t.Steps[i].Layer
+	layer := t.Calls[j].Layer
+	if merged.Name() == t.Calls[i].Op.Name() {
+		layer = t.Calls[i].Layer
 	}
-	t.Steps[j] = Step{merged, layer}
-	t.Steps = slices.Delete(t.Steps, i, i+1)
+	t.Calls[j] = Call{merged, layer}
+	t.Calls = slices.Delete(t.Calls, i, i+1)
 	return true
 }
 
-// Again emits the steps once more, from another input on: what they write is new, all else is shared. It returns the new
-// steps and what has become of each value.
-func (t *Tape) Again(steps []Step, input, instead Value) (again []Step, became map[Value]Value) {
+// Again emits the calls once more, from another input on: what they write is new, all else is shared. It returns the new
+// calls and what has become of each value.
+func (t *Tape) Again(calls []Call, input, instead Value) (again []Call, became map[Value]Value) {
 	became = map[Value]Value{input: instead}
-	for _, s := range steps {
+	for _, s := range calls {
 		for _, v := range Writes(s.Op) {
 			if became[v] == None {
 				became[v] = t.Like(v)
 			}
 		}
 	}
-	for _, s := range steps {
+	for _, s := range calls {
 		o := clone(s.Op)
 		o.Args(func(v *Value, _ Use) {
 			if n, ok := became[*v]; ok {
 				*v = n
 			}
 		})
-		again = append(again, Step{o, s.Layer})
+		again = append(again, Call{o, s.Layer})
 	}
-	t.Steps = append(t.Steps, again...)
+	t.Calls = append(t.Calls, again...)
 	return again, became
 }
 
@@ -205,7 +205,7 @@ func clone(o Op) Op {
 
 func (t *Tape) String() string {
 	var s strings.Builder
-	for _, st := range t.Steps {
+	for _, st := range t.Calls {
 		fmt.Fprintf(&s, "%-22s %-22s %v -> %v\n", st.Op.Name(), st.Layer, Reads(st.Op), Writes(st.Op))
 	}
 	return s.String()

@@ -33,10 +33,10 @@ func (p *Program) Plan(b backend.Backend) (offsets []int, bytes int) {
 	// What is uploaded lives from before the first step, the output until after the last.
 	touch(p.Input, 0)
 	touch(p.Target, 0)
-	for i, s := range p.Steps {
+	for i, s := range p.Calls {
 		s.Op.Args(func(v *op.Value, _ op.Use) { touch(*v, i+1) })
 	}
-	touch(p.Output, len(p.Steps)+1)
+	touch(p.Output, len(p.Calls)+1)
 
 	order := make([]*life, 0, len(lives))
 	for i := range lives {

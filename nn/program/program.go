@@ -17,7 +17,7 @@ type Program struct {
 	Input, Output op.Value
 	Target        op.Value  // of a training program, else None
 	Workspace     int       // bytes that the ops want
-	Packs         []op.Step // that make the packed forms of the weights
+	Packs         []op.Call // that make the packed forms of the weights
 }
 
 // Forward compiles the part of a graph that leads from one value to another. The graph is used up. With unfused every
@@ -39,19 +39,19 @@ func Forward(g *graph.Graph, b backend.Backend, from, to op.Value, unfused bool)
 	return p, nil
 }
 
-// cut leaves only the steps that to needs, from from on.
+// cut leaves only the calls that to needs, from from on.
 func (p *Program) cut(g *graph.Graph, from, to op.Value) error {
 	needed := map[op.Value]bool{to: true}
-	var steps []op.Step
-	for i := len(p.Steps) - 1; i >= 0; i-- {
-		s, wanted := p.Steps[i], false
+	var calls []op.Call
+	for i := len(p.Calls) - 1; i >= 0; i-- {
+		s, wanted := p.Calls[i], false
 		for _, v := range op.Writes(s.Op) {
 			wanted = wanted || needed[v] && v != from
 		}
 		if !wanted {
 			continue
 		}
-		steps = append(steps, s)
+		calls = append(calls, s)
 		for _, v := range op.Reads(s.Op) {
 			needed[v] = true
 		}
@@ -59,10 +59,10 @@ func (p *Program) cut(g *graph.Graph, from, to op.Value) error {
 	if from != g.Input && needed[g.Input] {
 		return fmt.Errorf("it needs more than its input: a layer takes what was made before that")
 	}
-	for i, j := 0, len(steps)-1; i < j; i, j = i+1, j-1 {
-		steps[i], steps[j] = steps[j], steps[i]
+	for i, j := 0, len(calls)-1; i < j; i, j = i+1, j-1 {
+		calls[i], calls[j] = calls[j], calls[i]
 	}
-	p.Steps = steps
+	p.Calls = calls
 	return nil
 }
 
@@ -70,7 +70,7 @@ func (p *Program) cut(g *graph.Graph, from, to op.Value) error {
 // gradients are made.
 func (p *Program) Prepare(b backend.Backend) {
 	made := map[op.Value]bool{}
-	for _, s := range p.Steps {
+	for _, s := range p.Calls {
 		k, ok := s.Op.(op.Packer)
 		if !ok {
 			continue
@@ -83,14 +83,14 @@ func (p *Program) Prepare(b backend.Backend) {
 		*packed = p.Outside(op.Info{Space: op.Packed, Role: backend.Packed, Type: backend.Uint8, Shape: backend.Vec(n.Packed), Index: p.Values[w].Index})
 		if !made[*packed] {
 			made[*packed] = true
-			p.Packs = append(p.Packs, op.Step{Op: k.Pack(), Layer: s.Layer})
+			p.Packs = append(p.Packs, op.Call{Op: k.Pack(), Layer: s.Layer})
 		}
 	}
 }
 
 // Finish works out the workspace, once all ops are there.
 func (p *Program) Finish(b backend.Backend, training bool) {
-	for _, s := range p.Steps {
+	for _, s := range p.Calls {
 		if n, ok := s.Op.(op.Needy); ok {
 			needs := n.Needs(b)
 			bytes := needs.Forward
@@ -124,7 +124,7 @@ func (p *Program) PackedBytes() (each []int, total int) {
 // indexed; at least 1.
 func (p *Program) MostSamples() int {
 	most := 1
-	for _, s := range p.Steps {
+	for _, s := range p.Calls {
 		s.Op.Args(func(v *op.Value, _ op.Use) {
 			if info := p.Values[*v]; *v != op.None && info.Space == op.Arena {
 				most = max(most, info.Shape.Len())
@@ -139,7 +139,7 @@ func (p *Program) MostSamples() int {
 
 // Run runs the program's ops on a frame.
 func (p *Program) Run(f *op.Frame) {
-	for i := range p.Steps {
-		p.Steps[i].Op.Run(f)
+	for i := range p.Calls {
+		p.Calls[i].Op.Run(f)
 	}
 }

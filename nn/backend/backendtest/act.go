@@ -19,13 +19,13 @@ func actCases() []Case {
 			actForward(a, s, "/special", mixed(normal(1), nan, inf, -inf, 0, 88.8, -88.8, 1e30, -1e30)),
 			actBack(a, s, "/saturated", mixed(outputs(a), 0, 1)),
 			actForwardInPlace(a, s), actBackInPlace(a, s))
-		part := []Case{actForward(a, s, "-of4", normal(3)), actBack(a, s, "-of4", outputs(a))}
-		for _, c := range part {
+		views := []Case{actForward(a, s, "-of4", normal(3)), actBack(a, s, "-of4", outputs(a))}
+		for _, c := range views {
 			for i := range c.args {
 				c.args[i].images = 4
 			}
 		}
-		cases = append(cases, part...)
+		cases = append(cases, views...)
 		cases = append(cases, bordered(actForward(a, s, "", normal(3)), "out"), bordered(actBack(a, s, "", outputs(a)), "gradX"))
 	}
 	bench := actForward(backend.Sigmoid, shape{N: 8, H: 28, W: 28, C: 32}, "", normal(3))

@@ -60,7 +60,7 @@ type (
 type value struct {
 	v   []float64
 	mag []float64 // what the bound's Rel is taken of; nil: v
-	// near reports whether another value is as good: the place of a maximum that is one only by rounding.
+	// near reports whether another value is as good: the position of a maximum that is one only by rounding.
 	near func(at int, got float32) bool
 }
 
@@ -273,7 +273,7 @@ func given(x ...float32) fill {
 	}
 }
 
-// mixed draws by f and puts the special values among them, at every third place.
+// mixed draws by f and puts the special values among them, at every third element.
 func mixed(f fill, special ...float32) fill {
 	return func(d draw, v []float32) {
 		f(d, v)

@@ -16,19 +16,19 @@ func concreteCases() []Case {
 		cases = append(cases, concretizeCase(src[i%2], s[1], s[2], temperature, normal(1)), concretizeCase(src[i%2], s[1], s[2], 0, normal(1)),
 			pickCase(s[0], s[1], s[2]), concreteBackCase(s[0], s[1], s[2], temperature))
 	}
-	part := []Case{pickCase(3, 4, 5), concreteBackCase(3, 4, 5, 0.5)}
-	for i := range part {
-		part[i].Name += "-of4"
-		for j := range part[i].args {
-			if part[i].args[j].role == backend.Activation && part[i].args[j].shape.N == 3 {
-				part[i].args[j].images = 4
+	views := []Case{pickCase(3, 4, 5), concreteBackCase(3, 4, 5, 0.5)}
+	for i := range views {
+		views[i].Name += "-of4"
+		for j := range views[i].args {
+			if views[i].args[j].role == backend.Activation && views[i].args[j].shape.N == 3 {
+				views[i].args[j].images = 4
 			}
 		}
 	}
 	bench := pickCase(128, 50, 784)
 	bench.Bench = true
 	// Of equal logits the first wins.
-	return append(append(cases, part...), concretizeCase(src[0], 4, 300, 0, grid(0, 2, 1)), bordered(pickCase(2, 3, 9), "out"), bench)
+	return append(append(cases, views...), concretizeCase(src[0], 4, 300, 0, grid(0, 2, 1)), bordered(pickCase(2, 3, 9), "out"), bench)
 }
 
 // concretizeCase takes a temperature of 0 for none, that is, for no stepParams.

@@ -19,18 +19,18 @@ func contractCases() []Case {
 		cases = append(cases, perturbCase(src, s, 100), accumulateCase(s))
 	}
 	s := shape{N: 3, H: 4, W: 3, C: 5}
-	part := []Case{contractCase(backend.Sigmoid, 3, 5, 6), perturbCase(src, s, 2), accumulateCase(s)}
-	for i := range part {
-		part[i].Name += "-of4"
-		for j := range part[i].args {
-			if part[i].args[j].role == backend.Activation {
-				part[i].args[j].images = 4
+	views := []Case{contractCase(backend.Sigmoid, 3, 5, 6), perturbCase(src, s, 2), accumulateCase(s)}
+	for i := range views {
+		views[i].Name += "-of4"
+		for j := range views[i].args {
+			if views[i].args[j].role == backend.Activation {
+				views[i].args[j].images = 4
 			}
 		}
 	}
 	bench := contractCase(backend.Sigmoid, 64, 784, 64)
 	bench.Bench = true
-	return append(append(cases, part...), bordered(perturbCase(src, s, 0), "out"), contractCase(backend.Sigmoid, 2, 3, 1030), bench)
+	return append(append(cases, views...), bordered(perturbCase(src, s, 0), "out"), contractCase(backend.Sigmoid, 2, 3, 1030), bench)
 }
 
 // contractCase is that of n images of a layer from in values to out units.

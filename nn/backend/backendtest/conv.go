@@ -114,7 +114,7 @@ func convTable() []convCase {
 	odd.Up = 2
 	add(odd)
 	odd = kernel(spec(2, 5, 4, 3, 6), 4, 5, 1, valid)
-	odd.Up, odd.Pool = 3, 2 // 12x8 places
+	odd.Up, odd.Pool = 3, 2 // 12x8 positions
 	add(odd)
 	odd = kernel(spec(1, 11, 7, 2, 3), 3, 3, 2, same)
 	odd.Pool = 2
@@ -324,7 +324,7 @@ func (c convCase) bound(k int, a backend.Act) backend.Bound {
 	return backend.Bound{Abs: actAbs(a), Rel: sumBound(k).Rel}
 }
 
-// eachTap visits the pairs of an output place and an input place that it reads, with the place in the kernel: first
+// eachTap visits the pairs of an output position and an input position that it reads, with the position in the kernel: first
 // elements of the output's, the input's and the kernel's channels.
 func eachTap(s backend.ConvShape, visit func(o, i, tap int)) {
 	for n := range s.X.N {
@@ -371,7 +371,7 @@ func refConv(s backend.ConvShape, x, w, bias []float64) (v, mag []float64) {
 	return v, mag
 }
 
-// refConvPool pools activated values. Another place is as good as the arg-max if its value is within the bound of the
+// refConvPool pools activated values. Another position is as good as the arg-max if its value is within the bound of the
 // maximum.
 func refConvPool(s backend.ConvShape, v, mag []float64, bound backend.Bound) values {
 	if s.Pool == 1 {
@@ -381,9 +381,9 @@ func refConvPool(s backend.ConvShape, v, mag []float64, bound backend.Bound) val
 	best, arg := refMaxPool(p, v)
 	bestMag := make([]float64, len(best))
 	eachWindow(p, func(o, i, _ int) { bestMag[o] = max(bestMag[o], mag[i]) })
-	near := func(at int, place float32) (ok bool) {
+	near := func(at int, position float32) (ok bool) {
 		eachWindow(p, func(o, i, k int) {
-			if o == at && float64(k) == float64(place) {
+			if o == at && float64(k) == float64(position) {
 				ok = v[i] >= best[o]-2*(bound.Abs+bound.Rel*bestMag[o])
 			}
 		})

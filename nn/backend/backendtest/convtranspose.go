@@ -154,7 +154,7 @@ func (c convTransposeCase) backWeights() Case {
 	return k
 }
 
-// eachTransposeTap visits the pairs of an input place and an output place to which it adds, with the place in the
+// eachTransposeTap visits the pairs of an input position and an output position to which it adds, with the position in the
 // kernel.
 func eachTransposeTap(s backend.ConvTransposeShape, visit func(o, i, tap int)) {
 	for n := range s.X.N {

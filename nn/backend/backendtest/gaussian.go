@@ -17,18 +17,18 @@ func gaussianCases() []Case {
 			sampleBackCase(src[i%2], s, stepParams, 1000*(i%2)))
 	}
 	s := shape{N: 3, H: 5, W: 7, C: 3}
-	part := []Case{sampleCase(src[0], s, backend.StepParams{Step: 1}, 2, true), sampleBackCase(src[0], s, backend.StepParams{Step: 1, Divergence: 2}, 2)}
-	for i := range part {
-		part[i].Name += "-of4"
-		for j := range part[i].args {
-			if part[i].args[j].role == backend.Activation {
-				part[i].args[j].images = 4
+	views := []Case{sampleCase(src[0], s, backend.StepParams{Step: 1}, 2, true), sampleBackCase(src[0], s, backend.StepParams{Step: 1, Divergence: 2}, 2)}
+	for i := range views {
+		views[i].Name += "-of4"
+		for j := range views[i].args {
+			if views[i].args[j].role == backend.Activation {
+				views[i].args[j].images = 4
 			}
 		}
 	}
 	bench := sampleBackCase(src[0], shape{N: 128, H: 1, W: 1, C: 64}, backend.StepParams{Step: 1, Divergence: 1}, 0)
 	bench.Bench = true
-	return append(append(cases, part...), bordered(sampleCase(src[0], s, backend.StepParams{Step: 2}, 0, true), "code"),
+	return append(append(cases, views...), bordered(sampleCase(src[0], s, backend.StepParams{Step: 2}, 0, true), "code"),
 		bordered(sampleBackCase(src[0], s, backend.StepParams{Step: 2, Divergence: 1}, 0), "gradStats"), bench,
 		sampleBackCase(src[0], manyTurns, backend.StepParams{Step: 1, Divergence: 1}, 0))
 }

@@ -42,15 +42,15 @@ func lossCases() []Case {
 		s := shape{N: 3, H: 6, W: 5, C: 5}
 		cases = append(cases, l.on(s, "/wide", mixed(uniform(-110, 110), 100, -100, 0, 20, -20, 88, -88), target, true),
 			l.on(s, "/nan", mixed(normal(1), nan), target, true), bordered(l.on(s, "", normal(2), target, true), "grad"))
-		part := l.on(s, "-of4", normal(2), target, true)
-		for i := range part.args {
-			if part.args[i].role == backend.Activation {
-				part.args[i].images = 4
+		views := l.on(s, "-of4", normal(2), target, true)
+		for i := range views.args {
+			if views.args[i].role == backend.Activation {
+				views.args[i].images = 4
 			}
 		}
 		bench := l.on(shape{N: 32, H: 28, W: 28, C: 1}, "", normal(2), target, true)
 		bench.Bench = true
-		cases = append(cases, part, bench, l.on(manyTurns, "", normal(2), target, true))
+		cases = append(cases, views, bench, l.on(manyTurns, "", normal(2), target, true))
 	}
 	return append(cases,
 		bce.on(shape{N: 1, H: 1, W: 1, C: 9}, "/infinite", given(inf, -inf, nan), given(0, 0, 0, 0.25, 0.25, 0.25, 1, 1, 1), true),

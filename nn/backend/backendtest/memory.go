@@ -14,13 +14,13 @@ func memoryCases() []Case {
 		cases = append(cases, roundTrip(activation("out", s, special)), roundTrip(param("out", s, special)),
 			roundTrip(flat("out", s.Len(), special)), bytesRoundTrip(s))
 	}
-	part := roundTrip(activation("out", shape{N: 3, H: 5, W: 4, C: 3}, special))
-	part.Name += "-of4"
-	part.args[0].images = 4
+	views := roundTrip(activation("out", shape{N: 3, H: 5, W: 4, C: 3}, special))
+	views.Name += "-of4"
+	views.args[0].images = 4
 	shifted := roundTrip(flat("out", 257, special))
 	shifted.Name += "-at3"
 	shifted.args[0].shift = 3
-	return append(cases, part, shifted, fetch(1), fetch(backend.MaxFetch),
+	return append(cases, views, shifted, fetch(1), fetch(backend.MaxFetch),
 		bordered(roundTrip(activation("out", shape{N: 2, H: 4, W: 5, C: 3}, normal(1))), "out"))
 }
 

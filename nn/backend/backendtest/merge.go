@@ -33,14 +33,14 @@ func mergeCases() []Case {
 	} {
 		cases = append(cases, channelsCase(j))
 	}
-	part := []Case{plusCase(shape{N: 3, H: 4, W: 3, C: 5}), channelsCase(join{3, 4, 3, 5, 2, 7, 1, 3}), channelsCase(join{3, 4, 3, 8, 4, 12, 8, 4})}
-	for i := range part {
-		part[i].Name += "-of4"
-		for k := range part[i].args {
-			part[i].args[k].images = 4
+	views := []Case{plusCase(shape{N: 3, H: 4, W: 3, C: 5}), channelsCase(join{3, 4, 3, 5, 2, 7, 1, 3}), channelsCase(join{3, 4, 3, 8, 4, 12, 8, 4})}
+	for i := range views {
+		views[i].Name += "-of4"
+		for k := range views[i].args {
+			views[i].args[k].images = 4
 		}
 	}
-	cases = append(cases, part...)
+	cases = append(cases, views...)
 	bench := []Case{plusCase(shape{N: 8, H: 28, W: 28, C: 32}), channelsCase(join{8, 28, 28, 64, 32, 32, 0, 32})}
 	bench[0].Bench, bench[1].Bench = true, true
 	cases = append(cases, bench...)

@@ -20,18 +20,18 @@ func penaltyCases() []Case {
 		cases = append(cases, sparseCase(backend.Sparsity{Weight: 3, Rho: 0.05}, n, 1.0/float32(1+i), uniform(0, 1)))
 	}
 	s := shapes[1]
-	part := []Case{penalizeCase(both, backend.Activation, s, 0), columnSumCase(s), addRowCase(s)}
-	for i := range part {
-		part[i].Name += "-of4"
-		for j := range part[i].args {
-			if part[i].args[j].role == backend.Activation {
-				part[i].args[j].images = 4
+	views := []Case{penalizeCase(both, backend.Activation, s, 0), columnSumCase(s), addRowCase(s)}
+	for i := range views {
+		views[i].Name += "-of4"
+		for j := range views[i].args {
+			if views[i].args[j].role == backend.Activation {
+				views[i].args[j].images = 4
 			}
 		}
 	}
 	bench := columnSumCase(shape{N: 128, H: 1, W: 1, C: 1024})
 	bench.Bench = true
-	return append(append(cases, part...), penalizeCase(both, backend.Flat, backend.Vec(1<<14), 0), bench,
+	return append(append(cases, views...), penalizeCase(both, backend.Flat, backend.Vec(1<<14), 0), bench,
 		penalizeCase(both, backend.Flat, manyTurns, 0),
 		// Activations that are all off or on are held away from 0 and 1.
 		sparseCase(backend.Sparsity{Weight: 1, Rho: 0.2}, 4, 0.5, given(0, 2, 1, 2e-7)), sparseCase(backend.Sparsity{Weight: 1, Rho: 0.2}, 2, 0.5, given(1, nan)))

@@ -49,9 +49,9 @@ func poolCases() []Case {
 		poolForward(window, "/special", mixed(normal(1), -inf, inf, 0, 0, nan, 0, 0, 0)),
 		poolForward(backend.PoolSpec{X: shape{N: 2, H: 8, W: 8, C: 5}, Size: 2}, "/special", mixed(normal(1), inf, 0, nan, 0, -inf)))
 	batch := backend.PoolSpec{X: shape{N: 3, H: 6, W: 8, C: 3}, Size: 2}
-	part := []Case{poolForward(batch, "-of4", normal(1)), poolBack(batch)}
-	part[1].Name += "-of4"
-	for _, c := range part {
+	views := []Case{poolForward(batch, "-of4", normal(1)), poolBack(batch)}
+	views[1].Name += "-of4"
+	for _, c := range views {
 		for i := range c.args {
 			c.args[i].images = 4
 		}
@@ -61,13 +61,13 @@ func poolCases() []Case {
 	for i := range speed {
 		speed[i].Bench = true
 	}
-	cases = append(cases, part...)
+	cases = append(cases, views...)
 	cases = append(cases, speed...)
 	return append(cases, bordered(poolForward(batch, "", normal(1)), "out"), bordered(poolBack(window), "gradX"),
 		withoutArgmax(poolForward(window, "", normal(1))))
 }
 
-// withoutArgmax returns a forward case that does not ask for the places of the maxima, as inference does.
+// withoutArgmax returns a forward case that does not ask for the positions of the maxima, as inference does.
 func withoutArgmax(c Case) Case {
 	c.Name += "/no-argmax"
 	c.args = slices.DeleteFunc(slices.Clone(c.args), func(a arg) bool { return a.name == "argmax" })
@@ -94,8 +94,8 @@ func poolForward(c backend.PoolSpec, suffix string, f fill) Case {
 func poolBack(c backend.PoolSpec) Case {
 	s := must(backend.NewPool(c))
 	_, argmax := refMaxPool(s, make([]float64, s.X.Len()))
-	// Any place of a window that is not padding could have been the maximum.
-	places := func(d draw, v []float32) {
+	// Any position of a window that is not padding could have been the maximum.
+	positions := func(d draw, v []float32) {
 		d.uniforms(v)
 		options := make([][]float32, len(argmax))
 		eachWindow(s, func(o, _, k int) { options[o] = append(options[o], float32(k)) })
@@ -105,7 +105,7 @@ func poolBack(c backend.PoolSpec) Case {
 	}
 	return Case{
 		Name: poolName("back", s), Ops: []string{"MaxPoolBack"},
-		args: []arg{activation("gradOut", s.Out, normal(1)), argmaxArg("argmax", s.Out, places),
+		args: []arg{activation("gradOut", s.Out, normal(1)), argmaxArg("argmax", s.Out, positions),
 			activation("gradX", s.X, nil).out(sumBound(s.Size * s.Size))},
 		run: func(b backend.Backend, t tensors) { b.MaxPoolBack(s, t["gradX"], t["gradOut"], t["argmax"]) },
 		reference: func(d data) values {
@@ -115,29 +115,29 @@ func poolBack(c backend.PoolSpec) Case {
 	}
 }
 
-// eachWindow visits the pairs of an output and an input in its window, with the input's place there.
-func eachWindow(s backend.PoolShape, visit func(o, i, place int)) {
+// eachWindow visits the pairs of an output and an input in its window, with the input's position there.
+func eachWindow(s backend.PoolShape, visit func(o, i, position int)) {
 	for o := range s.Out.Len() {
 		c, ox := o%s.Out.C, o/s.Out.C%s.Out.W
 		oy, n := o/s.Out.C/s.Out.W%s.Out.H, o/s.Out.Image()
-		for place := range s.Size * s.Size {
-			y, x := oy*s.Stride+place/s.Size-s.PadTop, ox*s.Stride+place%s.Size-s.PadLeft
+		for position := range s.Size * s.Size {
+			y, x := oy*s.Stride+position/s.Size-s.PadTop, ox*s.Stride+position%s.Size-s.PadLeft
 			if y >= 0 && y < s.X.H && x >= 0 && x < s.X.W {
-				visit(o, ((n*s.X.H+y)*s.X.W+x)*s.X.C+c, place)
+				visit(o, ((n*s.X.H+y)*s.X.W+x)*s.X.C+c, position)
 			}
 		}
 	}
 }
 
-// refMaxPool returns the first maximum of each window and its place. NaN is above all numbers.
+// refMaxPool returns the first maximum of each window and its position. NaN is above all numbers.
 func refMaxPool(s backend.PoolShape, x []float64) (v, argmax []float64) {
 	v, argmax = make([]float64, s.Out.Len()), make([]float64, s.Out.Len())
 	for i := range argmax {
 		argmax[i] = -1
 	}
-	eachWindow(s, func(o, i, place int) {
+	eachWindow(s, func(o, i, position int) {
 		if argmax[o] < 0 || x[i] > v[o] || math.IsNaN(x[i]) && !math.IsNaN(v[o]) {
-			v[o], argmax[o] = x[i], float64(place)
+			v[o], argmax[o] = x[i], float64(position)
 		}
 	})
 	return v, argmax
@@ -145,8 +145,8 @@ func refMaxPool(s backend.PoolShape, x []float64) (v, argmax []float64) {
 
 func refMaxPoolBack(s backend.PoolShape, gradOut, argmax []float64) (v, mag []float64) {
 	r := value{v: make([]float64, s.X.Len()), mag: make([]float64, s.X.Len())}
-	eachWindow(s, func(o, i, place int) {
-		if float64(place) == argmax[o] {
+	eachWindow(s, func(o, i, position int) {
+		if float64(position) == argmax[o] {
 			r.add(i, gradOut[o])
 		}
 	})

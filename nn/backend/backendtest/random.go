@@ -31,17 +31,17 @@ func randomCases() []Case {
 			selectCase(0.5, noise, s, stepParams, i%3, true), selectCase(0.5, src[2], s, stepParams, i%2, false))
 	}
 	s := shape{N: 3, H: 5, W: 4, C: 3}
-	part := []Case{normalCase(noise, s, backend.StepParams{Step: 1}, 2), dropoutCase(0.5, noise, s, backend.StepParams{Step: 1}, 2, false),
+	views := []Case{normalCase(noise, s, backend.StepParams{Step: 1}, 2), dropoutCase(0.5, noise, s, backend.StepParams{Step: 1}, 2, false),
 		gatherCase(0.3, noise, s, backend.StepParams{Draw: 1, Offset: 3}, 1, true), selectCase(0.3, noise, s, backend.StepParams{Draw: 1, Offset: 3}, 1, true)}
-	for i := range part {
-		part[i].Name += "-of4"
-		for j := range part[i].args {
-			if part[i].args[j].role == backend.Activation {
-				part[i].args[j].images = 4
+	for i := range views {
+		views[i].Name += "-of4"
+		for j := range views[i].args {
+			if views[i].args[j].role == backend.Activation {
+				views[i].args[j].images = 4
 			}
 		}
 	}
-	cases = append(cases, part...)
+	cases = append(cases, views...)
 	cases = append(cases, bordered(normalCase(noise, s, backend.StepParams{Step: 4}, 0), "out"),
 		bordered(dropoutCase(0.5, noise, s, backend.StepParams{Step: 4}, 0, false), "out"),
 		bordered(gatherCase(0.5, noise, s, backend.StepParams{Draw: 4}, 0, true), "clean"),
@@ -85,8 +85,8 @@ func dropoutCase(rate float32, src rng.Source, s shape, c backend.StepParams, fi
 	k.reference = func(d data) values {
 		v := make([]float64, s.Len())
 		for i, x := range d["x"] {
-			place := i % s.Image()
-			if u := src.Uniforms(uint32(place/4), uint32(first+i/s.Image()), c.Step); u[place%4] >= rate {
+			position := i % s.Image()
+			if u := src.Uniforms(uint32(position/4), uint32(first+i/s.Image()), c.Step); u[position%4] >= rate {
 				v[i] = float64(float32(x) / (1 - rate))
 			}
 		}
@@ -166,7 +166,7 @@ func drawCase(std float32, src rng.Source, s shape, c backend.StepParams, first 
 	return k
 }
 
-// drawOutside returns a case of three samples from place 2 on with an order of four places, of which the third is that of a
+// drawOutside returns a case of three samples from position 2 on with an order of four positions, of which the third is that of a
 // sample and the fourth of none: the last two images are NaN.
 func drawOutside(c Case) Case {
 	const there = 1 // images
@@ -227,8 +227,8 @@ func stagedOrder(c Case) []int {
 func normals(src rng.Source, s shape, draw uint32, row func(n int) int) []float32 {
 	v := make([]float32, s.Len())
 	for i := range v {
-		place := i % s.Image()
-		v[i] = src.Normals(uint32(place/4), uint32(row(i/s.Image())), draw)[place%4]
+		position := i % s.Image()
+		v[i] = src.Normals(uint32(position/4), uint32(row(i/s.Image())), draw)[position%4]
 	}
 	return v
 }

@@ -16,14 +16,14 @@ func upsampleCases() []Case {
 		x := shape{N: c[0], H: c[1], W: c[2], C: c[3]}
 		cases = append(cases, upsampleForward(x, c[4]), upsampleBack(x, c[4]))
 	}
-	part := []Case{upsampleForward(shape{N: 3, H: 4, W: 3, C: 5}, 2), upsampleBack(shape{N: 3, H: 4, W: 3, C: 5}, 2)}
-	for i := range part {
-		part[i].Name += "-of4"
-		for j := range part[i].args {
-			part[i].args[j].images = 4
+	views := []Case{upsampleForward(shape{N: 3, H: 4, W: 3, C: 5}, 2), upsampleBack(shape{N: 3, H: 4, W: 3, C: 5}, 2)}
+	for i := range views {
+		views[i].Name += "-of4"
+		for j := range views[i].args {
+			views[i].args[j].images = 4
 		}
 	}
-	cases = append(cases, part...)
+	cases = append(cases, views...)
 	bench := shape{N: 8, H: 14, W: 14, C: 32}
 	speed := []Case{upsampleForward(bench, 2), upsampleBack(bench, 2)}
 	speed[0].Bench, speed[1].Bench = true, true

@@ -66,10 +66,10 @@ func vectorCases() []Case {
 	} {
 		cases = append(cases, reshapeCase(r[0], r[1]))
 	}
-	part := reshapeCase(shape{N: 3, H: 4, W: 3, C: 5}, shape{N: 3, H: 2, W: 5, C: 6})
-	part.Name += "-of4"
-	part.args[0].images, part.args[1].images = 4, 4
-	cases = append(cases, part, bordered(reshapeCase(shape{N: 2, H: 1, W: 1, C: 60}, shape{N: 2, H: 4, W: 5, C: 3}), "out"))
+	views := reshapeCase(shape{N: 3, H: 4, W: 3, C: 5}, shape{N: 3, H: 2, W: 5, C: 6})
+	views.Name += "-of4"
+	views.args[0].images, views.args[1].images = 4, 4
+	cases = append(cases, views, bordered(reshapeCase(shape{N: 2, H: 1, W: 1, C: 60}, shape{N: 2, H: 4, W: 5, C: 3}), "out"))
 	for _, c := range cases {
 		if c.Name == "vector/zero/activation/3x5x7x3-at0" || c.Name == "vector/copy/activation/3x5x7x3-at0" {
 			cases = append(cases, bordered(c, "out"))
