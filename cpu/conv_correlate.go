@@ -5,8 +5,8 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// epilogue is what follows a product while its result is in the cache: bias and activation of a forward pass, the
-// derivative of the activation before of a backward pass.
+// epilogue is what is done to the result of a product while it is in the cache. A forward pass adds the bias and applies the
+// activation; a backward pass multiplies by the derivative of inAct, the activation of the layer before.
 type epilogue struct {
 	bias  []float32 // nil for none
 	act   backend.Act
@@ -14,7 +14,7 @@ type epilogue struct {
 	x     []float32 // outputs of inAct, of the result's size
 }
 
-// mode is how much of it the product itself does.
+// mode tells the product which piece of the epilogue it can do itself.
 func (e *epilogue) mode() simd.Mode {
 	switch {
 	case e.act == backend.ReLU:
@@ -25,7 +25,7 @@ func (e *epilogue) mode() simd.Mode {
 	return simd.Store
 }
 
-// rest does what mode leaves, on elements at and on of the result.
+// rest does what mode leaves to be done to v, whose first element is element at of the result.
 func (e *epilogue) rest(v []float32, at int) {
 	if e.act != backend.ReLU {
 		activate(e.act, v)
@@ -35,7 +35,7 @@ func (e *epilogue) rest(v []float32, at int) {
 	}
 }
 
-// finish does all of it, on whole pixels of c channels.
+// finish does the whole epilogue on v: pixels of c channels, the first element of which is element at of the result.
 func (e *epilogue) finish(v []float32, c, at int) {
 	if e.bias != nil {
 		for i := 0; i < len(v); i += c {
@@ -92,8 +92,8 @@ func (l *lane) correlate(c *correlation, src *source, ws *scratch, out []float32
 	}
 }
 
-// products multiplies grid rows q to q1, phase by phase and panel by panel. to is their part of the result, at its place
-// in the whole.
+// products computes grid rows q to q1 of the result, phase by phase and panel by panel of the weights. They are written to
+// to, whose first element is element at of the result.
 func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int, w []float32, e *epilogue) {
 	p, cols := &l.product, simd.Columns()
 	*p = simd.Product{
@@ -136,7 +136,7 @@ func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int
 	}
 }
 
-// fill is a product of nothing: these pixels of the input are under no kernel.
+// fill gives a phase without taps its results: no position of the kernel reaches these pixels, so the sum is the bias.
 func (c *correlation) fill(to []float32, p *simd.Product, e *epilogue) {
 	for y := range p.H {
 		for x := range p.W {

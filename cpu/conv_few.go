@@ -2,8 +2,8 @@ package cpu
 
 import "github.com/convae/convae/cpu/simd"
 
-// correlateFew multiplies the pixels of the source by the weights of all taps of all phases, and adds up for every pixel of
-// the result what its taps got.
+// correlateFew multiplies each pixel of the source once by the weights of all taps of all phases. Each pixel of the result is
+// then the sum of what its taps made of the pixels that it reads.
 func (l *lane) correlateFew(c *correlation, src *source, ws *scratch, out []float32, w []float32, e epilogue) {
 	frame, bias := ws.take(c.frame), e.bias
 	clear(frame)
@@ -26,7 +26,8 @@ func (l *lane) correlateFew(c *correlation, src *source, ws *scratch, out []floa
 	}
 }
 
-// multiplyTaps computes rows from to to of z, zeros where they are outside of the source.
+// multiplyTaps fills rows from to to of z with the products of the source's pixels and all taps. Rows outside of the source
+// are zeros.
 func (l *lane) multiplyTaps(c *correlation, z, v *view, from, to int, w []float32) {
 	first, last := max(from, 0), min(to, c.y.in)
 	clear(z.data[:(max(first, from)-from)*z.width*z.c])
@@ -45,7 +46,7 @@ func (l *lane) multiplyTaps(c *correlation, z, v *view, from, to int, w []float3
 	}
 }
 
-// sumTaps computes row y of the result from z.
+// sumTaps computes row y of the result: the bias and the products in z of its taps.
 func (c *correlation) sumTaps(row []float32, z *view, y int, bias []float32) {
 	clear(row)
 	for i := copy(row, bias); 0 < i && i < len(row); i *= 2 {
@@ -61,7 +62,8 @@ func (c *correlation) sumTaps(row []float32, z *view, y int, bias []float32) {
 	for rx := range c.x.period {
 		x, tx := c.x.phase(rx)
 		taps, count, ls := ty*tx, c.x.count(rx), c.x.advance*z.c
-		from := func(t, n int) []float32 { // what tap t gives channel n of the first pixel, and so on
+		// from returns the products of tap t for channel n, beginning with that for the first pixel of the row.
+		from := func(t, n int) []float32 {
 			return z.at(first+t/tx, x+t%tx)[column+t*c.n+n:]
 		}
 		for n := range c.n {
@@ -80,7 +82,7 @@ func (c *correlation) sumTaps(row []float32, z *view, y int, bias []float32) {
 	}
 }
 
-// addOne adds n elements of a, ls apart, to those of dst, ld apart.
+// addOne adds n elements of a to n elements of dst. Those of a are ls floats apart, those of dst ld floats.
 func addOne(dst []float32, ld int, a []float32, ls, n int) {
 	d, s := 0, 0
 	for range n {
@@ -89,7 +91,7 @@ func addOne(dst []float32, ld int, a []float32, ls, n int) {
 	}
 }
 
-// addFour adds the sums of those of a, b, c and e.
+// addFour is addOne for four slices at once: it adds the sums of their elements.
 func addFour(dst []float32, ld int, a, b, c, e []float32, ls, n int) {
 	size := (n-1)*ls + 1
 	a, b, c, e = a[:size], b[:size], c[:size], e[:size]

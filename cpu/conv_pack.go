@@ -5,9 +5,9 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// pack packs the weights w of s for a correlation: for each phase, for each panel of simd.Columns() channels of the
-// result, a row for each tap and channel of the source. Of few results the columns are the taps of all phases, and there
-// is a row for each channel of the source.
+// pack writes the weights w of s in the order in which a correlation reads them: phase after phase, and in each of them panels
+// of simd.Columns() channels of the result, with a row for each tap and channel of the source. For correlateFew the columns of
+// the panels are instead all taps of all phases for each channel of the result, with a row for each channel of the source.
 func (c *correlation) pack(s *backend.ConvShape, dst, w []float32) {
 	cols, column := simd.Columns(), 0
 	for ry := range c.y.period {

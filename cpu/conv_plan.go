@@ -5,11 +5,12 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// An axis is one direction, rows or columns, of what a convolution or its gradient reads. The positions of the result fall
-// into period phases: position period*q+r of phase r sees the source's positions advance*q+first to advance*q+first+taps-1, with
-// weights that depend on the phase alone. So the pixels of a phase in both directions are a convolution with a stride.
+// An axis is one direction, rows or columns, of a convolution or of the gradient of its input. It says which positions of
+// the source each position of the result is a sum over. With upsampling or a stride not all results are alike: they repeat
+// with a period. Result period*q+r, the q-th of phase r, reads the source from advance*q+first to advance*q+first+taps-1, where
+// first, taps and the weights depend on r alone. So the results of one phase are a plain convolution with stride advance.
 type axis struct {
-	in, out         int // positions of the source and of the result
+	in, out         int // extents of the source and of the result
 	kernel          int
 	stride, up      int
 	pad             int
@@ -20,25 +21,28 @@ type axis struct {
 // maxPeriod is the largest upsampling factor that is done in phases: the phases have weights of their own.
 const maxPeriod = 4
 
-// forwardAxis: position y sees positions y*stride-pad to y*stride-pad+kernel-1 of the source with each position repeated up times.
-// With up > 1 several taps fall on one position, so fewer taps with summed weights do.
+// forwardAxis is the axis of a convolution: result y reads y*stride-pad to y*stride-pad+kernel-1 of the source with each
+// position repeated up times. With up > 1 several taps of the kernel read copies of one position. They are one tap, whose
+// weight is their sum.
 func forwardAxis(in, out, kernel, stride, up, pad int) axis {
 	d := gcd(stride, up)
 	return axis{in: in, out: out, kernel: kernel, stride: stride, up: up, pad: pad, period: up / d, advance: stride / d}
 }
 
-// backAxis: position y of the input sees the positions of the gradient that it contributed to, its taps in reverse order. With
-// a stride, positions with the same residue see their own taps: every stride-th.
+// backAxis is the axis of the gradient of a convolution's input: each input reads the gradients of the outputs that it
+// contributed to, with the taps in reverse order. With a stride, an input contributed through every stride-th tap only, and
+// which ones these are depends on the residue of its position.
 func backAxis(in, out, kernel, stride, pad int) axis {
 	return axis{in: in, out: out, kernel: kernel, stride: stride, up: 1, pad: pad, back: true, period: stride, advance: 1}
 }
 
-// backCopiesAxis is the same for an upsampled input, over the gradient summed over the copies of a position (see sumRow).
+// backCopiesAxis is backAxis for an upsampled input. Its source is the gradient summed over the copies of each input; see
+// sumRow.
 func backCopiesAxis(in, out, kernel, up, pad int) axis {
 	return axis{in: in, out: out, kernel: kernel, stride: 1, up: 1, pad: pad + up - 1, back: true, period: 1, advance: up}
 }
 
-// phase returns what position r of the result sees.
+// phase returns which positions of the source the first result of phase r reads.
 func (a *axis) phase(r int) (first, taps int) {
 	if a.back {
 		skipped := (r + a.pad) % a.stride
@@ -50,7 +54,7 @@ func (a *axis) phase(r int) (first, taps int) {
 	return first, divDown(at+a.kernel-1, a.up) - first + 1
 }
 
-// under returns the positions of the kernel that fall on tap i of phase r.
+// under returns the range of the kernel's rows or columns that make tap i of phase r.
 func (a *axis) under(r, i int) (lo, hi int) {
 	first, taps := a.phase(r)
 	if a.back {
@@ -61,7 +65,7 @@ func (a *axis) under(r, i int) (lo, hi int) {
 	return max(at, 0), min(at+a.up, a.kernel)
 }
 
-// grid is the largest number of positions of a phase, count that of phase r.
+// grid is the number of results of the largest phase, count that of phase r.
 func (a *axis) grid() int       { return a.count(0) }
 func (a *axis) count(r int) int { return divUp(a.out-r, a.period) }
 
@@ -74,9 +78,9 @@ func (a *axis) allTaps() (taps int) {
 	return taps
 }
 
-// reach returns the range of source positions that the positions lo to hi of all phases see.
+// reach returns the range of the source that results lo to hi of every phase read.
 func (a *axis) reach(lo, hi int) (from, to int) {
-	from, to = lo*a.advance, lo*a.advance // a phase may see nothing
+	from, to = lo*a.advance, lo*a.advance // a phase may read nothing
 	for r := range a.period {
 		first, taps := a.phase(r)
 		if taps > 0 {
@@ -86,13 +90,14 @@ func (a *axis) reach(lo, hi int) (from, to int) {
 	return from, to
 }
 
-// window is how a source is read: in bands of grid rows, as rows of width pixels of which left lie before the image.
+// window is how a source is read: in bands of rows of the grid of results. Where a band reaches beyond the image it is copied
+// to scratch with a border of zeros: rows of width pixels, the first left of which lie before the image.
 type window struct {
 	y, x        axis
 	c           int // channels
 	source      sourceKind
-	rows        int  // of the source that come together: those of a window of the pool
-	direct      bool // the image itself is read: nothing is outside of it
+	rows        int  // rows of the source that can only be read together: those of a window of the pool
+	direct      bool // the image itself is read, because no band reaches beyond it
 	left, width int
 	band        int // grid rows
 	frame       int // floats of scratch: a band with its border
@@ -132,8 +137,8 @@ func backWindow(s *backend.ConvShape) window {
 // bandFloats is the wanted size of a band: it shares the L2 cache with a panel of weights.
 const bandFloats = 64 << 10
 
-// cut makes bands of about so many floats: a multiple of so many grid rows, with pixels of so many floats, and so many
-// more for each grid row.
+// cut chooses the bands: a multiple of rows grid rows that take about floats floats together, where a pixel of the source
+// takes pixel floats, and each grid row takes more floats besides.
 func (w *window) cut(floats, rows, pixel, more int) {
 	height := w.y.grid()
 	from, to := w.x.reach(0, w.x.grid())
@@ -156,11 +161,11 @@ type correlation struct {
 	path  path
 	n     int // channels of the result
 	pool  int // of the result
-	strip int // grid rows of a product: those that are pooled at once, or a band
-	full  int // floats of scratch: a part of the result before the pool
+	strip int // grid rows that are multiplied at once: as many as are pooled at once, or a band
+	full  int // floats of scratch: a strip of the result before the pool
 }
 
-// stripFloats is the wanted size of what is pooled at once: it stays in the L1 cache.
+// stripFloats is the wanted size of a strip that is pooled: it stays in the L1 cache.
 const stripFloats = 4 << 10
 
 // forward is a convolution.

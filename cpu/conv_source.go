@@ -60,8 +60,8 @@ func gradientsLen(s *backend.ConvShape, k sourceKind) int {
 	return n
 }
 
-// view is some rows of an image, with zeros round the image where they reach out of it: data starts at row top of the
-// image, left pixels before it; a row has width pixels of c channels.
+// view is some rows of an image, with zeros where they reach beyond it. data begins with row top of the image, and left
+// pixels before the row's own first pixel; a row has width pixels of c channels.
 type view struct {
 	data                []float32
 	top, left, width, c int
@@ -75,8 +75,8 @@ func (v *source) image(n int) view {
 	return view{v.data[n*v.stored.Image():][:v.stored.Image()], 0, 0, v.stored.W, v.stored.C}
 }
 
-// load writes rows from to to of image n to a frame, whose columns outside of the image are zero already. Rows of
-// whole windows of the pool may come at either end: the frame has room for them.
+// load copies rows from to to of image n to a frame, whose columns outside of the image are zero already. Below a pool it
+// can only make all rows of a window at once, so there may be more rows at either end; the frame has room for them.
 func (v *source) load(frame []float32, n, from, to, left, width int) view {
 	f := view{frame, from, left, width, v.stored.C}
 	size, ld, rows := v.w*f.c, width*f.c, 1
@@ -115,9 +115,9 @@ func copiesExtent(s *backend.ConvShape) (h, w int) {
 	return s.Stride*(s.Conv.H-1) + s.Up, s.Stride*(s.Conv.W-1) + s.Up
 }
 
-// sumRow makes row y of the sums of a gradient over the copies of an upsampled pixel: position (a, b) has the sum of the
-// gradients of the outputs whose position times the stride lies in a-Up+1 to a and b-Up+1 to b. So one product serves all
-// copies.
+// sumRow makes row y of a gradient that is summed over the Up x Up copies of an upsampled pixel. Element (a, b) is the sum of
+// the gradients of the outputs (i, j) with a-Up < i*Stride <= a and b-Up < j*Stride <= b. The copies of a pixel then need
+// one product with the kernel together, where each would have needed its own.
 func (v *source) sumRow(dst, g []float32, y int) {
 	s, c := &v.s, v.s.Filters
 	if v.full != nil {
@@ -144,7 +144,7 @@ func (v *source) sumRow(dst, g []float32, y int) {
 	}
 }
 
-// start prepares for load of image n: it gives sumRow the gradient before the pool.
+// start prepares for loading image n: where sumRow is used below a pool, it makes the gradient before the pool.
 func (v *source) start(n int) {
 	if v.full == nil {
 		return

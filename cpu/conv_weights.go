@@ -5,15 +5,16 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// weightGradient is how the gradient of weights is computed: sums over the grid of outer products of the gradient at a
-// pixel and the input under a row of the kernel; or of the gradient under the kernel and the input at a pixel. It
-// follows from the shape alone.
+// weightGradient is how the gradient of weights is computed: as a sum of outer products, one for each pixel of a grid. There
+// are two ways. Either the grid is the output's, and each product is of the output's gradient at the pixel and the inputs that
+// a row of the kernel covers there; or the grid is the input's, and each product is of the input at the pixel and the
+// gradients that a row of the kernel covers. The choice follows from the shape alone.
 type weightGradient struct {
 	window
 	path  path
-	over  bool // the window reads the gradient
+	over  bool // the kernel covers gradients, not inputs: the second way
 	full  int  // floats of scratch: a band of the gradient before the pool
-	small int  // sums whose order is not that of the weights
+	small int  // floats of scratch: sums that lie in another order than the weights
 }
 
 func planWeights(s *backend.ConvShape) weightGradient {
@@ -55,7 +56,7 @@ func (p *weightGradient) scratchLen(s *backend.ConvShape) int {
 	return gradientsLen(s, p.gradients(s)) + lineUp(p.frame) + lineUp(p.full) + lineUp(p.small)
 }
 
-// gradients tells how the gradient is read.
+// gradients says in which form the output's gradient is read.
 func (p *weightGradient) gradients(s *backend.ConvShape) sourceKind {
 	switch {
 	case p.over:
@@ -94,13 +95,15 @@ func (l *lane) backWeights(s *backend.ConvShape, gradW, g []float32, argmax []by
 	p.addSmall(s, gradW, small)
 }
 
-// factor is one of the two of outer products: vectors, some floats apart from row to row and from pixel to pixel.
+// factor is one of the two factors of outer products: a vector of n floats for each pixel of a grid. Vectors that are
+// neighbours in a row are pixel floats apart, and those of neighbouring rows are row floats apart.
 type factor struct {
 	v             []float32
 	row, pixel, n int
 }
 
-// outerProducts adds those of grid rows q to q1: u is what is under the kernel, at what is at the grid's pixels.
+// outerProducts adds the outer products of grid rows q to q1. u is the image that the kernel covers, at the image whose
+// pixels are those of the grid.
 func (l *lane) outerProducts(p *weightGradient, s *backend.ConvShape, gradW, small []float32, u, at *view, q, q1 int) {
 	y, _ := p.y.phase(0)
 	x, _ := p.x.phase(0)
@@ -125,7 +128,7 @@ func (l *lane) outerProducts(p *weightGradient, s *backend.ConvShape, gradW, sma
 	}
 }
 
-// addOuter adds the outer products of a and b, rows of which are ld apart in c.
+// addOuter adds the outer products of a and b to the matrix c, whose rows begin ld floats apart.
 func (l *lane) addOuter(c []float32, ld int, a, b factor) {
 	o := &l.outer
 	o.C, o.CM, o.M, o.N = c, ld, a.n, b.n
@@ -134,7 +137,7 @@ func (l *lane) addOuter(c []float32, ld int, a, b factor) {
 	simd.AddOuter(o)
 }
 
-// addSmall adds the sums of the paths whose order is not that of the weights.
+// addSmall adds to the gradient what the paths have summed in another order than that of the weights.
 func (p *weightGradient) addSmall(s *backend.ConvShape, gradW, small []float32) {
 	taps, c := s.KernelH*s.KernelW, s.X.C
 	switch p.path {

@@ -115,7 +115,7 @@ func maxPool(out []float32, argmax []byte, in []float32, rows, size, w, c int) {
 	}
 }
 
-// unpool is its inverse for gradients.
+// unpool writes each gradient to the element that was the maximum of its window, and zeros to the others.
 func unpool(gradIn, g []float32, argmax []byte, rows, size, w, c int) {
 	for y := range rows {
 		simd.Unpool(gradIn[y*size*size*w*c:], size*w*c, g[y*w*c:], argmax[y*w*c:], size, w, c)

@@ -61,9 +61,9 @@ func (l *lane) mask(a backend.Act, x backend.Tensor) driver.Ptr {
 // source is the Source of conv.cu: the images that a window moves over.
 type source struct {
 	p, argmax  driver.Ptr
-	c, h, w    int // h and w as the window sees them
-	row, image int // stored pixels
-	factor     int // pixels seen to a side of a stored one
+	c, h, w    int // channels, and the extents of an image as it is read
+	row, image int // pixels of a row and of an image as they are stored
+	factor     int // pixels that are read for each stored one, in each direction
 }
 
 func (s *source) args() [9]uint64 {
@@ -76,8 +76,8 @@ func divider(d int) uint64 {
 	return uint64(shift)<<32 | (1<<(31+shift)+uint64(d)-1)/uint64(d)
 }
 
-// stored is a tensor as it is, upsampled an input as a convolution sees it, unpooled the gradient of an output as it is
-// before the pool.
+// A source is read in one of three forms: stored is a tensor as it is, upsampled is the input of a convolution that upsamples
+// it, and unpooled is the gradient of a pool's output, read as the gradient of the pool's input.
 func stored(p driver.Ptr, s backend.Shape) source {
 	return source{p, 0, s.C, s.H, s.W, s.W, s.H * s.W, 1}
 }
@@ -90,8 +90,9 @@ func unpooled(s *backend.ConvShape, g, argmax driver.Ptr) source {
 	return source{g, argmax, s.Filters, s.Conv.H, s.Conv.W, s.Out.W, s.Out.H * s.Out.W, s.Pool}
 }
 
-// spread sums the gradient of the output over the copies of upsampled pixels, to scratch. It is what the backward window sees
-// when the input is upsampled: one product serves all copies.
+// spread sums, in scratch memory, the gradient of the output over the copies of each upsampled pixel. The backward pass of a
+// convolution that upsamples reads these sums: a pixel's copies then need one product with the kernel together, where each
+// would have needed its own.
 func (l *lane) spread(op string, s *backend.ConvShape, g, argmax driver.Ptr) source {
 	from, to := unpooled(s, g, argmax), spreadShape(s)
 	e, v := wide(from.c, kernels.ConvSpread, kernels.ConvSpread4)
@@ -116,12 +117,12 @@ func group(s *backend.ConvShape) int {
 	return min(max(spreadFloats/spreadShape(&one).Len(), 1), s.X.N)
 }
 
-// needs is the memory of a convolution whose bias has so many elements: that of its gradients.
+// needs is the memory of a convolution whose bias has so many elements. Only the gradients need any.
 func needs(s backend.ConvShape, bias int) backend.Needs {
 	s = s.WithN(group(&s))
 	n := 0
-	if parts := splits(&s); parts > 1 {
-		n = 4 * parts * (s.Weights().Len() + bias)
+	if count := splits(&s); count > 1 {
+		n = 4 * count * (s.Weights().Len() + bias)
 	}
 	return backend.Needs{Workspace: spreadBytes(&s) + n}
 }
@@ -133,20 +134,23 @@ func spreadBytes(s *backend.ConvShape) int {
 	return backend.AlignUp(4 * spreadShape(s).Len())
 }
 
-// correlation is a Correlation of conv.cu: a product of the values under a window on x and of weights, and what follows it.
+// correlation has the tensors of a Correlation of conv.cu: a window moves over x, the values in it are multiplied by the
+// weights and summed, and bias, activation and pool, or the derivative of an activation, follow.
 type correlation struct {
 	op                                     string
 	out, argmax, x, xArgmax, w, bias, mask driver.Ptr
 	act, inAct                             backend.Act
 }
 
-// tile is a form of the correlate kernels: how many positions and columns a block computes, and its threads.
+// tile is a form of the correlate kernels: how many positions and channels (columns) of the output a block computes, and
+// with how many threads.
 type tile struct {
 	forward, back               kernels.Entry
 	positions, columns, threads int
 }
 
-// The forms with a 4 are for sources whose channels are a multiple of 4; each is a thread an output. All give the same bits.
+// The forms with a 4 are for sources whose channels are a multiple of 4. In those named each, a thread computes one output.
+// All forms give the same bits.
 var (
 	tileAny     = tile{kernels.ConvForward, kernels.ConvBackInput, 128, 32, 128}
 	tile4       = tile{kernels.ConvForward4, kernels.ConvBackInput4, 128, 32, 128}
@@ -158,8 +162,8 @@ var (
 )
 
 const (
-	fewColumns = 4   // so many are not worth a tile of 32
-	busyBlocks = 256 // so many keep a large device busy
+	fewColumns = 4   // so few output channels, or fewer, are not worth a tile of 32
+	busyBlocks = 256 // so many blocks keep a large device busy
 )
 
 // blocks is the number of blocks for that many windows of a pool and columns.
@@ -171,7 +175,7 @@ func (t *tile) blocks(windows, pool, columns int) int {
 	return ceilDiv(windows, perBlock) * ceilDiv(columns, t.columns)
 }
 
-// window is where a correlation has its window, and of what grid its outputs are.
+// window says how the window of a correlation moves over the source, and which outputs there are.
 type window struct {
 	kh, kw, stride, top, left int
 	residues                  int // of the stride, in each direction: outputs of one residue see the same taps
@@ -257,8 +261,8 @@ func (l *lane) product(e kernels.Entry, t *tile, src *source, c *correlation, w 
 		i32(w.kh), i32(w.kw), i32(w.residues), i32(w.out.H), i32(w.out.W), i32(w.pool), act(c.act), act(c.inAct))
 }
 
-// gradient is what a gradient of weights is made of: the gradient of a convolution's output and its input. The bias's gradient
-// is the sum of rows, as many as an image has pixels, of filters elements.
+// gradient has the tensors of the gradients of weights and bias: out is the gradient of a convolution's output, x its input.
+// The gradient of the bias is the sum of rows of filters elements, of which there are image for each image.
 type gradient struct {
 	op             string
 	w, bias        driver.Ptr
@@ -280,8 +284,8 @@ var (
 	grad4    = gradTile{kernels.ConvBackWeights4, 32, 64, 32}    // and the channels of the window too
 )
 
-// gradSize is the size of the weights' gradient as a product: m channels of one factor, ch channels of the other at each
-// tap, summed over positions of an image.
+// gradSize is the size of the weights' gradient as a sum of outer products over the positions of an image: each is of m
+// channels of one factor, and of ch channels of the other at each tap.
 func gradSize(s *backend.ConvShape) (m, ch, positions int) {
 	if s.Up > 1 {
 		return s.X.C, s.Filters, s.X.H * s.X.W
@@ -306,20 +310,20 @@ func (t *gradTile) blocks(s *backend.ConvShape) int {
 }
 
 const (
-	splitPositions = 64   // positions that a part of the weights' gradient has at least
+	splitPositions = 64   // each split of the weights' gradient sums at least so many positions
 	splitBlocks    = 1024 // blocks wanted
-	biasRows       = 256  // rows that a part of the bias's gradient has at least
+	biasRows       = 256  // each split of the bias's gradient sums at least so many rows
 )
 
-// splits is in how many parts the weights' gradient is summed.
+// splits is the number of partial sums that the weights' gradient is summed in.
 func splits(s *backend.ConvShape) int {
 	_, _, positions := gradSize(s)
 	return min(ceilDiv(positions*s.X.N, splitPositions), ceilDiv(splitBlocks, gradTileFor(s).blocks(s)))
 }
 
-// backWeights adds to the gradients of the weights and of the bias: in two stages, sums over parts of the positions to
-// scratch and then their sum, or at once when there is one part. The window is over the input; or, when that is
-// upsampled, over the gradient summed over copies, with the taps in reverse.
+// backWeights adds to the gradients of the weights and of the bias. If there are several splits it takes two stages: each split
+// is summed to scratch, and then the splits are summed. The window moves over the input; or, if that is upsampled, over the
+// gradient summed over copies, with the taps in reverse.
 func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 	n, all := group(&s), s.X.N
 	for done := 0; done < all; done += n {
@@ -331,31 +335,31 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 }
 
 func (l *lane) addGradient(s *backend.ConvShape, g *gradient) {
-	nw, nb, parts, rows := s.Weights().Len(), 0, splits(s), s.X.N*g.image
+	nw, nb, count, rows := s.Weights().Len(), 0, splits(s), s.X.N*g.image
 	if g.bias != 0 {
 		nb = g.filters
 	}
-	biasParts := min(ceilDiv(rows, biasRows), parts)
+	biasCount := min(ceilDiv(rows, biasRows), count)
 	w, bias, add := g.w, g.bias, uint64(1)
-	if parts > 1 {
-		w = l.workspace(spreadBytes(s)+4*parts*(nw+nb)) + driver.Ptr(spreadBytes(s))
+	if count > 1 {
+		w = l.workspace(spreadBytes(s)+4*count*(nw+nb)) + driver.Ptr(spreadBytes(s))
 		bias, add = w+driver.Ptr(4*nw), 0
 	}
-	l.addProduct(s, g, w, parts, nw+nb, add)
+	l.addProduct(s, g, w, count, nw+nb, add)
 	if nb > 0 {
 		grid, block := columnSums(nb)
-		grid.Y = biasParts
-		l.launch(g.op, kernels.ConvBackBias, grid, block, 0, ptr(g.rows), ptr(bias), i32(rows), i32(nb), i32(ceilDiv(rows, biasParts)),
+		grid.Y = biasCount
+		l.launch(g.op, kernels.ConvBackBias, grid, block, 0, ptr(g.rows), ptr(bias), i32(rows), i32(nb), i32(ceilDiv(rows, biasCount)),
 			uint64(nw+nb), add)
 	}
-	if parts > 1 {
+	if count > 1 {
 		grid, block := columnSums(nw + nb)
-		l.launch(g.op, kernels.ConvReduce, grid, block, 0, ptr(w), ptr(g.w), ptr(g.bias), i32(nw), i32(nb), i32(parts), i32(biasParts))
+		l.launch(g.op, kernels.ConvReduce, grid, block, 0, ptr(w), ptr(g.w), ptr(g.bias), i32(nw), i32(nb), i32(count), i32(biasCount))
 	}
 }
 
-// addProduct launches the kernel of the weights' gradient, whose parts are size elements apart.
-func (l *lane) addProduct(s *backend.ConvShape, g *gradient, to driver.Ptr, parts, size int, add uint64) {
+// addProduct launches the kernel of the weights' gradient, whose partial sums lie size elements apart.
+func (l *lane) addProduct(s *backend.ConvShape, g *gradient, to driver.Ptr, count, size int, add uint64) {
 	taps, row := s.KernelH*s.KernelW, s.Weights().Image()
 	other, under := unpooled(s, g.out, g.argmax), stored(g.x, s.X)
 	stride, top, left := s.Stride, s.PadTop, s.PadLeft
@@ -366,9 +370,9 @@ func (l *lane) addProduct(s *backend.ConvShape, g *gradient, to driver.Ptr, part
 		first, perM, perTap, perCh = (taps-1)*s.X.C, 1, -s.X.C, row
 	}
 	t, positions, o, u := gradTileFor(s), other.h*other.w*s.X.N, other.args(), under.args()
-	l.launch(g.op, t.entry, driver.Dim3{X: t.blocks(s), Y: 1, Z: parts}, driver.Dim3{X: t.threads}, 0,
+	l.launch(g.op, t.entry, driver.Dim3{X: t.blocks(s), Y: 1, Z: count}, driver.Dim3{X: t.threads}, 0,
 		o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8],
-		divider(other.w), divider(other.h), i32(positions), i32(ceilDiv(positions, parts)), i32(stride), i32(top), i32(left),
+		divider(other.w), divider(other.h), i32(positions), i32(ceilDiv(positions, count)), i32(stride), i32(top), i32(left),
 		i32(s.KernelH), i32(s.KernelW), ptr(to), uint64(first), uint64(perM), uint64(perTap), uint64(perCh), uint64(size), add)
 }
 

@@ -27,14 +27,14 @@ type lane struct {
 	// Stage writes to one of two pieces of pinned memory while the device copies from the other, on a stream of its own.
 	copies driver.Stream
 	stages [2]stage
-	turn   int
+	turn   int          // which of the two stages is next
 	staged driver.Ptr   // what was staged last
 	before driver.Event // on the compute stream: the ops before the last Stage
 	serial bool         // the next Stage has to wait for all ops so far
 
-	uploads [2]stage // in turn
+	uploads [2]stage // used in turn by uploads
 
-	marks [2]driver.Event // of Time
+	marks [2]driver.Event // the events that Time measures between
 
 	// The arguments of a launch, here so that none is allocated.
 	params driver.Launch

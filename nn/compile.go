@@ -20,7 +20,7 @@ type source struct {
 // compiler makes the training program of a model for a number of samples.
 type compiler struct {
 	m *Model
-	b backend.Backend // only asked what ops need
+	b backend.Backend // is asked what memory ops need, and does nothing else; nil if there is none
 	o TrainerOptions
 	g *graph.Graph
 	p *program.Program
@@ -124,7 +124,7 @@ func (c *compiler) gather(src source) {
 	p.Calls = slices.Concat([]op.Call{{Op: o, Layer: "input"}}, p.Calls)
 }
 
-// backward appends the loss and the gradients of the calls that lead to the output.
+// backward appends the loss, and the gradients of the calls of the forward pass.
 func (c *compiler) backward(forward []op.Call) error {
 	p := c.p
 	grads := op.NewGrads(p.Tape, forward)
@@ -216,7 +216,7 @@ func (c *compiler) penalizeCode(grads *op.Grads, encoder []op.Call, grad op.Valu
 }
 
 // probe estimates the encoder's contraction from its change along a random direction: it runs a second time, on inputs
-// that are a small step away, and what its codes differ by is penalised in both runs.
+// that are a small distance away, and the difference of its codes is penalised: both runs get a gradient from it.
 func (c *compiler) probe(encoder []op.Call, grad op.Value) {
 	p, code, o := c.p, c.g.Code, c.o.Contractive
 	moved, gradMoved := p.Like(p.Input), p.Like(code)

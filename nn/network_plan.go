@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	mostSamples  = 256       // that a lane takes through a network at a time
-	forwardBytes = 256 << 20 // of activations that are enough work for any device
+	mostSamples  = 256       // the most samples that a lane takes through a network at a time
+	forwardBytes = 256 << 20 // so many bytes of activations are enough work for any device
 )
 
-// partPlan says how many samples a stretch of the model takes at a time, and where its tensors lie then.
+// partPlan says how many samples a part of the model takes at a time, and where its tensors lie then.
 type partPlan struct {
 	micro            int   // samples at the most
-	samples          int   // for so many and fewer is the rest, 0 if it is not yet
+	samples          int   // the fields below hold for so many samples and fewer; 0 if they are not worked out yet
 	offsets          []int // of the tensors
-	arena, workspace int   // bytes a lane
+	arena, workspace int   // bytes that each lane needs
 }
 
 // planPart decides how many of at most limit samples a part, whose program for one sample is given, takes at a time: as many
@@ -35,7 +35,8 @@ func (p *partPlan) place(prog *program.Program, b backend.Backend) {
 	p.offsets, p.arena = prog.Plan(b)
 }
 
-// laneArenas are the arenas and the workspaces of a device's lanes. What takes turns on the device can share them.
+// laneArenas are the arenas and the workspaces of a device's lanes. A trainer and a network that never run at the same time
+// can share them.
 type laneArenas struct {
 	mem              arena
 	memory           []laneMemory // of the first lanes
@@ -69,7 +70,7 @@ func (l *laneArenas) free() {
 	l.memory, l.arena, l.workspace = nil, 0, 0
 }
 
-// fit sees that count samples can run through a part: a network that is not a trainer's takes the memory that its largest
+// fit makes sure that count samples can run through a part: a network that is not a trainer's takes the memory that its largest
 // call needs, and where the device has no room for that it takes fewer lanes, and then fewer samples at a time.
 func (n *Network) fit(p *part, count int) error {
 	if n.planned {

@@ -35,8 +35,8 @@ type batchPhase struct {
 	compile  func(src source, n int) (*program.Program, error)
 	offsets  map[bool][]int // of the tensors, by whether samples are fed or gathered
 	programs map[programKey]*bound
-	sum      int         // of a slot that a chunk begins at 0
-	begin    []op.Call   // that do so
+	sum      int         // index of the sum that is set to 0 when a chunk begins
+	begin    []op.Call   // the calls that set it to 0
 	frames   []*op.Frame // of begin, by lane
 }
 
@@ -46,7 +46,8 @@ type programKey struct {
 	feed bool
 }
 
-// newBatchPhase makes a phase of the programs that compile makes. A chunk begins with a sum of its slot at 0.
+// newBatchPhase makes a phase that runs the programs that compile makes. When a chunk begins, the sum of that index in its
+// slot is set to 0.
 func (r *replica) newBatchPhase(sum int, offsets map[bool][]int, compile func(src source, n int) (*program.Program, error)) *batchPhase {
 	p := &batchPhase{r: r, sum: sum, compile: compile, offsets: offsets, programs: map[programKey]*bound{}}
 	begin := op.NewTape()
@@ -115,7 +116,7 @@ type listPhase struct {
 	lists  [][]op.Call
 	frames []*op.Frame       // by lane; they share a table of tensors
 	lanes  []laneMemory      // for the workspace
-	set    func(f *op.Frame) // what the step at hand tells a frame, or nil
+	set    func(f *op.Frame) // fills in what a frame must know of the step at hand, or nil
 	calls  []op.Call         // of the task that is being made
 	layer  string            // that they serve
 }

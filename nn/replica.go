@@ -35,7 +35,7 @@ type replica struct {
 	packing    *listPhase                         // the phase that packs weights
 	recordings map[recordingKey]backend.Recording // of phases in a row, if the device records
 
-	// Made once: a closure made in a step would be allocated.
+	// These functions are made once, because a closure that is made in a step would be allocated.
 	runPhase []func(lane, task int) // by phase
 	segments []func()               // the phases between reductions
 }
@@ -128,7 +128,7 @@ func (r *replica) share(n int) (lo, hi int) {
 // chunks returns which chunks of the batch at hand the replica takes.
 func (r *replica) chunks() (lo, hi int) { return r.share(r.t.used()) }
 
-// used returns how many slots an update is to sum: after a reduction, the first alone has the sum.
+// used returns how many slots an update has to sum. After a reduction it is one: the first slot has the sum already.
 func (r *replica) used() int {
 	if len(r.t.replicas) > 1 {
 		return 1
@@ -142,7 +142,7 @@ func (r *replica) placer() placer {
 		op.StepParams: r.stepParams, op.Order: r.order, op.CodeRow: r.row}}
 }
 
-// forget drops what was compiled and recorded with tensors that are about to go.
+// forget drops the programs and the recordings, because tensors that they use are about to be freed.
 func (r *replica) forget() {
 	for _, p := range r.phases {
 		if p, ok := p.(*batchPhase); ok {
@@ -187,25 +187,26 @@ func (r *replica) makePhases() error {
 
 func (r *replica) add(p phase) { r.phases = append(r.phases, p) }
 
-// reduceNext says that before the next phase a sum of the slots of all devices is to be in the first slot of each.
+// reduceNext makes the sum of that index, over all slots of all devices, due before the next phase: every device is to have it
+// in its first slot.
 func (r *replica) reduceNext(sum int) {
 	r.reductions = append(r.reductions, reduction{len(r.phases), sum})
 }
 
-// set tells a frame of a list of ops about the step at hand.
+// set fills in what the frame of a list of ops must know of the step at hand.
 func (r *replica) set(f *op.Frame) {
 	f.Slots = r.used()
 	r.t.setScales(f)
 }
 
-// list makes a phase of lists of ops for a layer.
+// list returns a listPhase without ops, which are going to serve that layer.
 func (r *replica) list(layer string) *listPhase {
 	p := newListPhase(r.w.lanes, r.lanes.memory, make([]backend.Tensor, 1))
 	p.set, p.layer = r.set, layer
 	return p
 }
 
-// slotSums returns a sum of each slot.
+// slotSums returns the sum of that index, such as op.Loss, of every slot.
 func (r *replica) slotSums(sum int) []backend.Tensor {
 	t := make([]backend.Tensor, len(r.slots))
 	for i := range r.slots {
@@ -244,8 +245,9 @@ func (r *replica) codePhases() error {
 	return nil
 }
 
-// updatePhases sum the slots, penalise weights, bound the gradient and run the optimiser, on stretches of the parameters
-// that the device's policy wants. What all stretches must have done before the optimiser runs is a phase of its own.
+// updatePhases makes the phases that sum the slots, penalise weights, bound the gradient and run the optimiser. They go over
+// the parameters in stretches, as long as the device's policy wants them. If the optimiser has to wait for something from all
+// stretches, such as the norm of the whole gradient, what comes before it is a phase of its own.
 func (r *replica) updatePhases() error {
 	t := r.t
 	floats := t.layout.floats()
@@ -294,7 +296,7 @@ func (r *replica) updatePhases() error {
 	return nil
 }
 
-// collect emits what a stretch of the gradient goes through before its norm is known.
+// collect emits what is done with a stretch of the gradient before the norm of the whole gradient is known.
 func (r *replica) collect(p *listPhase, slots []backend.Tensor, penalty, square backend.Tensor, lo, hi int) {
 	t := r.t
 	x := p.values(slots)

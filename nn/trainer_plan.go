@@ -12,13 +12,13 @@ import (
 // trainPlan is how a batch is cut and what memory that needs.
 type trainPlan struct {
 	chunk, slots, micro int
-	lanes               int                 // that take part
+	lanes               int                 // that are used
 	offsets             map[bool][]int      // of the tensors, by whether samples are fed or gathered
 	meanOffsets         map[bool][]int      // of the program that adds up codes
 	packs               *program.Program    // whose weights are packed
 	parts               [partCount]partPlan // of a network that takes turns with the trainer
 	need                Memory
-	arena, workspace    int // bytes a lane
+	arena, workspace    int // bytes that each lane needs
 }
 
 // Memory is what training, and a network that takes turns with it, need on the device, in bytes.
@@ -119,14 +119,14 @@ func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 	return o, nil
 }
 
-// enough is how many samples are enough work for a gradient slot, however large that is.
+// enough samples are worth a gradient slot of their own, however large the slot is.
 const enough = 64
 
-// cut is what may be chosen of a plan.
+// cut is what choosePlan varies until a plan fits the device.
 type cut struct {
 	batch int
 	limit int  // samples of a micro-batch at the most
-	lanes int  // that take part
+	lanes int  // that are used
 	tight bool // a network makes do with the memory that training needs
 }
 
@@ -233,7 +233,7 @@ func (t *Trainer) stretches() (length, count int) {
 // normBytes returns what the penalties and the squares of so many stretches take.
 func normBytes(stretches int) int { return 2 * backend.AlignUp(floatBytes*stretches) }
 
-// sumBytes returns what a step adds up besides gradients: norms, the loss, and what the step is told.
+// sumBytes returns what the norms, the loss and the step parameters take.
 func (t *Trainer) sumBytes() int {
 	_, count := t.stretches()
 	return normBytes(count) + backend.Align + bytesOf(t.dev.Lanes()[0], backend.PerStep, backend.Vec(1))
@@ -249,8 +249,8 @@ func (t *Trainer) leastData() int {
 	return order + min(bytesOf(b, backend.Pixels, all), 2*bytesOf(b, backend.Staged, t.m.Input.WithN(t.o.Batch)))
 }
 
-// freeBytes returns what is free on the device, of a group the one with least, and what of it the trainer may take. A little is left for what a device
-// allocates on its own account, such as recordings, and for what it rounds up.
+// freeBytes returns what is free on the device, and what of it the trainer may take. Of a group it is the device with least
+// that counts. A little is left for what a device allocates on its own account, such as recordings, and for what it rounds up.
 func (t *Trainer) freeBytes() (free, usable int, err error) {
 	free = math.MaxInt
 	for _, d := range backend.Members(t.dev) {

@@ -28,7 +28,7 @@ func (t *Trainer) StepOn(x, y []float32, n int) error {
 	})
 }
 
-// fed calls step with n samples at hand that are given as values; what names the method that they were given to.
+// fed calls step with n samples that the caller gives as values; what names the method that the caller used, for errors.
 func (t *Trainer) fed(what string, x, y []float32, n int, step func() error) error {
 	if n < 1 || n > t.o.Batch || len(x) != n*t.m.Input.Len() || len(y) != len(x) {
 		return fmt.Errorf("nn: %s wants 1 to %d samples of %d values, got %d samples, %d inputs and %d targets", what, t.o.Batch, t.m.Input.Len(), n, len(x), len(y))
@@ -87,7 +87,7 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 	}
 }
 
-// end books a step.
+// end counts the step's samples, of which the loss is a mean.
 func (t *Trainer) end() {
 	t.seen += t.count
 }
@@ -106,8 +106,8 @@ func (r *replica) prepare() {
 	}
 }
 
-// play does a segment of the step: what changes from step to step is in the step parameters, so a device that records can do
-// again what it has recorded.
+// play does the phases of one segment of the step. A device that can record does so the first time and replays the recording
+// from then on: that is possible because all that changes from step to step is in the step parameters.
 func (r *replica) play(segment int) {
 	rec, ok := r.mem.b.(backend.Recorder)
 	if !ok || r.t.feed || len(r.w.lanes) > 1 {
@@ -143,7 +143,7 @@ func (r *replica) makeSegments() {
 	segment(first, len(r.phases))
 }
 
-// lanesOf returns how many lanes take part in a phase: for micro-batches those that were given memory.
+// lanesOf returns how many lanes work in a phase: for micro-batches those that were given memory.
 func (r *replica) lanesOf(p phase) int {
 	if _, ok := p.(*batchPhase); ok {
 		return r.t.plan.lanes

@@ -26,7 +26,7 @@ func ReLUBack(g, out []float32) {
 		reluBackAVX2(first(g), first(out), len(g))
 	default:
 		for i, x := range out {
-			// On bits, so that the compiler makes a conditional move of it.
+			// The choice is made on the bits of the numbers, so that the compiler makes a conditional move of it, not a jump.
 			b := math.Float32bits(g[i])
 			if !(x > 0) {
 				b = 0

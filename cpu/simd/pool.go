@@ -6,7 +6,7 @@ const errPool = "simd: the parts of a pool do not fit"
 //
 //	dst[x*c+n] = max over i, j < size of src[i*row+(x*size+j)*c+n]
 //
-// The first maximum wins, NaN is above all numbers, and at, unless nil, gets its place i*size+j.
+// The first maximum wins, NaN is above all numbers, and at, unless nil, gets its position i*size+j.
 func MaxPool(dst []float32, at []byte, src []float32, row, size, w, c int) {
 	if w <= 0 || c <= 0 {
 		return
@@ -81,7 +81,7 @@ func Unpool(dst []float32, row int, g []float32, at []byte, size, w, c int) {
 	}
 }
 
-// quick is how many channels the assembly does: that for AVX2 cannot store a part of a vector of places.
+// quick is how many channels the assembly does: that for AVX2 cannot store less than a whole vector of positions.
 func quick(size, c int) int {
 	switch {
 	case size != 2 || current == None:

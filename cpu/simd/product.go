@@ -26,14 +26,14 @@ type Product struct {
 	B      []float32 // a panel of weights, len(Taps)*K rows of Columns() floats
 	Bias   []float32 // N, or nil for 0
 	Mode   Mode
-	Mask   []float32 // for Mode Mask, in the places of C
+	Mask   []float32 // for Mode Mask, laid out as C
 	H, W   int
 	N      int // at most Columns()
 }
 
 const (
-	errProduct = "simd: the parts of a Product do not fit"
-	errOuter   = "simd: the parts of an Outer do not fit"
+	errProduct = "simd: the slices of a Product do not fit"
+	errOuter   = "simd: the slices of an Outer do not fit"
 )
 
 // extent is the length of a slice with h rows of w pixels of n floats at those strides.
@@ -68,7 +68,8 @@ func Multiply(p *Product) {
 	}
 	most := tileRows(p.N)
 	if p.H == 1 || p.CH == p.W*p.CW && p.AH == p.W*p.AW {
-		// The rows follow on each other: tiles below each other. Some have a row more than the others.
+		// The rows of C and of A follow on each other without gaps, so all pixels are one column of tiles. They are as equal
+		// as can be: some have one row more than the others.
 		tiles := (p.H*p.W + most - 1) / most
 		rows, longer := p.H*p.W/tiles, p.H*p.W%tiles
 		p.tile(0, rows+1, longer, (rows+1)*p.CW, (rows+1)*p.AW)
@@ -93,7 +94,7 @@ func tileRows(n int) int {
 	return 12
 }
 
-// tile does h tiles of so many rows, from row r on, ch floats of C and ah of A apart.
+// tile computes h tiles of rows rows each. The first begins at row r; the next begins ch floats further in C, and ah in A.
 func (p *Product) tile(r, rows, h, ch, ah int) {
 	if h == 0 {
 		return
@@ -113,7 +114,7 @@ func (p *Product) tile(r, rows, h, ch, ah int) {
 	}
 }
 
-// bytes is a stride as the assembly wants it.
+// bytes converts a stride in floats to bytes, which the assembly counts in.
 func bytes(stride int) uintptr { return 4 * uintptr(stride) }
 
 // plain takes eight columns of a pixel at a time.

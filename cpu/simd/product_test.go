@@ -149,7 +149,7 @@ func randomOuter(s source, h, w, m, n int) *Outer {
 	return o
 }
 
-// check is that of Product.
+// check compares AddOuter with a sum in float64, as the check of a Product does.
 func (o *Outer) check() error {
 	want := make([]float64, len(o.C))
 	bound := make([]float64, len(o.C))

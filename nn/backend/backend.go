@@ -213,7 +213,7 @@ type Upsample interface {
 	UpsampleBack(s UpsampleShape, gradX, gradOut Tensor)
 }
 
-// Merge ops join the values of several layers, and part their gradients. All tensors are Activations.
+// Merge ops join the values of several layers, and split their gradients. All tensors are Activations.
 type Merge interface {
 	// Plus: out = a + b, of one shape. out may be a.
 	Plus(out, a, b Tensor)

@@ -76,8 +76,8 @@ func NewConv(c ConvSpec) (ConvShape, error) {
 	return s, checkSizes(c.X, s.In, s.Conv, s.Weights(), s.Spread())
 }
 
-// Spread is the shape of one image's output gradient summed over the copies of an upsampled pixel, which a backend may
-// make on its way back; without upsampling it is that of nothing.
+// Spread is the shape of the gradient of one image's output, summed over the copies of each upsampled pixel: a backend may make
+// these sums in its backward pass. Without upsampling it is the zero Shape.
 func (s ConvShape) Spread() Shape {
 	if s.Up <= 1 {
 		return Shape{}

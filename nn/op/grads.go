@@ -42,7 +42,8 @@ func NewGrads(t *Tape, calls []Call) *Grads {
 // Wants reports whether the gradient of a value is of use: something that it was made from has parameters.
 func (g *Grads) Wants(v Value) bool { return g.wanted[v] }
 
-// Watch has f called when the gradient of v is complete, before it is used: f may emit ops that add to it.
+// Watch makes Back call f with the gradient of v when all readers of v have contributed to it, and before the op that made v
+// uses it. f may emit ops that add to the gradient.
 func (g *Grads) Watch(v Value, f func(grad Value)) { g.watch[v] = &watcher{f: f} }
 
 // Add contributes grad, a tensor that nothing else uses, to the gradient of v.
@@ -65,8 +66,8 @@ func (g *Grads) Of(o Differentiable) Value {
 	return grad
 }
 
-// Through returns the activation that the maker of v has applied to it, if the gradient of v comes from one op alone, which
-// is then to multiply it by the activation's derivative.
+// Through is asked by the op that makes the gradient of v. If no other op contributes to that gradient, it returns the
+// activation that v is the output of, and the op has to multiply the gradient by its derivative; otherwise it returns Linear.
 func (g *Grads) Through(v Value) backend.Act {
 	a, ok := g.makers[v].(Activated)
 	if !ok || g.readers[v] != 1 || g.watch[v] != nil {
@@ -86,8 +87,8 @@ func (g *Grads) Parameter(w Value) Value {
 	return g.Outside(i)
 }
 
-// Back emits the gradients of calls, in reverse, as far as there is something to train before them. The gradient of what
-// they lead to has been given by Add.
+// Back emits the gradients of calls, the last first. It leaves out those before which there is nothing to train. The gradient
+// of the result of the last call must have been given to Add before.
 func (g *Grads) Back(calls []Call) {
 	for _, s := range slices.Backward(calls) {
 		d, ok := s.Op.(Differentiable)

@@ -112,9 +112,10 @@ type Frame struct {
 	Tensors []backend.Tensor // by Value; that of None is the zero Tensor
 	First   int              // position of the first sample in the batch
 	Count   int              // samples of the batch
-	Slots   int              // of gradients, that the batch uses
-	// What a sample and an element of it count in the loss, and what a batch's loss counts for in the sum over samples: with
-	// the mean, 1 / samples of the batch, that by elements too, and the samples of the batch.
+	Slots   int              // gradient slots that the batch uses
+	// SampleScale is what the loss of a sample is multiplied by, ElementScale what that of one of its elements is, and
+	// BatchWeight what the loss of the batch is multiplied by in the sum from which the loss of an epoch is made. If losses are
+	// means they are 1/Count, 1/(Count times the elements of a sample), and Count.
 	SampleScale, ElementScale, BatchWeight float32
 
 	list []backend.Tensor // of an op that takes a list, so that none is allocated in a step
@@ -137,7 +138,7 @@ func (f *Frame) each(values []Value) []backend.Tensor {
 	return f.list
 }
 
-// Scale is a factor of a part of the loss.
+// Scale is what a term of the loss is multiplied by.
 type Scale struct {
 	Per    Per
 	Factor float32

@@ -170,8 +170,8 @@ func (t *Tape) fuseAt(i int, readers []int) bool {
 	return true
 }
 
-// Again emits the calls once more, from another input on: what they write is new, all else is shared. It returns the new
-// calls and what has become of each value.
+// Again emits copies of calls that read instead where the calls read input. They write new tensors; all others, such as
+// weights, are shared. It returns the copies, and for each tensor that the calls write the new one that takes its part.
 func (t *Tape) Again(calls []Call, input, instead Value) (again []Call, became map[Value]Value) {
 	became = map[Value]Value{input: instead}
 	for _, s := range calls {
