@@ -11,6 +11,7 @@ import (
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 // Samples must have the model's shape, not only as many values.
@@ -36,7 +37,7 @@ func TestShapesMustAgree(t *testing.T) {
 		{colour, 16, 16, 1, "takes 768"},
 	} {
 		set := &dataset.Set{Name: "npy", H: c.h, W: c.w, C: c.c, Values: make([]float32, c.h*c.w*c.c)}
-		err := CheckSet(c.m, nn.BCE, set)
+		err := use.CheckSet(c.m, nn.BCE, set)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d x %d x %d for %v: error %v, want %q", c.h, c.w, c.c, c.m.Input, err, c.want)
 		}

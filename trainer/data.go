@@ -12,6 +12,7 @@ import (
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 // Data names a data set. A field that the data set has no use for is an error.
@@ -225,7 +226,7 @@ func (d *Data) checkImages(input []int) error {
 		}
 	}
 	if len(input) == 1 && d.Size == (layer.Size{}) {
-		if s, ok := ImageShape(backend.Shape{N: 1, H: 1, W: 1, C: input[0]}); ok {
+		if s, ok := use.ImageShape(backend.Shape{N: 1, H: 1, W: 1, C: input[0]}); ok {
 			d.Size = layer.Size{H: s.H, W: s.W}
 		}
 	}

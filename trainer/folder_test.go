@@ -15,6 +15,7 @@ import (
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 // writeGrey writes a picture of one pixel of that level.
@@ -95,7 +96,7 @@ func TestDataPathsAreAbsolute(t *testing.T) {
 			t.Fatal(err)
 		}
 		run := filepath.Join(dir, "run-"+d.Name)
-		if _, err := Train(t.Context(), c, Options{Dir: run, Device: openApplyDevice(t), Train: train, Test: validation}); err != nil {
+		if _, err := Train(t.Context(), c, Options{Dir: run, Device: openCPU(t), Train: train, Test: validation}); err != nil {
 			t.Fatal(err)
 		}
 		t.Chdir(t.TempDir())
@@ -147,7 +148,7 @@ func TestSpread(t *testing.T) {
 		{"ten digits, the first of each", 40, digits.Labels, firsts},
 	} {
 		set := &dataset.Set{H: 1, W: 1, C: 1, Pixels: make([]uint8, c.size), Labels: c.labels}
-		if got := Spread(set, 10); !slices.Equal(got, c.want) {
+		if got := use.Spread(set, 10); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}

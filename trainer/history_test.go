@@ -9,6 +9,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/use"
 )
 
 func TestReadHistory(t *testing.T) {
@@ -33,19 +34,19 @@ func TestReadHistory(t *testing.T) {
 }
 
 func TestEvaluationLoss(t *testing.T) {
-	e := Evaluation{Output: metric.Values{BCE: 0.5, MSE: 0.25}}
+	e := use.Evaluation{Output: metric.Values{BCE: 0.5, MSE: 0.25}}
 	for _, c := range []struct {
 		tr   Training
 		want float64
 	}{{Training{Loss: "bce"}, 0.5}, {Training{Loss: "mse"}, 0.25}, {Training{Loss: "mse", Reduction: "sample"}, 2}} {
-		if got := e.Loss(c.tr, 8); got != c.want {
+		if got := c.tr.LossOf(e, 8); got != c.want {
 			t.Errorf("%s %s: loss %v, want %v", c.tr.Loss, c.tr.Reduction, got, c.want)
 		}
 	}
-	e.Drawn = Evidence{BCE: 80, MSE: 16, Divergence: 3}
+	e.Drawn = use.Evidence{BCE: 80, MSE: 16, Divergence: 3}
 	tr := Training{Loss: "bce", Reduction: "sample"}
 	tr.Divergence.Beta = nn.Given(2)
-	if got := e.Loss(tr, 8); got != 86 {
+	if got := tr.LossOf(e, 8); got != 86 {
 		t.Errorf("variational loss %v, want 86", got)
 	}
 }

@@ -38,7 +38,7 @@ func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, vali
 		train = train.Slice(0, d.Limit)
 	}
 	if d.ValidationLimit > 0 && d.ValidationLimit < validation.Len() {
-		few := validation.Pick(spreadOver(validation.Len(), d.ValidationLimit))
+		few := validation.Pick(dataset.Evenly(validation.Len(), d.ValidationLimit))
 		if validation == test { // else it is a part of the training samples' set
 			err = test.Close()
 		}
@@ -267,7 +267,7 @@ func (d *Data) readNPY(path string) (*dataset.Set, error) {
 	case 4:
 		s.H, s.W, s.C = shape[1], shape[2], shape[3]
 	default:
-		return nil, fmt.Errorf("npy: %s: shape is %s, want (N, n), (N, rows, columns) or (N, rows, columns, channels)", path, ShapeText(shape))
+		return nil, fmt.Errorf("npy: %s: shape is %s, want (N, n), (N, rows, columns) or (N, rows, columns, channels)", path, dataset.ShapeText(shape))
 	}
 	if a.DType == "uint8" {
 		if d.scales() {

@@ -7,7 +7,7 @@ import (
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/trainer/dataset"
-	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 // Memory is what a run takes: on the device, and besides on the host. On the CPU both are the host's.
@@ -52,7 +52,7 @@ func PlanMemory(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, val
 
 // planRun adds to the options of a trainer what is known of the data and what to leave the host, which it returns too.
 func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, validation *dataset.Set) (nn.TrainerOptions, HostMemory, error) {
-	shown, samples := sampleCount, chunkSamples
+	shown, samples := use.SheetSamples, use.ChunkSamples
 	var h HostMemory
 	h.Model = 4 * m.Size()
 	if train != nil {
@@ -64,9 +64,9 @@ func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, valida
 		shown = min(shown, samples)
 		h.Data += setBytes(validation)
 	}
-	h.Evaluation = evaluatorBytes(m, samples)
+	h.Evaluation = use.EvaluatorBytes(m, samples)
 	h.Saving = o.StateBytes(m)
-	h.Pictures = picturesBytes(m, validation, shown)
+	h.Pictures = use.PicturesBytes(m, validation, shown)
 	if dev.Policy().Host {
 		o.Reserve = h.working()
 		return o, h, nil
@@ -90,31 +90,4 @@ func (s *session) memory() Memory {
 		m.Host.Data += 2 * s.batch * s.o.Train.Size()
 	}
 	return m
-}
-
-const (
-	sampleRows    = 3         // of SampleRows at the most
-	sheetBytes    = 256 << 20 // that they and the sheet take at the most, if one column is not larger
-	picturesFixed = 2 << 20   // for fonts, a PNG that is being written, and curves
-)
-
-// samplesShown is how many samples of those pictures go on a sheet.
-func samplesShown(h, w, c int) int { return max(min(sampleCount, sheetBytes/sampleBytes(h, w, c)), 1) }
-
-// sampleBytes is what a column of SampleRows takes, with its part of the sheet.
-func sampleBytes(h, w, c int) int {
-	return sampleRows*4*h*w*c + picture.SheetBytes(sampleRows, 1, h, w)
-}
-
-// picturesBytes is what drawing n validation samples takes. Without a set they are taken for images of the model's shape.
-func picturesBytes(m *nn.Model, set *dataset.Set, n int) int {
-	h, w, c := m.Input.H, m.Input.W, m.Input.C
-	if set != nil {
-		h, w, c = set.H, set.W, set.C
-		if !set.Images() {
-			return picturesFixed
-		}
-	}
-	n = min(n, samplesShown(h, w, c))
-	return picturesFixed + n*sampleRows*4*h*w*c + picture.SheetBytes(sampleRows, n, h, w)
 }

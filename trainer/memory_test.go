@@ -15,6 +15,7 @@ import (
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 // shaped is a run on images of a shape, of models that need memory for different things.
@@ -148,18 +149,18 @@ func TestHostMemoryIsPlanned(t *testing.T) {
 		}
 		net := tr.Network()
 		// Compiling the programs takes about 100 KiB once, fonts as well: that is not counted.
-		_, warm := Evaluate(t.Context(), net, test, 0.1, 1, true)
+		_, warm := use.Evaluate(t.Context(), net, test, 0.1, 1, true)
 		if err := errors.Join(warm, writeSamples(filepath.Join(t.TempDir(), "a.png"), net, test, 0.1, 1)); err != nil {
 			t.Fatal(err)
 		}
-		var e *evaluator
+		var e *use.Evaluator
 		h := HostMemory{Evaluation: allocated(func() {
-			e = newEvaluator(net, test)
-			if _, err := e.evaluate(t.Context(), 0.1, 1, true); err != nil {
+			e = use.NewEvaluator(net, test)
+			if _, err := e.Evaluate(t.Context(), 0.1, 1, true); err != nil {
 				t.Fatal(err)
 			}
 		})}
-		if again := allocated(func() { _, err = e.evaluate(t.Context(), 0.1, 1, true) }); err != nil || again > h.Evaluation/20+200_000 {
+		if again := allocated(func() { _, err = e.Evaluate(t.Context(), 0.1, 1, true) }); err != nil || again > h.Evaluation/20+200_000 {
 			t.Errorf("%s: a second evaluation allocates %d bytes, the first %d; %v", s.model.Name, again, h.Evaluation, err)
 		}
 		h.Saving = allocated(func() { _, err = tr.State() })
@@ -246,4 +247,13 @@ func TestFailedFirstValidationLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameRun(t, whole, broken)
+}
+
+func mustNew(t *testing.T, c nn.Config) *nn.Model {
+	t.Helper()
+	m, err := nn.New(c, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

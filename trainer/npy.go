@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/sbinet/npyio/npy"
 
 	"github.com/convae/convae/nn/regularfile"
 	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // Array is the content of a .npy file.
@@ -77,13 +77,13 @@ func readNPY(r io.Reader, size int64) (a Array, err error) {
 	n := 1
 	for _, d := range descr.Shape {
 		if d < 1 || d > maxNPYElements/n {
-			return a, fmt.Errorf("shape is %s, want extents of at least 1 and at most %d elements", ShapeText(descr.Shape), maxNPYElements)
+			return a, fmt.Errorf("shape is %s, want extents of at least 1 and at most %d elements", dataset.ShapeText(descr.Shape), maxNPYElements)
 		}
 		n *= d
 	}
 	a.Shape, a.DType = descr.Shape, t.name
 	if want := int64(n) * int64(t.bytes); rest != want {
-		return a, fmt.Errorf("the file has %d bytes of data, want %d for shape %s of %s", rest, want, ShapeText(a.Shape), a.DType)
+		return a, fmt.Errorf("the file has %d bytes of data, want %d for shape %s of %s", rest, want, dataset.ShapeText(a.Shape), a.DType)
 	}
 	if a.Data, err = t.read(r, order, n); err != nil {
 		return a, fmt.Errorf("data: %w", err)
@@ -130,11 +130,11 @@ func WriteNPY(path string, data []float32, shape []int) error {
 		n *= d
 	}
 	if n != len(data) {
-		return fmt.Errorf("npy: %s: shape %s does not hold %d values", path, ShapeText(shape), len(data))
+		return fmt.Errorf("npy: %s: shape %s does not hold %d values", path, dataset.ShapeText(shape), len(data))
 	}
 	return atomicfile.Write(path, func(w io.Writer) error {
 		// NumPy aligns the data to 64 bytes; the header ends in a line feed.
-		header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", ShapeText(shape))
+		header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", dataset.ShapeText(shape))
 		header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
 		b := binary.LittleEndian.AppendUint16([]byte(npyMagic+"\x01\x00"), uint16(len(header)))
 		b = append(b, header...)
@@ -150,16 +150,4 @@ func WriteNPY(path string, data []float32, shape []int) error {
 		_, err := w.Write(b)
 		return err
 	})
-}
-
-// ShapeText prints a shape as Python does: (2, 28, 28), (5,), ().
-func ShapeText(shape []int) string {
-	s := make([]string, len(shape))
-	for i, d := range shape {
-		s[i] = strconv.Itoa(d)
-	}
-	if len(s) == 1 {
-		return "(" + s[0] + ",)"
-	}
-	return "(" + strings.Join(s, ", ") + ")"
 }

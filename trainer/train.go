@@ -13,6 +13,7 @@ import (
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 // Options are the choices of Train that are not part of the configuration.
@@ -65,8 +66,8 @@ type Result struct {
 	StoppedAt   int    // epoch at which early stopping ended it, else 0
 	BestAt      int    // epoch of the lowest validation loss
 	History     []Epoch
-	Selected    []int      // inputs that a concrete model selects
-	Final       Evaluation // of the saved model on the validation images; none of an interrupted run
+	Selected    []int          // inputs that a concrete model selects
+	Final       use.Evaluation // of the saved model on the validation images; none of an interrupted run
 }
 
 // session is a run at work.
@@ -76,7 +77,7 @@ type session struct {
 	m     *nn.Model
 	t     *nn.Trainer
 	net   *nn.Network
-	eval  *evaluator // of the validation data
+	eval  *use.Evaluator // of the validation data
 	host  HostMemory
 	p     progress
 	batch int     // samples of a step
@@ -128,7 +129,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := CheckSet(s.m, loss, s.o.Train); err != nil {
+	if err := use.CheckSet(s.m, loss, s.o.Train); err != nil {
 		return err
 	}
 	if err := s.c.CheckValidation(s.m, s.o.Test); err != nil {
@@ -163,7 +164,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.eval = newEvaluator(s.net, s.o.Test)
+	s.eval = use.NewEvaluator(s.net, s.o.Test)
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
 	return s.enter(ctx)
@@ -285,14 +286,14 @@ func (s *session) validate(ctx context.Context) error {
 			return err
 		}
 	}
-	v, err := s.eval.evaluate(ctx, tr.Noise.Std, tr.Seed, false)
+	v, err := s.eval.Evaluate(ctx, tr.Noise.Std, tr.Seed, false)
 	if err != nil {
 		return err
 	}
 	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: s.loss, LearningRate: s.t.LearningRate(),
 		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, ValActive: v.Code.Active, Changes: strings.Join(s.p.Changes, "; ")}
 	e.setValidation(v.Output)
-	e.ValKL, e.ValLoss = v.Drawn.Divergence, v.Loss(tr, s.m.Output.Len())
+	e.ValKL, e.ValLoss = v.Drawn.Divergence, tr.LossOf(v, s.m.Output.Len())
 	if !finite(e.ValLoss) {
 		return s.diverged(ctx)
 	}
@@ -382,7 +383,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 	}
 	var err error
 	tr := s.c.Training
-	r.Final, err = s.eval.evaluate(ctx, tr.Noise.Std, tr.Seed, true)
+	r.Final, err = s.eval.Evaluate(ctx, tr.Noise.Std, tr.Seed, true)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		r.Interrupted = true // what is left to do is done by a resume
 		return r, nil

@@ -18,6 +18,7 @@ import (
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 // smallConfig trains a small denoiser with dropout in about a tenth of a second an epoch.
@@ -128,7 +129,7 @@ func TestTrainWritesRun(t *testing.T) {
 	}
 	defer net.Close()
 	_, test := smallData()
-	e, err := Evaluate(t.Context(), net, test, c.Training.Noise.Std, c.Training.Seed, true)
+	e, err := use.Evaluate(t.Context(), net, test, c.Training.Noise.Std, c.Training.Seed, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,14 +404,14 @@ func TestWrongImages(t *testing.T) {
 	}
 }
 
-// The noise of Corrupt is that of the GatherPixels op, so that evaluation on the host sees what a device would.
+// The noise of use.Corrupt is that of the GatherPixels op, so that evaluation on the host sees what a device would.
 func TestCorruptIsGather(t *testing.T) {
 	const std, n = 0.5, 3
 	set := dataset.Digits(n, 2)
 	size := 784
 	clean, noisy := make([]float32, n*size), make([]float32, n*size)
 	src := testSource
-	Corrupt(clean, noisy, set, 0, n, std, src)
+	use.Corrupt(clean, noisy, set, 0, n, std, src)
 	b := openCPU(t).Lanes()[0]
 	place := func(role backend.Role, s backend.Shape) backend.Tensor {
 		buf, err := b.Alloc(b.Bytes(role, role.DType(), s))

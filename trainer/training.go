@@ -6,6 +6,7 @@ import (
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
+	"github.com/convae/convae/trainer/use"
 )
 
 // checkTraining fills in and checks what says how a step is made.
@@ -104,4 +105,13 @@ func (p *progress) plateau(s nn.Schedule, e Epoch) {
 	case e.Epoch-p.FallAt >= s.Patience:
 		p.Falls, p.FallAt = p.Falls+1, e.Epoch
 	}
+}
+
+// LossOf returns the loss, without regularizers, of samples with that evaluation, of elements values each.
+func (t Training) LossOf(v use.Evaluation, elements int) float64 {
+	loss := nn.BCE
+	if t.Loss == nn.MSE.String() {
+		loss = nn.MSE
+	}
+	return v.Loss(loss, t.reduction(), t.Divergence.Beta.Value(), elements)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/metric"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 type anomalyFlags struct {
@@ -176,7 +177,7 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	defer closeNet()
-	usual, err := trainer.SampleErrors(c.Context(), net, validation)
+	usual, err := use.SampleErrors(c.Context(), net, validation)
 	if err != nil {
 		return err
 	}
@@ -185,7 +186,7 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 			return fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", strings.Join(f.normal, ","), validation.Len())
 		}
 	}
-	scores, err := trainer.SampleErrors(c.Context(), net, set)
+	scores, err := use.SampleErrors(c.Context(), net, set)
 	if err != nil {
 		return err
 	}
@@ -341,7 +342,7 @@ func (f *anomalyFlags) drawWorst(net *nn.Network, set *dataset.Set, r anomalyRep
 		rows = append(rows, group...)
 	}
 	caption := fmt.Sprintf("the %d highest of %d scores, %.5f to %.5f; the threshold is %.5f", len(worst), r.Samples, worst[0].Score, worst[len(worst)-1].Score, r.Threshold)
-	return trainer.WriteSheet(f.worst, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
+	return use.WriteSheet(f.worst, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
 }
 
 func (f *anomalyFlags) print(w io.Writer, r anomalyReport) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 const (
@@ -245,7 +246,7 @@ func (f *benchFlags) record(dev backend.Device, cfg trainer.Config, batch int) e
 	weights := m.Tensors()
 	n := savedSteps * batch
 	clean, noisy := make([]float32, n*m.Input.Len()), make([]float32, n*m.Input.Len())
-	trainer.Corrupt(clean, noisy, set, 0, n, cfg.Training.Noise.Std, rng.Source{Seed: cfg.Training.Seed, Stream: rng.StreamNoise})
+	use.Corrupt(clean, noisy, set, 0, n, cfg.Training.Noise.Std, rng.Source{Seed: cfg.Training.Seed, Stream: rng.StreamNoise})
 	losses := make([]float32, savedSteps)
 	for i := range losses {
 		t.ResetLoss()

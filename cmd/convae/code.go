@@ -7,6 +7,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 const (
@@ -100,7 +101,7 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: codes %s, with %s on %s\n", in, out, trainer.ShapeText(shape), path, device)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: codes %s, with %s on %s\n", in, out, dataset.ShapeText(shape), path, device)
 	return err
 }
 
@@ -144,6 +145,6 @@ func runDecode(c *cobra.Command, f *modelFlags, in, out string) error {
 	if err := writeSamples(out, m, cfg.Data, y); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: samples %s, with %s on %s\n", in, out, trainer.ShapeText(sampleShape(x.n, m.Output)), path, device)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: samples %s, with %s on %s\n", in, out, dataset.ShapeText(sampleShape(x.n, m.Output)), path, device)
 	return err
 }

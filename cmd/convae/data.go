@@ -20,6 +20,7 @@ import (
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 const (
@@ -224,7 +225,7 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 	shown := 0
 	show := func(row *picture.Row, i int) {
 		clean, noisy := make([]float32, set.Size()), make([]float32, set.Size())
-		trainer.Corrupt(clean, noisy, set, i, i+1, f.noise, rng.Source{Seed: f.seed, Stream: rng.StreamEvaluate})
+		use.Corrupt(clean, noisy, set, i, i+1, f.noise, rng.Source{Seed: f.seed, Stream: rng.StreamEvaluate})
 		row.Images = append(row.Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: noisy})
 		shown++
 	}
@@ -242,7 +243,7 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 			}
 		}
 	} else {
-		for k, i := range trainer.Spread(set, f.count) {
+		for k, i := range use.Spread(set, f.count) {
 			if k%sheetColumns == 0 {
 				rows = append(rows, picture.Row{})
 			}
@@ -253,7 +254,7 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 	if f.noise > 0 {
 		caption += fmt.Sprintf(", noise %g", f.noise)
 	}
-	return trainer.WriteSheet(f.out, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
+	return use.WriteSheet(f.out, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
 }
 
 // loadSets loads a data set.

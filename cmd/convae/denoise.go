@@ -12,10 +12,10 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/rng"
-	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/metric"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 type denoiseFlags struct {
@@ -71,7 +71,7 @@ func (f *denoiseFlags) run(c *cobra.Command, in, out string) error {
 		return err
 	}
 	defer dev.Close()
-	if d.applied, err = trainer.NewApplied(m, dev, d.clean.H, d.clean.W, d.clean.C, d.read); err != nil {
+	if d.applied, err = use.NewApplied(m, dev, d.clean.H, d.clean.W, d.clean.C, d.read); err != nil {
 		return fmt.Errorf("%s: %w", in, err)
 	}
 	defer d.applied.Close()
@@ -105,7 +105,7 @@ type denoising struct {
 	clean         *picture.Rows
 	noise         float64
 	seed          uint64
-	applied       *trainer.Applied
+	applied       *use.Applied
 	row           []float32 // noisy
 	clear         []float32
 	y             int // next row of the output at hand

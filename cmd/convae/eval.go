@@ -8,6 +8,7 @@ import (
 
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/use"
 )
 
 type evalFlags struct {
@@ -66,7 +67,7 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 	}
 	defer train.Close()
 	defer test.Close()
-	e, err := trainer.Evaluate(c.Context(), net, test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
+	e, err := use.Evaluate(c.Context(), net, test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 
 // writeEvaluation prints the metrics of the outputs, and those of the inputs if these are noisy: without noise they are the
 // samples themselves, which are perfect.
-func writeEvaluation(w io.Writer, path string, cfg trainer.Config, images bool, e trainer.Evaluation) {
+func writeEvaluation(w io.Writer, path string, cfg trainer.Config, images bool, e use.Evaluation) {
 	noise := cfg.Training.Noise.Std
 	kind, heading := "samples", fmt.Sprintf("%10s %10s %10s %10s", "MSE", "MAE", "max error", "distance")
 	if images {

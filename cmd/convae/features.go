@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 func featuresCommand() *cobra.Command {
@@ -35,12 +35,12 @@ func runFeatures(c *cobra.Command, f *modelFlags, out string, count int) error {
 	if err != nil {
 		return err
 	}
-	images, err := trainer.Features(m)
+	images, err := use.Features(m)
 	if err != nil {
 		return err
 	}
 	shown := images[:min(count, len(images))]
-	if err := trainer.WriteSheet(out, picture.Grid(shown, sheetColumns), picture.SheetOptions{Title: m.Config.Name}); err != nil {
+	if err := use.WriteSheet(out, picture.Grid(shown, sheetColumns), picture.SheetOptions{Title: m.Config.Name}); err != nil {
 		return err
 	}
 	w := c.OutOrStdout()

@@ -8,7 +8,9 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 func interpolateCommand() *cobra.Command {
@@ -64,23 +66,23 @@ func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, s
 	}
 	defer closeNet()
 	n := m.Input.Len()
-	y, err := trainer.Interpolate(net, x[:n], x[n:], steps)
+	y, err := use.Interpolate(net, x[:n], x[n:], steps)
 	if err != nil {
 		return err
 	}
 	shape := sampleShape(steps, m.Output)
 	if hasEnding(out, ".png") {
-		size, _ := trainer.ImageShape(m.Output)
+		size, _ := use.ImageShape(m.Output)
 		rows := append(sheetRows(x, size), sheetRows(y, size)...)
 		rows[0].Label, rows[1].Label = "A and B", "between"
-		err = trainer.WriteSheet(out, rows, picture.SheetOptions{})
+		err = use.WriteSheet(out, rows, picture.SheetOptions{})
 	} else {
 		err = writeSamples(out, m, cfg.Data, y)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s to %s -> %s: %s, with %s on %s\n", ends[0], ends[1], out, trainer.ShapeText(shape), path, device)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s to %s -> %s: %s, with %s on %s\n", ends[0], ends[1], out, dataset.ShapeText(shape), path, device)
 	return err
 }
 

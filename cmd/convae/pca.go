@@ -7,6 +7,7 @@ import (
 
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/pca"
+	"github.com/convae/convae/trainer/use"
 )
 
 type pcaFlags struct {
@@ -66,7 +67,7 @@ func (f *pcaFlags) run(c *cobra.Command, run string) error {
 	if test.Size() != size {
 		return fmt.Errorf("data set %s has %s; model %q takes %s", test.Name, setText(test), m.Config.Name, inputText(m.Input))
 	}
-	e, err := trainer.Evaluate(c.Context(), net, test, 0, cfg.Training.Seed, false)
+	e, err := use.Evaluate(c.Context(), net, test, 0, cfg.Training.Seed, false)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/metric"
+	"github.com/convae/convae/trainer/use"
 )
 
 // logVariable is the environment variable that has the default of --log, for containers.
@@ -304,7 +305,7 @@ func (r *progress) logResult(dir string, cfg trainer.Config, res trainer.Result,
 		}
 		line = line.Float64("psnr_after", round(out.PSNR, 3)).Float64("ssim_after", round(out.SSIM, 4))
 	}
-	if drawn != (trainer.Evidence{}) {
+	if drawn != (use.Evidence{}) {
 		line = line.Float64("elbo", round(drawn.ELBO, 3)).Float64("kl", round(drawn.Divergence, 3))
 	}
 	line = line.Int("code_values", code.Units).Int("active_units", code.Active)
@@ -323,8 +324,8 @@ func writeSelected(w io.Writer, selected []int) {
 }
 
 // writeEvidence prints what a variational model makes of the samples.
-func writeEvidence(w io.Writer, e trainer.Evidence) {
-	if e != (trainer.Evidence{}) {
+func writeEvidence(w io.Writer, e use.Evidence) {
+	if e != (use.Evidence{}) {
 		fmt.Fprintf(w, "variational: ELBO %.2f nats a sample, of reconstruction %.2f and KL %.2f; squared error %.3f a sample\n", e.ELBO, e.BCE, e.Divergence, e.MSE)
 	}
 }

@@ -8,7 +8,8 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/rng"
-	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 type sampleFlags struct {
@@ -80,15 +81,15 @@ func (f *sampleFlags) run(c *cobra.Command, out string) error {
 		return err
 	}
 	if f.manifold && hasEnding(out, ".png") {
-		size, _ := trainer.ImageShape(m.Output)
-		err = trainer.WriteManifold(out, trainer.Images(y, size), f.grid)
+		size, _ := use.ImageShape(m.Output)
+		err = use.WriteManifold(out, use.Images(y, size), f.grid)
 	} else {
 		err = writeSamples(out, m, cfg.Data, y)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: samples %s, with %s on %s\n", out, trainer.ShapeText(sampleShape(codes.n, m.Output)), path, device)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: samples %s, with %s on %s\n", out, dataset.ShapeText(sampleShape(codes.n, m.Output)), path, device)
 	return err
 }
 
@@ -103,8 +104,8 @@ func (f *sampleFlags) codes(m *nn.Model) (samples, error) {
 	case !m.Variational():
 		return samples{}, fmt.Errorf("model %q is not variational: its codes follow no known distribution (an encoder that ends in sampling has such codes)", m.Config.Name)
 	case f.manifold:
-		axis := trainer.PriorAxis(f.grid)
-		return arraySamples(trainer.ManifoldCodes(axis, axis), f.grid*f.grid), nil
+		axis := use.PriorAxis(f.grid)
+		return arraySamples(use.ManifoldCodes(axis, axis), f.grid*f.grid), nil
 	}
 	return priorSamples(m, f.count, f.seed), nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 // saveRun writes a run's folder with a model of random weights.
@@ -72,8 +73,8 @@ func TestSampleManifold(t *testing.T) {
 	if want := "grid.npy: samples (9, 9), with " + filepath.Join("runs", "plane"); !strings.HasPrefix(out, want) {
 		t.Errorf("printed %q, want %q", out, want)
 	}
-	axis := trainer.PriorAxis(3)
-	if err := trainer.WriteNPY("codes.npy", trainer.ManifoldCodes(axis, axis), []int{9, 2}); err != nil {
+	axis := use.PriorAxis(3)
+	if err := trainer.WriteNPY("codes.npy", use.ManifoldCodes(axis, axis), []int{9, 2}); err != nil {
 		t.Fatal(err)
 	}
 	mustRun(t, decodeCommand(), "codes.npy", "decoded.npy")

@@ -15,6 +15,7 @@ import (
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 // samples are what a model is to be run on.
@@ -41,7 +42,7 @@ func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(*nn.Net
 	}
 	defer closeNet()
 	y = make([]float32, x.n*to.Len())
-	chunk := trainer.Chunk(from.Len())
+	chunk := use.Chunk(from.Len())
 	buf := make([]float32, min(x.n, chunk)*from.Len())
 	for lo := 0; lo < x.n; lo += chunk {
 		if err := ctx.Err(); err != nil {
@@ -76,7 +77,7 @@ func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Dat
 	if set.Size() != m.Input.Len() {
 		return "", samples{}, fmt.Errorf("data set %s has %s; model %q takes %s", set.Name, setText(set), m.Config.Name, inputText(m.Input))
 	}
-	if err := trainer.CheckSet(m, nn.MSE, set); err != nil {
+	if err := use.CheckSet(m, nn.MSE, set); err != nil {
 		return "", samples{}, err
 	}
 	what = f.data
@@ -96,7 +97,7 @@ func npySamples(m *nn.Model, run trainer.Data, path string) (samples, error) {
 	if err != nil {
 		return samples{}, err
 	}
-	n, err := countSamples(path, a.Shape, m.Input, m.Config.Name, trainer.FitsInput)
+	n, err := countSamples(path, a.Shape, m.Input, m.Config.Name, use.FitsInput)
 	if err != nil {
 		return samples{}, err
 	}
@@ -150,7 +151,7 @@ func checkFinite(path string, values []float32) error {
 
 // pictureSample is one picture, in the model's size.
 func pictureSample(m *nn.Model, path string) (samples, error) {
-	size, ok := trainer.ImageShape(m.Input)
+	size, ok := use.ImageShape(m.Input)
 	if !ok {
 		return samples{}, fmt.Errorf("model %q takes %s, which is no image: want IN.npy", m.Config.Name, inputText(m.Input))
 	}
@@ -177,11 +178,11 @@ func countSamples(path string, shape []int, want backend.Shape, model string, fi
 	if len(shape) > 0 && fits(shape, want) {
 		return 1, nil
 	}
-	advice := trainer.ShapeAdvice(shape, want)
+	advice := use.ShapeAdvice(shape, want)
 	if len(shape) > 1 && advice == "" {
-		advice = trainer.ShapeAdvice(shape[1:], want)
+		advice = use.ShapeAdvice(shape[1:], want)
 	}
-	return 0, fmt.Errorf("%s: shape %s does not suit model %q: want N samples of %s%s", path, trainer.ShapeText(shape), model, inputText(want), advice)
+	return 0, fmt.Errorf("%s: shape %s does not suit model %q: want N samples of %s%s", path, dataset.ShapeText(shape), model, inputText(want), advice)
 }
 
 // fitsCode reports whether a code of that shape is one of the model's, or its values in a row, as encode writes tables.
@@ -197,16 +198,16 @@ func sampleShape(n int, s backend.Shape) []int {
 	return []int{n, s.H, s.W, s.C}
 }
 
-func inputText(s backend.Shape) string { return trainer.ShapeText(sampleShape(1, s)[1:]) }
+func inputText(s backend.Shape) string { return dataset.ShapeText(sampleShape(1, s)[1:]) }
 
 // sheetRows lays out images of one size.
 func sheetRows(pix []float32, size backend.Shape) []picture.Row {
-	return picture.Grid(trainer.Images(pix, size), sheetColumns)
+	return picture.Grid(use.Images(pix, size), sheetColumns)
 }
 
 // checkSheet reports an output file that is a picture, of a model that makes none.
 func checkSheet(m *nn.Model, out string) error {
-	if _, ok := trainer.ImageShape(m.Output); hasEnding(out, ".png") && !ok {
+	if _, ok := use.ImageShape(m.Output); hasEnding(out, ".png") && !ok {
 		return fmt.Errorf("model %q makes %s of a code, which is no image: want OUT.npy or OUT.csv", m.Config.Name, inputText(m.Output))
 	}
 	return nil
@@ -215,10 +216,10 @@ func checkSheet(m *nn.Model, out string) error {
 // writeSamples writes what a model made: to .png as a contact sheet, to .npy or .csv in the units of the data that the
 // model was trained on.
 func writeSamples(out string, m *nn.Model, run trainer.Data, y []float32) error {
-	size, _ := trainer.ImageShape(m.Output)
+	size, _ := use.ImageShape(m.Output)
 	switch {
 	case hasEnding(out, ".png"):
-		return trainer.WriteSheet(out, sheetRows(y, size), picture.SheetOptions{})
+		return use.WriteSheet(out, sheetRows(y, size), picture.SheetOptions{})
 	case hasEnding(out, ".npy"):
 		return trainer.WriteNPY(out, run.Unscaled(y), sampleShape(len(y)/m.Output.Len(), m.Output))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 const (
@@ -55,7 +56,7 @@ func (r *report) analysis(context.Context) error {
 	}
 	caption += "the points and what the model makes of them; how far each point is from its reconstruction; how often each code occurs; the points in the colours of their codes; and all that the decoder can make, over the data."
 	f := figure{Title: "Analysis", Alt: "Panels that show losses, reconstructions, errors and codes of points in the plane", Caption: caption}
-	return r.add("analysis.png", f, func(path string) error { return trainer.WritePlot(path, panels...) })
+	return r.add("analysis.png", f, func(path string) error { return use.WritePlot(path, panels...) })
 }
 
 // groups are the numbers of the codes: each for itself if they are few.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 
 	"github.com/convae/convae/nn/rng"
-	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/metric"
 	"github.com/convae/convae/trainer/pca"
+	"github.com/convae/convae/trainer/use"
 )
 
 // codes are those of validation samples, evenly chosen from all, and the one or two axes along which they are drawn.
@@ -37,7 +37,7 @@ func (r *report) readCodes(ctx context.Context) error {
 		return nil
 	}
 	c.values = make([]float32, c.n*c.size)
-	chunk := trainer.Chunk(2 * r.set.Size())
+	chunk := use.Chunk(2 * r.set.Size())
 	for lo := 0; lo < c.n; lo += chunk {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -64,7 +64,7 @@ func (r *report) inputs(lo, hi, n int) (clean, x []float32) {
 	clean, x = make([]float32, (hi-lo)*size), make([]float32, (hi-lo)*size)
 	for k := lo; k < hi; k++ {
 		i, at := r.sample(k, n), (k-lo)*size
-		trainer.Corrupt(clean[at:], x[at:], r.set, i, i+1, tr.Noise.Std, rng.Source{Seed: tr.Seed, Stream: rng.StreamEvaluate})
+		use.Corrupt(clean[at:], x[at:], r.set, i, i+1, tr.Noise.Std, rng.Source{Seed: tr.Seed, Stream: rng.StreamEvaluate})
 	}
 	return clean, x
 }
@@ -112,7 +112,7 @@ func column(values []float32, width, k int) []float64 {
 // else even steps over the span of the codes, from the 1st to the 99th percentile.
 func (r *report) grid(n int) (x, y []float64) {
 	if r.m.Variational() {
-		a := trainer.PriorAxis(n)
+		a := use.PriorAxis(n)
 		return a, a
 	}
 	span := func(a axis) []float64 {

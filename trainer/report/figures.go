@@ -9,6 +9,7 @@ import (
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 const (
@@ -25,7 +26,7 @@ func (r *report) rows(context.Context) error {
 		return nil
 	}
 	tr := r.c.Training
-	rows, caption, err := trainer.SampleRows(r.net, r.set, tr.Noise.Std, tr.Seed)
+	rows, caption, err := use.SampleRows(r.net, r.set, tr.Noise.Std, tr.Seed)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (r *report) rows(context.Context) error {
 		f.Caption = "Validation images from top to bottom: clean, as the model is given them, their code (dark violet is the smallest number shown, yellow the largest), and what the model makes of that."
 	}
 	return r.add("rows.png", f, func(path string) error {
-		return trainer.WriteSheet(path, rows, picture.SheetOptions{Caption: caption})
+		return use.WriteSheet(path, rows, picture.SheetOptions{Caption: caption})
 	})
 }
 
@@ -108,7 +109,7 @@ func (r *report) latent(context.Context) error {
 	if len(a) == 1 {
 		f := figure{Title: "Codes", Alt: "Histogram of the codes", Caption: fmt.Sprintf("How often the codes of %d validation samples have each value.%s", r.codes.n, colour)}
 		return r.add("latent.png", f, func(path string) error {
-			return trainer.WritePlot(path, picture.Histogram{Title: title, XLabel: a[0].label, YLabel: "samples", Groups: r.groups(a[0].values)})
+			return use.WritePlot(path, picture.Histogram{Title: title, XLabel: a[0].label, YLabel: "samples", Groups: r.groups(a[0].values)})
 		})
 	}
 	s := picture.Scatter{Title: title, XLabel: a[0].label, YLabel: a[1].label, Equal: true}
@@ -118,7 +119,7 @@ func (r *report) latent(context.Context) error {
 	if r.codes.pca != nil {
 		f.Caption = fmt.Sprintf("The codes of %d validation samples, %d numbers each, seen along the two directions in which they vary most.%s", r.codes.n, r.codes.size, colour)
 	}
-	return r.add("latent.png", f, func(path string) error { return trainer.WritePlot(path, s) })
+	return r.add("latent.png", f, func(path string) error { return use.WritePlot(path, s) })
 }
 
 // labels returns the labels of the samples whose codes are drawn, and those that occur, in order; none if there are none.
@@ -180,7 +181,7 @@ func (r *report) manifold(context.Context) error {
 	}
 	fit := math.Sqrt(float64(manifoldBytes) / float64(4*r.m.Output.Len()))
 	x, y := r.grid(min(max(int(fit), 2), manifoldSide))
-	codes := trainer.ManifoldCodes(x, y)
+	codes := use.ManifoldCodes(x, y)
 	samples := make([]float32, len(codes)/2*r.m.Output.Len())
 	if err := r.net.Decode(samples, codes, len(codes)/2); err != nil {
 		return err
@@ -191,13 +192,13 @@ func (r *report) manifold(context.Context) error {
 	}
 	f := figure{Title: "Latent manifold", Paper: true, Alt: "Grid of decoded images", Caption: caption}
 	return r.add("manifold.png", f, func(path string) error {
-		return trainer.WriteManifold(path, trainer.Images(samples, backend.Shape{N: 1, H: r.set.H, W: r.set.W, C: r.set.C}), len(x))
+		return use.WriteManifold(path, use.Images(samples, backend.Shape{N: 1, H: r.set.H, W: r.set.W, C: r.set.C}), len(x))
 	})
 }
 
 // filters draws the features of models that have such.
 func (r *report) filters(context.Context) error {
-	images, err := trainer.Features(r.m)
+	images, err := use.Features(r.m)
 	if err != nil || !r.set.Images() {
 		return nil // the error says why a model has no filters to look at
 	}
@@ -208,7 +209,7 @@ func (r *report) filters(context.Context) error {
 		f = figure{Title: "Selected inputs", Paper: true, Alt: "Image with the selected inputs in white", Caption: "The inputs that the model selects, in white."}
 	}
 	return r.add("filters.png", f, func(path string) error {
-		return trainer.WriteSheet(path, picture.Grid(shown, filterRow), picture.SheetOptions{})
+		return use.WriteSheet(path, picture.Grid(shown, filterRow), picture.SheetOptions{})
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/use"
 )
 
 //go:embed page.html
@@ -106,7 +107,7 @@ func (r *report) metrics() []measure {
 	f := func(digits int, v float64) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 	g := func(v float64) string { return strconv.FormatFloat(v, 'g', 5, 64) }
 	metrics := []measure{
-		{Name: "Loss", Value: g(r.e.Loss(r.c.Training, r.m.Output.Len())), Meaning: lossText(r.c) + ", without regularizers", headline: true},
+		{Name: "Loss", Value: g(r.c.Training.LossOf(r.e, r.m.Output.Len())), Meaning: lossText(r.c) + ", without regularizers", headline: true},
 		{Name: "MSE", Value: g(out.MSE), Before: g(in.MSE), Meaning: "mean squared error", headline: true},
 		{Name: "MAE", Value: g(out.MAE), Before: g(in.MAE), Meaning: "mean absolute error", headline: !images},
 		{Name: "Max error", Value: g(out.MaxAbs), Before: g(in.MaxAbs), Meaning: "largest absolute error of any value", headline: !images},
@@ -118,7 +119,7 @@ func (r *report) metrics() []measure {
 	} else {
 		metrics = append(metrics, measure{Name: "Max distance", Value: g(out.MaxDistance), Before: g(in.MaxDistance), Meaning: "largest distance of a sample from its reconstruction"})
 	}
-	if d := r.e.Drawn; d != (trainer.Evidence{}) {
+	if d := r.e.Drawn; d != (use.Evidence{}) {
 		metrics = append(metrics,
 			measure{Name: "ELBO", Value: f(2, d.ELBO) + " nats", Meaning: "evidence lower bound of a sample, of the two below", headline: true},
 			measure{Name: "Reconstruction", Value: f(2, d.BCE) + " nats", Meaning: "binary cross-entropy of a sample and what its drawn code decodes to"},

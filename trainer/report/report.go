@@ -13,6 +13,7 @@ import (
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 // Options are the choices of [Make].
@@ -50,7 +51,7 @@ type report struct {
 	train   int // samples
 	set     *dataset.Set
 	net     *nn.Network
-	e       trainer.Evaluation
+	e       use.Evaluation
 	codes   *codes // nil if they are too large to draw
 	figures []figure
 	notes   []string // what is missing, and why
@@ -151,7 +152,7 @@ func runDir(run string) string {
 func (r *report) make(ctx context.Context) (Result, error) {
 	var err error
 	tr := r.c.Training
-	if r.e, err = trainer.Evaluate(ctx, r.net, r.set, tr.Noise.Std, tr.Seed, true); err != nil {
+	if r.e, err = use.Evaluate(ctx, r.net, r.set, tr.Noise.Std, tr.Seed, true); err != nil {
 		return Result{}, err
 	}
 	if err := os.MkdirAll(r.o.Pictures, 0o777); err != nil {

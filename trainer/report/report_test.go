@@ -25,6 +25,7 @@ import (
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/metric"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 // A model that encodes images of 2 x 2 pixels as the first and the last of them, and decodes these to the same places.
@@ -137,7 +138,7 @@ func TestManifold(t *testing.T) {
 		}
 		x, y := steps(0.01, 0.99, 20), steps(0.5, 0.7, 20)
 		if variational {
-			x = trainer.PriorAxis(20)
+			x = use.PriorAxis(20)
 			y = x
 		}
 		for row := range 20 {
@@ -366,7 +367,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := trainer.Evaluate(t.Context(), net, set, 0.25, 0, true)
+	e, err := use.Evaluate(t.Context(), net, set, 0.25, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -375,7 +376,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants := []string{"&lt;b&gt;", "convae &lt;i&gt;test", "7.5625", "6.125", "0.0625", "1 epoch in 1m1s", "noise 0.25",
-		fmt.Sprintf("%.5g", e.Loss(config.Training, 4)), fmt.Sprintf("%.2f nats", e.Drawn.ELBO), fmt.Sprintf("%.2f nats", e.Drawn.BCE), fmt.Sprintf("%.2f nats", e.Drawn.Divergence),
+		fmt.Sprintf("%.5g", config.Training.LossOf(e, 4)), fmt.Sprintf("%.2f nats", e.Drawn.ELBO), fmt.Sprintf("%.2f nats", e.Drawn.BCE), fmt.Sprintf("%.2f nats", e.Drawn.Divergence),
 		"sampling (Sampling)", "(None, 2, 2, 1)", m.Summary().Params, "prefers-color-scheme: dark", strings.Split(string(yaml), "\n")[2]}
 	for _, v := range []metric.Values{e.Output, e.Input} {
 		wants = append(wants, fmt.Sprintf("%.5g", v.MSE), fmt.Sprintf("%.5g", v.MAE), fmt.Sprintf("%.5g", v.MaxAbs), fmt.Sprintf("%.2f dB", v.PSNR), fmt.Sprintf("%.4f", v.SSIM))

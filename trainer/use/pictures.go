@@ -1,4 +1,4 @@
-package trainer
+package use
 
 import (
 	"fmt"
@@ -16,15 +16,15 @@ import (
 	"github.com/convae/convae/trainer/picture"
 )
 
-// sampleCount is the number of images in a row of samples, unless they are so large that it is fewer.
-const sampleCount = 10
+// SheetSamples is the number of images in a row of samples, unless they are so large that it is fewer.
+const SheetSamples = 10
 
 // Spread chooses n samples to show, or all of fewer: as many of each label, if there are labels, in their order, and
 // evenly from all of them. Of more than n labels it takes some evenly from all.
 func Spread(set *dataset.Set, n int) []int {
 	n = min(n, set.Len())
 	if set.Labels == nil {
-		return spreadOver(set.Len(), n)
+		return dataset.Evenly(set.Len(), n)
 	}
 	byLabel := map[uint8][]int{}
 	for i, l := range set.Labels {
@@ -33,7 +33,7 @@ func Spread(set *dataset.Set, n int) []int {
 	labels := slices.Sorted(maps.Keys(byLabel))
 	if len(labels) > n {
 		chosen := make([]uint8, n)
-		for k, at := range spreadOver(len(labels), n) {
+		for k, at := range dataset.Evenly(len(labels), n) {
 			chosen[k] = labels[at]
 		}
 		labels = chosen
@@ -48,29 +48,11 @@ func Spread(set *dataset.Set, n int) []int {
 	}
 	picked := make([]int, 0, n)
 	for k, l := range labels {
-		for _, at := range spreadOver(len(byLabel[l]), counts[k]) {
+		for _, at := range dataset.Evenly(len(byLabel[l]), counts[k]) {
 			picked = append(picked, byLabel[l][at])
 		}
 	}
 	return picked
-}
-
-// spreadOver returns n of the numbers below size, evenly from all.
-func spreadOver(size, n int) []int {
-	picked := make([]int, n)
-	for i := range picked {
-		picked[i] = i * size / n
-	}
-	return picked
-}
-
-// writeSamples draws what the model makes of a few validation images.
-func writeSamples(path string, net *nn.Network, set *dataset.Set, noise float64, seed uint64) error {
-	rows, caption, err := SampleRows(net, set, noise, seed)
-	if err != nil {
-		return err
-	}
-	return WriteSheet(path, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
 }
 
 // SampleRows are ten images of a set, or fewer if they are large, as Spread chooses them, and what the model makes of
@@ -116,21 +98,6 @@ func WriteSheet(path string, rows []picture.Row, o picture.SheetOptions) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return png.Encode(w, picture.Sheet(rows, o)) })
 }
 
-// LossCurves are the losses of a history, to be drawn.
-func LossCurves(epochs []Epoch) (training, validation picture.Curve) {
-	training.Name, validation.Name = "training", "validation"
-	for _, e := range epochs {
-		training.X, training.Y = append(training.X, float64(e.Epoch)), append(training.Y, e.Loss)
-		validation.X, validation.Y = append(validation.X, float64(e.Epoch)), append(validation.Y, e.ValLoss)
-	}
-	return training, validation
-}
-
-// WriteLossCurves draws losses as a PNG, on a logarithmic axis if they span more than a decade.
-func WriteLossCurves(path string, curves ...picture.Curve) error {
-	return WritePlot(path, picture.Losses{Curves: curves, CurveOptions: picture.CurveOptions{Title: "Loss", LogY: picture.SpanDecade(curves)}})
-}
-
 // WritePlot writes plots as a PNG: several side by side, three in a row.
 func WritePlot(path string, plots ...picture.Plot) error {
 	return atomicfile.Write(path, func(w io.Writer) error {
@@ -142,3 +109,30 @@ func WritePlot(path string, plots ...picture.Plot) error {
 }
 
 const plotColumns = 3
+
+const (
+	sampleRows    = 3         // of SampleRows at the most
+	sheetBytes    = 256 << 20 // that they and the sheet take at the most, if one column is not larger
+	picturesFixed = 2 << 20   // for fonts, a PNG that is being written, and curves
+)
+
+// samplesShown is how many samples of those pictures go on a sheet.
+func samplesShown(h, w, c int) int { return max(min(SheetSamples, sheetBytes/sampleBytes(h, w, c)), 1) }
+
+// sampleBytes is what a column of SampleRows takes, with its part of the sheet.
+func sampleBytes(h, w, c int) int {
+	return sampleRows*4*h*w*c + picture.SheetBytes(sampleRows, 1, h, w)
+}
+
+// PicturesBytes is what drawing n validation samples takes. Without a set they are taken for images of the model's shape.
+func PicturesBytes(m *nn.Model, set *dataset.Set, n int) int {
+	h, w, c := m.Input.H, m.Input.W, m.Input.C
+	if set != nil {
+		h, w, c = set.H, set.W, set.C
+		if !set.Images() {
+			return picturesFixed
+		}
+	}
+	n = min(n, samplesShown(h, w, c))
+	return picturesFixed + n*sampleRows*4*h*w*c + picture.SheetBytes(sampleRows, n, h, w)
+}

@@ -1,4 +1,4 @@
-package trainer
+package use
 
 import (
 	"math"
@@ -92,10 +92,10 @@ func (d *drawn) result() Evidence {
 }
 
 // loss returns the training loss of samples with that evidence, of elements values each.
-func (e Evidence) loss(tr Training, elements int) float64 {
+func (e Evidence) loss(loss nn.Loss, reduction nn.Reduction, beta float64, elements int) float64 {
 	reconstruction := e.BCE
-	if tr.Loss == "mse" {
+	if loss == nn.MSE {
 		reconstruction = e.MSE
 	}
-	return reconstruction*float64(tr.reduction().Elements(elements))/float64(elements) + tr.Divergence.Beta.Value()*e.Divergence
+	return reconstruction*float64(reduction.Elements(elements))/float64(elements) + beta*e.Divergence
 }

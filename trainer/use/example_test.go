@@ -1,8 +1,9 @@
-package trainer_test
+package use_test
 
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 	"path/filepath"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/metric"
 	"github.com/convae/convae/trainer/picture"
+	"github.com/convae/convae/trainer/use"
 )
 
 // lineNetwork makes (a, a) of (a, b).
@@ -35,9 +37,9 @@ func ExampleSampleErrors() {
 	usual := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{0, 0, 1, 2, 3, 3}}
 	others := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{5, 5, 0, 4}}
 	net := lineNetwork()
-	errors, err := trainer.SampleErrors(context.Background(), net, usual)
+	errors, err := use.SampleErrors(context.Background(), net, usual)
 	check(err)
-	scores, err := trainer.SampleErrors(context.Background(), net, others)
+	scores, err := use.SampleErrors(context.Background(), net, others)
 	check(err)
 	threshold := metric.Quantile(errors, 0.99)
 	fmt.Println(scores, scores[0] > threshold, scores[1] > threshold)
@@ -46,7 +48,7 @@ func ExampleSampleErrors() {
 
 // Goes from one point to another in four steps.
 func ExampleInterpolate() {
-	points, err := trainer.Interpolate(lineNetwork(), []float32{0, 0}, []float32{3, 3}, 4)
+	points, err := use.Interpolate(lineNetwork(), []float32{0, 0}, []float32{3, 3}, 4)
 	check(err)
 	fmt.Println(points)
 	// Output: [0 0 1 1 2 2 3 3]
@@ -58,7 +60,7 @@ func ExampleFeatures() {
 	check(err)
 	model, err := nn.New(c.Model, 1)
 	check(err)
-	images, err := trainer.Features(model)
+	images, err := use.Features(model)
 	check(err)
 	fmt.Println(len(images), "filters of", images[0].W, "x", images[0].H, "pixels")
 	// Output: 32 filters of 28 x 28 pixels
@@ -72,7 +74,7 @@ func ExampleApply() {
 	check(err)
 	defer dev.Close()
 	noisy := picture.Image{H: 50, W: 301, C: 3, Pix: make([]float32, 50*301*3)}
-	clean, err := trainer.Apply(context.Background(), model, dev, noisy)
+	clean, err := use.Apply(context.Background(), model, dev, noisy)
 	check(err)
 	fmt.Println(clean.W, "x", clean.H, "pixels,", clean.C, "channels")
 	// Output: 301 x 50 pixels, 3 channels
@@ -81,14 +83,27 @@ func ExampleApply() {
 // Measures a model on points, and what its code is like.
 func ExampleEvaluate() {
 	points := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{0, 0, 1, 2, 3, 3}}
-	e, err := trainer.Evaluate(context.Background(), lineNetwork(), points, 0, 1, false)
+	e, err := use.Evaluate(context.Background(), lineNetwork(), points, 0, 1, false)
 	check(err)
 	fmt.Printf("MSE %.4f, max error %.0f; %d of %d units active, compression %.0f\n", e.Output.MSE, e.Output.MaxAbs, e.Code.Active, e.Code.Units, e.Code.Compression)
 	// Output: MSE 0.1667, max error 1; 1 of 1 units active, compression 2
 }
 
+// The codes of a grid of 2 x 2, row by row from above, at the quartiles of the standard normal distribution.
+func ExampleManifoldCodes() {
+	axis := use.PriorAxis(2)
+	fmt.Printf("%.2f\n", use.ManifoldCodes(axis, axis))
+	// Output: [-0.67 0.67 0.67 0.67 -0.67 -0.67 0.67 -0.67]
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
 // Codes go to NumPy's files and come back.
-func ExampleWriteNPY() {
+func Example_codes() {
 	net := lineNetwork()
 	codes := make([]float32, 3)
 	check(net.Encode(codes, []float32{0, 0, 1, 2, 3, 3}, 3))
@@ -103,11 +118,4 @@ func ExampleWriteNPY() {
 	check(net.Decode(points, a.Data, 3))
 	fmt.Println(a.Shape, points)
 	// Output: [3 1] [0 0 1 1 3 3]
-}
-
-// The codes of a grid of 2 x 2, row by row from above, at the quartiles of the standard normal distribution.
-func ExampleManifoldCodes() {
-	axis := trainer.PriorAxis(2)
-	fmt.Printf("%.2f\n", trainer.ManifoldCodes(axis, axis))
-	// Output: [-0.67 0.67 0.67 0.67 -0.67 -0.67 0.67 -0.67]
 }

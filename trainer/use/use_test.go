@@ -1,4 +1,4 @@
-package trainer
+package use
 
 import (
 	"math"
@@ -48,13 +48,15 @@ func TestFeatures(t *testing.T) {
 
 // The mean of the samples' errors is the mean squared error that Evaluate finds, over several chunks.
 func TestSampleErrors(t *testing.T) {
-	m := mustNew(t, smallConfig().Model)
-	net, err := nn.NewNetwork(m, openCPU(t), nn.NetworkOptions{})
+	m := mustNew(t, nn.Config{Name: "small", Input: []int{28, 28, 1},
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Activation: "relu"}, &layer.MaxPool2D{Size: 2}, &layer.Dropout{Rate: 0.1}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"})})
+	net, err := nn.NewNetwork(m, openApplyDevice(t), nn.NetworkOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer net.Close()
-	set := dataset.Digits(chunkSamples+30, 1)
+	set := dataset.Digits(ChunkSamples+30, 1)
 	e, err := Evaluate(t.Context(), net, set, 0, 1, false)
 	if err != nil {
 		t.Fatal(err)
@@ -70,9 +72,9 @@ func TestSampleErrors(t *testing.T) {
 	if math.Abs(mean-e.Output.MSE) > 1e-9 {
 		t.Errorf("the mean score is %v, want %v", mean, e.Output.MSE)
 	}
-	alone, err := SampleErrors(t.Context(), net, set.Slice(chunkSamples+3, chunkSamples+4))
-	if err != nil || math.Abs(alone[0]-scores[chunkSamples+3]) > 1e-9 {
-		t.Errorf("a sample alone scores %v, with others %v, %v", alone, scores[chunkSamples+3], err)
+	alone, err := SampleErrors(t.Context(), net, set.Slice(ChunkSamples+3, ChunkSamples+4))
+	if err != nil || math.Abs(alone[0]-scores[ChunkSamples+3]) > 1e-9 {
+		t.Errorf("a sample alone scores %v, with others %v, %v", alone, scores[ChunkSamples+3], err)
 	}
 	if _, err := SampleErrors(t.Context(), net, set.Slice(0, 0)); err == nil || !strings.Contains(err.Error(), "is empty") {
 		t.Errorf("no samples: error %v", err)
@@ -89,7 +91,7 @@ func TestSampleErrors(t *testing.T) {
 	for i := range m.Params {
 		m.Params[i].Data[0] = float32(math.NaN())
 	}
-	broken, err := nn.NewNetwork(m, openCPU(t), nn.NetworkOptions{})
+	broken, err := nn.NewNetwork(m, openApplyDevice(t), nn.NetworkOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package trainer
+package use
 
 import (
 	"fmt"
@@ -20,8 +20,8 @@ func CheckSet(m *nn.Model, loss nn.Loss, set *dataset.Set) error {
 		return fmt.Errorf("data set %s has %s, model %q takes %d", set.Name, what, m.Config.Name, m.Input.Len())
 	}
 	if shape := sampleShape(set); !FitsInput(shape, m.Input) {
-		return fmt.Errorf("data set %s: samples of shape %s do not suit model %q: want %s%s", set.Name, ShapeText(shape), m.Config.Name,
-			ShapeText([]int{m.Input.H, m.Input.W, m.Input.C}), ShapeAdvice(shape, m.Input))
+		return fmt.Errorf("data set %s: samples of shape %s do not suit model %q: want %s%s", set.Name, dataset.ShapeText(shape), m.Config.Name,
+			dataset.ShapeText([]int{m.Input.H, m.Input.W, m.Input.C}), ShapeAdvice(shape, m.Input))
 	}
 	if loss != nn.BCE {
 		return nil
@@ -30,19 +30,6 @@ func CheckSet(m *nn.Model, loss nn.Loss, set *dataset.Set) error {
 		return fmt.Errorf("data set %s: value %d of sample %d is %v, and loss bce needs values in [0,1]: use data.scaling minmax or loss mse", set.Name, i%set.Size()+1, i/set.Size()+1, set.Values[i])
 	}
 	return nil
-}
-
-// CheckValidation is CheckSet of samples to validate on. Where a scaling was fitted to the training samples, their values
-// may lie beyond those of these.
-func (c Config) CheckValidation(m *nn.Model, set *dataset.Set) error {
-	loss, err := nn.ParseLoss(c.Training.Loss)
-	if err != nil {
-		return err
-	}
-	if c.Data.scales() {
-		loss = nn.MSE
-	}
-	return CheckSet(m, loss, set)
 }
 
 // outside returns the index of the first value that is not in [0,1], -1 if all are.

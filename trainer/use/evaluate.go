@@ -1,4 +1,4 @@
-package trainer
+package use
 
 import (
 	"context"
@@ -12,13 +12,13 @@ import (
 
 // Of samples that are worked on as float32 values so many are held at a time, if they take no more than so many bytes.
 const (
-	chunkSamples = 512
+	ChunkSamples = 512
 	chunkBytes   = 64 << 20
 )
 
 // Chunk returns how many samples of so many float32 values each to hold at a time: 512, or what 64 MiB hold if that is less,
 // and at least one.
-func Chunk(values int) int { return max(min(chunkBytes/4/max(values, 1), chunkSamples), 1) }
+func Chunk(values int) int { return max(min(chunkBytes/4/max(values, 1), ChunkSamples), 1) }
 
 // Corrupt fills clean with samples lo to hi, pixels scaled to [0,1], and noisy with clean plus normal noise, which for
 // pixels is clipped to [0,1]. It draws the bits that the GatherPixels and GatherValues ops draw.
@@ -60,11 +60,11 @@ func Evaluate(ctx context.Context, net *nn.Network, set *dataset.Set, noise floa
 	if err := CheckSet(net.Model(), nn.MSE, set); err != nil {
 		return Evaluation{}, err
 	}
-	return newEvaluator(net, set).evaluate(ctx, noise, seed, inputs)
+	return NewEvaluator(net, set).Evaluate(ctx, noise, seed, inputs)
 }
 
-// evaluator evaluates a model again and again on the same data set, in memory of its own.
-type evaluator struct {
+// Evaluator evaluates a model again and again on the same data set, in memory of its own.
+type Evaluator struct {
 	net                     *nn.Network
 	set                     *dataset.Set
 	chunk                   int // samples held at a time
@@ -83,15 +83,16 @@ func evaluatorValues(m *nn.Model) int {
 	return n
 }
 
-// evaluatorBytes returns the memory of an evaluator for so many samples.
-func evaluatorBytes(m *nn.Model, samples int) int {
+// EvaluatorBytes returns the memory of an evaluator for so many samples.
+func EvaluatorBytes(m *nn.Model, samples int) int {
 	values := evaluatorValues(m)
 	return 4*values*min(Chunk(values), samples) + metric.CodesBytes(m.Code.Len()) + 2*metric.ScratchBytes(runtime.GOMAXPROCS(0), m.Input.W)
 }
 
-func newEvaluator(net *nn.Network, set *dataset.Set) *evaluator {
+// NewEvaluator returns an evaluator of a data set, in memory of its own.
+func NewEvaluator(net *nn.Network, set *dataset.Set) *Evaluator {
 	m := net.Model()
-	e := &evaluator{net: net, set: set, chunk: min(Chunk(evaluatorValues(m)), set.Len())}
+	e := &Evaluator{net: net, set: set, chunk: min(Chunk(evaluatorValues(m)), set.Len())}
 	buf := func() []float32 { return make([]float32, e.chunk*set.Size()) }
 	e.clean, e.noisy, e.out, e.code = buf(), buf(), buf(), make([]float32, e.chunk*m.Code.Len())
 	e.output.Workers, e.input.Workers = runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)
@@ -100,8 +101,8 @@ func newEvaluator(net *nn.Network, set *dataset.Set) *evaluator {
 	return e
 }
 
-// evaluate does what Evaluate does.
-func (e *evaluator) evaluate(ctx context.Context, noise float64, seed uint64, inputs bool) (Evaluation, error) {
+// Evaluate does what the function Evaluate does.
+func (e *Evaluator) Evaluate(ctx context.Context, noise float64, seed uint64, inputs bool) (Evaluation, error) {
 	e.output.Reset()
 	e.input.Reset()
 	e.codes.Reset()
@@ -128,7 +129,7 @@ func (e *evaluator) evaluate(ctx context.Context, noise float64, seed uint64, in
 }
 
 // add runs samples lo to hi-1.
-func (e *evaluator) add(lo, hi int, noise float64, src rng.Source, inputs bool) error {
+func (e *Evaluator) add(lo, hi int, noise float64, src rng.Source, inputs bool) error {
 	n, m, set := hi-lo, e.net.Model(), e.set
 	clean, noisy, out, code := e.clean[:n*set.Size()], e.noisy[:n*set.Size()], e.out[:n*set.Size()], e.code[:n*m.Code.Len()]
 	Corrupt(clean, noisy, set, lo, hi, noise, src)
@@ -150,14 +151,15 @@ func (e *evaluator) add(lo, hi int, noise float64, src rng.Source, inputs bool) 
 	return e.drawn.add(clean, n)
 }
 
-// Loss returns the training loss, without regularizers, of samples with that evaluation, of elements values each.
-func (e Evaluation) Loss(tr Training, elements int) float64 {
+// Loss returns the training loss, without regularizers, of samples with that evaluation, of elements values each. beta is
+// the weight of a Gaussian code's divergence.
+func (e Evaluation) Loss(loss nn.Loss, reduction nn.Reduction, beta float64, elements int) float64 {
 	if e.Drawn != (Evidence{}) {
-		return e.Drawn.loss(tr, elements)
+		return e.Drawn.loss(loss, reduction, beta, elements)
 	}
-	loss := e.Output.BCE + e.outsideBCE // one of them is 0
-	if tr.Loss == "mse" {
-		loss = e.Output.MSE
+	sum := e.Output.BCE + e.outsideBCE // one of them is 0
+	if loss == nn.MSE {
+		sum = e.Output.MSE
 	}
-	return loss * float64(tr.reduction().Elements(elements))
+	return sum * float64(reduction.Elements(elements))
 }

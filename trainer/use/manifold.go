@@ -1,4 +1,4 @@
-package trainer
+package use
 
 import (
 	"gonum.org/v1/gonum/stat/distuv"
