@@ -131,7 +131,7 @@ cat "$tmp/out"
 printed 'libcuda\.so\.1'
 start "${entry[@]}" train --device cuda
 finish 1
-printed '^convae: .*libcuda\.so\.1'
+printed '"level":"error".*libcuda\.so\.1' # CONVAE_LOG is json there
 
 step "train, as the image does without arguments: on the CPU, and it says why, in JSON"
 convae "${args[@]}"
