@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -177,20 +178,10 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	defer closeNet()
-	usual, err := use.SampleErrors(c.Context(), net, validation)
+	r, err := f.score(c.Context(), net, validation, set, normal, same)
 	if err != nil {
 		return err
 	}
-	if normal != nil && validation.Labels != nil && same {
-		if usual = f.normalOnly(usual, validation.Labels); len(usual) == 0 {
-			return fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", strings.Join(f.normal, ","), validation.Len())
-		}
-	}
-	scores, err := use.SampleErrors(c.Context(), net, set)
-	if err != nil {
-		return err
-	}
-	r := f.report(usual, scores, set, normal)
 	r.Model, r.Data = path, other.Data.Name
 	if f.out != "" {
 		if err := r.writeTo(f.out); err != nil {
@@ -203,6 +194,25 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 		}
 	}
 	return f.print(c.OutOrStdout(), r)
+}
+
+// score scores the samples of a set and, to fit the threshold, those that the run was validated on: the normal ones alone
+// where they are known and the labels of both are the same ones.
+func (f *anomalyFlags) score(ctx context.Context, net *nn.Network, validation, set *dataset.Set, normal []bool, same bool) (anomalyReport, error) {
+	usual, err := use.SampleErrors(ctx, net, validation)
+	if err != nil {
+		return anomalyReport{}, err
+	}
+	if normal != nil && validation.Labels != nil && same {
+		if usual = f.normalOnly(usual, validation.Labels); len(usual) == 0 {
+			return anomalyReport{}, fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", strings.Join(f.normal, ","), validation.Len())
+		}
+	}
+	scores, err := use.SampleErrors(ctx, net, set)
+	if err != nil {
+		return anomalyReport{}, err
+	}
+	return f.report(usual, scores, set, normal), nil
 }
 
 // trainedOn returns the names of the classes that a run was trained on, nil for all of them.

@@ -58,7 +58,7 @@ func TestTrainJSON(t *testing.T) {
 	if err := os.WriteFile(path, []byte(out), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if out, _, err = run(t, "train", path, "--data", "digits", "--limit", "40", "--epochs", "1", "--device", "cpu", "--out", filepath.Join(dir, "run")); err != nil {
+	if _, _, err = run(t, "train", path, "--data", "digits", "--limit", "40", "--epochs", "1", "--device", "cpu", "--out", filepath.Join(dir, "run")); err != nil {
 		t.Fatal(err)
 	}
 	if out, _, err = run(t, "eval", filepath.Join(dir, "run"), "--json"); err != nil || !strings.Contains(out, `"N": 40`) {
