@@ -9,7 +9,9 @@ import (
 )
 
 // ConvNeeds returns the memory of the scratch. The weights are used as they are.
-func (l *lane) ConvNeeds(s backend.ConvShape) backend.Needs { return needs(s, s.Filters) }
+func (l *lane) ConvNeeds(s backend.ConvShape) backend.Needs {
+	return needs(s, s.Filters, s.Out.H*s.Out.W)
+}
 
 // ConvPack is never due.
 func (l *lane) ConvPack(backend.ConvShape, backend.Tensor, backend.Tensor) {}
@@ -92,15 +94,32 @@ func unpooled(s *backend.ConvShape, g, argmax driver.Ptr) source {
 
 // spread sums, in scratch memory, the gradient of the output over the copies of each upsampled pixel. The backward pass of a
 // convolution that upsamples reads these sums: a pixel's copies then need one product with the kernel together, where each
-// would have needed its own.
+// would have needed its own. Both gradients of a layer read them; they are not computed again when the first of the two
+// gradients was the last thing done.
 func (l *lane) spread(op string, s *backend.ConvShape, g, argmax driver.Ptr) source {
 	from, to := unpooled(s, g, argmax), spreadShape(s)
+	p := l.workspace(4 * to.Len())
+	if l.spreadOf == spreadKeyOf(s, g, argmax, p) {
+		return stored(p, to)
+	}
 	e, v := wide(from.c, kernels.ConvSpread, kernels.ConvSpread4)
-	blocks := ceilDiv(to.Image()/v, threads)
-	p, a := l.workspace(4*to.Len()), from.args()
+	blocks, a := ceilDiv(to.Image()/v, threads), from.args()
 	l.launch(op, e, driver.Dim3{X: to.N * blocks}, driver.Dim3{X: threads}, 0, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8],
 		divider(from.c/v), ptr(p), i32(s.Stride), divider(s.Stride), i32(s.Up), i32(to.H), i32(to.W), divider(to.W), i32(blocks))
 	return stored(p, to)
+}
+
+// spreadKey says of what gradient spread has left its result in which memory.
+type spreadKey struct {
+	shape         backend.ConvShape
+	g, argmax, in driver.Ptr
+}
+
+// spreadKeyOf leaves out the activations, which have no part in it.
+func spreadKeyOf(s *backend.ConvShape, g, argmax, in driver.Ptr) spreadKey {
+	k := spreadKey{*s, g, argmax, in}
+	k.shape.Act, k.shape.InAct = backend.Linear, backend.Linear
+	return k
 }
 
 func spreadShape(s *backend.ConvShape) backend.Shape { return s.Spread().WithN(s.X.N) }
@@ -117,12 +136,13 @@ func group(s *backend.ConvShape) int {
 	return min(max(spreadFloats/spreadShape(&one).Len(), 1), s.X.N)
 }
 
-// needs is the memory of a convolution whose bias has so many elements. Only the gradients need any.
-func needs(s backend.ConvShape, bias int) backend.Needs {
+// needs is the memory of a convolution whose bias has so many elements, each of whose gradients is the sum of that many rows
+// of an image. Only the gradients need any.
+func needs(s backend.ConvShape, bias, image int) backend.Needs {
 	s = s.WithN(group(&s))
 	n := 0
 	if count := splits(&s); count > 1 {
-		n = 4 * count * (s.Weights().Len() + bias)
+		n = 4 * (count*s.Weights().Len() + biasSplits(s.X.N*image, count)*bias)
 	}
 	return backend.Needs{Workspace: spreadBytes(&s) + n}
 }
@@ -309,16 +329,36 @@ func (t *gradTile) blocks(s *backend.ConvShape) int {
 	return ceilDiv(m, t.m) * ceilDiv(s.KernelH*s.KernelW*ch, t.k)
 }
 
+// The gradient's kernels let an SM hold eight blocks (see their launch bounds in conv.cu), and all that fit on a device at
+// once are a wave. How many splits there are decides the order of summation. So that results do not depend on the card, the
+// wave is that of one nominal device.
 const (
-	splitPositions = 64   // each split of the weights' gradient sums at least so many positions
-	splitBlocks    = 1024 // blocks wanted
-	biasRows       = 256  // each split of the bias's gradient sums at least so many rows
+	nominalSMs     = 132
+	splitWave      = 8 * nominalSMs
+	splitPositions = 64  // each split of the weights' gradient sums at least so many positions
+	biasRows       = 256 // each split of the bias's gradient sums at least so many rows
+	mostBiasSplits = 256
 )
 
-// splits is the number of partial sums that the weights' gradient is summed in.
+// splits is the number of partial sums that the weights' gradient is summed in: as many as make the fewest waves that are full
+// to three quarters, because all blocks take the same time, and a wave with few of them takes as long as a full one.
 func splits(s *backend.ConvShape) int {
 	_, _, positions := gradSize(s)
-	return min(ceilDiv(positions*s.X.N, splitPositions), ceilDiv(splitBlocks, gradTileFor(s).blocks(s)))
+	most, blocks := ceilDiv(positions*s.X.N, splitPositions), gradTileFor(s).blocks(s)
+	for waves := splitWave; ; waves += splitWave {
+		if count := waves / blocks; 4*count*blocks >= 3*waves {
+			return min(count, most)
+		}
+	}
+}
+
+// biasSplits is the number of partial sums of the bias's gradient over so many rows, beside that many of the weights'. One sum
+// of the weights needs no scratch memory, and then the bias shall need none either.
+func biasSplits(rows, weights int) int {
+	if weights == 1 {
+		return 1
+	}
+	return min(ceilDiv(rows, biasRows), mostBiasSplits)
 }
 
 // backWeights adds to the gradients of the weights and of the bias. If there are several splits it takes two stages: each split
@@ -329,6 +369,9 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
 		l.addGradient(&s, &g)
+		if s.Up > 1 && l.err == nil {
+			l.spreadOf = spreadKeyOf(&s, g.out, g.argmax, l.ws.ptr) // the partial sums lie behind it
+		}
 		g.out, g.argmax = skip(g.out, 4*s.Out.Len()), skip(g.argmax, s.Out.Len())
 		g.x, g.rows = skip(g.x, 4*s.X.Len()), skip(g.rows, 4*s.X.N*g.image*g.filters)
 	}
@@ -339,18 +382,18 @@ func (l *lane) addGradient(s *backend.ConvShape, g *gradient) {
 	if g.bias != 0 {
 		nb = g.filters
 	}
-	biasCount := min(ceilDiv(rows, biasRows), count)
+	biasCount := biasSplits(rows, count)
 	w, bias, add := g.w, g.bias, uint64(1)
 	if count > 1 {
-		w = l.workspace(spreadBytes(s)+4*count*(nw+nb)) + driver.Ptr(spreadBytes(s))
-		bias, add = w+driver.Ptr(4*nw), 0
+		w = l.workspace(spreadBytes(s)+4*(count*nw+biasCount*nb)) + driver.Ptr(spreadBytes(s))
+		bias, add = w+driver.Ptr(4*count*nw), 0
 	}
-	l.addProduct(s, g, w, count, nw+nb, add)
+	l.addProduct(s, g, w, count, nw, add)
 	if nb > 0 {
 		grid, block := columnSums(nb)
 		grid.Y = biasCount
 		l.launch(g.op, kernels.ConvBackBias, grid, block, 0, ptr(g.rows), ptr(bias), i32(rows), i32(nb), i32(ceilDiv(rows, biasCount)),
-			uint64(nw+nb), add)
+			uint64(nb), add)
 	}
 	if count > 1 {
 		grid, block := columnSums(nw + nb)

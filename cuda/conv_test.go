@@ -272,6 +272,103 @@ func TestConvGroups(t *testing.T) {
 	}
 }
 
+// The two gradients of an upsampled layer share what they spread, unless something else was done between them.
+func TestSpreadOnce(t *testing.T) {
+	d := openCounter(t)
+	b := d.Lanes()[0]
+	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 3, H: 5, W: 6, C: 4}, Filters: 8, KernelH: 3, KernelW: 3, Up: 2, Pool: 2, InAct: backend.Tanh}))
+	a := newConvArgs(t, b, s)
+	a.forward(b, s) // which writes the arg-max
+	download := func(x backend.Tensor) []float32 {
+		v := make([]float32, x.Shape.Len())
+		if err := b.Download(v, x); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	spreads := func(run func()) int {
+		d.launches = nil
+		run()
+		if err := b.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, l := range d.launches {
+			if l.Kernel == "conv_spread4" {
+				n++
+			}
+		}
+		return n
+	}
+	weights := s // a gradient of weights does not say what comes before the layer
+	weights.InAct = backend.Linear
+	a.backInput(b, s)
+	want := download(a.gradX)
+	halves := s.WithN(1)
+	other := download(a.gradOut)
+	slices.Reverse(other)
+	for _, c := range []struct {
+		name    string
+		between func()
+		spreads int
+	}{
+		{"nothing between", func() {}, 1},
+		{"a gradient of fewer images between", func() { b.ConvBackWeights(halves, a.grad, one(a.gradOut), one(a.argmax), one(a.x)) }, 3},
+		{"another workspace", func() { b.SetWorkspace(must(b.Alloc(b.ConvNeeds(s).Workspace))) }, 2},
+		{"the gradient is cleared and uploaded again", func() {
+			v := download(a.gradOut)
+			b.Zero(a.gradOut)
+			b.Upload(a.gradOut, v)
+		}, 2},
+		{"in a graph of its own", func() {
+			g := b.(backend.Recorder).Record(func() { a.backInput(b, s) })
+			b.(backend.Recorder).Replay(g)
+			g.Close()
+		}, 3},
+	} {
+		b.Zero(a.gradX)
+		if n := spreads(func() { a.backWeights(b, weights); c.between(); a.backInput(b, s) }); n != c.spreads {
+			t.Errorf("%s: spread %d times, want %d", c.name, n, c.spreads)
+		}
+		if got := download(a.gradX); !slices.Equal(got, want) {
+			t.Errorf("%s: the gradient of the input differs", c.name)
+		}
+	}
+	a.backWeights(b, s)
+	b.Upload(a.gradOut, other)
+	a.backInput(b, s)
+	if slices.Equal(download(a.gradX), want) {
+		t.Error("another gradient of the output gives the same gradient of the input")
+	}
+}
+
+// one is the first image of a tensor.
+func one(x backend.Tensor) backend.Tensor {
+	x.Shape = x.Shape.WithN(1)
+	return x
+}
+
+// The split of the weights' gradient follows from the shape alone, fills waves of a nominal device, and is not made for parts
+// too small.
+func TestSplits(t *testing.T) {
+	for _, c := range []struct{ n, size, channels, filters, want int }{
+		{1, 1, 4, 32, 1},        // one place
+		{1, 16, 4, 32, 4},       // 256 places
+		{128, 28, 32, 32, 211},  // 5 blocks, of which 1,056 are a wave
+		{16, 64, 128, 64, 29},   // 36 blocks: 1,044
+		{16, 32, 256, 128, 7},   // 144 blocks: 1,008
+		{16, 32, 512, 256, 3},   // 576 blocks: a wave of one part is half empty, two of three parts are not
+		{16, 32, 512, 512, 3},   // 1,152 blocks: four waves
+		{16, 32, 1024, 1024, 1}, // 4,608 blocks
+		{1024, 32, 64, 64, 1056 / 18},
+	} {
+		s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: c.n, H: c.size, W: c.size, C: c.channels}, Filters: c.filters, KernelH: 3, KernelW: 3}))
+		if got := splits(&s); got != c.want {
+			t.Errorf("%+v: %d parts of %d blocks, want %d", c, got, gradTileFor(&s).blocks(&s), c.want)
+		}
+	}
+}
+
 func TestConvDoesNotAllocate(t *testing.T) {
 	d, f := openFake(t, 8, 0)
 	b := d.Lanes()[0]

@@ -7,7 +7,7 @@ import "github.com/convae/convae/nn/backend"
 
 // ConvTransposeNeeds returns the memory of the scratch. The weights are used as they are.
 func (l *lane) ConvTransposeNeeds(s backend.ConvTransposeShape) backend.Needs {
-	return needs(s.Dual, s.Filters)
+	return needs(s.Dual, s.Filters, s.Out.H*s.Out.W)
 }
 
 // ConvTransposePack is never due.

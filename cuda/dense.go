@@ -15,7 +15,7 @@ func pixels(s backend.DenseShape) backend.ConvShape {
 
 // DenseNeeds returns the memory of the scratch. The weights are used as they are.
 func (l *lane) DenseNeeds(s backend.DenseShape) backend.Needs {
-	return needs(pixels(s), s.DenseSpec.Out)
+	return needs(pixels(s), s.DenseSpec.Out, s.N)
 }
 
 // DensePack is never due.

@@ -21,7 +21,9 @@ func (l *lane) Record(f func()) backend.Recording {
 		l.check("Record", err)
 		return r
 	}
+	l.spreadOf = spreadKey{} // a graph counts on nothing that was done before it, and nothing after it on what is in it
 	f()
+	l.spreadOf = spreadKey{}
 	// The capture is ended also after a failure within it, or the stream would be of no use.
 	graph, err := l.stream.EndCapture()
 	l.check("Record", err)

@@ -13,6 +13,12 @@ const staticShared = 48 << 10
 
 // do runs a call of the driver for an op, unless the device has failed before; a failure is kept.
 func (l *lane) do(op string, call func() error) {
+	l.spreadOf = spreadKey{}
+	l.mark(op, call)
+}
+
+// mark is do for a call that changes no memory of the device.
+func (l *lane) mark(op string, call func() error) {
 	if l.err == nil {
 		l.last = op
 		l.check(op, call())
@@ -35,6 +41,7 @@ func (l *lane) launch(op string, e kernels.Entry, grid, block driver.Dim3, share
 	if l.err != nil || grid.X == 0 {
 		return
 	}
+	l.spreadOf = spreadKey{}
 	l.last = op
 	f := l.dev.kernels[e]
 	if shared > max(staticShared, l.dev.shared[e]) {

@@ -17,6 +17,7 @@ type lane struct {
 	ws       *buffer
 	partials driver.Ptr // maxBlocks floats
 	err      error      // the first failure
+	spreadOf spreadKey  // what the workspace begins with, if the last op was the gradient of an upsampled layer's weights
 	last     string     // the op that was put in the stream last
 
 	// Fetch copies to pinned memory; the event marks its end.
@@ -73,6 +74,7 @@ func (l *lane) Alloc(n int) (backend.Buffer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: allocating %d bytes: %w", l.dev.name, n, err)
 	}
+	l.spreadOf = spreadKey{}
 	if err := l.stream.Fill(p, 0, words); err != nil {
 		return nil, fmt.Errorf("%s: clearing %d bytes: %w", l.dev.name, n, errors.Join(err, l.dev.dev.Free(p)))
 	}

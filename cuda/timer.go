@@ -10,14 +10,14 @@ import (
 func (l *lane) Time(f func()) (took time.Duration) {
 	for i := range l.marks {
 		if l.marks[i] == nil {
-			l.do("Time", func() (err error) { l.marks[i], err = l.dev.dev.NewEvent(); return err })
+			l.mark("Time", func() (err error) { l.marks[i], err = l.dev.dev.NewEvent(); return err })
 		}
 	}
-	l.do("Time", func() error { return l.stream.Record(l.marks[0]) })
+	l.mark("Time", func() error { return l.stream.Record(l.marks[0]) })
 	f()
-	l.do("Time", func() error { return l.stream.Record(l.marks[1]) })
-	l.do("Time", func() error { return l.marks[1].Synchronize() })
-	l.do("Time", func() error {
+	l.mark("Time", func() error { return l.stream.Record(l.marks[1]) })
+	l.mark("Time", func() error { return l.marks[1].Synchronize() })
+	l.mark("Time", func() error {
 		ms, err := l.marks[1].Since(l.marks[0])
 		took = time.Duration(ms * float64(time.Millisecond))
 		return err

@@ -18,8 +18,8 @@ func TestLaunchesOfAStep(t *testing.T) {
 		most   int
 	}{
 		{Config{Name: "wide", Input: []int{784}, Encoder: graph.Specs(dense(2048, "relu"), dense(32, "relu")), Decoder: graph.Specs(dense(2048, "relu"), dense(784, "sigmoid"))},
-			TrainerOptions{Batch: 128, Clip: Clip{Norm: 1}}, 30},
-		{Denoiser(), TrainerOptions{Batch: 128, Noise: 0.5}, 34},
+			TrainerOptions{Batch: 128, Clip: Clip{Norm: 1}}, 26},
+		{Denoiser(), TrainerOptions{Batch: 128, Noise: 0.5}, 32},
 	} {
 		f := driver.NewFake(driver.Info{Name: "fake", Major: 9, Minor: 0, SMs: 132, Memory: 80 << 30})
 		dev, err := cuda.Open(f, 0, "fake")
