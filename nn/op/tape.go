@@ -171,7 +171,7 @@ func (t *Tape) fuseAt(i int, readers []int) bool {
 }
 
 // Again emits copies of calls that read instead where the calls read input. They write new tensors; all others, such as
-// weights, are shared. It returns the copies, and for each tensor that the calls write the new one that takes its part.
+// weights, are shared. It returns the copies, and for each tensor that the calls write the new one that stands for it.
 func (t *Tape) Again(calls []Call, input, instead Value) (again []Call, became map[Value]Value) {
 	became = map[Value]Value{input: instead}
 	for _, s := range calls {

@@ -3,7 +3,7 @@
 // multiplications, divisions and square roots in a fixed order. The CPU backend, the GPU kernels and the simulator
 // compute it bit for bit alike, so that one seed gives one run.
 //
-// A number's place decides its value: (seed, stream, draw, row, column). Nothing is carried from one draw to the next,
+// A number's position decides its value: (seed, stream, draw, row, column). Nothing is carried from one draw to the next,
 // so rows can be drawn in any order, by any number of workers.
 package rng
 

@@ -124,7 +124,7 @@ type entry struct {
 	begin, end int
 }
 
-// checkLayout sorts the entries by their place in the data, and reports
+// checkLayout sorts the entries by their position in the data, and reports
 // whether they match their shapes and cover the data exactly.
 func checkLayout(entries []entry, dataSize int) error {
 	for _, e := range entries {

@@ -112,7 +112,7 @@ func housekeeping() Case {
 					}
 				}
 				if n := b.Bytes(backend.Flat, backend.BFloat16, s); n != 2*s.Len() {
-					panic(fmt.Errorf("Bytes of %v bfloat16 is %d, want %d", s, n, 2*s.Len()))
+					panic(fmt.Errorf("Bytes(%v, %v, %v) is %d, want %d", backend.Flat, backend.BFloat16, s, n, 2*s.Len()))
 				}
 			}
 			const n = 1031
