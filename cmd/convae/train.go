@@ -123,6 +123,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	defer dev.Close()
 	ui.device(deviceText(dev), reason)
 	slow := quick && firstLook(&cfg, dev)
+	defer frugalHeap()()
 	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, ui.loading)
 	if err != nil {
 		return err
@@ -139,7 +140,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 	dir := cmp.Or(f.resume, f.out, runDir(cfg.Model.Name, time.Now()))
 	start := time.Now()
 	defer context.AfterFunc(c.Context(), ui.interrupted)()
-	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn, Device: dev, Train: train, Test: test, Observer: ui})
+	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn, Device: dev, Train: train, Test: test, Observer: heldToPlan{ui, dev}})
 	if err != nil {
 		ui.stop()
 		return err
