@@ -137,7 +137,7 @@ step "train, as the image does without arguments: on the CPU, and it says why, i
 convae "${args[@]}"
 grep '"message":"device"' "$tmp/out" || { cat "$tmp/out" >&2; fail "no log line in JSON names the device"; }
 printed '"device":"cpu[^"]*","reason":".*libcuda\.so\.1'
-printed '^denoised: '
+printed '"psnr_after":[0-9.]*.*"message":"done"'
 test -s "$root$dir"/runs/*/model.safetensors
 [ "$(stat -c %u:%g "$root$dir"/runs/*/model.safetensors)" = "$user" ] || fail "the run does not belong to $user"
 
@@ -147,7 +147,7 @@ tail -n 3 "$tmp/out"
 
 # interrupted and resumed hold what a run must print that is ended by a signal, and one that goes on from there.
 interrupted() {
-  printed '^interrupted and saved'
+  printed '"interrupted":true.*"message":"done"'
   saved=$(find "$root$dir/$1/checkpoints" -name 'step-*.safetensors' | sed 's/.*step-0*\([0-9]*\).*/\1/' | sort -n | tail -n 1)
   [ "${saved:-0}" -gt 0 ] || fail "$1 has no checkpoint"
 }
