@@ -589,7 +589,7 @@ var mutants = []mutant{
 		"each: place wrong in large pools",
 		"if (g.argmax) g.argmax[at] = place;",
 		"if (g.argmax) g.argmax[at] = place + (place > 3);"},
-	{"select-places", "random.cu", "random", "random/select",
+	{"select-places", "random.cu", "random", "random/gathervalues",
 		"select: order read past its end",
 		`sample = place < places ? order[place] : samples;
   unsigned long long at`,

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/convae/convae/nn/backend/backendtest"
 )
 
 // The list is of this repository's sources: each text occurs once in its file, and the change is one.
@@ -41,6 +43,21 @@ func TestMutantsApply(t *testing.T) {
 }
 
 // The README's figures are those of the list.
+// Every word that names cases is in the name of one, or a fault would be tried on none.
+func TestMutantsHaveCases(t *testing.T) {
+	var names []string
+	for _, c := range backendtest.Cases() {
+		names = append(names, c.Name)
+	}
+	for _, m := range mutants {
+		for _, word := range strings.Split(m.cases, ",") {
+			if !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, word) }) {
+				t.Errorf("%s: no case has %q in its name", m.name, word)
+			}
+		}
+	}
+}
+
 func TestREADME(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
