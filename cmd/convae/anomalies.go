@@ -2,12 +2,10 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -17,51 +15,35 @@ import (
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/dataset"
-	"github.com/convae/convae/trainer/metric"
 	"github.com/convae/convae/trainer/picture"
 	"github.com/convae/convae/trainer/use"
 )
 
 type anomalyFlags struct {
-	device, dataDir, split, label string
-	normal                        []string
-	labels                        []int // that normal stands for
-	quantile                      float64
-	out, worst                    string
-	count                         int
-	asJSON                        bool
+	modelFlags
+	dataDir, split, label string
+	normal                []string
+	quantile              float64
+	out, worst            string
+	count                 int
+	asJSON                bool
 }
 
 // anomalyReport is what --json prints and, with the samples, what --out writes as JSON.
 type anomalyReport struct {
-	Model     string  `json:"model"`
-	Data      string  `json:"data"`
-	Samples   int     `json:"samples"`
-	Quantile  float64 `json:"quantile"`
-	Fitted    int     `json:"fitted"` // validation samples that the threshold is fitted to
-	Threshold float64 `json:"threshold"`
-	Anomalies int     `json:"anomalies"`        // samples that score more
-	Labels    string  `json:"labels,omitempty"` // with the names of their classes and how often they occur
-	*labelledReport
-	Scores []anomalyScore `json:"scores,omitempty"`
+	Model           string      `json:"model"`
+	Data            string      `json:"data"`
+	Samples         int         `json:"samples"`
+	Quantile        float64     `json:"quantile"`
+	Fitted          int         `json:"fitted"` // validation samples that the threshold is fitted to
+	Threshold       float64     `json:"threshold"`
+	Anomalies       int         `json:"anomalies"`        // samples that score more
+	Labels          string      `json:"labels,omitempty"` // with the names of their classes and how often they occur
+	*labelledReport             // known where the labels say what is normal
+	Scores          []use.Score `json:"scores,omitempty"`
 }
 
-// labelledReport is known where the labels say what is normal.
-type labelledReport struct {
-	Normal     int     `json:"normal"` // samples by label
-	Anomalous  int     `json:"anomalous"`
-	AUC        float64 `json:"roc_auc"`
-	Found      float64 `json:"found"`       // share of the anomalous samples above the threshold
-	FalseAlarm float64 `json:"false_alarm"` // share of the normal ones
-}
-
-type anomalyScore struct {
-	Index   int     `json:"index"`
-	Score   float64 `json:"score"`
-	Anomaly bool    `json:"anomaly"`
-	Label   *uint8  `json:"label,omitempty"`
-	Class   string  `json:"class,omitempty"` // that the label stands for, if it has a name
-}
+type labelledReport = use.Detection
 
 func anomaliesCommand() *cobra.Command {
 	var f anomalyFlags
@@ -119,57 +101,40 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	if err := f.check(c); err != nil {
 		return err
 	}
-	path, err := findModel(firstArg(args))
+	f.model = firstArg(args)
+	m, cfg, path, err := f.load()
 	if err != nil {
 		return err
 	}
-	m, cfg, err := trainer.LoadModel(path)
+	other, err := f.configs(c, &cfg, args)
 	if err != nil {
 		return err
 	}
-	other := cfg
-	if len(args) == 2 {
-		other.Data = withData(cfg.Data, args[1])
-	} else {
-		override(c.Flags().Changed("data-dir"), &cfg.Data.Dir, f.dataDir) // the run's data are there now
-	}
-	override(c.Flags().Changed("data-dir"), &other.Data.Dir, f.dataDir)
-	override(c.Flags().Changed("label"), &other.Data.Label, f.label)
-	other.Data.Only = nil
-	for _, c := range []*trainer.Config{&cfg, &other} {
-		if err := c.Check(); err != nil {
-			return err
-		}
-	}
-	fit, validation, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
+	run, err := loadRun(c, &cfg.Data)
 	if err != nil {
 		return err
 	}
-	defer fit.Close()
-	defer validation.Close()
+	defer run.close()
 	other.Data.Classes = cfg.Data.Classes // the same class has the same label in both
-	train, test, err := loadSets(c, other.Data)
+	loaded, err := loadSets(c, other.Data)
 	if err != nil {
 		return err
 	}
-	defer train.Close()
-	if test != nil {
-		defer test.Close()
-	}
-	set, err := pickSplit(train, test, f.split, c.Flags().Changed("split"))
+	defer loaded.close()
+	set, err := loaded.pick(f.split, c.Flags().Changed("split"))
 	if err != nil {
 		return err
 	}
 	if f.worst != "" && !set.Images() {
 		return fmt.Errorf("--worst draws images, %s has %s", set.Name, setText(set))
 	}
-	same := other.Data.Name == cfg.Data.Name && other.Data.Label == cfg.Data.Label && (set.Classes == nil) == (fit.Classes == nil)
+	same := other.Data.Name == cfg.Data.Name && other.Data.Label == cfg.Data.Label && (set.Classes == nil) == (run.train.Classes == nil)
 	if same && f.normal == nil {
-		if f.normal, err = trainedOn(cfg.Data, fit); err != nil {
+		if f.normal, err = trainedOn(cfg.Data, run.train); err != nil {
 			return err
 		}
 	}
-	normal, err := f.normals(set)
+	o, labels, err := f.options(set)
 	if err != nil {
 		return err
 	}
@@ -178,41 +143,48 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	defer closeNet()
-	r, err := f.score(c.Context(), net, validation, set, normal, same)
+	if same {
+		if o.Usual, err = f.usual(run.test, labels); err != nil {
+			return err
+		}
+	}
+	a, err := use.FindAnomalies(c.Context(), net, run.test, set, o)
 	if err != nil {
 		return err
 	}
-	r.Model, r.Data = path, other.Data.Name
+	r := anomalyReport{Model: path, Data: other.Data.Name, Samples: len(a.Scores), Quantile: o.Quantile, Fitted: a.Fitted, Threshold: a.Threshold, Anomalies: a.Found, Labels: labelText(set), Scores: a.Scores}
+	if o.Normal != nil {
+		r.labelledReport = &a.Detection
+	}
 	if f.out != "" {
 		if err := r.writeTo(f.out); err != nil {
 			return err
 		}
 	}
+	highest := a.Ranking()
 	if f.worst != "" {
-		if err := f.drawWorst(net, set, r); err != nil {
+		if err := f.drawWorst(net, set, r, highest); err != nil {
 			return err
 		}
 	}
-	return f.print(c.OutOrStdout(), r)
+	return f.print(c.OutOrStdout(), r, highest)
 }
 
-// score scores the samples of a set and, to fit the threshold, those that the run was validated on: the normal ones alone
-// where they are known and the labels of both are the same ones.
-func (f *anomalyFlags) score(ctx context.Context, net *nn.Network, validation, set *dataset.Set, normal []bool, same bool) (anomalyReport, error) {
-	usual, err := use.SampleErrors(ctx, net, validation)
-	if err != nil {
-		return anomalyReport{}, err
+// configs gives the run's configuration the flags, and returns that of the samples to score.
+func (f *anomalyFlags) configs(c *cobra.Command, run *trainer.Config, args []string) (other trainer.Config, err error) {
+	other = *run
+	if len(args) == 2 {
+		other.Data = withData(run.Data, args[1])
+	} else {
+		override(c.Flags().Changed("data-dir"), &run.Data.Dir, f.dataDir) // the run's data are there now
 	}
-	if normal != nil && validation.Labels != nil && same {
-		if usual = f.normalOnly(usual, validation.Labels); len(usual) == 0 {
-			return anomalyReport{}, fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", strings.Join(f.normal, ","), validation.Len())
-		}
+	override(c.Flags().Changed("data-dir"), &other.Data.Dir, f.dataDir)
+	override(c.Flags().Changed("label"), &other.Data.Label, f.label)
+	other.Data.Only = nil
+	if err := run.Check(); err != nil {
+		return other, err
 	}
-	scores, err := use.SampleErrors(ctx, net, set)
-	if err != nil {
-		return anomalyReport{}, err
-	}
-	return f.report(usual, scores, set, normal), nil
+	return other, other.Check()
 }
 
 // trainedOn returns the names of the classes that a run was trained on, nil for all of them.
@@ -227,78 +199,35 @@ func trainedOn(d trainer.Data, fit *dataset.Set) (names []string, err error) {
 	return names, err
 }
 
-// normals tells which samples are normal by their labels; nil if no flag says which labels are.
-func (f *anomalyFlags) normals(set *dataset.Set) ([]bool, error) {
+// options say which samples of a set are normal, with the labels that are. Without --normal they do not.
+func (f *anomalyFlags) options(set *dataset.Set) (o use.AnomalyOptions, labels []int, err error) {
+	o.Quantile = f.quantile
 	if len(f.normal) == 0 {
-		return nil, nil
+		return o, nil, nil
 	}
 	if set.Labels == nil {
-		return nil, fmt.Errorf("--normal: data set %s has no labels: want one that has (--label names the column of a .csv)", set.Name)
+		return o, nil, fmt.Errorf("--normal: data set %s has no labels: want one that has (--label names the column of a .csv)", set.Name)
 	}
-	var err error
-	if f.labels, err = set.FindLabels(f.normal); err != nil {
-		return nil, fmt.Errorf("--normal: %w", err)
+	if labels, err = set.FindLabels(f.normal); err != nil {
+		return o, nil, fmt.Errorf("--normal: %w", err)
 	}
-	normal, n := make([]bool, set.Len()), 0
-	for i, l := range set.Labels {
-		if normal[i] = slices.Contains(f.labels, int(l)); normal[i] {
-			n++
-		}
+	n := 0
+	if o.Normal, n = use.WithLabels(set.Labels, labels); n == 0 || n == set.Len() {
+		return o, nil, fmt.Errorf("--normal %s: %d of %d samples of %s are normal, want some but not all; labels: %s", strings.Join(f.normal, ","), n, set.Len(), set.Name, labelText(set))
 	}
-	if n == 0 || n == len(normal) {
-		return nil, fmt.Errorf("--normal %s: %d of %d samples of %s are normal, want some but not all; labels: %s", strings.Join(f.normal, ","), n, len(normal), set.Name, labelText(set))
+	return o, labels, nil
+}
+
+// usual tells which of the samples that the run was validated on are normal; nil if that is not known.
+func (f *anomalyFlags) usual(validation *dataset.Set, labels []int) ([]bool, error) {
+	if labels == nil || validation.Labels == nil {
+		return nil, nil
+	}
+	normal, n := use.WithLabels(validation.Labels, labels)
+	if n == 0 {
+		return nil, fmt.Errorf("--normal %s: none of the run's %d validation samples is normal, so there is nothing to fit the threshold to", strings.Join(f.normal, ","), validation.Len())
 	}
 	return normal, nil
-}
-
-// normalOnly returns the values of the samples whose labels are normal.
-func (f *anomalyFlags) normalOnly(values []float64, labels []uint8) (kept []float64) {
-	for i, l := range labels {
-		if slices.Contains(f.labels, int(l)) {
-			kept = append(kept, values[i])
-		}
-	}
-	return kept
-}
-
-// report judges the scores by the usual ones and, where normal is known, the scores by that.
-func (f *anomalyFlags) report(usual, scores []float64, set *dataset.Set, normal []bool) anomalyReport {
-	r := anomalyReport{Labels: labelText(set), Samples: len(scores), Quantile: f.quantile, Fitted: len(usual), Threshold: metric.Quantile(usual, f.quantile)}
-	for i, s := range scores {
-		a := anomalyScore{Index: i, Score: s, Anomaly: s > r.Threshold}
-		if set.Labels != nil {
-			if a.Label = &set.Labels[i]; set.Classes != nil {
-				a.Class = set.Class(set.Labels[i])
-			}
-		}
-		if a.Anomaly {
-			r.Anomalies++
-		}
-		r.Scores = append(r.Scores, a)
-	}
-	if normal == nil {
-		return r
-	}
-	l, anomalous := &labelledReport{}, make([]bool, len(normal))
-	for i, n := range normal {
-		anomalous[i] = !n
-		above := 0.0
-		if r.Scores[i].Anomaly {
-			above = 1
-		}
-		if n {
-			l.Normal++
-			l.FalseAlarm += above
-		} else {
-			l.Anomalous++
-			l.Found += above
-		}
-	}
-	l.AUC = metric.AUC(scores, anomalous)
-	l.Found /= float64(l.Anomalous)
-	l.FalseAlarm /= float64(l.Normal)
-	r.labelledReport = l
-	return r
 }
 
 // writeTo writes the scores as CSV, or all of the report as JSON.
@@ -324,38 +253,18 @@ func (r anomalyReport) writeTo(path string) error {
 	})
 }
 
-// ranking returns the scores, the highest first.
-func (r anomalyReport) ranking() []anomalyScore {
-	return slices.SortedStableFunc(slices.Values(r.Scores), func(a, b anomalyScore) int { return cmp.Compare(b.Score, a.Score) })
-}
-
-// drawWorst draws the inputs with the highest scores, what the model makes of them, and the differences.
-func (f *anomalyFlags) drawWorst(net *nn.Network, set *dataset.Set, r anomalyReport) error {
-	worst := r.ranking()
-	worst = worst[:min(f.count, len(worst))]
-	var rows []picture.Row
-	for part := range slices.Chunk(worst, sheetColumns) {
-		group := []picture.Row{{Label: "input"}, {Label: "output"}, {Label: "difference"}}
-		for _, s := range part {
-			x, y, d := make([]float32, set.Size()), make([]float32, set.Size()), make([]float32, set.Size())
-			set.Read(x, s.Index)
-			if err := net.Predict(y, x, 1); err != nil {
-				return err
-			}
-			for i := range d {
-				d[i] = max(x[i]-y[i], y[i]-x[i])
-			}
-			for k, pix := range [][]float32{x, y, d} {
-				group[k].Images = append(group[k].Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: pix})
-			}
-		}
-		rows = append(rows, group...)
+// drawWorst draws the samples with the highest scores.
+func (f *anomalyFlags) drawWorst(net *nn.Network, set *dataset.Set, r anomalyReport, highest []use.Score) error {
+	worst := highest[:min(f.count, len(highest))]
+	rows, err := use.WorstRows(net, set, worst, sheetColumns)
+	if err != nil {
+		return err
 	}
 	caption := fmt.Sprintf("the %d highest of %d scores, %.5f to %.5f; the threshold is %.5f", len(worst), r.Samples, worst[0].Score, worst[len(worst)-1].Score, r.Threshold)
 	return use.WriteSheet(f.worst, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
 }
 
-func (f *anomalyFlags) print(w io.Writer, r anomalyReport) error {
+func (f *anomalyFlags) print(w io.Writer, r anomalyReport, highest []use.Score) error {
 	if f.asJSON {
 		r.Scores = nil
 		return writeJSON(w, r)
@@ -370,8 +279,7 @@ func (f *anomalyFlags) print(w io.Writer, r anomalyReport) error {
 		fmt.Fprintf(w, "labels: %d normal, %d anomalous; ROC AUC %.4f; above the threshold are %.2f %% of the anomalous, %.2f %% of the normal\n", l.Normal, l.Anomalous, l.AUC, 100*l.Found, 100*l.FalseAlarm)
 	}
 	_, err := fmt.Fprint(w, "highest:")
-	worst := r.ranking()
-	for _, s := range worst[:min(5, len(worst))] {
+	for _, s := range highest[:min(5, len(highest))] {
 		_, err = fmt.Fprintf(w, " sample %d (%.6g)", s.Index, s.Score)
 	}
 	fmt.Fprintln(w)

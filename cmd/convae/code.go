@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/convae/convae/nn"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/use"
 )
 
 const (
@@ -85,10 +85,11 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	defer x.from.close()
 	if f.limit > 0 {
 		x = x.first(f.limit)
 	}
-	codes, device, err := f.convert(c.Context(), m, (*nn.Network).Encode, m.Input, m.Code, x)
+	codes, device, err := f.convert(c.Context(), m, use.Encode, x)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func runDecode(c *cobra.Command, f *modelFlags, in, out string) error {
 	if hasEnding(out, ".png") {
 		x = x.first(sheetImages)
 	}
-	y, device, err := f.convert(c.Context(), m, (*nn.Network).Decode, m.Code, m.Output, x)
+	y, device, err := f.convert(c.Context(), m, use.Decode, x)
 	if err != nil {
 		return err
 	}

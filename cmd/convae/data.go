@@ -130,14 +130,12 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 			}
 		}
 	}
-	train, test, err := loadSets(c, d)
+	loaded, err := loadSets(c, d)
 	if err != nil {
 		return err
 	}
-	defer train.Close()
-	if test != nil {
-		defer test.Close()
-	}
+	defer loaded.close()
+	train, test := loaded.train, loaded.test
 	w := c.OutOrStdout()
 	if train.H*train.W == 1 {
 		fmt.Fprintf(w, "%s: vectors of %d values\n", name, train.C)
@@ -173,7 +171,7 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	if f.out == "" {
 		return nil
 	}
-	set, err := pickSplit(train, test, f.split, c.Flags().Changed("split"))
+	set, err := loaded.pick(f.split, c.Flags().Changed("split"))
 	if err != nil {
 		return err
 	}
@@ -257,9 +255,28 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 	return use.WriteSheet(f.out, rows, picture.SheetOptions{Title: set.Name, Caption: caption})
 }
 
-// loadSets loads a data set.
-func loadSets(c *cobra.Command, d trainer.Data) (train, test *dataset.Set, err error) {
-	return d.Load(c.Context(), loadingOn(c))
+// sets are the parts of a data set.
+type sets struct{ train, test *dataset.Set } // test is nil if there is none
+
+// loadSets loads a data set as it is.
+func loadSets(c *cobra.Command, d trainer.Data) (s sets, err error) {
+	s.train, s.test, err = d.Load(c.Context(), loadingOn(c))
+	return s, err
+}
+
+// loadRun loads the samples that a run is trained and validated on.
+func loadRun(c *cobra.Command, d *trainer.Data) (s sets, err error) {
+	s.train, s.test, err = trainer.LoadData(c.Context(), d, loadingOn(c))
+	return s, err
+}
+
+// close gives back what the sets hold. Of no sets it does nothing.
+func (s sets) close() {
+	for _, set := range []*dataset.Set{s.train, s.test} {
+		if set != nil {
+			set.Close()
+		}
+	}
 }
 
 // loadingOn prints what a person should know of a data set, and shows on a terminal how its loading goes on.
@@ -293,15 +310,15 @@ func checkSplit(split string) error {
 	return nil
 }
 
-// pickSplit returns a part of a data set. One that has no test set is taken whole where the flag was not given.
-func pickSplit(train, test *dataset.Set, split string, given bool) (*dataset.Set, error) {
+// pick returns the part that --split names. A data set without a test set is taken whole where the flag was not given.
+func (s sets) pick(split string, given bool) (*dataset.Set, error) {
 	switch {
-	case split == "train" || test == nil && !given:
-		return train, nil
-	case test == nil:
-		return nil, fmt.Errorf("--split is test, want train: data set %s has no test set", train.Name)
+	case split == "train" || s.test == nil && !given:
+		return s.train, nil
+	case s.test == nil:
+		return nil, fmt.Errorf("--split is test, want train: data set %s has no test set", s.train.Name)
 	}
-	return test, nil
+	return s.test, nil
 }
 
 // describeValues prints the range of each column.

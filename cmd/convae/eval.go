@@ -61,13 +61,12 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 		return err
 	}
 	defer closeNet()
-	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
+	data, err := loadRun(c, &cfg.Data)
 	if err != nil {
 		return err
 	}
-	defer train.Close()
-	defer test.Close()
-	e, err := use.Evaluate(c.Context(), net, test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
+	defer data.close()
+	e, err := use.Evaluate(c.Context(), net, data.test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
 	if err != nil {
 		return err
 	}
@@ -84,7 +83,7 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 			return err
 		}
 	} else {
-		writeEvaluation(w, path, cfg, test.Images(), e)
+		writeEvaluation(w, path, cfg, data.test.Images(), e)
 	}
 	if v := e.Output.MSE + e.Code.Mean; v-v != 0 {
 		return fmt.Errorf("%s: the model makes values that are not finite of these samples", path)

@@ -106,6 +106,7 @@ func (f *encodeFlags) endSamples(c *cobra.Command, m *nn.Model, run trainer.Data
 				if err != nil {
 					return nil, err
 				}
+				defer loaded.from.close()
 				set = &loaded
 			}
 			if s = *set; at < 0 || at >= s.n {

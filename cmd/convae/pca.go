@@ -5,15 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/convae/convae/trainer"
-	"github.com/convae/convae/trainer/pca"
 	"github.com/convae/convae/trainer/use"
 )
 
 type pcaFlags struct {
-	dataDir, device string
-	components      int
-	asJSON          bool
+	modelFlags
+	dataDir    string
+	components int
+	asJSON     bool
 }
 
 func pcaCommand() *cobra.Command {
@@ -36,11 +35,8 @@ mean squared errors of both on the samples that it was validated on, without noi
 }
 
 func (f *pcaFlags) run(c *cobra.Command, run string) error {
-	path, err := findModel(run)
-	if err != nil {
-		return err
-	}
-	m, cfg, err := trainer.LoadModel(path)
+	f.model = run
+	m, cfg, path, err := f.load()
 	if err != nil {
 		return err
 	}
@@ -58,39 +54,26 @@ func (f *pcaFlags) run(c *cobra.Command, run string) error {
 		return err
 	}
 	defer closeNet()
-	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, loadingOn(c))
+	data, err := loadRun(c, &cfg.Data)
 	if err != nil {
 		return err
 	}
-	defer train.Close()
-	defer test.Close()
-	if test.Size() != size {
-		return fmt.Errorf("data set %s has %s; model %q takes %s", test.Name, setText(test), m.Config.Name, inputText(m.Input))
+	defer data.close()
+	if set := data.test; set.Size() != size {
+		return fmt.Errorf("data set %s has %s; model %q takes %s", set.Name, setText(set), m.Config.Name, inputText(m.Input))
 	}
-	e, err := use.Evaluate(c.Context(), net, test, 0, cfg.Training.Seed, false)
+	r, err := use.ComparePCA(c.Context(), net, data.train, data.test, k)
 	if err != nil {
-		return err
-	}
-	p, err := pca.Fit(c.Context(), train, k)
-	if c.Context().Err() != nil {
-		return errInterrupted
-	} else if err != nil {
-		return err
-	}
-	v, err := p.Evaluate(c.Context(), test)
-	if c.Context().Err() != nil {
-		return errInterrupted
-	} else if err != nil {
 		return err
 	}
 	w := c.OutOrStdout()
 	if f.asJSON {
-		return writeJSON(w, map[string]any{"model": path, "data": cfg.Data.Name, "code": m.Code.Len(), "components": k, "explained": p.Explained(), "autoencoder": e.Output, "pca": v})
+		return writeJSON(w, map[string]any{"model": path, "data": cfg.Data.Name, "code": m.Code.Len(), "components": k, "explained": r.Explained, "autoencoder": r.Autoencoder, "pca": r.PCA})
 	}
-	fmt.Fprintf(w, "%s on %d samples of %s, without noise\n", path, v.N, cfg.Data.Name)
+	fmt.Fprintf(w, "%s on %d samples of %s, without noise\n", path, r.PCA.N, cfg.Data.Name)
 	fmt.Fprintf(w, "%-12s %10s %10s\n", "", "code size", "MSE")
-	fmt.Fprintf(w, "%-12s %10d %10.5f\n", "autoencoder", m.Code.Len(), e.Output.MSE)
-	fmt.Fprintf(w, "%-12s %10d %10.5f\n", "PCA", k, v.MSE)
-	_, err = fmt.Fprintf(w, "PCA keeps %.1f%% of the variance of its %d training samples\n", 100*p.Explained(), train.Len())
+	fmt.Fprintf(w, "%-12s %10d %10.5f\n", "autoencoder", m.Code.Len(), r.Autoencoder.MSE)
+	fmt.Fprintf(w, "%-12s %10d %10.5f\n", "PCA", k, r.PCA.MSE)
+	_, err = fmt.Fprintf(w, "PCA keeps %.1f%% of the variance of its %d training samples\n", 100*r.Explained, data.train.Len())
 	return err
 }

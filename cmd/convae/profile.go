@@ -16,11 +16,15 @@ import (
 	"github.com/convae/convae/trainer/dataset"
 )
 
+type profileFlags struct {
+	device string
+	batch  trainer.Batch
+	steps  int
+	asJSON bool
+}
+
 func profileCommand() *cobra.Command {
-	var name string
-	var batch trainer.Batch
-	var steps int
-	var asJSON bool
+	var f profileFlags
 	c := &cobra.Command{
 		Use:   "profile [RUN | PRESET | CONFIG.yaml]",
 		Short: "Show what each op of a training step takes",
@@ -30,74 +34,78 @@ The samples are drawn digits, or noise for a model of other images. A step of tr
 On the simulated GPU (--device sim) one step is counted instead, kernel by kernel: instructions, memory traffic, bank conflicts.`,
 		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := anyConfig(firstArg(args))
-			if err != nil {
-				return err
-			}
-			override(c.Flags().Changed("batch"), &cfg.Training.Batch, batch)
-			if err := cfg.Check(); err != nil {
-				return err
-			}
-			o, err := trainerOptions(c, &cfg)
-			if err != nil {
-				return err
-			}
-			n := o.Batch
-			m, err := nn.New(cfg.Model, cfg.Training.Seed)
-			if err != nil {
-				return err
-			}
-			sim := newSimProfile()
-			var dev backend.Device
-			if name == "sim" {
-				dev, err = device.OpenSim(ptxsim.Options{OnLaunch: sim.launched})
-			} else {
-				dev, _, err = openDevice(name)
-			}
-			if err != nil {
-				return err
-			}
-			defer dev.Close()
-			t, err := nn.NewTrainer(m, dev, o)
-			if err != nil {
-				return err
-			}
-			defer t.Close()
-			if err := t.SetData(profilePixels(m.Input.Len(), n), n); err != nil {
-				return err
-			}
-			if name == "sim" {
-				sim.active = true
-				ops, err := t.Profile(0, n, 0, sim.observe)
-				if err != nil {
-					return err
-				}
-				return sim.write(c.OutOrStdout(), m.Config.Name, n, ops, asJSON)
-			}
-			if _, err := t.Profile(0, n, 0, nil); err != nil { // warms up
-				return err
-			}
-			var total []nn.OpProfile
-			for range steps {
-				if c.Context().Err() != nil {
-					return errInterrupted
-				}
-				rows, err := t.Profile(0, n, 0, nil)
-				if err != nil {
-					return err
-				}
-				total = addProfiles(total, rows)
-			}
-			return writeProfile(c.OutOrStdout(), deviceText(dev), m.Config.Name, n, steps, total, asJSON)
+			return f.run(c, firstArg(args))
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&name, "device", "auto", deviceHelp)
-	fs.Var(&batch, "batch", "samples of a step, or full for all training samples (default: the configuration's)")
-	fs.IntVar(&steps, "steps", 3, "steps to average over")
+	fs.StringVar(&f.device, "device", "auto", deviceHelp)
+	fs.Var(&f.batch, "batch", "samples of a step, or full for all training samples (default: the configuration's)")
+	fs.IntVar(&f.steps, "steps", 3, "steps to average over")
 	within(fs, "steps", 1, 1e6)
-	fs.BoolVar(&asJSON, "json", false, "print JSON")
+	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
+}
+
+func (f *profileFlags) run(c *cobra.Command, model string) error {
+	cfg, err := anyConfig(model)
+	if err != nil {
+		return err
+	}
+	override(c.Flags().Changed("batch"), &cfg.Training.Batch, f.batch)
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	o, err := trainerOptions(c, &cfg)
+	if err != nil {
+		return err
+	}
+	n := o.Batch
+	m, err := nn.New(cfg.Model, cfg.Training.Seed)
+	if err != nil {
+		return err
+	}
+	sim := newSimProfile()
+	var dev backend.Device
+	if f.device == "sim" {
+		dev, err = device.OpenSim(ptxsim.Options{OnLaunch: sim.launched})
+	} else {
+		dev, _, err = openDevice(f.device)
+	}
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	t, err := nn.NewTrainer(m, dev, o)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if err := t.SetData(profilePixels(m.Input.Len(), n), n); err != nil {
+		return err
+	}
+	if f.device == "sim" {
+		sim.active = true
+		ops, err := t.Profile(0, n, 0, sim.observe)
+		if err != nil {
+			return err
+		}
+		return sim.write(c.OutOrStdout(), m.Config.Name, n, ops, f.asJSON)
+	}
+	if _, err := t.Profile(0, n, 0, nil); err != nil { // warms up
+		return err
+	}
+	var total []nn.OpProfile
+	for range f.steps {
+		if c.Context().Err() != nil {
+			return errInterrupted
+		}
+		rows, err := t.Profile(0, n, 0, nil)
+		if err != nil {
+			return err
+		}
+		total = addProfiles(total, rows)
+	}
+	return writeProfile(c.OutOrStdout(), deviceText(dev), m.Config.Name, n, f.steps, total, f.asJSON)
 }
 
 // profilePixels are n samples of the given size: digits if they fit.

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/convae/convae/nn"
-	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/use"
 )
@@ -76,7 +75,7 @@ func (f *sampleFlags) run(c *cobra.Command, out string) error {
 	if err := checkSheet(m, out); err != nil {
 		return err
 	}
-	y, device, err := f.convert(c.Context(), m, (*nn.Network).Decode, m.Code, m.Output, codes)
+	y, device, err := f.convert(c.Context(), m, use.Decode, codes)
 	if err != nil {
 		return err
 	}
@@ -107,20 +106,5 @@ func (f *sampleFlags) codes(m *nn.Model) (samples, error) {
 		axis := use.PriorAxis(f.grid)
 		return arraySamples(use.ManifoldCodes(axis, axis), f.grid*f.grid), nil
 	}
-	return priorSamples(m, f.count, f.seed), nil
-}
-
-// priorSamples are n codes of standard normal numbers.
-func priorSamples(m *nn.Model, n int, seed uint64) samples {
-	size := m.Code.Len()
-	src := rng.Source{Seed: seed, Stream: rng.StreamCode}
-	return samples{n: n, fill: func(dst []float32, lo, hi int) {
-		for row := lo; row < hi; row++ {
-			code := dst[(row-lo)*size:][:size]
-			for i := 0; i < size; i += 4 {
-				z := src.Normals(uint32(i/4), uint32(row), 1) // draw 0 is evaluation's
-				copy(code[i:], z[:])
-			}
-		}
-	}}
+	return samples{n: f.count, fill: use.PriorCodes(m, f.seed)}, nil
 }

@@ -21,8 +21,9 @@ import (
 // samples are what a model is to be run on.
 type samples struct {
 	n      int
-	labels []string                        // their classes; nil if they have none
-	fill   func(dst []float32, lo, hi int) // with samples lo to hi-1
+	labels []string // their classes; nil if they have none
+	fill   use.Fill
+	from   sets // that they are read from, if any
 }
 
 // first returns the first n samples, or all if they are fewer.
@@ -34,28 +35,15 @@ func (s samples) first(n int) samples {
 	return s
 }
 
-// convert runs the samples through a part of the model that takes and makes the given shapes.
-func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(*nn.Network, []float32, []float32, int) error, from, to backend.Shape, x samples) (y []float32, device string, err error) {
+// convert runs the samples through a part of the model on the device, use.Encode or use.Decode.
+func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(context.Context, *nn.Network, int, use.Fill) ([]float32, error), x samples) (y []float32, device string, err error) {
 	net, device, closeNet, err := openNetwork(m, f.device)
 	if err != nil {
 		return nil, "", err
 	}
 	defer closeNet()
-	y = make([]float32, x.n*to.Len())
-	chunk := use.Chunk(from.Len())
-	buf := make([]float32, min(x.n, chunk)*from.Len())
-	for lo := 0; lo < x.n; lo += chunk {
-		if err := ctx.Err(); err != nil {
-			return nil, "", errInterrupted
-		}
-		hi := min(lo+chunk, x.n)
-		some := buf[:(hi-lo)*from.Len()]
-		x.fill(some, lo, hi)
-		if err := part(net, y[lo*to.Len():hi*to.Len()], some, hi-lo); err != nil {
-			return nil, "", err
-		}
-	}
-	return y, device, nil
+	y, err = part(ctx, net, x.n, x.fill)
+	return y, device, err
 }
 
 // dataSamples are the samples of the data set that the flags name, and what to call them. What they leave open is as in the run.
@@ -66,11 +54,16 @@ func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Dat
 	if err := d.Complete(m.Config); err != nil {
 		return "", samples{}, err
 	}
-	train, test, err := loadSets(c, d)
+	loaded, err := loadSets(c, d)
 	if err != nil {
 		return "", samples{}, err
 	}
-	set, err := pickSplit(train, test, f.split, c.Flags().Changed("split"))
+	defer func() {
+		if err != nil {
+			loaded.close()
+		}
+	}()
+	set, err := loaded.pick(f.split, c.Flags().Changed("split"))
 	if err != nil {
 		return "", samples{}, err
 	}
@@ -81,10 +74,10 @@ func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Dat
 		return "", samples{}, err
 	}
 	what = f.data
-	if test != nil {
+	if loaded.test != nil {
 		what += " (" + f.split + ")"
 	}
-	return what, samples{set.Len(), set.ClassNames(), func(dst []float32, lo, hi int) {
+	return what, samples{n: set.Len(), labels: set.ClassNames(), from: loaded, fill: func(dst []float32, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			set.Read(dst[(i-lo)*set.Size():], i)
 		}

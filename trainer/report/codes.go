@@ -36,17 +36,13 @@ func (r *report) readCodes(ctx context.Context) error {
 		r.notes = append(r.notes, "The codes are not drawn as points: there is one sample only.")
 		return nil
 	}
-	c.values = make([]float32, c.n*c.size)
-	chunk := use.Chunk(2 * r.set.Size())
-	for lo := 0; lo < c.n; lo += chunk {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n := min(chunk, c.n-lo)
-		_, x := r.inputs(lo, lo+n, c.n)
-		if err := r.net.Encode(c.values[lo*c.size:][:n*c.size], x, n); err != nil {
-			return err
-		}
+	var err error
+	c.values, err = use.Encode(ctx, r.net, c.n, func(dst []float32, lo, hi int) {
+		_, x := r.inputs(lo, hi, c.n)
+		copy(dst, x)
+	})
+	if err != nil {
+		return err
 	}
 	if err := c.project(ctx); err != nil {
 		return err

@@ -84,6 +84,29 @@ func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (
 	return rows[1:], fmt.Sprintf("PSNR %.1f dB, SSIM %.3f", a.PSNR, a.SSIM), nil
 }
 
+// WorstRows draws the inputs with the highest scores, what the model makes of them, and the differences, so many columns
+// wide.
+func WorstRows(net *nn.Network, set *dataset.Set, worst []Score, columns int) (rows []picture.Row, err error) {
+	for part := range slices.Chunk(worst, columns) {
+		group := []picture.Row{{Label: "input"}, {Label: "output"}, {Label: "difference"}}
+		for _, s := range part {
+			x, y, d := make([]float32, set.Size()), make([]float32, set.Size()), make([]float32, set.Size())
+			set.Read(x, s.Index)
+			if err := net.Predict(y, x, 1); err != nil {
+				return nil, err
+			}
+			for i := range d {
+				d[i] = max(x[i]-y[i], y[i]-x[i])
+			}
+			for k, pix := range [][]float32{x, y, d} {
+				group[k].Images = append(group[k].Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: pix})
+			}
+		}
+		rows = append(rows, group...)
+	}
+	return rows, nil
+}
+
 // Images cuts samples, one after the other, into images of that shape.
 func Images(samples []float32, shape backend.Shape) []picture.Image {
 	images := make([]picture.Image, len(samples)/shape.Len())
