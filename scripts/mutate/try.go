@@ -73,7 +73,9 @@ func compile(ctx context.Context, root, nvcc string, m mutant) (s swapped, err e
 			return s, err
 		}
 	}
-	build := exec.CommandContext(ctx, filepath.Join(tmp, "scripts", "build_kernels.sh"), "--ptx-only", m.stem)
+	// By way of bash, which only reads the script: a process that was started meanwhile may still hold the copy open for
+	// writing, and then the system does not run it itself.
+	build := exec.CommandContext(ctx, "bash", filepath.Join(tmp, "scripts", "build_kernels.sh"), "--ptx-only", m.stem)
 	build.Env = append(os.Environ(), "NVCC="+nvcc)
 	if out, err := build.CombinedOutput(); err != nil {
 		return s, fmt.Errorf("compiling: %w: %s", err, out)
