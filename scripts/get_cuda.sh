@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches the pinned CUDA compiler: get_cuda.sh FOLDER [headers]
-# puts nvcc 12.4, cicc, ptxas and libdevice into FOLDER, out of Debian's packages and without installing any (87 MB to
+# puts nvcc 12.4, cicc, ptxas, nvdisasm and libdevice into FOLDER, out of Debian's packages and without installing any (87 MB to
 # download). With "headers" also CUDA's headers, which the real driver needs to be built (1 GB to download).
 # The mirror is the one that apt already uses. Elsewhere than on Debian, install CUDA 12.4 and set NVCC instead.
 set -euo pipefail
@@ -33,8 +33,8 @@ cd "$tmp"
 own_apt update
 own_apt download nvidia-cuda-toolkit
 lib=./usr/lib/nvidia-cuda-toolkit
-dpkg --fsys-tarfile nvidia-cuda-toolkit_*.deb | tar -x $lib/bin/nvcc $lib/bin/cicc $lib/libdevice ./usr/bin/ptxas
-mv $lib/bin/nvcc $lib/bin/cicc usr/bin/ptxas "$folder/bin/"
+dpkg --fsys-tarfile nvidia-cuda-toolkit_*.deb | tar -x $lib/bin/nvcc $lib/bin/cicc $lib/libdevice ./usr/bin/ptxas ./usr/bin/nvdisasm
+mv $lib/bin/nvcc $lib/bin/cicc usr/bin/ptxas usr/bin/nvdisasm "$folder/bin/"
 mv $lib/libdevice/libdevice.10.bc "$folder/nvvm/libdevice/"
 cat >"$folder/bin/nvcc.profile" <<'PROFILE'
 TOP = $(_HERE_)/..

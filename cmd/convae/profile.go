@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/cuda/sass"
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/device"
@@ -21,6 +21,8 @@ type profileFlags struct {
 	batch  trainer.Batch
 	steps  int
 	asJSON bool
+
+	machine string // whose times are predicted, or ""
 }
 
 func profileCommand() *cobra.Command {
@@ -31,7 +33,8 @@ func profileCommand() *cobra.Command {
 		Long: `Train for a few steps on one lane of the device, wait for each op, and show its time, its share of the step, its speed and
 the way that the CPU takes for its shape.
 The samples are drawn digits, or noise for a model of other images. A step of training is faster than the sum: it uses all lanes.
-On the simulated GPU (--device sim) one step is counted instead, kernel by kernel: instructions, memory traffic, bank conflicts.`,
+On the simulated GPU (--device sim) one step is counted instead, kernel by kernel: instructions, memory traffic, bank conflicts.
+With --machine too, the machine code of each launch is executed on a model of a GPU's multiprocessor, and its time is predicted.`,
 		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.run(c, firstArg(args))
@@ -43,6 +46,7 @@ On the simulated GPU (--device sim) one step is counted instead, kernel by kerne
 	fs.IntVar(&f.steps, "steps", 3, "steps to average over")
 	within(fs, "steps", 1, 1e6)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
+	fs.StringVar(&f.machine, "machine", "", "with --device sim: the GPU whose times are predicted ("+strings.Join(sass.MachineNames(), ", ")+")")
 	return c
 }
 
@@ -65,9 +69,12 @@ func (f *profileFlags) run(c *cobra.Command, model string) error {
 		return err
 	}
 	sim := newSimProfile()
+	if err := sim.predict(c.ErrOrStderr(), f.device, f.machine); err != nil {
+		return err
+	}
 	var dev backend.Device
 	if f.device == "sim" {
-		dev, err = device.OpenSim(ptxsim.Options{OnLaunch: sim.launched})
+		dev, err = device.OpenSim(sim.options())
 	} else {
 		dev, _, err = openDevice(f.device)
 	}
@@ -84,7 +91,7 @@ func (f *profileFlags) run(c *cobra.Command, model string) error {
 		return err
 	}
 	if f.device == "sim" {
-		sim.active = true
+		sim.start()
 		ops, err := t.Profile(0, n, 0, sim.observe)
 		if err != nil {
 			return err

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/cuda/sass"
 	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn"
 )
@@ -16,6 +18,58 @@ type simProfile struct {
 	index  map[simKey]*simRow
 	at     int  // op at hand; -1 between ops
 	active bool // the model is in place
+
+	watch  *sass.Watch // with --machine, and the tools at hand
+	counts []prediction
+}
+
+// prediction is what the model of a machine says of a launch.
+type prediction struct {
+	*sass.Count
+	op int
+}
+
+// predict sets up the prediction for a machine, if one is named. Without NVIDIA's tools it says so, and the step is counted alone.
+func (p *simProfile) predict(log io.Writer, device, machine string) error {
+	if machine == "" {
+		return nil
+	}
+	if device != "sim" {
+		return fmt.Errorf("--machine is %s: it needs --device sim", machine)
+	}
+	m, err := sass.FindMachine(machine)
+	if err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	w, err := sass.NewWatch()
+	if errors.Is(err, sass.ErrNoTools) {
+		fmt.Fprintf(log, "no times are predicted: %v\n", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.Machine = &m
+	w.Timed = func(c *sass.Count) { p.counts = append(p.counts, prediction{c, p.at}) }
+	p.watch = w
+	return nil
+}
+
+// options are those of the simulator.
+func (p *simProfile) options() ptxsim.Options {
+	o := ptxsim.Options{OnLaunch: p.launched}
+	if p.watch != nil {
+		o.BeforeLaunch = p.watch.Before
+	}
+	return o
+}
+
+// start begins the step that is counted.
+func (p *simProfile) start() {
+	p.active = true
+	if p.watch != nil {
+		p.watch.Active = true
+	}
 }
 
 type simKey struct {
@@ -53,6 +107,9 @@ func (p *simProfile) observe(i int, before bool) {
 
 // launched is the simulator's OnLaunch.
 func (p *simProfile) launched(c *ptxsim.LaunchCount) {
+	if p.watch != nil {
+		p.watch.After(c)
+	}
 	if !p.active || p.at < 0 {
 		return // placing the model, or setting the step parameters
 	}
@@ -82,6 +139,9 @@ func (p *simProfile) launched(c *ptxsim.LaunchCount) {
 
 // write prints the table of one step.
 func (p *simProfile) write(w io.Writer, model string, batch int, ops []nn.OpProfile, asJSON bool) error {
+	if p.watch != nil {
+		return p.writePrediction(w, model, batch, ops, asJSON)
+	}
 	total := &simRow{Op: "step", Classes: map[string]uint64{}}
 	for _, r := range p.rows {
 		r.Op, r.Layer = ops[r.op].Op, ops[r.op].Layer
@@ -123,5 +183,68 @@ regs: registers a thread on sm_75; Minstr: millions of thread instructions; per 
 share of integer and shared-memory instructions; MB: what threads ask of global memory; sect/req: 32-byte sectors a warp's request
 moves; B/sector: bytes asked for in each (more than 32 where threads share); conflict: extra passes a shared-memory request
 `)
+	return err
+}
+
+// predictedRow is a launch's row of the table. Limits and times are in microseconds.
+type predictedRow struct {
+	Op        string         `json:"op"`
+	Layer     string         `json:"layer"`
+	Kernel    string         `json:"kernel"`
+	Grid      string         `json:"grid"`
+	Threads   int            `json:"threads"`
+	Registers int            `json:"registers"`
+	Resident  int            `json:"resident_blocks"`
+	Waves     float64        `json:"waves"`
+	PerFMA    float64        `json:"instructions_per_fma,omitempty"`
+	Stalls    sass.Fractions `json:"stalls"`
+	Micros    float64        `json:"us"`
+	Math      float64        `json:"limit_arithmetic_us"`
+	Bytes     float64        `json:"limit_bytes_us"`
+}
+
+// writePrediction prints a row for each launch, and the sum of the step.
+func (p *simProfile) writePrediction(w io.Writer, model string, batch int, ops []nn.OpProfile, asJSON bool) error {
+	if err := p.watch.Err(); err != nil {
+		return err
+	}
+	m := p.watch.Machine
+	var rows []predictedRow
+	var busy float64
+	for _, c := range p.counts {
+		r := predictedRow{Op: "-", Layer: "-", Kernel: c.Kernel, Grid: fmt.Sprintf("%dx%dx%d", c.Grid.X, c.Grid.Y, c.Grid.Z),
+			Threads: c.Block.X * c.Block.Y * c.Block.Z, Registers: c.Registers, Resident: c.Resident, Waves: c.Waves(), Stalls: c.Fractions(),
+			Micros: 1e6 * m.Seconds(c.Cycles), Math: 1e6 * m.Seconds(m.ArithmeticCycles(c.Count)), Bytes: 1e6 * m.Seconds(m.ByteCycles(c.Count))}
+		if c.op >= 0 {
+			r.Op, r.Layer = ops[c.op].Op, ops[c.op].Layer
+		}
+		if c.FMAs > 0 {
+			r.PerFMA = float64(c.Instructions) / float64(c.FMAs)
+		}
+		busy += r.Micros
+		rows = append(rows, r)
+	}
+	gaps := 1e6 * sass.LaunchGap * float64(len(rows))
+	if asJSON {
+		return writeJSON(w, map[string]any{"device": "sim", "machine": m.Name, "model": model, "batch": batch, "launches": rows, "busy_us": busy, "gaps_us": gaps})
+	}
+	fmt.Fprintf(w, "%s, batch %d: one training step as predicted for %s at %.3f GHz; no GPU was asked\n\n", model, batch, m.Name, m.GHz)
+	fmt.Fprintf(w, "%-16s %-10s %-22s %12s %4s %4s %3s %6s %7s %5s %5s %5s %5s %5s %8s %7s %7s\n", "op", "layer", "kernel", "grid", "thr", "regs", "res",
+		"waves", "per FMA", "bar%", "fix%", "pipe%", "mem%", "load%", "us", "math us", "byte us")
+	for _, r := range rows {
+		per := "-"
+		if r.PerFMA > 0 {
+			per = fmt.Sprintf("%.2f", r.PerFMA)
+		}
+		s := r.Stalls
+		fmt.Fprintf(w, "%-16s %-10s %-22s %12s %4d %4d %3d %6.2f %7s %5.0f %5.0f %5.0f %5.0f %5.0f %8.2f %7.2f %7.2f\n", r.Op, r.Layer, r.Kernel, r.Grid, r.Threads,
+			r.Registers, r.Resident, r.Waves, per, 100*s.Barrier, 100*s.Fixed, 100*s.Pipe, 100*s.Queue, 100*s.Load, r.Micros, r.Math, r.Bytes)
+	}
+	_, err := fmt.Fprintf(w, `
+step: %.1f us in %d launches + %.1f us between them = %.1f us
+res: blocks that a multiprocessor holds; waves: how often the fullest one is filled; per FMA: instructions a multiply-add; bar%%...load%%:
+what schedulers with nothing to issue waited for: a barrier, a fixed latency, a unit, the queue of memory instructions, a load;
+math, byte: the least time by the multiply-adds executed, and by the bytes that the fullest multiprocessor moves from and to L2
+`, busy, len(rows), gaps, busy+gaps)
 	return err
 }

@@ -69,3 +69,20 @@ func TestProfile(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A prediction needs the simulator and a machine that the model knows.
+func TestProfileMachine(t *testing.T) {
+	if _, _, err := run(t, "profile", "--device", "cpu", "--machine", "h100"); err == nil || !strings.Contains(err.Error(), "--machine is h100: it needs --device sim") {
+		t.Errorf("error %v", err)
+	}
+	if _, _, err := run(t, "profile", "--device", "sim", "--machine", "k80"); err == nil || !strings.Contains(err.Error(), `machine is "k80", want h100, h200, a100, rtx4090`) {
+		t.Errorf("error %v", err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv("CUDA", "")
+	t.Chdir(t.TempDir())
+	out, log, err := run(t, "profile", "denoiser", "--device", "sim", "--machine", "h100", "--batch", "1")
+	if err != nil || !strings.Contains(log, "no times are predicted: sass: ptxas and nvdisasm are not in the PATH") || !strings.Contains(out, "per FMA: of them") {
+		t.Errorf("%v: %s%s", err, log, out)
+	}
+}

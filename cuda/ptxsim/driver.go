@@ -284,6 +284,10 @@ const maxPools = 8
 // launch runs a prepared launch.
 func (d *Device) launch(f *function, l *driver.Launch, params []byte) error {
 	p := f.prog
+	if d.opt.BeforeLaunch != nil {
+		d.opt.BeforeLaunch(&Launching{Kernel: p.entry.name, Grid: l.Grid, Block: l.Block, Shared: l.Shared,
+			Params: params[:p.entry.paramSize], Memory: d.heap.pieces()})
+	}
 	began := time.Now()
 	total := l.Grid.X * l.Grid.Y * l.Grid.Z
 	epoch := d.nextEpoch(total)

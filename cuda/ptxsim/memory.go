@@ -93,6 +93,17 @@ func (h *heap) free(p driver.Ptr) error {
 	return nil
 }
 
+// pieces are the allocations that are not freed.
+func (h *heap) pieces() []Piece {
+	var list []Piece
+	for _, a := range h.list {
+		if !a.freed {
+			list = append(list, Piece{a.base, a.content()})
+		}
+	}
+	return list
+}
+
 func (h *heap) drop(a *allocation) {
 	h.used -= alignUp(int(a.size), 256)
 	a.freed, a.data, a.init, a.tags, a.pages, a.bytes, a.ptr = true, nil, nil, nil, nil, nil, nil

@@ -40,6 +40,23 @@ type Options struct {
 	Limit        uint64 // instructions that a warp may run, 1<<32
 	// OnLaunch, if set, is called after every launch without a fault.
 	OnLaunch func(*LaunchCount)
+	// BeforeLaunch, if set, is called before every launch, with the device as it is then.
+	BeforeLaunch func(*Launching)
+}
+
+// Launching is a launch that is about to run.
+type Launching struct {
+	Kernel      string
+	Grid, Block driver.Dim3
+	Shared      int    // dynamic bytes
+	Params      []byte // of the kernel, laid out as it declares them
+	Memory      []Piece
+}
+
+// Piece is an allocation of device memory. Data is the memory itself, which nobody but the launch may write.
+type Piece struct {
+	Base uint64
+	Data []byte
 }
 
 // New returns a driver with one simulated device, which Open makes afresh.

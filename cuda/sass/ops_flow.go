@@ -1,0 +1,77 @@
+package sass
+
+import "math/bits"
+
+// addFlow adds instructions that say where lanes go.
+func addFlow(form string, flow func(x *executor, w *warp, in *Inst, ex uint32), names ...string) {
+	for _, o := range add(pipeBranch, form, nil, names...) {
+		o.flow = flow
+	}
+}
+
+func addFlowOps() {
+	addFlow("t pt", func(x *executor, w *warp, in *Inst, ex uint32) {
+		if len(in.o) == 2 {
+			ex &= w.pred(&in.o[0])
+		}
+		w.split(ex, int(in.o[len(in.o)-1].imm))
+	}, "BRA", "CALL.REL.NOINC")
+	addFlow("d", goRegister, "BRX", "RET.REL.NODEC")
+	opcodes["BRX"].branch, opcodes["RET.REL.NODEC"].branch = true, true
+	addFlow("", func(x *executor, w *warp, in *Inst, ex uint32) { w.exit(ex) }, "EXIT")
+	add(pipeBranch, "", func(*executor, *warp, *Inst, uint32) {}, "NOP")
+	add(pipeBranch, "bt", func(x *executor, w *warp, in *Inst, ex uint32) {
+		for m := ex; m != 0; m &= m - 1 {
+			w.conv[in.o[0].r][bits.TrailingZeros32(m)] = ex
+		}
+	}, "BSSY")
+	addFlow("b", func(x *executor, w *warp, in *Inst, ex uint32) {
+		if in.guarded {
+			fail("%q under a predicate is not known", in.Text)
+		}
+		w.converge(in.o[0].r)
+	}, "BSYNC")
+	// BREAK takes lanes out of a convergence barrier, which the others then do not wait for.
+	add(pipeBranch, "b", func(x *executor, w *warp, in *Inst, ex uint32) {
+		c := &w.conv[in.o[0].r]
+		for m := ex; m != 0; m &= m - 1 {
+			l := bits.TrailingZeros32(m)
+			for all := c[l]; all != 0; all &= all - 1 {
+				c[bits.TrailingZeros32(all)] &^= 1 << l
+			}
+		}
+	}, "BREAK")
+	addFlow("", func(x *executor, w *warp, in *Inst, ex uint32) { w.converge(allLanes) }, "WARPSYNC.ALL")
+	addFlow("i", func(x *executor, w *warp, in *Inst, ex uint32) {
+		if in.o[0].imm != 0 || in.guarded {
+			fail("%q is not known", in.Text)
+		}
+		w.groups[w.cur].state = arrived
+	}, "BAR.SYNC.DEFER_BLOCKING")
+}
+
+// goRegister sends each lane to the address in its register.
+func goRegister(x *executor, w *warp, in *Inst, ex uint32) {
+	if in.o[0].r == rz {
+		fail("%q goes nowhere", in.Text)
+	}
+	to := w.regs[in.o[0].r]
+	cur := w.cur
+	for ex != 0 {
+		pc := to[bits.TrailingZeros32(ex)]
+		var same uint32
+		for m := ex; m != 0; m &= m - 1 {
+			if l := bits.TrailingZeros32(m); to[l] == pc {
+				same |= 1 << l
+			}
+		}
+		ex &^= same
+		if same == w.groups[cur].mask {
+			w.groups[cur].pc = int(pc / 16)
+			return
+		}
+		w.groups[cur].mask &^= same
+		w.groups = append(w.groups, group{pc: int(pc / 16), mask: same})
+	}
+	w.groups[cur].pc++
+}

@@ -1,0 +1,162 @@
+package sass
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+func addMemoryOps() {
+	type form struct {
+		suffix string
+		width  int
+	}
+	widths := []form{{"", 4}, {".64", 8}, {".128", 16}, {".U8", 1}}
+	for _, f := range widths {
+		var list []*opcode
+		list = append(list, add(pipeShared, "dm", execShared, "LDS"+f.suffix)...)
+		list = append(list, add(pipeShared, "ms", execShared, "STS"+f.suffix)...)
+		list = append(list, add(pipeGlobal, "dm", execGlobal, "LDG.E"+f.suffix, "LDG.E"+f.suffix+".CONSTANT")...)
+		list = append(list, add(pipeGlobal, "ms", execGlobal, "STG.E"+f.suffix)...)
+		for _, o := range list {
+			o.width = f.width
+		}
+	}
+	for _, f := range widths[:2] {
+		for _, o := range add(pipeLoad, "dc", execConstant, "LDC"+f.suffix, "ULDC"+f.suffix) {
+			o.width = f.width
+		}
+	}
+	add(pipeLoad, "dx", execSpecial, "S2R", "S2UR")
+	add(pipeShared, "pdsss", func(x *executor, w *warp, in *Inst, ex uint32) {
+		if in.o[0].r != pt || in.o[4].kind != kindImm || in.o[4].imm != 0x1f {
+			fail("%q is not known", in.Text)
+		}
+		a, s := *x.ints(w, &in.o[2], 0), x.ints(w, &in.o[3], 1)
+		for l := range x.out {
+			from := (uint32(l) ^ s[l]) & 31
+			x.out[l] = a[from]
+			if ex>>l&1 != 0 && ex>>from&1 == 0 {
+				fail("%q: lane %d reads lane %d, which does not take part", in.Text, l, from)
+			}
+		}
+		w.put(&in.o[1], &x.out, ex, 0)
+	}, "SHFL.BFLY")
+}
+
+func execConstant(x *executor, w *warp, in *Inst, ex uint32) {
+	v := x.raw(w, &in.o[1], 0)
+	var hi lanes
+	if in.width == 8 {
+		hi = *x.high(w, &in.o[1], 1)
+	}
+	w.put(&in.o[0], v, ex, 0)
+	if in.width == 8 {
+		w.put(&in.o[0], &hi, ex, 1)
+	}
+}
+
+func execSpecial(x *executor, w *warp, in *Inst, ex uint32) {
+	b := x.l.Block
+	for l := range x.out {
+		t := 32*w.id + l
+		v := 0
+		switch in.o[1].name {
+		case "SR_TID.X":
+			v = t % b.X
+		case "SR_TID.Y":
+			v = t / b.X % b.Y
+		case "SR_TID.Z":
+			v = t / b.X / b.Y
+		case "SR_CTAID.X":
+			v = w.blk.x
+		case "SR_CTAID.Y":
+			v = w.blk.y
+		case "SR_CTAID.Z":
+			v = w.blk.z
+		case "SR_LANEID":
+			v = l
+		case "SR_CgaCtaId": // shared memory of the block's own, for there are no clusters
+		default:
+			fail("%q is not known", in.Text)
+		}
+		x.out[l] = uint32(v)
+	}
+	w.put(&in.o[0], &x.out, ex, 0)
+}
+
+// sharedBase is where shared memory begins in its window: the first KiB is the system's.
+const sharedBase = 0x400
+
+// memoryOperands returns the address and the register of a load or store.
+func memoryOperands(in *Inst) (m, d *operand, store bool) {
+	if in.o[0].kind == kindMem {
+		return &in.o[0], &in.o[1], true
+	}
+	return &in.o[1], &in.o[0], false
+}
+
+func execShared(x *executor, w *warp, in *Inst, ex uint32) {
+	m, d, store := memoryOperands(in)
+	x.access = access{mask: ex, width: in.width, store: store, shared: true}
+	var ur uint32
+	if m.ur != urz {
+		ur = w.ur[m.ur]
+	}
+	for q := ex; q != 0; q &= q - 1 {
+		l := bits.TrailingZeros32(q)
+		addr := ur + uint32(m.off)
+		if m.r != rz {
+			addr += w.regs[m.r][l]
+		}
+		x.access.addr[l] = uint64(addr)
+		at := int64(addr) - sharedBase
+		if at < 0 || at+int64(in.width) > int64(len(w.blk.shared)) || addr%uint32(in.width) != 0 {
+			fail("%q: lane %d of warp %d: %d bytes at %#x of %d bytes of shared memory", in.Text, l, w.id, in.width, at, len(w.blk.shared))
+		}
+		w.move(d, l, w.blk.shared[at:][:in.width], store)
+	}
+}
+
+func execGlobal(x *executor, w *warp, in *Inst, ex uint32) {
+	m, d, store := memoryOperands(in)
+	if !m.wide || m.ur != urz || m.r == rz {
+		fail("%q: this form of address is not known", in.Text)
+	}
+	x.access = access{mask: ex, width: in.width, store: store}
+	lo, hi := &w.regs[m.r], &w.regs[m.r+1]
+	for q := ex; q != 0; q &= q - 1 {
+		l := bits.TrailingZeros32(q)
+		addr := uint64(hi[l])<<32 + uint64(lo[l]) + uint64(m.off)
+		x.access.addr[l] = addr
+		data, err := x.mem.at(addr, in.width, store)
+		if err != nil {
+			fail("%q: block %d,%d,%d, thread %d: %w", in.Text, w.blk.x, w.blk.y, w.blk.z, 32*w.id+l, err)
+		}
+		w.move(d, l, data, store)
+	}
+}
+
+// move copies between a lane's registers and memory.
+func (w *warp) move(d *operand, l int, data []byte, store bool) {
+	if len(data) == 1 {
+		switch {
+		case store && d.r == rz:
+			data[0] = 0
+		case store:
+			data[0] = byte(w.regs[d.r][l])
+		case d.r != rz:
+			w.regs[d.r][l] = uint32(data[0])
+		}
+		return
+	}
+	for i := 0; 4*i < len(data); i++ {
+		switch {
+		case store && d.r == rz:
+			binary.LittleEndian.PutUint32(data[4*i:], 0)
+		case store:
+			binary.LittleEndian.PutUint32(data[4*i:], w.regs[d.r+i][l])
+		case d.r != rz:
+			w.regs[d.r+i][l] = binary.LittleEndian.Uint32(data[4*i:])
+		}
+	}
+}

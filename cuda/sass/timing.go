@@ -1,0 +1,403 @@
+package sass
+
+import (
+	"math"
+	"slices"
+)
+
+// Latencies in cycles, from the microbenchmarks that Machines names and from Jia et al., "Dissecting the NVIDIA Volta GPU
+// Architecture via Microbenchmarking", 2018.
+const (
+	fixedLatency   = 4 // of what has no scoreboard: ptxas's stall counts hold it
+	sharedLatency  = 29
+	l1Latency      = 40
+	constLatency   = 30
+	registerRead   = 25 // special registers
+	specialLatency = 23
+	barrierLatency = 20
+	branchLatency  = 5
+	memoryQueue    = 24 // cycles of work that the load/store unit takes in advance
+)
+
+// Stall says why a scheduler that has warps issues nothing.
+type Stall uint8
+
+// The reasons, of the warp that has most to wait for.
+const (
+	StallNone    Stall = iota
+	StallBarrier       // for the other warps of the block
+	StallFixed         // for a fixed latency
+	StallPipe          // for a unit
+	StallQueue         // for the queue of memory instructions
+	StallBoard         // for a load or another latency that varies
+	numStalls
+)
+
+// warpClock is when a warp may go on.
+type warpClock struct {
+	next  int64
+	board [6]int64
+	age   int64
+}
+
+// scheduler is one of four in an SM.
+type scheduler struct {
+	warps   []*warp
+	last    *warp
+	half    [2]int64 // when the float units are free; the first one also does integer multiply-adds
+	alu     int64
+	uniform int64
+	special int64
+	queue   int64
+	stalled [numStalls]int64
+}
+
+// sm is a streaming multiprocessor that runs blocks of a launch.
+type sm struct {
+	m         *Machine
+	x         *executor
+	sched     [schedulers]scheduler
+	now       int64
+	loadStore int64 // when the load/store unit is free
+	l2        int64 // when the way to L2 is free
+	l1        map[uint64]int64
+	l1Order   []uint64
+	live      []*block
+	todo      []int
+	resident  int
+	dealt     int
+	age       int64
+
+	instructions, fmas, sectors int64
+}
+
+// maxCycles ends a launch that does not end.
+const maxCycles = 1 << 33
+
+// simulate runs blocks on an SM and returns it with its counts.
+func simulate(m *Machine, x *executor, blocks []int, resident int) *sm {
+	s := &sm{m: m, x: x, l1: map[uint64]int64{}, todo: blocks, resident: resident}
+	s.fill()
+	for len(s.live) > 0 {
+		next := int64(math.MaxInt64)
+		issued := false
+		for i := range s.sched {
+			w, at := s.choose(&s.sched[i])
+			next = min(next, at)
+			if w != nil {
+				issued = true
+				s.issue(&s.sched[i], w)
+			}
+		}
+		switch {
+		case issued:
+			s.now++
+		case len(s.live) > 0 && next == math.MaxInt64:
+			fail("all warps wait for ever")
+		case len(s.live) > 0:
+			s.now = max(s.now+1, next)
+		}
+		if s.now > maxCycles {
+			fail("no end in %d cycles", int64(maxCycles))
+		}
+	}
+	s.now += m.L2Latency / 2 // the last stores arrive
+	return s
+}
+
+// fill starts blocks as far as there is room.
+func (s *sm) fill() {
+	for len(s.live) < s.resident && len(s.todo) > 0 {
+		b := s.x.block(s.todo[0])
+		s.todo = s.todo[1:]
+		for _, w := range b.warps {
+			w.clock.next, w.clock.age = s.now, s.age
+			s.age++
+			q := &s.sched[s.dealt%schedulers]
+			s.dealt++
+			q.warps = append(q.warps, w)
+		}
+		s.live = append(s.live, b)
+	}
+}
+
+// ready says when a warp can issue, and what it waits for until then.
+func (s *sm) ready(q *scheduler, w *warp) (int64, Stall) {
+	in := &s.x.k.Code[w.groups[w.cur].pc]
+	at, why := w.clock.next, StallFixed
+	for b := range w.clock.board {
+		if in.Control.Wait>>b&1 != 0 && w.clock.board[b] > at {
+			at, why = w.clock.board[b], StallBoard
+		}
+	}
+	free, stall := s.free(q, in.op.pipe)
+	if free > at {
+		at, why = free, stall
+	}
+	return at, why
+}
+
+// free says when a unit takes an instruction.
+func (s *sm) free(q *scheduler, p pipe) (int64, Stall) {
+	switch p {
+	case pipeFloat:
+		return min(q.half[0], q.half[1]), StallPipe
+	case pipeHeavy:
+		return q.half[0], StallPipe
+	case pipeALU:
+		return q.alu, StallPipe
+	case pipeUniform:
+		return q.uniform, StallPipe
+	case pipeSpecial:
+		return q.special, StallPipe
+	case pipeShared, pipeGlobal:
+		return max(q.queue, s.loadStore-memoryQueue), StallQueue
+	case pipeLoad:
+		return q.queue, StallQueue
+	}
+	return 0, StallPipe
+}
+
+// choose takes the warp of the last instruction if it can go on, else the oldest that can. Without one it notes what is waited for,
+// and says until when at least.
+func (s *sm) choose(q *scheduler) (*warp, int64) {
+	var best *warp
+	next, why := int64(math.MaxInt64), StallNone
+	for _, w := range q.warps {
+		if w.done {
+			continue
+		}
+		if w.atBar {
+			why = max(why, StallBarrier)
+			continue
+		}
+		at, reason := s.ready(q, w)
+		if at > s.now {
+			next, why = min(next, at), max(why, reason)
+		} else if best == nil || w == q.last || best != q.last && w.clock.age < best.clock.age {
+			best = w
+		}
+	}
+	if best == nil && len(q.warps) > 0 {
+		q.stalled[why]++
+	}
+	return best, next
+}
+
+// issue executes a warp's next instruction and books its units.
+func (s *sm) issue(q *scheduler, w *warp) {
+	g := w.groups[w.cur]
+	in := &s.x.k.Code[g.pc]
+	q.last = w
+	s.instructions++
+	if in.op.fma {
+		s.fmas++
+	}
+	s.x.step(w)
+	result, read := s.book(q, in)
+	if c := in.Control.Write; c < 6 {
+		w.clock.board[c] = max(w.clock.board[c], result)
+	}
+	if c := in.Control.Read; c < 6 {
+		w.clock.board[c] = max(w.clock.board[c], read)
+	}
+	w.clock.next = s.now + int64(max(1, in.Control.Stall))
+	if !w.done && (in.op.flow != nil && in.op.name != "BSYNC" || w.groups[w.cur].mask != g.mask) {
+		w.clock.next = max(w.clock.next, s.now+branchLatency)
+	}
+	if w.atBar || w.done {
+		s.met(w.blk)
+	}
+}
+
+// met looks whether a block has ended, or its warps are all at the barrier.
+func (s *sm) met(b *block) {
+	ended, all := true, true
+	for _, w := range b.warps {
+		ended = ended && w.done
+		all = all && (w.done || w.atBar)
+	}
+	switch {
+	case ended:
+		for i := range s.sched {
+			q := &s.sched[i]
+			q.warps = slices.DeleteFunc(q.warps, func(w *warp) bool { return w.blk == b })
+			if q.last != nil && q.last.blk == b {
+				q.last = nil
+			}
+		}
+		s.live = slices.DeleteFunc(s.live, func(o *block) bool { return o == b })
+		s.fill()
+	case all:
+		for _, w := range b.warps {
+			if w.done {
+				continue
+			}
+			if err := w.pass(); err != nil {
+				fail("%w", err)
+			}
+			w.clock.next = max(w.clock.next, s.now+barrierLatency)
+		}
+	}
+}
+
+// book takes the units of an instruction and returns when its result is there and its operands are read.
+func (s *sm) book(q *scheduler, in *Inst) (result, read int64) {
+	result, read = s.now+fixedLatency, s.now+2*fixedLatency
+	switch in.op.pipe {
+	case pipeFloat:
+		i := 0
+		if s.m.HalfPipes == 2 && q.half[1] <= s.now {
+			i = 1
+		}
+		q.half[i] = s.now + 2
+		if s.m.HalfPipes == 1 {
+			q.half[1] = q.half[0]
+		}
+	case pipeHeavy:
+		q.half[0] = s.now + 2
+		if in.op.wide {
+			q.half[0] = s.now + 4
+		}
+		if s.m.HalfPipes == 1 {
+			q.half[1] = q.half[0]
+		}
+	case pipeALU:
+		q.alu = s.now + 2
+	case pipeUniform:
+		q.uniform = s.now + 2
+	case pipeSpecial:
+		q.special = s.now + 8
+		result = s.now + specialLatency
+	case pipeLoad:
+		q.queue = s.now + 2
+		result = s.now + registerRead
+		if in.width > 0 {
+			result = s.now + constLatency
+		}
+	case pipeShared:
+		q.queue = s.now + 2
+		n := int64(1)
+		if s.x.access.mask != 0 && in.width > 0 {
+			n = int64(wavefronts(&s.x.access))
+		}
+		start := max(s.now+4, s.loadStore)
+		s.loadStore = start + n
+		result, read = start+n-1+sharedLatency-4, start+n+4
+	case pipeGlobal:
+		q.queue = s.now + 2
+		result, read = s.global(in)
+	}
+	return result, read
+}
+
+// global books a load or store of global memory: its lines in L1, and the sectors that L1 lacks.
+func (s *sm) global(in *Inst) (result, read int64) {
+	a := &s.x.access
+	sectors, lines := touched(a)
+	n := max(1, int64(lines), int64(in.width/4))
+	if a.mask == 0 {
+		n = 1
+	} else if a.store {
+		n = max(1, int64(len(sectors)+3)/4)
+	}
+	start := max(s.now+4, s.loadStore)
+	s.loadStore = start + n
+	result, read = start+n+l1Latency, start+n+10
+	if a.store {
+		s.l2 = max(start+8, s.l2) + int64(len(sectors))*l2SectorsCycle
+		s.sectors += int64(len(sectors))
+		return result, read
+	}
+	for _, sector := range sectors {
+		at, ok := s.l1[sector]
+		if !ok {
+			s.sectors++
+			begin := max(start+8, s.l2)
+			s.l2 = begin + l2SectorsCycle
+			at = s.l2 + s.m.L2Latency
+			s.l1[sector] = at
+			if s.l1Order = append(s.l1Order, sector); len(s.l1Order) > 4*s.m.L1Lines {
+				delete(s.l1, s.l1Order[0])
+				s.l1Order = s.l1Order[1:]
+			}
+		}
+		result = max(result, at)
+	}
+	return result, read
+}
+
+// touched returns the sectors of 32 bytes that an access touches, and the number of lines of 128.
+func touched(a *access) (sectors []uint64, lines int) {
+	for l, addr := range a.addr {
+		if a.mask>>l&1 == 0 {
+			continue
+		}
+		if sector := addr / sectorBytes; !slices.Contains(sectors, sector) {
+			sectors = append(sectors, sector)
+		}
+	}
+	var seen []uint64
+	for _, v := range sectors {
+		if !slices.Contains(seen, v/4) {
+			seen = append(seen, v/4)
+		}
+	}
+	return sectors, len(seen)
+}
+
+// wavefronts is the number of passes that an access to shared memory takes: 32 banks of 4 bytes, in each pass one word a bank. Wide
+// accesses go by quarters or halves of a warp; two of them go together when neighbouring lanes read the same.
+func wavefronts(a *access) int {
+	lanes := 32
+	switch a.width {
+	case 8:
+		lanes = 16
+	case 16:
+		lanes = 8
+	}
+	total := 0
+	for from := 0; from < 32; {
+		n := lanes
+		if lanes < 32 && !a.store && (paired(a, from, 2*lanes, 1) || paired(a, from, 2*lanes, 2)) {
+			n = 2 * lanes
+		}
+		total += passes(a, from, n)
+		from += n
+	}
+	return max(total, 1)
+}
+
+// paired says whether lanes whose numbers differ in a bit read the same address. Only an even part of a warp can go together.
+func paired(a *access, from, n, bit int) bool {
+	if from%n != 0 {
+		return false
+	}
+	for l := from; l < from+n; l++ {
+		o := l ^ bit
+		if a.mask>>l&1 != 0 && a.mask>>o&1 != 0 && a.addr[l] != a.addr[o] {
+			return false
+		}
+	}
+	return true
+}
+
+// passes counts the different words in the fullest bank.
+func passes(a *access, from, n int) int {
+	var banks [32][]uint64
+	most := 0
+	for l := from; l < from+n; l++ {
+		if a.mask>>l&1 == 0 {
+			continue
+		}
+		for i := range max(1, a.width/4) {
+			word := a.addr[l]/4 + uint64(i)
+			b := &banks[word%32]
+			if !slices.Contains(*b, word) {
+				*b = append(*b, word)
+			}
+			most = max(most, len(*b))
+		}
+	}
+	return most
+}

@@ -1,0 +1,94 @@
+package sass
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/kernels"
+)
+
+// Watch follows the launches of a PTX simulator: its Before and After are the simulator's BeforeLaunch and OnLaunch.
+type Watch struct {
+	Active  bool     // off, launches pass unseen
+	Machine *Machine // what to time launches on; nil executes all blocks and times none
+	// Timed, if set, gets what the model counts.
+	Timed func(*Count)
+
+	kernels map[string]*Kernel
+	run     *Run
+	name    string
+	n       int // launches compared
+	errs    []error
+}
+
+// NewWatch compiles the kernels that a GPU of compute capability 9.0 takes.
+func NewWatch() (*Watch, error) {
+	t, err := FindTools()
+	if err != nil {
+		return nil, err
+	}
+	mods, err := kernels.Select(9, 0)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watch{kernels: map[string]*Kernel{}}
+	for _, m := range mods {
+		ks, err := t.Compile(m.PTX)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", m.File, err)
+		}
+		for _, e := range m.Entries {
+			w.kernels[e.Name()] = ks[e.Name()]
+		}
+	}
+	return w, nil
+}
+
+// Before executes a launch's machine code.
+func (w *Watch) Before(p *ptxsim.Launching) {
+	w.run = nil
+	if !w.Active || len(w.errs) > 0 {
+		return
+	}
+	l := &Launch{Grid: p.Grid, Block: p.Block, Shared: p.Shared, Params: p.Params}
+	for _, m := range p.Memory {
+		l.Memory = append(l.Memory, Region{Base: m.Base, Data: m.Data})
+	}
+	k := w.kernels[p.Kernel]
+	if k == nil {
+		w.errs = append(w.errs, fmt.Errorf("sass: no machine code of %s", p.Kernel))
+		return
+	}
+	w.name = p.Kernel
+	var err error
+	if w.Machine == nil {
+		w.run, err = k.Execute(l)
+	} else {
+		var c *Count
+		if c, w.run, err = k.Time(w.Machine, l); err == nil && w.Timed != nil {
+			w.Timed(c)
+		}
+	}
+	if err != nil {
+		w.errs = append(w.errs, err)
+	}
+}
+
+// After compares memory after the launch.
+func (w *Watch) After(*ptxsim.LaunchCount) {
+	if w.run == nil {
+		return
+	}
+	w.n++
+	if err := w.run.Compare(); err != nil {
+		w.errs = append(w.errs, fmt.Errorf("sass: launch %d, %s: %w", w.n, w.name, err))
+	}
+	w.run = nil
+}
+
+// Launches is the number of launches compared.
+func (w *Watch) Launches() int { return w.n }
+
+// Err is what went wrong first: machine code that cannot be run, or that gives other bits than the PTX.
+func (w *Watch) Err() error { return errors.Join(w.errs...) }
