@@ -196,3 +196,13 @@ func TestRandomRoundsEveryStep(t *testing.T) {
 		}
 	}
 }
+
+// A product or sum without a rounding may be joined with another by ptxas: a GPU would then compute other bits than the PTX says.
+func TestRounding(t *testing.T) {
+	loose := regexp.MustCompile(`\b(add|sub|mul)(\.ftz|\.sat)*\.f32\b.*`)
+	for _, f := range all() {
+		if m := loose.FindString(f.ptx); m != "" {
+			t.Errorf("%s: %q has no rounding", f.name, m)
+		}
+	}
+}

@@ -41,7 +41,7 @@ func (p *simProfile) predict(log io.Writer, device, machine string) error {
 	if err != nil {
 		return fmt.Errorf("--%w", err)
 	}
-	w, err := sass.NewWatch()
+	ks, err := sass.CompileKernels()
 	if errors.Is(err, sass.ErrNoTools) {
 		fmt.Fprintf(log, "no times are predicted: %v\n", err)
 		return nil
@@ -49,9 +49,7 @@ func (p *simProfile) predict(log io.Writer, device, machine string) error {
 	if err != nil {
 		return err
 	}
-	w.Machine = &m
-	w.Timed = func(c *sass.Count) { p.counts = append(p.counts, prediction{c, p.at}) }
-	p.watch = w
+	p.watch = &sass.Watch{Kernels: ks, Machine: &m, Timed: func(c *sass.Count) { p.counts = append(p.counts, prediction{c, p.at}) }}
 	return nil
 }
 

@@ -51,7 +51,7 @@ func FindTools() (Tools, error) {
 }
 
 // Compile makes machine code for sm_90 of PTX and decodes it. It returns the kernels by name. An instruction that this package
-// does not know is an error only when the kernel is run, see Kernel.Err.
+// does not know is an error only when the kernel is run.
 func (t Tools) Compile(ptx string) (map[string]*Kernel, error) {
 	dir, err := os.MkdirTemp("", "sass")
 	if err != nil {

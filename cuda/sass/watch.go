@@ -1,7 +1,6 @@
 package sass
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/convae/convae/cuda/ptxsim"
@@ -15,15 +14,20 @@ type Watch struct {
 	// Timed, if set, gets what the model counts.
 	Timed func(*Count)
 
-	kernels map[string]*Kernel
-	run     *Run
-	name    string
-	n       int // launches compared
-	errs    []error
+	Kernels Kernels
+
+	run  *Run
+	name string
+	n    int // launches compared
+	err  error
 }
 
-// NewWatch compiles the kernels that a GPU of compute capability 9.0 takes.
-func NewWatch() (*Watch, error) {
+// Kernels are compiled kernels by name.
+type Kernels map[string]*Kernel
+
+// CompileKernels makes machine code of the kernels that a GPU of compute capability 9.0 takes. The error is ErrNoTools where
+// NVIDIA's programs are not at hand.
+func CompileKernels() (Kernels, error) {
 	t, err := FindTools()
 	if err != nil {
 		return nil, err
@@ -32,32 +36,32 @@ func NewWatch() (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{kernels: map[string]*Kernel{}}
+	all := Kernels{}
 	for _, m := range mods {
 		ks, err := t.Compile(m.PTX)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.File, err)
 		}
 		for _, e := range m.Entries {
-			w.kernels[e.Name()] = ks[e.Name()]
+			all[e.Name()] = ks[e.Name()]
 		}
 	}
-	return w, nil
+	return all, nil
 }
 
 // Before executes a launch's machine code.
 func (w *Watch) Before(p *ptxsim.Launching) {
 	w.run = nil
-	if !w.Active || len(w.errs) > 0 {
+	if !w.Active || w.err != nil {
 		return
 	}
 	l := &Launch{Grid: p.Grid, Block: p.Block, Shared: p.Shared, Params: p.Params}
 	for _, m := range p.Memory {
 		l.Memory = append(l.Memory, Region{Base: m.Base, Data: m.Data})
 	}
-	k := w.kernels[p.Kernel]
+	k := w.Kernels[p.Kernel]
 	if k == nil {
-		w.errs = append(w.errs, fmt.Errorf("sass: no machine code of %s", p.Kernel))
+		w.err = fmt.Errorf("sass: no machine code of %s", p.Kernel)
 		return
 	}
 	w.name = p.Kernel
@@ -71,7 +75,7 @@ func (w *Watch) Before(p *ptxsim.Launching) {
 		}
 	}
 	if err != nil {
-		w.errs = append(w.errs, err)
+		w.err = err
 	}
 }
 
@@ -82,7 +86,7 @@ func (w *Watch) After(*ptxsim.LaunchCount) {
 	}
 	w.n++
 	if err := w.run.Compare(); err != nil {
-		w.errs = append(w.errs, fmt.Errorf("sass: launch %d, %s: %w", w.n, w.name, err))
+		w.err = fmt.Errorf("sass: launch %d, %s: %w", w.n, w.name, err)
 	}
 	w.run = nil
 }
@@ -91,4 +95,4 @@ func (w *Watch) After(*ptxsim.LaunchCount) {
 func (w *Watch) Launches() int { return w.n }
 
 // Err is what went wrong first: machine code that cannot be run, or that gives other bits than the PTX.
-func (w *Watch) Err() error { return errors.Join(w.errs...) }
+func (w *Watch) Err() error { return w.err }

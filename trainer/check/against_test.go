@@ -21,7 +21,7 @@ func TestAgainst(t *testing.T) {
 		t.Errorf("passed %v, %+v", r.Passed, a)
 	}
 	o.Steps = 0
-	o.Against = openSim(t, replaceIn(t, "upsample_back", "add.f32", "sub.f32"))
+	o.Against = openSim(t, replaceIn(t, "upsample_back", "add.rn.f32", "sub.rn.f32"))
 	if r, err = Run(t.Context(), openSim(t, same), open(t, cpu.Options{}), o); err != nil {
 		t.Fatal(err)
 	}

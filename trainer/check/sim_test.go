@@ -71,7 +71,7 @@ func TestWrongKernelFails(t *testing.T) {
 		op   string
 		want string
 	}{
-		{"wrong sign", replaceIn(t, "upsample_back", "add.f32", "sub.f32"), "UpsampleBack", "of the bound"},
+		{"wrong sign", replaceIn(t, "upsample_back", "add.rn.f32", "sub.rn.f32"), "UpsampleBack", "of the bound"},
 		{"no barrier", replaceIn(t, "loss_bce", "bar.sync", "// bar.sync"), "SigmoidBCE", "uninitialised memory: loss_bce"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
