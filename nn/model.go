@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
@@ -20,6 +21,7 @@ type Model struct {
 
 	variational bool // the encoder ends in sampling
 	concrete    int  // index of a concrete layer's parameters, or -1
+	separable   bool // the decoder needs no more of the encoder than the code
 }
 
 // Param is a parameter of a model with its values, in the order of its shape.
@@ -76,6 +78,7 @@ func build(c Config) (*Model, error) {
 			m.concrete = g.Values[c.Logits].Index
 		}
 	}
+	m.separable = separable(g)
 	if n := m.Size() + m.StateSize(); n > maxParams {
 		return nil, fmt.Errorf("nn: model %q has %d parameters, want at most %d", c.Name, n, maxParams)
 	}
@@ -135,6 +138,23 @@ func (m *Model) CodeDims() []int {
 
 // Variational reports whether the model's code is Gaussian: its encoder ends in a sampling layer.
 func (m *Model) Variational() bool { return m.variational }
+
+// Separable reports whether the decoder runs on codes alone: no connection leads past the code.
+func (m *Model) Separable() bool { return m.separable }
+
+// separable looks for what the output needs besides the code.
+func separable(g *graph.Graph) bool {
+	needed := map[op.Value]bool{g.Output: true}
+	for _, c := range slices.Backward(g.Calls) {
+		if !slices.ContainsFunc(op.Writes(c.Op), func(v op.Value) bool { return needed[v] && v != g.Code }) {
+			continue
+		}
+		for _, v := range op.Reads(c.Op) {
+			needed[v] = true
+		}
+	}
+	return g.Code == g.Input || !needed[g.Input]
+}
 
 // Concrete reports whether the model selects inputs: its encoder begins with a concrete layer.
 func (m *Model) Concrete() bool { return m.concrete >= 0 }

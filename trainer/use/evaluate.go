@@ -140,7 +140,11 @@ func (e *Evaluator) add(lo, hi int, noise float64, src rng.Source, inputs bool) 
 	if err := encode(code, noisy, n); err != nil {
 		return err
 	}
-	if err := e.net.Decode(out, code, n); err != nil {
+	decode, from := e.net.Decode, code
+	if !m.Separable() {
+		decode, from = e.net.Predict, noisy
+	}
+	if err := decode(out, from, n); err != nil {
 		return err
 	}
 	e.codes.Add(code, m.Code.Len())

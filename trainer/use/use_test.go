@@ -100,3 +100,22 @@ func TestSampleErrors(t *testing.T) {
 		t.Errorf("a broken model: error %v", err)
 	}
 }
+
+// A model whose decoder takes more than the code is measured as a whole.
+func TestEvaluateSkipConnections(t *testing.T) {
+	m := mustNew(t, nn.Config{Name: "skips", Input: []int{28, 28, 1},
+		Encoder: []graph.Spec{{Layer: &layer.Conv2D{Filters: 2, Kernel: layer.Square(3)}, Name: "fine"}, {Layer: &layer.MaxPool2D{Size: 2}}},
+		Decoder: []graph.Spec{{Layer: &layer.UpSampling2D{Size: 2}, Name: "coarse"}, {Layer: &layer.Concatenate{}, Inputs: []string{"fine", "coarse"}},
+			{Layer: &layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"}}}})
+	if m.Separable() {
+		t.Error("the decoder is said to run on codes alone")
+	}
+	net, err := nn.NewNetwork(m, openApplyDevice(t), nn.NetworkOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer net.Close()
+	if e, err := Evaluate(t.Context(), net, dataset.Digits(20, 1), 0, 1, false); err != nil || !(e.Output.MSE > 0) || e.Code.Active == 0 {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
