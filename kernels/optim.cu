@@ -23,6 +23,20 @@ extern "C" __global__ void optim_sgd(float *__restrict__ param, float *__restric
   store4(param, i, n, p);
 }
 
+// quotient is a/b, and root_of_quotient its square root. Exact divisions and roots take a slow path where a is 0, and many
+// gradients always are, such as those of the weights of a picture's black border: 1 is divided in place of 0.
+__device__ __forceinline__ float quotient(float a, float b) {
+  bool zero = a == 0.f && b > 0.f;
+  float q = __fdiv_rn(zero ? 1.f : a, b);
+  return zero ? a : q;
+}
+
+__device__ __forceinline__ float root_of_quotient(float a, float b) {
+  bool zero = a == 0.f && b > 0.f;
+  float r = __fsqrt_rn(__fdiv_rn(zero ? 1.f : a, b));
+  return zero ? a : r;
+}
+
 // m += (1-b1)(g-m); v += (1-b2)(g²-v); p = (1 - lr decay) p - lr/c1 m / (sqrt(v/c2) + eps), where keep1 = 1-b1,
 // keep2 = 1-b2, and c1 and c2 are the step's bias corrections.
 extern "C" __global__ void optim_adam(float *__restrict__ param, float *__restrict__ m, float *__restrict__ v,
@@ -37,8 +51,8 @@ extern "C" __global__ void optim_adam(float *__restrict__ param, float *__restri
   for (int k = 0; k < 4; k++) {
     a.v[k] += keep1 * (g.v[k] - a.v[k]);
     b.v[k] += keep2 * (g.v[k] * g.v[k] - b.v[k]);
-    float root = __fsqrt_rn(__fdiv_rn(b.v[k], c.correction2));
-    p.v[k] = p.v[k] * shrink - __fdiv_rn(step * a.v[k], root + eps);
+    float root = root_of_quotient(b.v[k], c.correction2);
+    p.v[k] = p.v[k] * shrink - quotient(step * a.v[k], root + eps);
   }
   store4(m, i, n, a);
   store4(v, i, n, b);

@@ -421,8 +421,16 @@ var mutants = []mutant{
 		"root)"},
 	{"adam-c2", "optim.cu", "optim", "optim/",
 		"adam: second bias correction missing",
-		"__fdiv_rn(b.v[k], c.correction2)",
-		"b.v[k]"},
+		"root_of_quotient(b.v[k], c.correction2)",
+		"root_of_quotient(b.v[k], 1.f)"},
+	{"adam-zero", "optim.cu", "optim", "optim/adam",
+		"adam: a moment of 0 counts as 1",
+		"return zero ? a : q;",
+		"return q;"},
+	{"adam-zero-root", "optim.cu", "optim", "optim/adam",
+		"adam: a second moment of 0 counts as 1",
+		"return zero ? a : r;",
+		"return r;"},
 	{"adamw-decay", "optim.cu", "optim", "optim/",
 		"adamw: decay without lr",
 		"1.f - c.lr * decay",
@@ -560,11 +568,11 @@ var mutants = []mutant{
 		`store4(param, i, n, p);
 }
 
-// m +=`,
+// quotient is`,
 		`store4(param, i, n + 1, p);
 }
 
-// m +=`},
+// quotient is`},
 	{"contract-past", "contract.cu", "contract", "contract/dense",
 		"contract: gradH one image too far",
 		`for (unsigned k = threadIdx.x; k < n; k += 256) {

@@ -109,7 +109,7 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 	bound := backend.Bound{Rel: eps * float64(8+2*steps)}
 	c.args = []arg{flat("param", n, normal(1)).inout(bound), stepParamsArg(backend.StepParams{}).scratch()}
 	for i, name := range o.states {
-		f := uniform(0, 1)
+		f := mixed(uniform(0, 1), 0) // Adam divides by the root of a second moment of 0 besides eps
 		if i == 0 && o.signed {
 			f = normal(1)
 		}
