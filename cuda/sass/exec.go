@@ -56,14 +56,14 @@ type fault struct{ err error }
 
 func fail(format string, a ...any) { panic(fault{fmt.Errorf(format, a...)}) }
 
-// caught turns a fault into an error.
-func caught(k *Kernel, err *error) {
+// caught turns a fault into an error that names what was run.
+func caught(name string, err *error) {
 	switch r := recover().(type) {
 	case nil:
 	case fault:
-		*err = fmt.Errorf("sass: %s: %w", k.Name, r.err)
+		*err = fmt.Errorf("sass: %s: %w", name, r.err)
 	default:
-		*err = fmt.Errorf("sass: %s: %v", k.Name, r)
+		*err = fmt.Errorf("sass: %s: %v", name, r)
 	}
 }
 

@@ -59,13 +59,36 @@ func FindMachine(name string) (Machine, error) {
 	return Machine{}, fmt.Errorf("machine is %q, want %s", name, strings.Join(MachineNames(), ", "))
 }
 
+// needs is what blocks take of an SM.
+type needs struct{ warps, registers, shared int }
+
+// needsOf returns what a block of so many threads, registers a thread and bytes of shared memory takes.
+func needsOf(threads, registers, shared int) needs {
+	n := needs{warps: (threads + 31) / 32}
+	n.registers = n.warps * ((registers + 7) / 8 * 8 * 32) // a warp takes registers in pieces of 256
+	if shared > 0 {
+		n.shared = (shared + reservedShared + 127) / 128 * 128
+	}
+	return n
+}
+
+// add adds what so many blocks take.
+func (n *needs) add(each *needs, blocks int) {
+	n.warps += blocks * each.warps
+	n.registers += blocks * each.registers
+	n.shared += blocks * each.shared
+}
+
 // Occupancy returns how many blocks of so many threads, registers a thread and bytes of shared memory an SM holds at a time.
 func (m *Machine) Occupancy(threads, registers, shared int) int {
-	warps := (threads + 31) / 32
-	each := (registers + 7) / 8 * 8 * 32 // a warp takes registers in pieces of 256
-	n := min(m.Blocks, m.Warps/warps, registersPerSM/schedulers/each*schedulers/warps)
-	if shared > 0 {
-		n = min(n, m.Shared/((shared+reservedShared+127)/128*128))
+	return m.resident(needsOf(threads, registers, shared))
+}
+
+// resident returns how many blocks an SM holds at a time. Each scheduler has a quarter of the registers.
+func (m *Machine) resident(each needs) int {
+	n := min(m.Blocks, m.Warps/each.warps, registersPerSM/schedulers/(each.registers/each.warps)*schedulers/each.warps)
+	if each.shared > 0 {
+		n = min(n, m.Shared/each.shared)
 	}
 	return n
 }

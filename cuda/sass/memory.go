@@ -78,6 +78,9 @@ func (m *memory) compare(before [][]byte) error {
 	for i := range m.list {
 		s := &m.list[i]
 		for n, p := range s.pages {
+			if p == nil && before == nil {
+				continue
+			}
 			data := s.Data[n*pageSize : min((n+1)*pageSize, len(s.Data))]
 			var old []byte
 			if before != nil {

@@ -65,18 +65,12 @@ func (k *Kernel) Time(m *Machine, l *Launch) (c *Count, r *Run, err error) {
 	if k.err != nil {
 		return nil, nil, k.err
 	}
-	defer caught(k, &err)
+	defer caught(k.Name, &err)
 	r = &Run{mem: newMemory(l.Memory)}
-	c = &Count{Kernel: k.Name, Grid: l.Grid, Block: l.Block, Registers: k.Registers, Shared: k.Shared + l.Shared}
-	if c.Resident = m.Occupancy(l.Block.X*l.Block.Y*l.Block.Z, k.Registers, c.Shared); c.Resident == 0 {
-		fail("a block does not fit into an SM of %s", m.Name)
-	}
-	var blocks []int
-	for i := 0; i < l.Grid.X*l.Grid.Y*l.Grid.Z; i += m.SMs {
-		blocks = append(blocks, i)
-	}
-	c.Blocks = len(blocks)
-	s := simulate(m, newExecutor(k, l, r.mem), blocks, c.Resident)
+	part := k.share(m, l, r.mem)
+	part.todo = dealt(m, l, 0, 0)
+	c = &Count{Kernel: k.Name, Grid: l.Grid, Block: l.Block, Registers: k.Registers, Shared: k.Shared + l.Shared, Resident: part.resident, Blocks: len(part.todo)}
+	s := simulate(m, [][]*share{{part}})
 	c.Cycles, c.Instructions, c.FMAs, c.Bytes = s.now, s.instructions, s.fmas, s.sectors*sectorBytes
 	for i := range s.sched {
 		for j, n := range s.sched[i].stalled {
@@ -86,18 +80,39 @@ func (k *Kernel) Time(m *Machine, l *Launch) (c *Count, r *Run, err error) {
 	return c, r, nil
 }
 
+// share makes what an SM gets of a launch, without its blocks.
+func (k *Kernel) share(m *Machine, l *Launch, mem *memory) *share {
+	each := needsOf(l.Block.X*l.Block.Y*l.Block.Z, k.Registers, k.Shared+l.Shared)
+	n := m.resident(each)
+	if n == 0 {
+		fail("a block does not fit into an SM of %s", m.Name)
+	}
+	return &share{x: newExecutor(k, l, mem), each: each, resident: n}
+}
+
+// dealt returns the blocks that an SM gets of a launch whose first block goes to SM number first.
+func dealt(m *Machine, l *Launch, sm, first int) (blocks []int) {
+	for i := ((sm-first)%m.SMs + m.SMs) % m.SMs; i < l.blocks(); i += m.SMs {
+		blocks = append(blocks, i)
+	}
+	return blocks
+}
+
+// blocks is the number of blocks of a launch.
+func (l *Launch) blocks() int { return l.Grid.X * l.Grid.Y * l.Grid.Z }
+
 // Execute executes all blocks.
 func (k *Kernel) Execute(l *Launch) (r *Run, err error) {
 	if k.err != nil {
 		return nil, k.err
 	}
-	defer caught(k, &err)
+	defer caught(k.Name, &err)
 	r = &Run{mem: newMemory(l.Memory)}
 	for i := range r.mem.list {
 		r.before = append(r.before, append([]byte(nil), r.mem.list[i].Data...))
 	}
 	x := newExecutor(k, l, r.mem)
-	for i := range l.Grid.X * l.Grid.Y * l.Grid.Z {
+	for i := range l.blocks() {
 		x.run(x.block(i))
 	}
 	return r, nil

@@ -52,10 +52,19 @@ type scheduler struct {
 	stalled [numStalls]int64
 }
 
-// sm is a streaming multiprocessor that runs blocks of a launch.
+// share is what an SM gets of a launch.
+type share struct {
+	x        *executor
+	each     needs // of a block
+	resident int   // blocks at a time at the most
+	live     int
+	todo     []int // blocks that wait
+}
+
+// sm is a streaming multiprocessor that runs blocks of launches.
 type sm struct {
 	m         *Machine
-	x         *executor
+	branches  [][]*share // in each, one begins when all blocks of the one before have ended
 	sched     [schedulers]scheduler
 	now       int64
 	loadStore int64 // when the load/store unit is free
@@ -63,8 +72,7 @@ type sm struct {
 	l1        map[uint64]int64
 	l1Order   []uint64
 	live      []*block
-	todo      []int
-	resident  int
+	used      needs // of the live blocks
 	dealt     int
 	age       int64
 
@@ -74,9 +82,9 @@ type sm struct {
 // maxCycles ends a launch that does not end.
 const maxCycles = 1 << 33
 
-// simulate runs blocks on an SM and returns it with its counts.
-func simulate(m *Machine, x *executor, blocks []int, resident int) *sm {
-	s := &sm{m: m, x: x, l1: map[uint64]int64{}, todo: blocks, resident: resident}
+// simulate runs branches on an SM and returns it with its counts.
+func simulate(m *Machine, branches [][]*share) *sm {
+	s := &sm{m: m, branches: branches, l1: map[uint64]int64{}}
 	s.fill()
 	for len(s.live) > 0 {
 		next := int64(math.MaxInt64)
@@ -105,25 +113,59 @@ func simulate(m *Machine, x *executor, blocks []int, resident int) *sm {
 	return s
 }
 
-// fill starts blocks as far as there is room.
+// fill starts blocks as far as there is room, those of the first branch first.
 func (s *sm) fill() {
-	for len(s.live) < s.resident && len(s.todo) > 0 {
-		b := s.x.block(s.todo[0])
-		s.todo = s.todo[1:]
-		for _, w := range b.warps {
-			w.clock.next, w.clock.age = s.now, s.age
-			s.age++
-			q := &s.sched[s.dealt%schedulers]
-			s.dealt++
-			q.warps = append(q.warps, w)
+	for i, b := range s.branches {
+		for len(b) > 0 && b[0].live == 0 && len(b[0].todo) == 0 {
+			b = b[1:]
 		}
-		s.live = append(s.live, b)
+		for len(b) > 0 && len(b[0].todo) > 0 && s.room(b[0]) {
+			s.start(b[0])
+		}
+		s.branches[i] = b
 	}
+}
+
+// room says whether a block fits beside the live ones.
+func (s *sm) room(l *share) bool {
+	return l.live < l.resident && len(s.live) < s.m.Blocks && s.used.warps+l.each.warps <= s.m.Warps &&
+		s.used.registers+l.each.registers <= registersPerSM && s.used.shared+l.each.shared <= s.m.Shared
+}
+
+// start starts the next block of a launch.
+func (s *sm) start(l *share) {
+	b := l.x.block(l.todo[0])
+	b.share = l
+	l.todo = l.todo[1:]
+	for _, w := range b.warps {
+		w.clock.next, w.clock.age = s.now, s.age
+		s.age++
+		q := &s.sched[s.dealt%schedulers]
+		s.dealt++
+		q.warps = append(q.warps, w)
+	}
+	s.live = append(s.live, b)
+	l.live++
+	s.used.add(&l.each, 1)
+}
+
+// end takes away a block that has ended.
+func (s *sm) end(b *block) {
+	for i := range s.sched {
+		q := &s.sched[i]
+		q.warps = slices.DeleteFunc(q.warps, func(w *warp) bool { return w.blk == b })
+		if q.last != nil && q.last.blk == b {
+			q.last = nil
+		}
+	}
+	s.live = slices.DeleteFunc(s.live, func(o *block) bool { return o == b })
+	b.share.live--
+	s.used.add(&b.share.each, -1)
 }
 
 // ready says when a warp can issue, and what it waits for until then.
 func (s *sm) ready(q *scheduler, w *warp) (int64, Stall) {
-	in := &s.x.k.Code[w.groups[w.cur].pc]
+	in := &w.blk.share.x.k.Code[w.groups[w.cur].pc]
 	at, why := w.clock.next, StallFixed
 	for b := range w.clock.board {
 		if in.Control.Wait>>b&1 != 0 && w.clock.board[b] > at {
@@ -186,15 +228,15 @@ func (s *sm) choose(q *scheduler) (*warp, int64) {
 
 // issue executes a warp's next instruction and books its units.
 func (s *sm) issue(q *scheduler, w *warp) {
-	g := w.groups[w.cur]
-	in := &s.x.k.Code[g.pc]
+	g, x := w.groups[w.cur], w.blk.share.x
+	in := &x.k.Code[g.pc]
 	q.last = w
 	s.instructions++
 	if in.op.fma {
 		s.fmas++
 	}
-	s.x.step(w)
-	result, read := s.book(q, in)
+	x.step(w)
+	result, read := s.book(q, in, &x.access)
 	if c := in.Control.Write; c < 6 {
 		w.clock.board[c] = max(w.clock.board[c], result)
 	}
@@ -219,14 +261,7 @@ func (s *sm) met(b *block) {
 	}
 	switch {
 	case ended:
-		for i := range s.sched {
-			q := &s.sched[i]
-			q.warps = slices.DeleteFunc(q.warps, func(w *warp) bool { return w.blk == b })
-			if q.last != nil && q.last.blk == b {
-				q.last = nil
-			}
-		}
-		s.live = slices.DeleteFunc(s.live, func(o *block) bool { return o == b })
+		s.end(b)
 		s.fill()
 	case all:
 		for _, w := range b.warps {
@@ -241,8 +276,9 @@ func (s *sm) met(b *block) {
 	}
 }
 
-// book takes the units of an instruction and returns when its result is there and its operands are read.
-func (s *sm) book(q *scheduler, in *Inst) (result, read int64) {
+// book takes the units of an instruction, which has accessed that memory, and returns when its result is there and its operands
+// are read.
+func (s *sm) book(q *scheduler, in *Inst, a *access) (result, read int64) {
 	result, read = s.now+fixedLatency, s.now+2*fixedLatency
 	switch in.op.pipe {
 	case pipeFloat:
@@ -278,38 +314,37 @@ func (s *sm) book(q *scheduler, in *Inst) (result, read int64) {
 	case pipeShared:
 		q.queue = s.now + 2
 		n := int64(1)
-		if s.x.access.mask != 0 && in.width > 0 {
-			n = int64(wavefronts(&s.x.access))
+		if a.mask != 0 && in.width > 0 {
+			n = int64(wavefronts(a))
 		}
 		start := max(s.now+4, s.loadStore)
 		s.loadStore = start + n
 		result, read = start+n-1+sharedLatency-4, start+n+4
 	case pipeGlobal:
 		q.queue = s.now + 2
-		result, read = s.global(in)
+		result, read = s.global(in, a)
 	}
 	return result, read
 }
 
 // global books a load or store of global memory: its lines in L1, and the sectors that L1 lacks.
-func (s *sm) global(in *Inst) (result, read int64) {
-	a := &s.x.access
+func (s *sm) global(in *Inst, a *access) (result, read int64) {
 	sectors, lines := touched(a)
 	n := max(1, int64(lines), int64(in.width/4))
 	if a.mask == 0 {
 		n = 1
 	} else if a.store {
-		n = max(1, int64(len(sectors)+3)/4)
+		n = max(1, int64(sectors.n+3)/4)
 	}
 	start := max(s.now+4, s.loadStore)
 	s.loadStore = start + n
 	result, read = start+n+l1Latency, start+n+10
 	if a.store {
-		s.l2 = max(start+8, s.l2) + int64(len(sectors))*l2SectorsCycle
-		s.sectors += int64(len(sectors))
+		s.l2 = max(start+8, s.l2) + int64(sectors.n)*l2SectorsCycle
+		s.sectors += int64(sectors.n)
 		return result, read
 	}
-	for _, sector := range sectors {
+	for _, sector := range sectors.v[:sectors.n] {
 		at, ok := s.l1[sector]
 		if !ok {
 			s.sectors++
@@ -327,23 +362,34 @@ func (s *sm) global(in *Inst) (result, read int64) {
 	return result, read
 }
 
+// sectorList is the sectors that an access touches.
+type sectorList struct {
+	v [32]uint64
+	n int
+}
+
 // touched returns the sectors of 32 bytes that an access touches, and the number of lines of 128.
-func touched(a *access) (sectors []uint64, lines int) {
+func touched(a *access) (sectors sectorList, lines int) {
+	var seen sectorList
 	for l, addr := range a.addr {
 		if a.mask>>l&1 == 0 {
 			continue
 		}
-		if sector := addr / sectorBytes; !slices.Contains(sectors, sector) {
-			sectors = append(sectors, sector)
+		if sectors.add(addr / sectorBytes) {
+			seen.add(addr / sectorBytes / 4)
 		}
 	}
-	var seen []uint64
-	for _, v := range sectors {
-		if !slices.Contains(seen, v/4) {
-			seen = append(seen, v/4)
-		}
+	return sectors, seen.n
+}
+
+// add adds a sector, and says whether it is new.
+func (s *sectorList) add(sector uint64) bool {
+	if slices.Contains(s.v[:s.n], sector) {
+		return false
 	}
-	return sectors, len(seen)
+	s.v[s.n] = sector
+	s.n++
+	return true
 }
 
 // wavefronts is the number of passes that an access to shared memory takes: 32 banks of 4 bytes, in each pass one word a bank. Wide
@@ -382,21 +428,24 @@ func paired(a *access, from, n, bit int) bool {
 	return true
 }
 
-// passes counts the different words in the fullest bank.
+// passes counts the different words in the fullest bank. No bank gets more than a word of each lane.
 func passes(a *access, from, n int) int {
-	var banks [32][]uint64
+	var words [32][32]uint32
+	var count [32]int
 	most := 0
 	for l := from; l < from+n; l++ {
 		if a.mask>>l&1 == 0 {
 			continue
 		}
 		for i := range max(1, a.width/4) {
-			word := a.addr[l]/4 + uint64(i)
-			b := &banks[word%32]
-			if !slices.Contains(*b, word) {
-				*b = append(*b, word)
+			word := uint32(a.addr[l]/4) + uint32(i)
+			b := word % 32
+			if slices.Contains(words[b][:count[b]], word) {
+				continue
 			}
-			most = max(most, len(*b))
+			words[b][count[b]] = word
+			count[b]++
+			most = max(most, count[b])
 		}
 	}
 	return most

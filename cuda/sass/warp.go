@@ -13,6 +13,7 @@ type block struct {
 	x, y, z int
 	shared  []byte
 	warps   []*warp
+	share   *share // that it is of, while it is timed
 }
 
 // state is what a group of lanes waits for.
