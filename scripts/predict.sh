@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Makes the tables of training steps in testdata/sim: predict.sh [--check] [--quick]
+# Those whose names begin with a GPU's are predictions for it, which need ptxas and nvdisasm (scripts/get_cuda.sh .cache/cuda). With
+# --check nothing is written: it fails if a table would change. --quick leaves out those that take many minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+check='' quick=''
+for flag; do
+  case $flag in
+    --check) check=1 ;;
+    --quick) quick=1 ;;
+    *) sed -n '2,4s/^# //p' "$0" >&2; exit 1 ;;
+  esac
+done
+[ -x .cache/cuda/bin/nvdisasm ] || scripts/get_cuda.sh .cache/cuda >&2
+bin=$(mktemp -d)
+trap 'rm -rf "$bin"' EXIT
+go build -o "$bin/convae" ./cmd/convae
+
+failed=''
+# table FILE MODEL BATCH [FLAGS]: a step of the model, counted, or predicted with --machine.
+table() {
+  local file=testdata/sim/$1.txt
+  "$bin/convae" profile "$2" --batch "$3" --device sim "${@:4}" >"$bin/table"
+  if [ -z "$check" ]; then
+    cp "$bin/table" "$file"
+  elif ! diff "$file" "$bin/table"; then
+    echo "predict: $file is not what this code gives: scripts/predict.sh writes it anew" >&2
+    failed=1
+  fi
+}
+
+table denoiser_128 denoiser 128
+table h100_denoiser_128 denoiser 128 --machine h100
+table h100_dense_256 scripts/bench_dense.yaml 256 --machine h100
+table h100_large_16 scripts/bench_large.yaml 16 --machine h100
+if [ -z "$quick" ]; then
+  table h100_large_64 scripts/bench_large.yaml 64 --machine h100
+else
+  echo "predict: h100_large_64 is left out, for --quick" >&2
+fi
+[ -z "$failed" ]
