@@ -95,17 +95,23 @@ func unpooled(s *backend.ConvShape, g, argmax driver.Ptr) source {
 // spread sums, in scratch memory, the gradient of the output over the copies of each upsampled pixel. The backward pass of a
 // convolution that upsamples reads these sums: a pixel's copies then need one product with the kernel together, where each
 // would have needed its own. Both gradients of a layer read them; they are not computed again when the first of the two
-// gradients was the last thing done.
+// gradients was the last thing done. In branches, the second waits for those of the first.
 func (l *lane) spread(op string, s *backend.ConvShape, g, argmax driver.Ptr) source {
 	from, to := unpooled(s, g, argmax), spreadShape(s)
-	p := l.workspace(4 * to.Len())
-	if l.spreadOf == spreadKeyOf(s, g, argmax, p) {
-		return stored(p, to)
+	if done := l.spreadOf.in; l.spreadOf == spreadKeyOf(s, g, argmax, done) {
+		if l.branches.second {
+			l.order(op, func() error { return l.stream.Wait(l.branches.spread) })
+		}
+		return stored(done, to)
 	}
+	p := l.workspace(4 * to.Len())
 	e, v := wide(from.c, kernels.ConvSpread, kernels.ConvSpread4)
 	blocks, a := ceilDiv(to.Image()/v, threads), from.args()
 	l.launch(op, e, driver.Dim3{X: to.N * blocks}, driver.Dim3{X: threads}, 0, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8],
 		divider(from.c/v), ptr(p), i32(s.Stride), divider(s.Stride), i32(s.Up), i32(to.H), i32(to.W), divider(to.W), i32(blocks))
+	if l.stream == l.branches.side {
+		l.order(op, func() error { return l.stream.Record(l.branches.spread) })
+	}
 	return stored(p, to)
 }
 
@@ -370,7 +376,7 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 		s = s.WithN(min(n, all-done))
 		l.addGradient(&s, &g)
 		if s.Up > 1 && l.err == nil {
-			l.spreadOf = spreadKeyOf(&s, g.out, g.argmax, l.ws.ptr) // the partial sums lie behind it
+			l.spreadOf = spreadKeyOf(&s, g.out, g.argmax, l.workspace(spreadBytes(&s))) // the partial sums lie behind it
 		}
 		g.out, g.argmax = skip(g.out, 4*s.Out.Len()), skip(g.argmax, s.Out.Len())
 		g.x, g.rows = skip(g.x, 4*s.X.Len()), skip(g.rows, 4*s.X.N*g.image*g.filters)

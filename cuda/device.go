@@ -20,8 +20,11 @@ type Device struct {
 }
 
 // maxBlocks is the largest number of blocks of a reduction in two stages, whose partial results the device keeps room
-// for.
-const maxBlocks = 1024
+// for, once for each branch.
+const (
+	maxBlocks      = 1024
+	branchPartials = 4 * maxBlocks // bytes
+)
 
 // Open opens device index of a driver's list under a name such as "cuda:0", and loads the kernels.
 func Open(d driver.Driver, index int, name string) (*Device, error) {
@@ -58,9 +61,9 @@ func (d *Device) init() error {
 	if err != nil {
 		return fmt.Errorf("making a stream: %w", err)
 	}
-	partials, err := d.dev.Alloc(4 * maxBlocks)
+	partials, err := d.dev.Alloc(2 * branchPartials)
 	if err != nil {
-		return fmt.Errorf("allocating %d bytes: %w", 4*maxBlocks, err)
+		return fmt.Errorf("allocating %d bytes: %w", 2*branchPartials, err)
 	}
 	pinned, err := d.dev.AllocHost(4 * backend.MaxFetch)
 	if err != nil {
@@ -78,7 +81,11 @@ func (d *Device) init() error {
 	if err != nil {
 		return fmt.Errorf("making an event: %w", err)
 	}
-	d.lane = &lane{dev: d, stream: stream, partials: partials, pinned: pinned, arrived: arrived, copies: copies, before: before, serial: true}
+	branches, err := newBranches(d.dev, stream)
+	if err != nil {
+		return err
+	}
+	d.lane = &lane{dev: d, stream: stream, partials: partials, pinned: pinned, arrived: arrived, copies: copies, before: before, serial: true, branches: branches}
 	return nil
 }
 

@@ -18,7 +18,8 @@ type lane struct {
 	partials driver.Ptr // maxBlocks floats
 	err      error      // the first failure
 	spreadOf spreadKey  // what the workspace begins with, if the last op was the gradient of an upsampled layer's weights
-	last     string     // the op that was put in the stream last
+	branches branches
+	last     string // the op that was put in the stream last
 
 	// Fetch copies to pinned memory; the event marks its end.
 	pinned  []byte
@@ -117,10 +118,12 @@ func (l *lane) workspace(n int) driver.Ptr {
 	if n == 0 {
 		return 0
 	}
-	if l.ws == nil || l.ws.size < n {
+	from := l.branches.workspace
+	if l.ws == nil || l.ws.size < from+n {
 		panic(errWorkspace)
 	}
-	return l.ws.ptr
+	l.branches.used = max(l.branches.used, n)
+	return l.ws.ptr + driver.Ptr(from)
 }
 
 // Upload copies src to an Activation, Param or Flat tensor.

@@ -22,7 +22,7 @@ type hook func(s *op.Call, f *op.Frame, values []op.Info)
 func runCalls(calls []op.Call, f *op.Frame, values []op.Info, hook hook) {
 	for i := range calls {
 		if hook == nil {
-			calls[i].Op.Run(f)
+			f.Do(&calls[i])
 		} else {
 			hook(&calls[i], f, values)
 		}

@@ -21,14 +21,15 @@ type OpProfile struct {
 type Observe func(index int, before bool)
 
 // Profile trains on the samples offset to offset+n of the order, as Step does, but on one lane of one device, and waits for
-// each op. It returns a row for each op of a layer, in the order in which they are done first. observe may be nil.
+// each op. It returns a row for each op of a layer, in the order in which they are done first. With observe, ops are observed and not
+// timed: then none is waited for, and those that may be done at the same time are.
 func (t *Trainer) Profile(offset, n int, draw uint32, observe Observe) ([]OpProfile, error) {
-	if observe == nil {
-		observe = func(int, bool) {}
-	}
 	p := &profiler{observe: observe, index: map[[2]string]int{}}
 	if err := t.stepWith(offset, n, draw, false, p.step); err != nil {
 		return nil, err
+	}
+	if observe != nil {
+		p.err = t.first().mem.b.Sync()
 	}
 	if p.err != nil {
 		return nil, fmt.Errorf("nn: %w", p.err)
@@ -75,15 +76,19 @@ func (p *profiler) step(s *op.Call, f *op.Frame, _ []op.Info) {
 		}
 		p.rows = append(p.rows, r)
 	}
-	p.observe(i, true)
-	took, err := timed(f.B, func() { s.Op.Run(f) })
 	r := &p.rows[i]
-	r.Time += took
 	r.Calls++
 	if sized != nil {
 		r.MACs += sized.MACs()
 	}
-	p.observe(i, false)
+	if p.observe != nil {
+		p.observe(i, true)
+		f.Do(s)
+		p.observe(i, false)
+		return
+	}
+	took, err := timed(f.B, func() { s.Op.Run(f) })
+	r.Time += took
 	if p.err == nil {
 		p.err = err
 	}

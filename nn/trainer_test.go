@@ -687,53 +687,62 @@ func TestTrainerErrors(t *testing.T) {
 	}
 }
 
-// The micro-batch's live tensors must not overlap in the arena: checked on every program of the zoo.
+// The micro-batch's live tensors must not overlap in the arena: checked on every program of the zoo, with ops one after the other
+// and with branches.
 func TestPlanKeepsLiveTensorsApart(t *testing.T) {
-	b := openTest(t).Lanes()[0]
-	for _, c := range append(zoo(), Denoiser()) {
-		m := mustModel(t, c)
-		for _, unfused := range []bool{true, false} {
-			p, err := compileTraining(m, b, TrainerOptions{Loss: MSE, Noise: 1, Unfused: unfused}, source{gather: true}, 3)
-			if err != nil {
-				t.Fatal(err)
-			}
-			offsets, bytes := p.Plan(b)
-			first, last := map[op.Value]int{}, map[op.Value]int{}
-			for i, s := range p.Calls {
-				for _, v := range append(op.Reads(s.Op), op.Writes(s.Op)...) {
-					if _, ok := first[v]; !ok {
-						first[v] = i
-					}
-					last[v] = i
-				}
-			}
-			sum := 0
-			for a := op.Value(1); int(a) < len(p.Values); a++ {
-				if p.Values[a].Space != op.Arena {
-					continue
-				}
-				size := b.Bytes(p.Values[a].Role, p.Values[a].Type, p.Values[a].Shape)
-				sum += backend.AlignUp(size)
-				if offsets[a]+size > bytes || offsets[a]%backend.Align != 0 {
-					t.Fatalf("%s: tensor %d at %d+%d of %d", c.Name, a, offsets[a], size, bytes)
-				}
-				for z := range a {
-					if _, ok := first[z]; !ok || p.Values[z].Space != op.Arena || last[z] < first[a] || last[a] < first[z] {
-						continue
-					}
-					if _, ok := first[a]; !ok {
-						continue
-					}
-					zsize := b.Bytes(p.Values[z].Role, p.Values[z].Type, p.Values[z].Shape)
-					if offsets[a] < offsets[z]+zsize && offsets[z] < offsets[a]+size {
-						t.Fatalf("%s: live tensors %d and %d overlap\n%v", c.Name, z, a, p)
-					}
-				}
-			}
-			if bytes > sum || c.Name == "denoiser" && bytes > sum*3/4 {
-				t.Errorf("%s: the arena has %d bytes for tensors of %d together", c.Name, bytes, sum)
+	for _, dev := range []backend.Device{openTest(t), openSim(t)} {
+		for _, c := range append(zoo(), Denoiser()) {
+			for _, unfused := range []bool{true, false} {
+				keepsLiveTensorsApart(t, dev.Lanes()[0], c, unfused)
 			}
 		}
+	}
+}
+
+func keepsLiveTensorsApart(t *testing.T, b backend.Backend, c Config, unfused bool) {
+	p, err := compileTraining(mustModel(t, c), b, TrainerOptions{Loss: MSE, Noise: 1, Unfused: unfused}, source{gather: true}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offsets, bytes := p.Plan(b)
+	first, last := map[op.Value]int{}, map[op.Value]int{}
+	at := 0
+	for i, s := range p.Calls {
+		if i == 0 || !p.Calls[i-1].Beside { // what is beside the call before is done at the same time
+			at = i
+		}
+		for _, v := range append(op.Reads(s.Op), op.Writes(s.Op)...) {
+			if _, ok := first[v]; !ok {
+				first[v] = at
+			}
+			last[v] = at
+		}
+	}
+	sum := 0
+	for a := op.Value(1); int(a) < len(p.Values); a++ {
+		if p.Values[a].Space != op.Arena {
+			continue
+		}
+		size := b.Bytes(p.Values[a].Role, p.Values[a].Type, p.Values[a].Shape)
+		sum += backend.AlignUp(size)
+		if offsets[a]+size > bytes || offsets[a]%backend.Align != 0 {
+			t.Fatalf("%s: tensor %d at %d+%d of %d", c.Name, a, offsets[a], size, bytes)
+		}
+		for z := range a {
+			if _, ok := first[z]; !ok || p.Values[z].Space != op.Arena || last[z] < first[a] || last[a] < first[z] {
+				continue
+			}
+			if _, ok := first[a]; !ok {
+				continue
+			}
+			zsize := b.Bytes(p.Values[z].Role, p.Values[z].Type, p.Values[z].Shape)
+			if offsets[a] < offsets[z]+zsize && offsets[z] < offsets[a]+size {
+				t.Fatalf("%s: live tensors %d and %d overlap\n%v", c.Name, z, a, p)
+			}
+		}
+	}
+	if bytes > sum || c.Name == "denoiser" && bytes > sum*3/4 {
+		t.Errorf("%s: the arena has %d bytes for tensors of %d together", c.Name, bytes, sum)
 	}
 }
 

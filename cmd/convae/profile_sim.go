@@ -201,6 +201,8 @@ type predictedRow struct {
 	Math      float64        `json:"limit_arithmetic_us"`
 	Share     float64        `json:"share_of_arithmetic_limit,omitempty"` // Math of Micros
 	Bytes     float64        `json:"limit_bytes_us"`
+	Beside    bool           `json:"beside_next,omitempty"` // the launch and the next may run at the same time
+	Together  float64        `json:"together_us,omitempty"` // of the launch and those above it that are beside each other
 }
 
 // writePrediction prints a row for each launch, and the sum of the step.
@@ -222,31 +224,52 @@ func (p *simProfile) writePrediction(w io.Writer, model string, batch int, ops [
 			r.PerFMA = float64(c.Instructions) / float64(c.FMAs)
 			r.Share = r.Math / r.Micros
 		}
-		busy += r.Micros
 		rows = append(rows, r)
+	}
+	for _, g := range p.watch.Groups() {
+		for i := g.First; i < g.Last; i++ {
+			rows[i].Beside = true
+		}
+		rows[g.Last].Together = 1e6 * m.Seconds(g.Cycles)
+	}
+	for _, r := range rows {
+		switch {
+		case r.Together > 0:
+			busy += r.Together
+		case !r.Beside:
+			busy += r.Micros
+		}
 	}
 	gaps := 1e6 * sass.LaunchGap * float64(len(rows))
 	if asJSON {
 		return writeJSON(w, map[string]any{"device": "sim", "machine": m.Name, "model": model, "batch": batch, "launches": rows, "busy_us": busy, "gaps_us": gaps})
 	}
 	fmt.Fprintf(w, "%s, batch %d: one training step as predicted for %s at %.3f GHz; no GPU was asked\n\n", model, batch, m.Name, m.GHz)
-	fmt.Fprintf(w, "%-16s %-10s %-22s %12s %4s %4s %3s %6s %7s %5s %5s %5s %5s %5s %8s %7s %5s %7s\n", "op", "layer", "kernel", "grid", "thr", "regs", "res",
-		"waves", "per FMA", "bar%", "fix%", "pipe%", "mem%", "load%", "us", "math us", "math%", "byte us")
+	fmt.Fprintf(w, "%-16s %-10s %-22s %12s %4s %4s %3s %6s %7s %5s %5s %5s %5s %5s %8s %8s %7s %5s %7s\n", "op", "layer", "kernel", "grid", "thr", "regs", "res",
+		"waves", "per FMA", "bar%", "fix%", "pipe%", "mem%", "load%", "us", "together", "math us", "math%", "byte us")
 	for _, r := range rows {
 		per, share := "-", "-"
 		if r.PerFMA > 0 {
 			per, share = fmt.Sprintf("%.2f", r.PerFMA), fmt.Sprintf("%.0f", 100*r.Share)
 		}
+		together := ""
+		switch {
+		case r.Together > 0:
+			together = fmt.Sprintf("%.2f", r.Together)
+		case r.Beside:
+			together = "|"
+		}
 		s := r.Stalls
-		fmt.Fprintf(w, "%-16s %-10s %-22s %12s %4d %4d %3d %6.2f %7s %5.0f %5.0f %5.0f %5.0f %5.0f %8.2f %7.2f %5s %7.2f\n", r.Op, r.Layer, r.Kernel, r.Grid, r.Threads,
-			r.Registers, r.Resident, r.Waves, per, 100*s.Barrier, 100*s.Fixed, 100*s.Pipe, 100*s.Queue, 100*s.Load, r.Micros, r.Math, share, r.Bytes)
+		fmt.Fprintf(w, "%-16s %-10s %-22s %12s %4d %4d %3d %6.2f %7s %5.0f %5.0f %5.0f %5.0f %5.0f %8.2f %8s %7.2f %5s %7.2f\n", r.Op, r.Layer, r.Kernel, r.Grid, r.Threads,
+			r.Registers, r.Resident, r.Waves, per, 100*s.Barrier, 100*s.Fixed, 100*s.Pipe, 100*s.Queue, 100*s.Load, r.Micros, together, r.Math, share, r.Bytes)
 	}
 	_, err := fmt.Fprintf(w, `
 step: %.1f us in %d launches + %.1f us between them = %.1f us
 res: blocks that a multiprocessor holds; waves: how often the fullest one is filled; per FMA: instructions a multiply-add; bar%%...load%%:
 what schedulers with nothing to issue waited for: a barrier, a fixed latency, a unit, the queue of memory instructions, a load;
-math us, byte us: the least time by the multiply-adds executed, and by the bytes that the fullest multiprocessor moves from and to L2;
-math%%: the share that the first of them has of the time
+us: of the launch alone; together: of it and of those above that are marked, which are branches of the graph side by side: the step has
+this time for them, and a gap for every launch, also where branches would share one; math us, byte us: the least time by the
+multiply-adds executed, and by the bytes that the fullest multiprocessor moves from and to L2; math%%: the share of math us in us
 `, busy, len(rows), gaps, busy+gaps)
 	return err
 }

@@ -128,16 +128,17 @@ func (s *lateStream) Launch(l *Launch) error {
 
 func (s *lateStream) Record(e Event) error {
 	o := e.(*lateEvent)
-	if !s.capturing {
+	if o.captured = s.capturing; !s.capturing {
 		o.stream, o.at = s, len(s.queue)+1
 	}
 	return s.add(func() error { return s.Stream.Record(o.Event) })
 }
 
-// Wait makes the work that follows wait for the event as it was recorded last before this call.
+// Wait makes the work that follows wait for the event as it was recorded last before this call. Waiting for one of a capture
+// joins it.
 func (s *lateStream) Wait(e Event) error {
 	o := e.(*lateEvent)
-	if s.capturing {
+	if s.capturing = s.capturing || o.captured; s.capturing {
 		return s.Stream.Wait(o.Event)
 	}
 	n := s.dev.waits
@@ -167,7 +168,9 @@ func (s *lateStream) BeginCapture() error {
 }
 
 func (s *lateStream) EndCapture() (Graph, error) {
-	s.capturing = false
+	for _, o := range s.dev.streams { // also those that have joined
+		o.capturing = false
+	}
 	return s.Stream.EndCapture()
 }
 
@@ -182,8 +185,9 @@ func (s *lateStream) Close() error {
 
 type lateEvent struct {
 	Event
-	stream *lateStream // it was recorded on last
-	at     int         // length of the stream's queue with it
+	stream   *lateStream // it was recorded on last
+	at       int         // length of the stream's queue with it
+	captured bool        // it was recorded in a capture
 }
 
 func (e *lateEvent) Synchronize() error {

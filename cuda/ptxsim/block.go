@@ -26,6 +26,8 @@ type block struct {
 	shapes  []shape
 	tag     uint32 // of the block in the launch, see race.go
 	epoch   uint32 // first tag of the launch
+	safe    uint32 // tags below it are of launches that are ordered before this one
+	beside  []past // launches that nothing orders before this one
 	bars    [16]barrier
 	past    uint32 // no clock of a warp is less
 	runs    []runCount
@@ -96,8 +98,11 @@ func (w *warp) fill(off int32, t ptype, v uint64) {
 }
 
 // launch readies the context for a launch; params are the bytes of the parameters.
-func (b *block) launch(l *driver.Launch, params []byte, epoch uint32) {
-	b.grid, b.epoch = l.Grid, epoch
+func (b *block) launch(l *driver.Launch, params []byte, epoch uint32, beside []past) {
+	b.grid, b.epoch, b.safe, b.beside = l.Grid, epoch, epoch, beside
+	for i := range beside {
+		b.safe = min(b.safe, beside[i].first)
+	}
 	clear(b.runs)
 	b.traffic = traffic{}
 	for i := range b.cache {

@@ -35,6 +35,7 @@ type Device struct {
 	checks    Checks
 	heap      heap
 	epoch     uint32
+	history   history
 	capturing int
 	closed    bool
 }
@@ -281,16 +282,17 @@ type poolKey struct {
 
 const maxPools = 8
 
-// launch runs a prepared launch.
-func (d *Device) launch(f *function, l *driver.Launch, params []byte) error {
+// launch runs a prepared launch of a stream.
+func (d *Device) launch(o *order, f *function, l *driver.Launch, params []byte) error {
 	p := f.prog
+	total := l.Grid.X * l.Grid.Y * l.Grid.Z
+	epoch, beside := d.nextEpoch(total), d.history.beside(o)
+	number := d.history.add(o, p.entry.name, epoch, d.epoch)
 	if d.opt.BeforeLaunch != nil {
 		d.opt.BeforeLaunch(&Launching{Kernel: p.entry.name, Grid: l.Grid, Block: l.Block, Shared: l.Shared,
-			Params: params[:p.entry.paramSize], Memory: d.heap.pieces()})
+			Params: params[:p.entry.paramSize], Memory: d.heap.pieces(), Number: number, Stream: o.stream, Beside: numbersOf(beside)})
 	}
 	began := time.Now()
-	total := l.Grid.X * l.Grid.Y * l.Grid.Z
-	epoch := d.nextEpoch(total)
 	key := poolKey{l.Block, l.Shared}
 	if f.pool[key] == nil && len(f.pool) >= maxPools || f.pool == nil {
 		f.pool = map[poolKey][]*block{}
@@ -312,7 +314,7 @@ func (d *Device) launch(f *function, l *driver.Launch, params []byte) error {
 				failed.CompareAndSwap(nil, fault)
 			}
 		}()
-		b.launch(l, params, epoch)
+		b.launch(l, params, epoch, beside)
 		for failed.Load() == nil {
 			i := int(next.Add(1)) - 1
 			if i >= total {

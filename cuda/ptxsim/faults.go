@@ -18,6 +18,7 @@ const (
 	ReadOnly         Kind = "write to read-only memory" // a store to .const, or to memory that the launch reads with ld.global.nc
 	SharedRace       Kind = "race in shared memory"     // two threads of a block, at least one writes, no barrier between
 	GlobalRace       Kind = "race in global memory"     // two blocks of a launch, at least one writes
+	StreamRace       Kind = "race of streams"           // two launches that nothing orders, at least one writes
 	DivergentBarrier Kind = "divergent barrier"         // not every thread of the block comes to it
 	DivergentSync    Kind = "divergent warp"            // a warp-wide instruction without its members
 	Deadlock         Kind = "deadlock"

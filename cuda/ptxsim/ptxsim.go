@@ -8,7 +8,7 @@
 // (.approx, .full, matrix products) are computed more exactly here; NaN payloads are not modelled.
 //
 // Found and reported as a *Fault: accesses out of bounds, misaligned or to freed memory, reads of what was never written,
-// races between threads of a block and between blocks of a launch, ld.global.nc of memory that the launch writes, barriers
+// races between threads of a block, between blocks of a launch and between launches of streams that do not wait for each other, ld.global.nc of memory that the launch writes, barriers
 // that not all threads reach, deadlock and endless loops. Two blocks that hand data to each other through atomics count as a
 // race as well.
 package ptxsim
@@ -25,7 +25,7 @@ import (
 type Checks struct {
 	Init       bool // reads of memory that was never written
 	Race       bool // races between the threads of a block
-	GlobalRace bool // races between the blocks of a launch
+	GlobalRace bool // races between the blocks of a launch, and between launches
 	Count      bool // sectors and bank conflicts
 }
 
@@ -51,6 +51,9 @@ type Launching struct {
 	Shared      int    // dynamic bytes
 	Params      []byte // of the kernel, laid out as it declares them
 	Memory      []Piece
+	Number      uint64   // of the launch, from 1
+	Stream      int      // number of its stream; a graph's streams but the one that it is replayed in have their own
+	Beside      []uint64 // earlier launches of other streams that nothing orders before this one: on a GPU they may run at the same time
 }
 
 // Piece is an allocation of device memory. Data is the memory itself, which nobody but the launch may write.

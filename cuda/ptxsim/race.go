@@ -31,12 +31,17 @@ type tagPage [tagPageBytes]tag
 // mayRead says that no other block has written and, for .nc, that this one has not either.
 //
 //go:norace
-func (t *tag) mayRead(own, epoch, nc uint32) bool { return t.wr < epoch || t.wr == own && nc == 0 }
+func (t *tag) mayRead(b *block, nc uint32) bool {
+	return t.wr < b.safe || t.wr == b.tag && nc == 0 || b.before(t.wr)
+}
 
 //go:norace
-func (t *tag) mayWrite(own, epoch uint32) bool {
-	return (t.wr < epoch || t.wr == own) && (t.rd < epoch || t.rd == own)
+func (t *tag) mayWrite(b *block) bool {
+	return (t.wr < b.safe || t.wr == b.tag || b.before(t.wr)) && (t.rd < b.safe || t.rd == b.tag || b.before(t.rd))
 }
+
+// before says whether a tag is of a launch that is ordered before this one. Those below safe all are.
+func (b *block) before(tag uint32) bool { return tag < b.epoch && find(b.beside, tag) == nil }
 
 // hasRead says whether the tag already tells that the block reads.
 //
@@ -85,23 +90,23 @@ func (w *warp) touchPage(in *inst, lane int, a *allocation, from, to, off, step 
 	bad := func(i int, t *tag) { w.raced(in, lane, a, off, 4*(from+uint64(i))-off, step, t) }
 	switch {
 	case in.access&accessStrong != 0:
-		if !p.mayRead(own, epoch, 0) {
+		if !p.mayRead(b, 0) {
 			bad(0, &p.tag)
 		}
-		if p.wrote >= epoch {
+		if p.wrote >= b.safe {
 			for i := range words {
-				if t := &words[i]; !t.mayRead(own, epoch, 0) {
+				if t := &words[i]; !t.mayRead(b, 0) {
 					bad(i, t)
 				}
 			}
 		}
 	case in.access&accessWrite != 0:
-		if !p.mayWrite(own, epoch) {
+		if !p.mayWrite(b) {
 			bad(0, &p.tag)
 		}
-		if p.wrote >= epoch || p.read >= epoch {
+		if p.wrote >= b.safe || p.read >= b.safe {
 			for i := range words {
-				if t := &words[i]; !t.mayWrite(own, epoch) {
+				if t := &words[i]; !t.mayWrite(b) {
 					bad(i, t)
 				}
 			}
@@ -121,12 +126,12 @@ func (w *warp) touchPage(in *inst, lane int, a *allocation, from, to, off, step 
 		if in.access&accessReadOnly != 0 {
 			nc = 1
 		}
-		if !p.mayRead(own, epoch, nc) {
+		if !p.mayRead(b, nc) {
 			bad(0, &p.tag)
 		}
-		if p.wrote >= epoch {
+		if p.wrote >= b.safe {
 			for i := range words {
-				if t := &words[i]; !t.mayRead(own, epoch, nc) {
+				if t := &words[i]; !t.mayRead(b, nc) {
 					bad(i, t)
 				}
 			}
@@ -161,7 +166,7 @@ func (w *warp) touchBytes(in *inst, lane int, a *allocation, off, n uint64) {
 	write := in.access&accessWrite != 0
 	bad := func(i uint64, t *tag) { w.raced(in, lane, a, off, i, 0, t) }
 	for _, t := range []*tag{&a.pages[off/4/pageWords].tag, &a.tags[off>>2]} {
-		if write && !t.mayWrite(own, epoch) || !t.mayRead(own, epoch, nc) {
+		if write && !t.mayWrite(b) || !t.mayRead(b, nc) {
 			bad(0, t)
 		}
 	}
@@ -173,7 +178,7 @@ func (w *warp) touchBytes(in *inst, lane int, a *allocation, off, n uint64) {
 	}
 	for i := range n {
 		t := &bytes[(off+i)%tagPageBytes]
-		if write && !t.mayWrite(own, epoch) || !t.mayRead(own, epoch, nc) {
+		if write && !t.mayWrite(b) || !t.mayRead(b, nc) {
 			bad(i, t)
 		}
 		switch {
@@ -200,6 +205,12 @@ func (w *warp) raced(in *inst, lane int, a *allocation, off, i, step uint64, t *
 		}
 		return fmt.Sprintf("block (%d,%d,%d)", n%b.grid.X, n/b.grid.X%b.grid.Y, n/b.grid.X/b.grid.Y)
 	}
+	if p := find(b.beside, t.wr); p != nil {
+		w.fault(in, lane, StreamRace, addr, fmt.Sprintf("the word of %v was written by a launch of %s in another stream, which nothing orders before this one", a, p.kernel))
+	}
+	if p := find(b.beside, t.rd); p != nil && in.access&accessWrite != 0 {
+		w.fault(in, lane, StreamRace, addr, fmt.Sprintf("write to a word of %v that a launch of %s in another stream reads, which nothing orders before this one", a, p.kernel))
+	}
 	switch {
 	case in.access&accessReadOnly != 0:
 		w.fault(in, lane, ReadOnly, addr, fmt.Sprintf("ld.global.nc of a word of %v that %s has written in this launch", a, who(t.wr)))
@@ -223,6 +234,7 @@ func (d *Device) nextEpoch(n int) uint32 {
 			}
 		}
 		d.epoch = 2
+		d.history.forget()
 	}
 	e := d.epoch
 	d.epoch += need

@@ -11,6 +11,7 @@ import (
 // stream runs work at once. The first failure stays: later calls do nothing and return it.
 type stream struct {
 	dev    *Device
+	order  *order
 	err    error
 	graph  *graph // that is being captured
 	origin bool   // its capture began here
@@ -20,11 +21,14 @@ type stream struct {
 // NewStream returns a stream. It runs work at once, on the goroutine that gives it.
 func (d *Device) NewStream() (driver.Stream, error) {
 	s := &stream{dev: d}
-	return s, d.locked(func() error { return nil })
+	return s, d.locked(func() error {
+		s.order = d.history.open()
+		return nil
+	})
 }
 
-// do runs f now or, during a capture, with the graph. Failures of f come with the next call.
-func (s *stream) do(f func() error) error {
+// do runs f, which is told what it comes after, now or, during a capture, with the graph. Failures of f come with the next call.
+func (s *stream) do(f func(o *order) error) error {
 	return s.dev.locked(func() error {
 		switch {
 		case s.closed:
@@ -32,29 +36,29 @@ func (s *stream) do(f func() error) error {
 		case s.err != nil:
 			return s.err
 		case s.graph != nil:
-			s.graph.nodes = append(s.graph.nodes, f)
+			s.graph.add(s, f)
 			s.graph.joined[s] = false
 			return nil
 		}
-		s.err = f()
+		s.err = f(s.order)
 		return nil
 	})
 }
 
 func (s *stream) ToDevice(dst driver.Ptr, src []byte) error {
-	return s.do(func() error { return s.dev.toDevice(dst, src) })
+	return s.do(func(*order) error { return s.dev.toDevice(dst, src) })
 }
 
 func (s *stream) ToHost(dst []byte, src driver.Ptr) error {
-	return s.do(func() error { return s.dev.toHost(dst, src) })
+	return s.do(func(*order) error { return s.dev.toHost(dst, src) })
 }
 
 func (s *stream) Copy(dst, src driver.Ptr, n int) error {
-	return s.do(func() error { return s.dev.copy(dst, src, n) })
+	return s.do(func(*order) error { return s.dev.copy(dst, src, n) })
 }
 
 func (s *stream) Fill(dst driver.Ptr, v uint32, n int) error {
-	return s.do(func() error { return s.dev.fill(dst, v, n) })
+	return s.do(func(*order) error { return s.dev.fill(dst, v, n) })
 }
 
 func (s *stream) Launch(l *driver.Launch) error {
@@ -62,7 +66,7 @@ func (s *stream) Launch(l *driver.Launch) error {
 	if err != nil {
 		return err
 	}
-	return s.do(func() error { return s.dev.launch(f, c, params) })
+	return s.do(func(o *order) error { return s.dev.launch(o, f, c, params) })
 }
 
 func (s *stream) Record(ev driver.Event) error {
@@ -72,15 +76,17 @@ func (s *stream) Record(ev driver.Event) error {
 	}
 	return s.dev.locked(func() error {
 		if s.graph != nil {
-			e.graph, e.stream = s.graph, s
+			m := new(mark)
+			e.graph, e.stream, e.mark = s.graph, s, m
+			s.graph.add(s, m.record)
 			return nil
 		}
 		if s.err != nil {
 			e.err = s.err
 			return s.err
 		}
-		e.graph, e.stream, e.at, e.err = nil, nil, time.Now(), nil
-		return nil
+		e.graph, e.stream, e.mark, e.at, e.err = nil, nil, &e.own, time.Now(), nil
+		return e.own.record(s.order)
 	})
 }
 
@@ -100,10 +106,13 @@ func (s *stream) Wait(ev driver.Event) error {
 			if _, known := g.joined[s]; !known {
 				g.joined[s] = true
 			}
+			g.add(s, e.mark.wait)
 		case s.graph != nil:
 			return errors.New("ptxsim: a capture cannot wait for an event outside it")
 		case s.err == nil && e.err != nil:
 			s.err = e.err
+		case g == nil && e.mark != nil:
+			return e.mark.wait(s.order)
 		}
 		return nil
 	})
@@ -115,6 +124,7 @@ func (s *stream) Synchronize() error {
 			s.graph.broken = true
 			return errCapture
 		}
+		s.dev.history.host.join(s.order.after)
 		return s.err
 	})
 }
@@ -123,6 +133,20 @@ func (s *stream) Close() error {
 	s.dev.mu.Lock()
 	defer s.dev.mu.Unlock()
 	s.closed = true
+	s.dev.history.close(s.order)
+	return nil
+}
+
+// mark is what a recorded point of a stream comes after.
+type mark struct{ after clock }
+
+func (m *mark) record(o *order) error {
+	m.after = append(m.after[:0], o.after...)
+	return nil
+}
+
+func (m *mark) wait(o *order) error {
+	o.after.join(m.after)
 	return nil
 }
 
@@ -133,6 +157,8 @@ type event struct {
 	err    error
 	graph  *graph // that it was captured in
 	stream *stream
+	mark   *mark // where it was recorded last; own unless that was in a capture
+	own    mark
 }
 
 // NewEvent returns an event. It takes the wall time.
@@ -145,6 +171,7 @@ func (e *event) Synchronize() error {
 		if e.graph != nil {
 			return errCapture
 		}
+		e.dev.history.host.join(e.own.after)
 		return e.err
 	})
 }
@@ -165,11 +192,20 @@ func (e *event) Close() error { return nil }
 // graph is recorded work, in an order that respects what waits for what.
 type graph struct {
 	dev    *Device
-	nodes  []func() error
-	joined map[*stream]bool // streams of the capture: does the origin wait for their last work?
+	nodes  []node
+	joined map[*stream]bool   // streams of the capture: does the origin wait for their last work?
+	orders map[*stream]*order // of them, but for the origin: a replay works in its own
 	done   bool
 	broken bool
 }
+
+// node is work that was captured in a stream.
+type node struct {
+	stream *stream
+	run    func(o *order) error
+}
+
+func (g *graph) add(s *stream, run func(o *order) error) { g.nodes = append(g.nodes, node{s, run}) }
 
 func (s *stream) BeginCapture() error {
 	return s.dev.locked(func() error {
@@ -208,6 +244,12 @@ func (s *stream) EndCapture() (driver.Graph, error) {
 		case loose > 0:
 			return fmt.Errorf("ptxsim: the capture has %d streams that its first one does not wait for", loose)
 		}
+		g.orders = map[*stream]*order{}
+		for o := range g.joined {
+			if o != s {
+				g.orders[o] = s.dev.history.open()
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -221,9 +263,13 @@ func (s *stream) Replay(gr driver.Graph) error {
 	if !ok || g.dev != s.dev || g.nodes == nil && g.broken {
 		return errors.New("ptxsim: replay of a graph of another device, or a closed one")
 	}
-	return s.do(func() error {
-		for _, f := range g.nodes {
-			if err := f(); err != nil {
+	return s.do(func(o *order) error {
+		for _, n := range g.nodes {
+			in := g.orders[n.stream]
+			if in == nil {
+				in = o
+			}
+			if err := n.run(in); err != nil {
 				return err
 			}
 		}
@@ -232,6 +278,11 @@ func (s *stream) Replay(gr driver.Graph) error {
 }
 
 func (g *graph) Close() error {
-	g.nodes, g.broken = nil, true
+	g.dev.mu.Lock()
+	defer g.dev.mu.Unlock()
+	for _, o := range g.orders {
+		g.dev.history.close(o)
+	}
+	g.nodes, g.orders, g.broken = nil, nil, true
 	return nil
 }

@@ -2,6 +2,7 @@ package sass
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/kernels"
@@ -16,10 +17,26 @@ type Watch struct {
 
 	Kernels Kernels
 
+	timed  []timed
+	groups []Group
+
 	run  *Run
 	name string
 	n    int // launches compared
 	err  error
+}
+
+// Group is launches of several streams that may run at the same time, and what they take together.
+type Group struct {
+	First, Last int // in the order in which launches were timed, from 0
+	Cycles      int64
+}
+
+// timed is a launch that was timed.
+type timed struct {
+	Work
+	number uint64
+	stream int
 }
 
 // Kernels are compiled kernels by name.
@@ -69,15 +86,54 @@ func (w *Watch) Before(p *ptxsim.Launching) {
 	if w.Machine == nil {
 		w.run, err = k.Execute(l)
 	} else {
-		var c *Count
-		if c, w.run, err = k.Time(w.Machine, l); err == nil && w.Timed != nil {
-			w.Timed(c)
-		}
+		err = w.time(p, Work{k, l})
 	}
 	if err != nil {
 		w.err = err
 	}
 }
+
+// time times a launch alone and, if it may run beside earlier ones, together with those.
+func (w *Watch) time(p *ptxsim.Launching, work Work) (err error) {
+	var c *Count
+	if c, w.run, err = work.Kernel.Time(w.Machine, work.Launch); err != nil {
+		return err
+	}
+	if w.Timed != nil {
+		w.Timed(c)
+	}
+	w.timed = append(w.timed, timed{work, p.Number, p.Stream})
+	first := slices.IndexFunc(w.timed, func(t timed) bool { return slices.Contains(p.Beside, t.number) })
+	if first < 0 {
+		return nil
+	}
+	g := Group{First: first, Last: len(w.timed) - 1}
+	if n := len(w.groups); n > 0 && w.groups[n-1].Last >= first { // of which this launch is one more
+		g.First = min(first, w.groups[n-1].First)
+		w.groups = w.groups[:n-1]
+	}
+	g.Cycles, err = TimeTogether(w.Machine, byStream(w.timed[g.First:])...)
+	w.groups = append(w.groups, g)
+	return err
+}
+
+// byStream returns the launches of each stream, in the order of their first ones.
+func byStream(list []timed) (branches [][]Work) {
+	index := map[int]int{}
+	for _, t := range list {
+		i, ok := index[t.stream]
+		if !ok {
+			i = len(branches)
+			index[t.stream] = i
+			branches = append(branches, nil)
+		}
+		branches[i] = append(branches[i], t.Work)
+	}
+	return branches
+}
+
+// Groups returns the launches that may run at the same time.
+func (w *Watch) Groups() []Group { return w.groups }
 
 // After compares memory after the launch.
 func (w *Watch) After(*ptxsim.LaunchCount) {

@@ -119,6 +119,16 @@ type Paths interface {
 // MaxFetch is the largest tensor that can be fetched, in elements.
 const MaxFetch = 64
 
+// Brancher is implemented by backends that can do two ops at the same time. Neither of the two branches may touch what the other
+// writes; the workspace must have room for what both need, one behind the other, each aligned.
+type Brancher interface {
+	// Fork begins the first branch, with all that was called before it done, and Branch the second. What is called after Join
+	// comes after both.
+	Fork()
+	Branch()
+	Join()
+}
+
 // Recorder is implemented by backends that can record calls and do them again at once, as a CUDA graph does. A failure
 // is kept, as that of an op.
 type Recorder interface {

@@ -118,7 +118,23 @@ type Frame struct {
 	// means they are 1/Count, 1/(Count times the elements of a sample), and Count.
 	SampleScale, ElementScale, BatchWeight float32
 
-	list []backend.Tensor // of an op that takes a list, so that none is allocated in a step
+	list   []backend.Tensor // of an op that takes a list, so that none is allocated in a step
+	forked bool             // the last call was the first of two branches
+}
+
+// Do does the next of a list of calls, and those that are beside each other as branches.
+func (f *Frame) Do(c *Call) {
+	second := f.forked
+	if f.forked = c.Beside; f.forked {
+		f.B.(backend.Brancher).Fork()
+	}
+	if second {
+		f.B.(backend.Brancher).Branch()
+	}
+	c.Op.Run(f)
+	if second {
+		f.B.(backend.Brancher).Join()
+	}
 }
 
 // At returns a tensor of the frame.

@@ -46,6 +46,8 @@ const (
 type Call struct {
 	Op    Op
 	Layer string
+	// Beside says that the call and the next do not depend on each other, and may be done at the same time by a Brancher.
+	Beside bool
 }
 
 // Tape is a list of ops over tensors. It holds no memory.
@@ -99,7 +101,7 @@ func (t *Tape) Like(v Value) Value {
 }
 
 // Emit appends an op.
-func (t *Tape) Emit(o Op) { t.Calls = append(t.Calls, Call{o, t.Layer}) }
+func (t *Tape) Emit(o Op) { t.Calls = append(t.Calls, Call{Op: o, Layer: t.Layer}) }
 
 // Readers counts the calls that read each value, in or out of place.
 func (t *Tape) Readers() []int {
@@ -126,6 +128,16 @@ func used(o Op, not Use) (list []Value) {
 		}
 	})
 	return list
+}
+
+// Independent says whether neither of two ops touches what the other writes.
+func Independent(a, b Op) bool { return !meet(Writes(a), b) && !meet(Writes(b), a) }
+
+// meet says whether an op touches one of the values.
+func meet(values []Value, o Op) bool {
+	found := false
+	o.Args(func(v *Value, _ Use) { found = found || slices.Contains(values, *v) })
+	return found
 }
 
 // Fuse merges each op with the only reader of its result where one op can do the work of both. The values to keep stay
@@ -165,7 +177,7 @@ func (t *Tape) fuseAt(i int, readers []int) bool {
 	if merged.Name() == t.Calls[i].Op.Name() {
 		layer = t.Calls[i].Layer
 	}
-	t.Calls[j] = Call{merged, layer}
+	t.Calls[j] = Call{Op: merged, Layer: layer}
 	t.Calls = slices.Delete(t.Calls, i, i+1)
 	return true
 }
@@ -188,7 +200,7 @@ func (t *Tape) Again(calls []Call, input, instead Value) (again []Call, became m
 				*v = n
 			}
 		})
-		again = append(again, Call{o, s.Layer})
+		again = append(again, Call{Op: o, Layer: s.Layer})
 	}
 	t.Calls = append(t.Calls, again...)
 	return again, became

@@ -8,8 +8,8 @@ import (
 )
 
 // Plan places the program's tensors in one arena so that tensors that are alive at the same time do not overlap: the
-// largest first, each at the lowest offset that is free for its whole life. It returns an offset for each
-// Value and the bytes of the arena.
+// largest first, each at the lowest offset that is free for its whole life. Calls beside each other are at the same time. It returns
+// an offset for each Value and the bytes of the arena.
 func (p *Program) Plan(b backend.Backend) (offsets []int, bytes int) {
 	const never = -1
 	type life struct{ id, first, last, size, offset int }
@@ -33,8 +33,12 @@ func (p *Program) Plan(b backend.Backend) (offsets []int, bytes int) {
 	// What is uploaded lives from before the first step, the output until after the last.
 	touch(p.Input, 0)
 	touch(p.Target, 0)
+	at := 0
 	for i, s := range p.Calls {
-		s.Op.Args(func(v *op.Value, _ op.Use) { touch(*v, i+1) })
+		if i == 0 || !p.Calls[i-1].Beside {
+			at = i + 1
+		}
+		s.Op.Args(func(v *op.Value, _ op.Use) { touch(*v, at) })
 	}
 	touch(p.Output, len(p.Calls)+1)
 

@@ -88,16 +88,34 @@ func (p *Program) Prepare(b backend.Backend) {
 	}
 }
 
-// Finish works out the workspace, once all ops are there.
+// Finish finds the calls that a Brancher may do at the same time, and works out the workspace, once all ops are there.
 func (p *Program) Finish(b backend.Backend, training bool) {
+	if _, ok := b.(backend.Brancher); ok {
+		p.pair()
+	}
+	first := 0 // bytes of the call before, if it is beside the one at hand
 	for _, s := range p.Calls {
+		bytes := 0
 		if n, ok := s.Op.(op.Needy); ok {
 			needs := n.Needs(b)
-			bytes := needs.Forward
+			bytes = needs.Forward
 			if training {
 				bytes = needs.Workspace
 			}
-			p.Workspace = max(p.Workspace, bytes)
+		}
+		p.Workspace = max(p.Workspace, first+bytes)
+		if first = 0; s.Beside {
+			first = backend.AlignUp(bytes)
+		}
+	}
+}
+
+// pair puts calls beside the next one where the two do not depend on each other: above all the two gradients of a layer.
+func (p *Program) pair() {
+	for i := 0; i+1 < len(p.Calls); i++ {
+		if op.Independent(p.Calls[i].Op, p.Calls[i+1].Op) {
+			p.Calls[i].Beside = true
+			i++
 		}
 	}
 }
@@ -140,6 +158,6 @@ func (p *Program) MostSamples() int {
 // Run runs the program's ops on a frame.
 func (p *Program) Run(f *op.Frame) {
 	for i := range p.Calls {
-		p.Calls[i].Op.Run(f)
+		f.Do(&p.Calls[i])
 	}
 }
