@@ -5,7 +5,8 @@
 # the kernels take to kernels/ptxas.txt. With --check nothing is written: it fails if the files would change. With
 # --ptx-only the PTX is made and no more.
 # The compiler is nvcc 12.4 in $NVCC, in the PATH, or else fetched to .cache/cuda. For work on a kernel $NVCC may be any
-# release from 11.8 on.
+# release from 11.8 on. It does not know sm_120: if $PTXAS120, or the ptxas in the PATH, does (CUDA 12.8 and later), all PTX is
+# compiled for that too.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
@@ -92,6 +93,20 @@ done
 if awk 'NR > 2 && ($6 > 0 || $7 > 0)' "$tmp/ptxas.txt" | grep .; then
   echo "build_kernels: these kernels have a stack or spill registers" >&2
   exit 1
+fi
+
+ptxas120=${PTXAS120:-$(command -v ptxas || true)}
+if [ -n "$ptxas120" ] && "$ptxas120" --help | grep -q sm_120; then
+  for f in "$tmp"/*.ptx; do
+    if grep -q '^\.target sm_[0-9]*a' "$f"; then continue; fi # which no other architecture takes
+    if ! "$ptxas120" -v -arch=sm_120 "$f" -o "$tmp/cubin" 2>"$tmp/log"; then cat "$tmp/log" >&2; exit 1; fi
+    if grep 'bytes stack frame' "$tmp/log" | grep -v ' 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads'; then
+      echo "build_kernels: $(basename "$f") has a stack or spill registers on sm_120" >&2
+      exit 1
+    fi
+  done
+else
+  echo "build_kernels: nothing is compiled for sm_120: set PTXAS120 to the ptxas of CUDA 12.8 or later" >&2
 fi
 
 if [ -z "$check" ]; then

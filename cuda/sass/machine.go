@@ -26,18 +26,26 @@ const (
 	sectorBytes    = 32
 	l2SectorsCycle = 1 // sectors that pass between an SM and L2 a cycle: an assumption, half of the width of the port
 
-	// LaunchGap is the time in seconds between two launches of a graph, as others measured it on an H200.
+	// LaunchGap is the time in seconds between two launches of a graph: an assumption.
 	LaunchGap = 1.3e-6
 )
 
-// Machines are the GPUs that the model knows. SMs, shared memory, warps, blocks and float lanes are NVIDIA's: the white papers
-// "NVIDIA H100 Tensor Core GPU Architecture", "NVIDIA A100 Tensor Core GPU Architecture" and "NVIDIA Ada GPU Architecture", and the
-// table of compute capabilities in the CUDA programming guide. Clocks: that of the H100 that predictions are made for; H200's
-// data sheet (67 TFLOPS of fp32), the A100's and the RTX 4090's boost clocks. Latencies of L2: rounded from Luo et al.,
-// "Benchmarking and Dissecting the NVIDIA Hopper GPU Architecture via Microbenchmarking", 2024.
+// Machines are the GPUs that the model knows.
+//
+// Registers, shared memory, reserved shared memory, warps and blocks of an SM are those that NVIDIA's libcu++ states for compute
+// capabilities 9.0, 8.0 and 8.9 (cuda/__device/arch_traits.h). The numbers of SMs and of float lanes are those of the white papers "NVIDIA
+// H100 Tensor Core GPU Architecture" (of the SXM5 module), "NVIDIA A100 Tensor Core GPU Architecture" and "NVIDIA Ada GPU Architecture".
+// On Ada the second half of the float lanes also does integers, which the model leaves out.
+//
+// The clocks are the highest that NVIDIA states, but for the h100: 1.98 GHz for an H200, as for an H100 SXM5, 1.41 for an A100 and 2.52
+// for an RTX 4090. The h100's 1.755 GHz is the highest of the PCIe card; that an SXM5 module keeps it under load is an assumption.
+//
+// The latencies of L2 are assumptions: 13 cycles go by before a load is there, and so one takes 278 cycles on the h100 and 286 on the
+// rtx4090, where M. Dewing measured 281 on a GH200 and 296 on an RTX 4090 (github.com/markdewing/AI_kernels, latency/README.md). How
+// much of the memory beside shared memory is L1 is an assumption too: half of the 256, 192 and 128 KiB that the two share.
 var Machines = []Machine{
-	{Name: "h100", SMs: 132, GHz: 1.755, Shared: 227 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024},
-	{Name: "h200", SMs: 132, GHz: 1.98, Shared: 227 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024},
+	{Name: "h100", SMs: 132, GHz: 1.755, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024},
+	{Name: "h200", SMs: 132, GHz: 1.98, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024},
 	{Name: "a100", SMs: 108, GHz: 1.41, Shared: 164 << 10, Warps: 64, Blocks: 32, HalfPipes: 1, L2Latency: 262, L1Lines: 768},
 	{Name: "rtx4090", SMs: 128, GHz: 2.52, Shared: 100 << 10, Warps: 48, Blocks: 24, HalfPipes: 2, L2Latency: 273, L1Lines: 512},
 }

@@ -23,7 +23,9 @@ func TestOccupancy(t *testing.T) {
 		{32, 103, 6784, 16},   // by registers
 		{32, 16, 0, 32},       // by blocks
 		{32, 32, 60 << 10, 3}, // by shared memory
-		{1024, 255, 0, 0},     // not at all
+		{32, 32, 75 << 10, 3}, // which is all taken
+		{32, 32, 227 << 10, 1},
+		{1024, 255, 0, 0}, // not at all
 	} {
 		if n := h100.Occupancy(c.threads, c.registers, c.shared); n != c.want {
 			t.Errorf("%d threads, %d registers, %d bytes: %d blocks, want %d", c.threads, c.registers, c.shared, n, c.want)
