@@ -58,7 +58,7 @@ func (l *lane) Join() {
 
 // order is do for a call that does nothing but order others.
 func (l *lane) order(op string, call func() error) {
-	if l.err == nil {
+	if l.err == nil && !l.preparing {
 		l.check(op, call())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/kernels"
@@ -12,11 +13,14 @@ import (
 
 // Device is a GPU, or a simulator of one.
 type Device struct {
-	name    string
-	dev     driver.Device
-	kernels [kernels.Count]driver.Function
-	shared  [kernels.Count]int // dynamic shared memory that each kernel was allowed
-	lane    *lane
+	name string
+	dev  driver.Device
+	lane *lane
+
+	code      [kernels.Count]code
+	functions map[variant]*function // that are loaded
+	compiled  int                   // how many were
+	compiling time.Duration         // how long that took
 }
 
 // maxBlocks is the largest number of blocks of a reduction in two stages, whose partial results the device keeps room
@@ -26,20 +30,20 @@ const (
 	branchPartials = 4 * maxBlocks // bytes
 )
 
-// Open opens device index of a driver's list under a name such as "cuda:0", and loads the kernels.
+// Open opens device index of a driver's list under a name such as "cuda:0". Kernels are compiled when they are needed.
 func Open(d driver.Driver, index int, name string) (*Device, error) {
 	dev, err := d.Open(index)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	o := &Device{name: name, dev: dev}
+	o := &Device{name: name, dev: dev, functions: map[variant]*function{}}
 	if err := o.init(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, errors.Join(err, dev.Close()))
 	}
 	return o, nil
 }
 
-// init loads the kernels and makes the lane.
+// init finds the kernels and makes the lane.
 func (d *Device) init() error {
 	info := d.dev.Info()
 	modules, err := kernels.Select(info.Major, info.Minor)
@@ -47,15 +51,17 @@ func (d *Device) init() error {
 		return err
 	}
 	for _, m := range modules {
-		module, err := d.dev.Load(m.PTX)
+		module, err := parse(m.PTX)
 		if err != nil {
-			return fmt.Errorf("loading %s: %w", m.File, err)
+			return fmt.Errorf("%s: %w", m.File, err)
 		}
 		for _, e := range m.Entries {
-			if d.kernels[e], err = module.Function(e.Name()); err != nil {
-				return fmt.Errorf("finding %s in %s: %w", e.Name(), m.File, err)
-			}
+			d.code[e] = code{module, module.Entry(e.Name()).Params}
 		}
+	}
+	// A device that takes no kernel at all shows it here.
+	if err := d.load([]variant{{entry: kernels.VectorClock}}); err != nil {
+		return err
 	}
 	stream, err := d.dev.NewStream()
 	if err != nil {

@@ -11,10 +11,10 @@ type recording struct {
 	graph driver.Graph
 }
 
-// Record returns the ops that f calls as a graph.
+// Record returns the ops that f calls as a graph. What they need is compiled before, because nothing can be loaded meanwhile.
 func (l *lane) Record(f func()) backend.Recording {
 	r := &recording{lane: l}
-	if l.err != nil {
+	if l.Prepare(f); l.err != nil {
 		return r
 	}
 	if err := l.stream.BeginCapture(); err != nil {

@@ -11,7 +11,7 @@ import (
 // staticShared is what a kernel may use of dynamic shared memory without asking.
 const staticShared = 48 << 10
 
-// do runs a call of the driver for an op, unless the device has failed before; a failure is kept.
+// do runs a call of the driver for an op, unless the device has failed before or ops are only prepared; a failure is kept.
 func (l *lane) do(op string, call func() error) {
 	l.spreadOf = spreadKey{}
 	l.mark(op, call)
@@ -19,7 +19,7 @@ func (l *lane) do(op string, call func() error) {
 
 // mark is do for a call that changes no memory of the device.
 func (l *lane) mark(op string, call func() error) {
-	if l.err == nil {
+	if l.err == nil && !l.preparing {
 		l.last = op
 		l.check(op, call())
 	}
@@ -42,17 +42,21 @@ func (l *lane) launch(op string, e kernels.Entry, grid, block driver.Dim3, share
 		return
 	}
 	l.spreadOf = spreadKey{}
+	if l.preparing {
+		l.wanted = append(l.wanted, l.dev.special(e, args))
+		return
+	}
 	l.last = op
-	f := l.dev.kernels[e]
-	if shared > max(staticShared, l.dev.shared[e]) {
-		if err := f.SetDynamicShared(shared); err != nil {
-			l.check(op, err)
-			return
-		}
-		l.dev.shared[e] = shared
+	f, err := l.dev.function(e, args)
+	if err == nil {
+		err = f.allow(shared)
+	}
+	if err != nil {
+		l.check(op, err)
+		return
 	}
 	n := copy(l.args[:], args)
-	l.params = driver.Launch{Function: f, Grid: grid, Block: block, Shared: shared, Args: l.args[:n]}
+	l.params = driver.Launch{Function: f.Function, Grid: grid, Block: block, Shared: shared, Args: l.args[:n]}
 	l.check(op, l.stream.Launch(&l.params))
 }
 

@@ -38,6 +38,9 @@ type lane struct {
 
 	marks [2]driver.Event // the events that Time measures between
 
+	preparing bool      // ops are not done; the kernels that they take are wanted
+	wanted    []variant // by Prepare
+
 	// The arguments of a launch, here so that none is allocated.
 	params driver.Launch
 	args   [kernels.MaxParams]uint64
@@ -252,7 +255,7 @@ func (l *lane) upload(op string, p driver.Ptr, src []byte) {
 	if len(src) > size {
 		size = largeUpload
 	}
-	for len(src) > 0 && l.err == nil {
+	for len(src) > 0 && l.err == nil && !l.preparing {
 		l.uploads[0], l.uploads[1] = l.uploads[1], l.uploads[0] // what was used last may still be copied from
 		s := &l.uploads[0]
 		if s.used {

@@ -191,6 +191,37 @@ func (e Entry) Name() string { return entries[e].name }
 // Params returns the kernel's number of parameters.
 func (e Entry) Params() int { return entries[e].params }
 
+// ofBatch lists, of each kernel that is faster with the shape of a layer as constants, the parameters that depend on the number
+// of samples. They are no part of the shape, so that one form serves all batches.
+var ofBatch = [Count][]int{
+	ConvForward:          {15},
+	ConvForward4:         {15},
+	ConvForwardWide4:     {15},
+	ConvForwardSmall4:    {15},
+	ConvForwardNarrow4:   {15},
+	ConvForwardEach:      {15},
+	ConvForwardEach4:     {15},
+	ConvBackInput:        {15},
+	ConvBackInput4:       {15},
+	ConvBackInputWide4:   {15},
+	ConvBackInputSmall4:  {15},
+	ConvBackInputNarrow4: {15},
+	ConvBackInputEach:    {15},
+	ConvBackInputEach4:   {15},
+	ConvBackWeights:      {20, 21},
+	ConvBackWeights4:     {20, 21},
+	ConvBackWeightsFew4:  {20, 21},
+	ConvSpread:           {},
+	ConvSpread4:          {},
+}
+
+// Specialised reports whether a form of the kernel for one shape, in which the parameters that describe it are constants, is
+// faster than the general one by the model of an H100.
+func (e Entry) Specialised() bool { return ofBatch[e] != nil }
+
+// OfBatch reports whether a parameter of such a kernel depends on the number of samples, and not on the shape of a layer.
+func (e Entry) OfBatch(param int) bool { return slices.Contains(ofBatch[e], param) }
+
 // Module is a PTX file with the entries to take from it.
 type Module struct {
 	File    string

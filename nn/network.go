@@ -241,7 +241,13 @@ func (p *part) prepare(n int) error {
 	if err != nil {
 		return err
 	}
-	p.programs[n] = p.net.placer.bind(prog, p.offsets, p.net.w.lanes, p.net.lanes.memory)
+	bound := p.net.placer.bind(prog, p.offsets, p.net.w.lanes, p.net.lanes.memory)
+	p.programs[n] = bound
+	first := p.net.w.lanes[0]
+	if b, ok := first.(backend.Preparer); ok {
+		first.SetWorkspace(p.net.lanes.memory[0].workspace)
+		b.Prepare(func() { bound.Run(bound.frames[0]) })
+	}
 	return nil
 }
 

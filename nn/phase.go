@@ -60,17 +60,18 @@ func (r *replica) newBatchPhase(sum int, offsets map[bool][]int, compile func(sr
 	return p
 }
 
-// prepare compiles the program for n samples unless it is there.
-func (p *batchPhase) prepare(n int, feed bool) {
+// prepare compiles the program for n samples, and returns true, unless it is there.
+func (p *batchPhase) prepare(n int, feed bool) bool {
 	key := programKey{n, feed}
 	if n == 0 || p.programs[key] != nil {
-		return
+		return false
 	}
 	prog, err := p.compile(p.r.t.source(feed), n)
 	if err != nil { // the plan has compiled it for as many samples or more
 		panic("nn: a program was planned that does not compile")
 	}
 	p.programs[key] = p.r.placer().bind(prog, p.offsets[feed], p.r.w.lanes, p.r.lanes.memory)
+	return true
 }
 
 func (p *batchPhase) tasks() int {

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/op"
@@ -123,6 +124,18 @@ func (t *Trainer) SetDivergence(weight float64) { t.divergence = weight }
 
 // Steps returns the number of optimiser steps so far.
 func (t *Trainer) Steps() int { return int(t.step) }
+
+// Compiled returns how many kernels the devices have compiled since they were opened, and how long that took. The first step of
+// each batch size has those compiled that are made for the shapes of the model.
+func (t *Trainer) Compiled() (kernels int, took time.Duration) {
+	for _, r := range t.replicas {
+		if b, ok := r.mem.b.(backend.Preparer); ok {
+			n, d := b.Prepared()
+			kernels, took = kernels+n, took+d
+		}
+	}
+	return kernels, took
+}
 
 // Wait waits until the devices have done all steps.
 func (t *Trainer) Wait() error {

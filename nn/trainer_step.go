@@ -94,15 +94,23 @@ func (t *Trainer) end() {
 
 // prepare compiles the programs of the step at hand unless they are there.
 func (r *replica) prepare() {
-	plan := &r.t.plan
+	plan, made := &r.t.plan, false
 	for first := 0; first < r.t.count; first += plan.chunk {
 		c := min(plan.chunk, r.t.count-first)
 		for _, p := range r.phases {
 			if p, ok := p.(*batchPhase); ok {
-				p.prepare(min(plan.micro, c), r.t.feed)
-				p.prepare(c%plan.micro, r.t.feed)
+				for _, n := range []int{min(plan.micro, c), c % plan.micro} {
+					made = p.prepare(n, r.t.feed) || made
+				}
 			}
 		}
+	}
+	if b, ok := r.mem.b.(backend.Preparer); ok && made {
+		b.Prepare(func() {
+			for _, run := range r.segments {
+				run()
+			}
+		})
 	}
 }
 

@@ -34,6 +34,8 @@ type Options struct {
 type Observer interface {
 	// Start is called before the first step.
 	Start(Start)
+	// First is called after the first step.
+	First(FirstStep)
 	// Step is called a few times a second, and at the end of an epoch.
 	Step(Step)
 	// Epoch is called after each validation.
@@ -49,6 +51,13 @@ type Start struct {
 	Train, Validation    int // samples
 	Images               bool
 	Epoch, Offset, Steps int // where the run starts; Steps are those of an epoch
+}
+
+// FirstStep is what a run took until its device had done the first step.
+type FirstStep struct {
+	After     time.Duration // the call of Train
+	Kernels   int           // that the device compiled meanwhile
+	Compiling time.Duration // that this took
 }
 
 // Step is a moment of training.
@@ -74,6 +83,8 @@ type Result struct {
 type session struct {
 	c     Config
 	o     Options
+	first *FirstStep // nil once the observer knows of it
+	began time.Time
 	m     *nn.Model
 	t     *nn.Trainer
 	net   *nn.Network
@@ -100,7 +111,7 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	if err := c.Data.makeAbsolute(); err != nil {
 		return Result{}, err
 	}
-	s := &session{c: c, o: o}
+	s := &session{c: c, o: o, began: time.Now()}
 	if err := s.open(ctx); err != nil {
 		return Result{}, err
 	}
@@ -146,6 +157,8 @@ func (s *session) open(ctx context.Context) (err error) {
 	if s.t, err = nn.NewTrainer(s.m, s.o.Device, options); err != nil {
 		return err
 	}
+	s.first = new(FirstStep)
+	s.first.Kernels, s.first.Compiling = s.t.Compiled()
 	if o := tr.Optimizer; o.Name == "adadelta" && o.LearningRate < 0.1 {
 		s.o.Observer.Note(fmt.Sprintf("adadelta with a learning rate of %v hardly moves: published runs have 1, its default here", o.LearningRate))
 	}
@@ -228,6 +241,9 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 			return false, s.pause()
 		}
 		s.step()
+		if err := s.reportFirst(); err != nil {
+			return false, err
+		}
 		if err := s.look(ctx); err != nil {
 			return false, err
 		}
@@ -265,6 +281,22 @@ func (s *session) step() {
 	s.setRates()
 	s.t.Step(s.p.Offset, n, s.draw())
 	s.p.Offset += n
+}
+
+// reportFirst tells the observer of the first step, once.
+func (s *session) reportFirst() error {
+	f := s.first
+	if f == nil {
+		return nil
+	}
+	if err := s.pause(); err != nil {
+		return err
+	}
+	s.watch.rate = 0 // it is not that of the steps to come
+	kernels, compiling := s.t.Compiled()
+	s.o.Observer.First(FirstStep{After: time.Since(s.began), Kernels: kernels - f.Kernels, Compiling: compiling - f.Compiling})
+	s.first = nil
+	return nil
 }
 
 // draw chooses the noise of the epoch at hand.
@@ -402,7 +434,8 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 // silent is an Observer that says nothing.
 type silent struct{}
 
-func (silent) Start(Start) {}
-func (silent) Step(Step)   {}
-func (silent) Epoch(Epoch) {}
-func (silent) Note(string) {}
+func (silent) Start(Start)     {}
+func (silent) First(FirstStep) {}
+func (silent) Step(Step)       {}
+func (silent) Epoch(Epoch)     {}
+func (silent) Note(string)     {}

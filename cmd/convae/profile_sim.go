@@ -41,7 +41,7 @@ func (p *simProfile) predict(log io.Writer, device, machine string) error {
 	if err != nil {
 		return fmt.Errorf("--%w", err)
 	}
-	ks, err := sass.CompileKernels()
+	c, err := sass.NewCompiler()
 	if errors.Is(err, sass.ErrNoTools) {
 		fmt.Fprintf(log, "no times are predicted: %v\n", err)
 		return nil
@@ -49,7 +49,7 @@ func (p *simProfile) predict(log io.Writer, device, machine string) error {
 	if err != nil {
 		return err
 	}
-	p.watch = &sass.Watch{Kernels: ks, Machine: &m, Timed: func(c *sass.Count) { p.counts = append(p.counts, prediction{c, p.at}) }}
+	p.watch = &sass.Watch{Compiler: c, Machine: &m, Timed: func(c *sass.Count) { p.counts = append(p.counts, prediction{c, p.at}) }}
 	return nil
 }
 
@@ -57,7 +57,7 @@ func (p *simProfile) predict(log io.Writer, device, machine string) error {
 func (p *simProfile) options() ptxsim.Options {
 	o := ptxsim.Options{OnLaunch: p.launched}
 	if p.watch != nil {
-		o.BeforeLaunch = p.watch.Before
+		o.OnLoad, o.BeforeLaunch = p.watch.Compiler.Loaded, p.watch.Before
 		o.Skip = ptxsim.Checks{Init: true, Race: true, GlobalRace: true, Count: true} // the same launches are checked without a machine
 	}
 	return o

@@ -116,6 +116,19 @@ func (r *progress) Start(s trainer.Start) {
 	}
 }
 
+func (r *progress) First(f trainer.FirstStep) {
+	line := r.log.Info().Float64("after_s", round(f.After.Seconds(), 3))
+	text := fmt.Sprintf("first step after %.2f s", f.After.Seconds())
+	if f.Kernels > 0 {
+		line = line.Int("kernels", f.Kernels).Float64("compiling_s", round(f.Compiling.Seconds(), 3))
+		text += fmt.Sprintf(": compiled %d kernels in %.2f s", f.Kernels, f.Compiling.Seconds())
+	}
+	line.Msg("first step")
+	if r.useBar {
+		fmt.Fprintln(r.barOut, text)
+	}
+}
+
 func (r *progress) Step(s trainer.Step) {
 	if !r.useBar {
 		if time.Since(r.lastLine) >= logEvery {

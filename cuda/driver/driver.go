@@ -45,7 +45,8 @@ type Device interface {
 	// AllocHost returns n bytes of pinned host memory, which copies need to be asynchronous.
 	AllocHost(n int) ([]byte, error)
 	FreeHost(b []byte) error
-	// Load compiles PTX. The error holds the compiler's log.
+	// Load compiles PTX. The error holds the compiler's log. Several goroutines may load modules and find functions in them
+	// at a time, if nothing else is called meanwhile.
 	Load(ptx string) (Module, error)
 	NewStream() (Stream, error)
 	NewEvent() (Event, error)

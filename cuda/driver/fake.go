@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Fake is a driver whose one device runs nothing: it records the calls, for tests of code that launches kernels. Memory
@@ -17,6 +18,7 @@ type Fake struct {
 	// Quiet makes it record nothing, so that what is tested can be seen to allocate nothing.
 	Quiet bool
 
+	mu       sync.Mutex // of Calls
 	info     Info
 	memory   map[Ptr]int
 	next     Ptr
@@ -57,6 +59,8 @@ func (f *Fake) call(c FakeCall) error {
 	if f.Quiet {
 		return nil
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.Fail != nil {
 		if err := f.Fail(c); err != nil {
 			return err

@@ -123,14 +123,34 @@ func (d *Device) Load(ptx string) (driver.Module, error) {
 		return nil, fmt.Errorf("ptxsim: the text is for sm_%d, the device is sm_%d", m.target, cc)
 	}
 	mod := &loaded{dev: d, funcs: map[string]*function{}}
-	err = d.locked(func() error {
-		symbols := map[string]symbol{}
-		for _, v := range m.global {
-			a, err := d.heap.alloc(max(v.size, 1), v.name)
+	symbols, err := mod.place(m.global)
+	if err != nil {
+		return nil, err
+	}
+	programs, err := m.programs(symbols)
+	if err != nil {
+		return nil, errors.Join(err, mod.Unload())
+	}
+	for _, p := range programs {
+		mod.funcs[p.entry.name] = &function{mod: mod, prog: p, maxShared: max(0, 48<<10-int(p.dynamic))}
+	}
+	if d.opt.OnLoad != nil {
+		d.opt.OnLoad(ptx)
+	}
+	return mod, nil
+}
+
+// place gives variables their memory, and returns where they are. After an error none has any.
+func (m *loaded) place(variables []*variable) (map[string]symbol, error) {
+	symbols := map[string]symbol{}
+	err := m.dev.locked(func() error {
+		for _, v := range variables {
+			a, err := m.dev.heap.alloc(max(v.size, 1), v.name)
 			if err != nil {
+				m.drop()
 				return err
 			}
-			mod.vars = append(mod.vars, a)
+			m.vars = append(m.vars, a)
 			clear(a.content())
 			copy(a.content(), v.init)
 			a.mark(0, a.size)
@@ -141,17 +161,9 @@ func (d *Device) Load(ptx string) (driver.Module, error) {
 			}
 			symbols[v.name] = s
 		}
-		programs, err := m.programs(symbols)
-		for _, p := range programs {
-			mod.funcs[p.entry.name] = &function{mod: mod, prog: p, maxShared: max(0, 48<<10-int(p.dynamic))}
-		}
-		return err
+		return nil
 	})
-	if err != nil {
-		mod.drop()
-		return nil, err
-	}
-	return mod, nil
+	return symbols, err
 }
 
 type loaded struct {
@@ -289,7 +301,7 @@ func (d *Device) launch(o *order, f *function, l *driver.Launch, params []byte) 
 	epoch, beside := d.nextEpoch(total), d.history.beside(o)
 	number := d.history.add(o, p.entry.name, epoch, d.epoch)
 	if d.opt.BeforeLaunch != nil {
-		d.opt.BeforeLaunch(&Launching{Kernel: p.entry.name, Grid: l.Grid, Block: l.Block, Shared: l.Shared,
+		d.opt.BeforeLaunch(&Launching{Kernel: p.entry.name, PTX: p.module.source, Grid: l.Grid, Block: l.Block, Shared: l.Shared,
 			Params: params[:p.entry.paramSize], Memory: d.heap.pieces(), Number: number, Stream: o.stream, Beside: numbersOf(beside)})
 	}
 	began := time.Now()

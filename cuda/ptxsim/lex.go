@@ -29,7 +29,7 @@ func inWord(c byte) bool { return startsWord(c) && c != '%' || c >= '0' && c <= 
 
 // lex cuts PTX into tokens. Lines of .loc and .file say nothing of what the code does and are left out.
 func lex(src string) ([]token, error) {
-	var out []token
+	out := make([]token, 0, len(src)/4) // a little more than PTX has
 	line := 1
 	for i, n := 0, len(src); i < n; {
 		c, j := src[i], i+1

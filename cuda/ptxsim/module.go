@@ -2,30 +2,31 @@ package ptxsim
 
 import "sync"
 
-// texts holds parsed modules by their PTX: the devices of a process mostly load the same kernels.
+// texts holds functions that return parsed modules, by their PTX: the devices of a process mostly load the same kernels.
 var texts struct {
 	sync.Mutex
-	modules map[string]*module
+	modules map[string]func() (*module, error)
 }
 
-const maxTexts = 64
+// maxTexts is enough for the kernels of some models, each with a form for its shape.
+const maxTexts = 512
 
 // parsed returns the module of a text.
-func parsed(ptx string) (*module, error) {
+func parsed(ptx string) (*module, error) { return parsing(ptx)() }
+
+// parsing returns the function that parses a text the first time.
+func parsing(ptx string) func() (*module, error) {
 	texts.Lock()
 	defer texts.Unlock()
-	if m := texts.modules[ptx]; m != nil {
-		return m, nil
-	}
-	m, err := parse(ptx)
-	if err != nil {
-		return nil, err
+	if f := texts.modules[ptx]; f != nil {
+		return f
 	}
 	if len(texts.modules) >= maxTexts || texts.modules == nil {
-		texts.modules = map[string]*module{}
+		texts.modules = map[string]func() (*module, error){}
 	}
-	texts.modules[ptx] = m
-	return m, nil
+	f := sync.OnceValues(func() (*module, error) { return parse(ptx) })
+	texts.modules[ptx] = f
+	return f
 }
 
 // programs decodes the kernels. symbols are the addresses of the module's variables; without any the programs are the same for

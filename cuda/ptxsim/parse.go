@@ -73,6 +73,7 @@ type entry struct {
 
 // module is parsed PTX.
 type module struct {
+	source  string
 	target  int // 75 for sm_75
 	entries []*entry
 	global  []*variable // .global and .const
@@ -94,7 +95,7 @@ func parse(src string) (*module, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{tokens: tokens, m: &module{lines: strings.Split(src, "\n")}}
+	p := &parser{tokens: tokens, m: &module{source: src, lines: strings.Split(src, "\n")}}
 	if err := p.module(); err != nil {
 		return nil, err
 	}

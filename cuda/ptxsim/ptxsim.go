@@ -40,6 +40,8 @@ type Options struct {
 	Limit        uint64 // instructions that a warp may run, 1<<32
 	// OnLaunch, if set, is called after every launch without a fault.
 	OnLaunch func(*LaunchCount)
+	// OnLoad, if set, is called with the PTX of every module that is loaded, by the goroutine that loads it.
+	OnLoad func(ptx string)
 	// BeforeLaunch, if set, is called before every launch, with the device as it is then.
 	BeforeLaunch func(*Launching)
 }
@@ -47,6 +49,7 @@ type Options struct {
 // Launching is a launch that is about to run.
 type Launching struct {
 	Kernel      string
+	PTX         string // that the kernel was loaded from
 	Grid, Block driver.Dim3
 	Shared      int    // dynamic bytes
 	Params      []byte // of the kernel, laid out as it declares them

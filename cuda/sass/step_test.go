@@ -12,17 +12,17 @@ import (
 	"github.com/convae/convae/trainer"
 )
 
-// compiled returns the kernels, or skips the test without NVIDIA's assembler.
-func compiled(t *testing.T) sass.Kernels {
+// compiler returns a compiler, or skips the test without NVIDIA's assembler.
+func compiler(t *testing.T) *sass.Compiler {
 	t.Helper()
-	ks, err := sass.CompileKernels()
+	c, err := sass.NewCompiler()
 	if errors.Is(err, sass.ErrNoTools) {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ks
+	return c
 }
 
 // The machine code of every launch of a step gives the bits that the PTX gives: for all presets with CONVAE_TEST_SASS=1, which takes a
@@ -31,15 +31,15 @@ func TestStepBits(t *testing.T) {
 	if os.Getenv("CONVAE_TEST_SASS") == "" {
 		t.Skip("set CONVAE_TEST_SASS=1 to compare the machine code of a step of each preset with its PTX")
 	}
-	ks := compiled(t)
+	c := compiler(t)
 	for _, name := range trainer.Presets() {
-		t.Run(name, func(t *testing.T) { stepBits(t, ks, name) })
+		t.Run(name, func(t *testing.T) { stepBits(t, c, name) })
 	}
 }
 
-func stepBits(t *testing.T, ks sass.Kernels, preset string) {
-	w := &sass.Watch{Kernels: ks}
-	dev, err := device.OpenSim(ptxsim.Options{BeforeLaunch: w.Before, OnLaunch: w.After})
+func stepBits(t *testing.T, c *sass.Compiler, preset string) {
+	w := &sass.Watch{Compiler: c}
+	dev, err := device.OpenSim(ptxsim.Options{OnLoad: c.Loaded, BeforeLaunch: w.Before, OnLaunch: w.After})
 	if err != nil {
 		t.Fatal(err)
 	}

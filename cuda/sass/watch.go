@@ -3,9 +3,9 @@ package sass
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/convae/convae/cuda/ptxsim"
-	"github.com/convae/convae/kernels"
 )
 
 // Watch follows the launches of a PTX simulator: its Before and After are the simulator's BeforeLaunch and OnLaunch.
@@ -15,7 +15,7 @@ type Watch struct {
 	// Timed, if set, gets what the model counts.
 	Timed func(*Count)
 
-	Kernels Kernels
+	Compiler *Compiler
 
 	timed  []timed
 	groups []Group
@@ -39,31 +39,46 @@ type timed struct {
 	stream int
 }
 
-// Kernels are compiled kernels by name.
-type Kernels map[string]*Kernel
+// Compiler makes machine code of the modules that a PTX simulator loads, each once: its Loaded is the simulator's OnLoad, so that
+// modules that are loaded side by side are compiled so.
+type Compiler struct {
+	tools Tools
+	mu    sync.Mutex
+	made  map[string]func() (map[string]*Kernel, error) // by PTX
+}
 
-// CompileKernels makes machine code of the kernels that a GPU of compute capability 9.0 takes. The error is ErrNoTools where
-// NVIDIA's programs are not at hand.
-func CompileKernels() (Kernels, error) {
+// NewCompiler returns a compiler. The error is ErrNoTools where NVIDIA's programs are not at hand.
+func NewCompiler() (*Compiler, error) {
 	t, err := FindTools()
 	if err != nil {
 		return nil, err
 	}
-	mods, err := kernels.Select(9, 0)
+	return &Compiler{tools: t, made: map[string]func() (map[string]*Kernel, error){}}, nil
+}
+
+// Loaded compiles a module. A failure is that of the first launch of a kernel of it.
+func (c *Compiler) Loaded(ptx string) { _, _ = c.module(ptx)() }
+
+// module returns the function that compiles a module the first time.
+func (c *Compiler) module(ptx string) func() (map[string]*Kernel, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.made[ptx] == nil {
+		c.made[ptx] = sync.OnceValues(func() (map[string]*Kernel, error) { return c.tools.Compile(ptx) })
+	}
+	return c.made[ptx]
+}
+
+// kernel returns a kernel of a module.
+func (c *Compiler) kernel(ptx, name string) (*Kernel, error) {
+	ks, err := c.module(ptx)()
 	if err != nil {
 		return nil, err
 	}
-	all := Kernels{}
-	for _, m := range mods {
-		ks, err := t.Compile(m.PTX)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", m.File, err)
-		}
-		for _, e := range m.Entries {
-			all[e.Name()] = ks[e.Name()]
-		}
+	if ks[name] == nil {
+		return nil, fmt.Errorf("sass: no machine code of %s", name)
 	}
-	return all, nil
+	return ks[name], nil
 }
 
 // Before executes a launch's machine code.
@@ -76,13 +91,12 @@ func (w *Watch) Before(p *ptxsim.Launching) {
 	for _, m := range p.Memory {
 		l.Memory = append(l.Memory, Region{Base: m.Base, Data: m.Data})
 	}
-	k := w.Kernels[p.Kernel]
-	if k == nil {
-		w.err = fmt.Errorf("sass: no machine code of %s", p.Kernel)
+	k, err := w.Compiler.kernel(p.PTX, p.Kernel)
+	if err != nil {
+		w.err = err
 		return
 	}
 	w.name = p.Kernel
-	var err error
 	if w.Machine == nil {
 		w.run, err = k.Execute(l)
 	} else {

@@ -16,7 +16,9 @@ func TestGroups(t *testing.T) {
 	}
 	k := sums(t, 50)
 	var alone []int64
-	w := &Watch{Active: true, Machine: &m, Kernels: Kernels{k.Name: k}, Timed: func(c *Count) { alone = append(alone, c.Cycles) }}
+	made := func() (map[string]*Kernel, error) { return map[string]*Kernel{k.Name: k}, nil }
+	c := &Compiler{made: map[string]func() (map[string]*Kernel, error){"text": made}}
+	w := &Watch{Active: true, Machine: &m, Compiler: c, Timed: func(c *Count) { alone = append(alone, c.Cycles) }}
 	for i, l := range []ptxsim.Launching{
 		{Stream: 0},
 		{Stream: 1},
@@ -28,7 +30,7 @@ func TestGroups(t *testing.T) {
 		{Stream: 0, Beside: []uint64{6}},
 		{Stream: 0},
 	} {
-		l.Kernel, l.Number, l.Grid, l.Block = k.Name, uint64(i+1), driver.Dim3{X: 1, Y: 1, Z: 1}, driver.Dim3{X: 32, Y: 1, Z: 1}
+		l.Kernel, l.PTX, l.Number, l.Grid, l.Block = k.Name, "text", uint64(i+1), driver.Dim3{X: 1, Y: 1, Z: 1}, driver.Dim3{X: 32, Y: 1, Z: 1}
 		w.Before(&l)
 	}
 	if err := w.Err(); err != nil || len(alone) != 9 {

@@ -116,6 +116,15 @@ type Paths interface {
 	Path(op string, shape any) string
 }
 
+// Preparer is implemented by backends that compile code for the shapes that they are given. What was not prepared is done by
+// code for all shapes, which is slower.
+type Preparer interface {
+	// Prepare compiles the code for the ops that f calls. Neither they nor uploads are done.
+	Prepare(f func())
+	// Prepared returns how many kernels the device has compiled so far, and how long that took.
+	Prepared() (kernels int, took time.Duration)
+}
+
 // MaxFetch is the largest tensor that can be fetched, in elements.
 const MaxFetch = 64
 
