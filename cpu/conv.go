@@ -41,7 +41,7 @@ func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend
 
 // ConvBackWeights adds to grad.W and grad.Bias.
 func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
-	s.CheckBackWeights(&grad, &gradOut, &argmax, &x)
+	s.CheckBackWeights(&grad, 0, &gradOut, &argmax, &x)
 	g, arg, in := l.floats(gradOut), l.argmax(&s, argmax), l.floats(x)
 	s = whole(s)
 	l.backWeights(&s, l.floats(grad.W), g, arg, in)

@@ -82,7 +82,7 @@ func (l plainLane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax bac
 
 // ConvBackWeights adds to grad.W and grad.Bias.
 func (l plainLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
-	s.CheckBackWeights(&grad, &gradOut, &argmax, &x)
+	s.CheckBackWeights(&grad, 0, &gradOut, &argmax, &x)
 	g, arg, in := l.floats(gradOut), l.argmax(&s, argmax), l.floats(x)
 	gw, gb := l.floats(grad.W), l.floats(grad.Bias)
 	for n := range s.Conv.N {
@@ -191,7 +191,7 @@ func (l plainLane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, g
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.
 func (l plainLane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad backend.Params, gradOut, x backend.Tensor) {
-	s.CheckBackWeights(&grad, &gradOut, &x)
+	s.CheckBackWeights(&grad, 0, &gradOut, &x)
 	whole(s.Dual)
 	g, in, gw := l.floats(gradOut), l.floats(x), l.floats(grad.W)
 	plainTranspose(&s, func(at, out, w0 int) {

@@ -39,7 +39,7 @@ func (l *lane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradO
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.
 func (l *lane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad backend.Params, gradOut, x backend.Tensor) {
-	s.CheckBackWeights(&grad, &gradOut, &x)
+	s.CheckBackWeights(&grad, 0, &gradOut, &x)
 	g, in := l.floats(gradOut), l.floats(x)
 	d := whole(s.Dual)
 	l.backWeights(&d, l.floats(grad.W), in, nil, g)

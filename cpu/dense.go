@@ -42,7 +42,7 @@ func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tenso
 
 // DenseBackWeights adds to grad.W and grad.Bias.
 func (l *lane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradOut, x backend.Tensor) {
-	s.CheckBackWeights(&grad, &gradOut, &x)
+	s.CheckBackWeights(&grad, 0, &gradOut, &x)
 	g, in, c := l.floats(gradOut), l.floats(x), pixels(s)
 	l.backWeights(&c, l.floats(grad.W), g, nil, in)
 	if b := l.floats(grad.Bias); b != nil {

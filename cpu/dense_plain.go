@@ -47,7 +47,7 @@ func (l plainLane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.T
 
 // DenseBackWeights adds to grad.W and grad.Bias.
 func (l plainLane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradOut, x backend.Tensor) {
-	s.CheckBackWeights(&grad, &gradOut, &x)
+	s.CheckBackWeights(&grad, 0, &gradOut, &x)
 	g, in := l.floats(gradOut), l.floats(x)
 	gw, units := l.floats(grad.W), s.DenseSpec.Out
 	gb := l.floats(grad.Bias)

@@ -10,7 +10,7 @@ import (
 
 // ConvNeeds returns the memory of the scratch. The weights are used as they are.
 func (l *lane) ConvNeeds(s backend.ConvShape) backend.Needs {
-	return needs(s, s.Filters, s.Out.H*s.Out.W)
+	return needs(s, s.Filters)
 }
 
 // ConvPack is never due.
@@ -37,8 +37,8 @@ func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend
 
 // ConvBackWeights adds to grad.W and grad.Bias.
 func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
-	s.CheckBackWeights(&grad, &gradOut, &argmax, &x)
-	g := gradient{op: "ConvBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias)}
+	s.CheckBackWeights(&grad, partials(s), &gradOut, &argmax, &x)
+	g := gradient{op: "ConvBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias), partials: l.at(grad.Partials)}
 	g.out, g.argmax, g.x = l.at(gradOut), l.backArgmax(&s, argmax), l.at(x)
 	g.rows, g.image, g.filters = g.out, s.Out.H*s.Out.W, s.Filters
 	l.backWeights(s, g)
@@ -142,15 +142,12 @@ func group(s *backend.ConvShape) int {
 	return min(max(spreadFloats/spreadShape(&one).Len(), 1), s.X.N)
 }
 
-// needs is the memory of a convolution whose bias has so many elements, each of whose gradients is the sum of that many rows
-// of an image. Only the gradients need any.
-func needs(s backend.ConvShape, bias, image int) backend.Needs {
+// needs is the memory of a convolution whose bias has so many elements. Only the gradients need any.
+func needs(s backend.ConvShape, bias int) backend.Needs {
+	rows := partials(s)
 	s = s.WithN(group(&s))
-	n := 0
-	if count := splits(&s); count > 1 {
-		n = 4 * (count*s.Weights().Len() + biasSplits(s.X.N*image, count)*bias)
-	}
-	return backend.Needs{Workspace: spreadBytes(&s) + n}
+	bytes := 4 * rows * (s.Weights().Len() + bias)
+	return backend.Needs{Workspace: spreadBytes(&s) + bytes, Partials: rows, PartialBytes: bytes}
 }
 
 func spreadBytes(s *backend.ConvShape) int {
@@ -292,6 +289,7 @@ func (l *lane) product(e kernels.Entry, t *tile, src *source, c *correlation, w 
 type gradient struct {
 	op             string
 	w, bias        driver.Ptr
+	partials       driver.Ptr // of both, or 0
 	out, argmax, x driver.Ptr
 	rows           driver.Ptr
 	image, filters int
@@ -341,9 +339,7 @@ func (t *gradTile) blocks(s *backend.ConvShape) int {
 const (
 	nominalSMs     = 132
 	splitWave      = 8 * nominalSMs
-	splitPositions = 64  // each split of the weights' gradient sums at least so many positions
-	biasRows       = 256 // each split of the bias's gradient sums at least so many rows
-	mostBiasSplits = 256
+	splitPositions = 64 // each split of the weights' gradient sums at least so many positions
 )
 
 // splits is the number of partial sums that the weights' gradient is summed in: as many as make the fewest waves that are full
@@ -358,52 +354,70 @@ func splits(s *backend.ConvShape) int {
 	}
 }
 
-// biasSplits is the number of partial sums of the bias's gradient over so many rows, beside that many of the weights'. One sum
-// of the weights needs no scratch memory, and then the bias shall need none either.
-func biasSplits(rows, weights int) int {
-	if weights == 1 {
-		return 1
+// partials is the number of partial sums that the gradients are left in, 0 if they are made in one sum.
+func partials(s backend.ConvShape) int {
+	s.Check()
+	rows := 0
+	for n, rest := group(&s), s.X.N; rest > 0; rest -= n {
+		s = s.WithN(min(n, rest))
+		rows += splits(&s)
 	}
-	return min(ceilDiv(rows, biasRows), mostBiasSplits)
+	if rows == 1 {
+		return 0
+	}
+	return rows
 }
 
-// backWeights adds to the gradients of the weights and of the bias. If there are several splits it takes two stages: each split
-// is summed to scratch, and then the splits are summed. The window moves over the input; or, if that is upsampled, over the
+// backWeights adds to the gradients of the weights and of the bias. If they are made in partial sums, these go where the caller wants
+// them, or to scratch, where they are added up at once. The window moves over the input; or, if that is upsampled, over the
 // gradient summed over copies, with the taps in reverse.
 func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 	n, all := group(&s), s.X.N
+	to, row := l.destination(&s, &g), 0
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
-		l.addGradient(&s, &g)
+		l.addGradient(&s, &g, &to, row)
 		if s.Up > 1 && l.err == nil {
 			l.spreadOf = spreadKeyOf(&s, g.out, g.argmax, l.workspace(spreadBytes(&s))) // the partial sums lie behind it
 		}
+		row += splits(&s)
 		g.out, g.argmax = skip(g.out, 4*s.Out.Len()), skip(g.argmax, s.Out.Len())
 		g.x, g.rows = skip(g.x, 4*s.X.Len()), skip(g.rows, 4*s.X.N*g.image*g.filters)
 	}
+	if to.rows > 0 && g.partials == 0 {
+		spread := l.spreadOf
+		l.sum(g.op, []sums{to})
+		l.spreadOf = spread // the partial sums lie behind it
+	}
 }
 
-func (l *lane) addGradient(s *backend.ConvShape, g *gradient) {
-	nw, nb, count, rows := s.Weights().Len(), 0, splits(s), s.X.N*g.image
+// destination is where the partial sums of the gradients go; without any rows, they are added to the gradients.
+func (l *lane) destination(s *backend.ConvShape, g *gradient) sums {
+	to := sums{partials: g.partials, w: g.w, bias: g.bias, nw: s.Weights().Len(), rows: partials(*s)}
 	if g.bias != 0 {
-		nb = g.filters
+		to.nb = g.filters
 	}
-	biasCount := biasSplits(rows, count)
-	w, bias, add := g.w, g.bias, uint64(1)
-	if count > 1 {
-		w = l.workspace(spreadBytes(s)+4*(count*nw+biasCount*nb)) + driver.Ptr(spreadBytes(s))
-		bias, add = w+driver.Ptr(4*count*nw), 0
+	if to.rows > 0 && to.partials == 0 {
+		one := s.WithN(group(s))
+		spread := spreadBytes(&one)
+		to.partials = l.workspace(spread+4*to.rows*(to.nw+to.nb)) + driver.Ptr(spread)
 	}
-	l.addProduct(s, g, w, count, nw, add)
-	if nb > 0 {
-		grid, block := columnSums(nb)
-		grid.Y = biasCount
-		l.launch(g.op, kernels.ConvBackBias, grid, block, 0, ptr(g.rows), ptr(bias), i32(rows), i32(nb), i32(ceilDiv(rows, biasCount)),
-			uint64(nb), add)
+	return to
+}
+
+// addGradient makes the partial sums from that row on, or adds to the gradients.
+func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int) {
+	w, bias, columns, count, rows, add := to.w, to.bias, to.nw+to.nb, splits(s), s.X.N*g.image, uint64(1)
+	if to.rows > 0 {
+		w, add = to.partials+driver.Ptr(4*row*columns), 0
+		bias = w + driver.Ptr(4*to.nw)
 	}
-	if count > 1 {
-		grid, block := columnSums(nw + nb)
-		l.launch(g.op, kernels.ConvReduce, grid, block, 0, ptr(w), ptr(g.w), ptr(g.bias), i32(nw), i32(nb), i32(count), i32(biasCount))
+	l.addProduct(s, g, w, count, columns, add)
+	if to.nb > 0 {
+		grid, block := columnSums(to.nb)
+		grid.Y = count
+		l.launch(g.op, kernels.ConvBackBias, grid, block, 0, ptr(g.rows), ptr(bias), i32(rows), i32(to.nb), i32(ceilDiv(rows, count)),
+			uint64(columns), add)
 	}
 }
 

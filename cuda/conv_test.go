@@ -137,17 +137,17 @@ func TestLargeConv(t *testing.T) {
 		kernels []string
 	}{
 		{spec{X: backend.Shape{N: 5, H: 82, W: 83, C: 4}, Filters: 33, KernelH: 1, KernelW: 1, Act: backend.ReLU},
-			[]string{"conv_forward_wide4", "conv_back_input_each", "conv_back_weights", "conv_back_bias", "conv_reduce"}},
+			[]string{"conv_forward_wide4", "conv_back_input_each", "conv_back_weights", "conv_back_bias", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 181, W: 183, C: 8}, Filters: 12, KernelH: 2, KernelW: 3, InAct: backend.Tanh},
-			[]string{"conv_forward4", "conv_back_input4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+			[]string{"conv_forward4", "conv_back_input4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 258, W: 192, C: 68}, Filters: 8, KernelH: 2, KernelW: 2, Stride: 2, InAct: backend.ReLU},
-			[]string{"conv_forward_small4", "conv_back_input_wide4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+			[]string{"conv_forward_small4", "conv_back_input_wide4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
 		{spec{X: backend.Shape{N: 3, H: 108, W: 108, C: 4}, Filters: 20, KernelH: 3, KernelW: 1, Pool: 3, Act: backend.Sigmoid},
-			[]string{"conv_forward4", "conv_back_input_narrow4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+			[]string{"conv_forward4", "conv_back_input_narrow4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
 		{spec{X: backend.Shape{N: 2, H: 91, W: 92, C: 12}, Filters: 8, KernelH: 3, KernelW: 3, Up: 2, InAct: backend.ReLU},
-			[]string{"conv_forward4", "conv_spread4", "conv_back_input_small4", "conv_spread4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+			[]string{"conv_forward4", "conv_spread4", "conv_back_input_small4", "conv_spread4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 24, W: 36, C: 8}, Filters: 16, KernelH: 3, KernelW: 3, Pool: 12},
-			[]string{"conv_forward_each4", "conv_back_input_small4", "conv_back_weights4", "conv_back_bias", "conv_reduce"}},
+			[]string{"conv_forward_each4", "conv_back_input_small4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
 	} {
 		s := must(backend.NewConv(c.spec))
 		t.Run(fmt.Sprintf("%v-%d", s.X, s.Filters), func(t *testing.T) {
@@ -220,14 +220,14 @@ func TestConvNeeds(t *testing.T) {
 	b := d.Lanes()[0]
 	for _, up := range []int{1, 2} {
 		for _, channels := range []int{1, 3, 32, 128} {
-			last := 0
+			last, most := 0, 0
 			for n := 1; n < 3000; n += 1 + n/5 {
 				s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: n, H: 28, W: 28, C: channels}, Filters: 32, KernelH: 3, KernelW: 3, Up: up}))
 				needs := b.ConvNeeds(s)
-				if needs.Packed != 0 || needs.Workspace < last {
-					t.Errorf("up %d, %d channels, %d images: %+v after %d", up, channels, n, needs, last)
+				if needs.Packed != 0 || needs.Workspace < last || needs.Partials < most {
+					t.Errorf("up %d, %d channels, %d images: %+v after %d bytes, %d partial sums", up, channels, n, needs, last, most)
 				}
-				last = needs.Workspace
+				last, most = needs.Workspace, needs.Partials
 			}
 		}
 	}

@@ -15,7 +15,7 @@ func pixels(s backend.DenseShape) backend.ConvShape {
 
 // DenseNeeds returns the memory of the scratch. The weights are used as they are.
 func (l *lane) DenseNeeds(s backend.DenseShape) backend.Needs {
-	return needs(pixels(s), s.DenseSpec.Out, s.N)
+	return needs(pixels(s), s.DenseSpec.Out)
 }
 
 // DensePack is never due.
@@ -41,9 +41,9 @@ func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tenso
 
 // DenseBackWeights: grad.W += gradOutᵀ x, grad.Bias += the column sums of gradOut.
 func (l *lane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradOut, x backend.Tensor) {
-	s.CheckBackWeights(&grad, &gradOut, &x)
 	d := pixels(s)
-	g := gradient{op: "DenseBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias)}
+	s.CheckBackWeights(&grad, partials(d), &gradOut, &x)
+	g := gradient{op: "DenseBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias), partials: l.at(grad.Partials)}
 	g.out, g.x = l.at(gradOut), l.at(x)
 	g.rows, g.image, g.filters = g.out, s.N, d.Filters
 	l.backWeights(d, g)

@@ -608,23 +608,6 @@ extern "C" __global__ void __launch_bounds__(256)
   *to = add ? *to + sum : sum;
 }
 
-// conv_reduce: w[i] += the sum of column i of w_parts rows of nw elements, bias[f] += that of column f of the
-// bias_parts rows of nb elements that follow.
-extern "C" __global__ void __launch_bounds__(256)
-    conv_reduce(const float *__restrict__ partial, float *__restrict__ w, float *__restrict__ bias, unsigned nw, unsigned nb,
-                unsigned w_parts, unsigned bias_parts) {
-  __shared__ float sums[256];
-  unsigned i = blockIdx.x * blockDim.x + threadIdx.x, n = nw + nb;
-  const bool of_bias = i >= nw;
-  const float *from = of_bias ? partial + (u64)w_parts * nw - nw : partial; // whose column i is element i - nw of the bias
-  float sum = column_sum(sums, from, of_bias ? nb : nw, i, i < n, 0, of_bias ? bias_parts : w_parts);
-  if (threadIdx.y > 0 || i >= n) return;
-  if (of_bias)
-    bias[i - nw] += sum;
-  else
-    w[i] += sum;
-}
-
 #define CORRELATE(name, BM, BN, TM, TN, V, Back)                                                                       \
   extern "C" __global__ void __launch_bounds__(BM / TM *BN / TN, BN > 32 ? 2 : 4) name(CORRELATION_PARAMS) {           \
     correlate<BM, BN, TM, TN, V, Back>(CORRELATION);                                                                   \

@@ -45,9 +45,10 @@ const (
 	ConvBackWeights4
 	ConvBackWeightsFew4
 	ConvBackBias
-	ConvReduce
 	ConvSpread
 	ConvSpread4
+
+	PartialSum
 
 	PoolForward
 	PoolForward4
@@ -128,9 +129,10 @@ var entries = [Count]struct {
 	ConvBackWeights4:     {"conv_back_weights4", 34},
 	ConvBackWeightsFew4:  {"conv_back_weights_few4", 34},
 	ConvBackBias:         {"conv_back_bias", 7},
-	ConvReduce:           {"conv_reduce", 7},
 	ConvSpread:           {"conv_spread", 18},
 	ConvSpread4:          {"conv_spread4", 18},
+
+	PartialSum: {"partial_sum", 64},
 
 	PoolForward:  {"pool_forward", 13},
 	PoolForward4: {"pool_forward4", 13},
@@ -183,7 +185,7 @@ var entries = [Count]struct {
 }
 
 // MaxParams is the largest number of parameters of a kernel.
-const MaxParams = 40
+const MaxParams = 64
 
 // Name returns the kernel's name in the PTX.
 func (e Entry) Name() string { return entries[e].name }

@@ -19,7 +19,10 @@ func (d unbranched) Lanes() []backend.Backend {
 // workspaces have room behind each other.
 func TestBesideGradients(t *testing.T) {
 	m, sim := mustModel(t, Denoiser()), openSim(t)
-	needs := func(b backend.Backend, c op.Call) int { return c.Op.(op.Needy).Needs(b).Workspace }
+	needs := func(b backend.Backend, c op.Call) int {
+		n := c.Op.(op.Needy).Needs(b)
+		return n.Workspace - n.PartialBytes // partial sums have tensors
+	}
 	for name, c := range map[string]struct {
 		dev  backend.Device
 		want int

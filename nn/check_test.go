@@ -144,50 +144,59 @@ func add1[T byte | float32](v []T) {
 	}
 }
 
-// All that any op of a step writes is compared, but for packed weights, which ops that read them are compared by.
+// All that any op of a step writes is compared, but for packed weights, which ops that read them are compared by, and partial sums, which
+// are compared by what they add up to.
 func TestCheckComparesEveryOutput(t *testing.T) {
 	seen := map[string]bool{}
-	everyProgram(t, func(t *testing.T, c Config, o TrainerOptions) {
-		dev := openLanes(t, 1)
-		lane := offset{dev.Lanes()[0], map[backend.Tensor]bool{}}
-		tr := toCheck(t, c, oneLane{dev, lane}, o)
-		var found []op.Mismatch
-		check := op.Checker{Reference: openPlain(t), Bound: checkBound, Report: func(m op.Mismatch) { found = append(found, m) }, Upload: tr.uploadKnown}
-		ops := 0
-		err := tr.stepWith(0, checkSamples, 1, false, func(s *op.Call, f *op.Frame, _ []op.Info) {
-			want := 0
-			for _, v := range op.Writes(s.Op) {
-				if f.At(v).Role != backend.Packed {
-					want++
-				}
-			}
-			found = nil
-			clear(lane.seen)
-			if err := check.Run(s, f); err != nil {
-				t.Fatal(err)
-			}
-			outputs := map[string]bool{}
-			for _, m := range found {
-				if m.Err != nil || m.Op != s.Op.Name() || m.Layer != s.Layer {
-					t.Errorf("%s: %+v", s.Op.Name(), m)
-				}
-				outputs[m.Output] = true
-			}
-			if len(outputs) != want || len(found) != want {
-				t.Errorf("%s of %s writes %d tensors, reported %+v", s.Op.Name(), s.Layer, want, found)
-			}
-			seen[s.Op.Name()] = true
-			ops++
-		})
-		if err != nil || ops < 10 {
-			t.Errorf("%d ops, error %v", ops, err)
-		}
-	})
+	everyProgram(t, func(t *testing.T, c Config, o TrainerOptions) { everyOutput(t, openLanes(t, 1), c, o, seen) })
+	everyOutput(t, openSim(t), zoo()[0], TrainerOptions{Batch: checkSamples}, seen) // which leaves partial sums
 	// GatherValues takes samples from a data set of values, which TestCheckOfOtherData has; no program draws numbers by Normal.
 	for name := range methods[backend.Backend]() {
 		if _, ok := methods[backend.Memory]()[name]; !ok && !seen[name] && !strings.HasSuffix(name, "Needs") && name != "GatherValues" && name != "Normal" {
 			t.Errorf("no program has %s", name)
 		}
+	}
+}
+
+// everyOutput notes the ops of a step, all of whose outputs are spoiled, and have to be reported.
+func everyOutput(t *testing.T, dev backend.Device, c Config, o TrainerOptions, seen map[string]bool) {
+	lane := offset{dev.Lanes()[0], map[backend.Tensor]bool{}}
+	tr := toCheck(t, c, oneLane{dev, lane}, o)
+	var found []op.Mismatch
+	check := op.Checker{Reference: openPlain(t), Bound: checkBound, Report: func(m op.Mismatch) { found = append(found, m) }, Upload: tr.uploadKnown}
+	ops := 0
+	err := tr.stepWith(0, checkSamples, 1, false, func(s *op.Call, f *op.Frame, _ []op.Info) {
+		want := 0
+		for _, v := range op.Writes(s.Op) {
+			if f.At(v).Role != backend.Packed {
+				want++
+			}
+		}
+		if p, ok := s.Op.(op.Partial); ok {
+			if _, _, partials := p.Gradients(); *partials != op.None {
+				want--
+			}
+		}
+		found = nil
+		clear(lane.seen)
+		if err := check.Run(s, f); err != nil {
+			t.Fatal(err)
+		}
+		outputs := map[string]bool{}
+		for _, m := range found {
+			if m.Err != nil || m.Op != s.Op.Name() || m.Layer != s.Layer {
+				t.Errorf("%s: %+v", s.Op.Name(), m)
+			}
+			outputs[m.Output] = true
+		}
+		if len(outputs) != want || len(found) != want {
+			t.Errorf("%s of %s writes %d tensors, reported %+v", s.Op.Name(), s.Layer, want, found)
+		}
+		seen[s.Op.Name()] = true
+		ops++
+	})
+	if err != nil || ops < 10 {
+		t.Errorf("%d ops, error %v", ops, err)
 	}
 }
 

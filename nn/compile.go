@@ -66,6 +66,7 @@ func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, 
 		return nil, err
 	}
 	if b != nil {
+		c.p.DeferSums(b)
 		c.p.Finish(b, true)
 	}
 	return c.p, nil

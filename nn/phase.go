@@ -100,7 +100,9 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 				f.Tensors[v] = s.sums[info.Index]
 			}
 		}
-		f.Tensors[prog.samples] = r.samples[t.turn]
+		if prog.samples != op.None {
+			f.Tensors[prog.samples] = r.samples[t.turn]
+		}
 		f.First = first
 		t.setScales(f)
 		if t.feed {

@@ -21,8 +21,10 @@ func (f Fault) String() string {
 	return fmt.Sprintf("the %s in layer %s is %v", f.What, f.Layer, f.Value)
 }
 
-// lossValue is what a Fault calls the loss itself.
-const lossValue = "value"
+const (
+	lossValue  = "value" // what a Fault calls the loss itself
+	gradientOf = "gradient of "
+)
 
 // Trace trains on the samples offset to offset+n of the order, as Step does, but looks at all that the device makes, op by
 // op, for a value that is not finite. It takes many times as long. found is false if there is none.
@@ -63,12 +65,16 @@ func (r *tracer) step(s *op.Call, f *op.Frame, values []op.Info) {
 	if r.back {
 		what = "gradient"
 	}
+	if p, ok := s.Op.(op.Partial); ok {
+		w, bias, partials := p.Gradients()
+		r.partials(f.At(*partials), values[w], values[bias])
+	}
 	for _, v := range op.Writes(s.Op) {
 		switch i := values[v]; i.Space {
 		case op.Arena:
 			r.look(f.At(v), s.Layer, what)
 		case op.Gradients:
-			r.look(f.At(v), s.Layer, "gradient of "+r.t.m.Params[i.Index].Name)
+			r.parameter(i.Index, f.At(v), gradientOf)
 		case op.Sums:
 			if i.Index == op.Loss {
 				r.look(f.At(v), "loss", lossValue)
@@ -81,7 +87,7 @@ func (r *tracer) step(s *op.Call, f *op.Frame, values []op.Info) {
 func (r *tracer) updated() {
 	first := r.t.first()
 	for i := range first.weights {
-		r.parameter(i, first.slots[0].grads[i], "gradient of ")
+		r.parameter(i, first.slots[0].grads[i], gradientOf)
 	}
 	for i := range first.weights {
 		r.parameter(i, first.weights[i], "value of ")
@@ -100,19 +106,47 @@ func (r *tracer) parameter(i int, v backend.Tensor, what string) {
 	r.look(v, p.Layer, what+p.Name)
 }
 
+// partials looks at partial sums of the gradients of weights and bias.
+func (r *tracer) partials(sums backend.Tensor, w, bias op.Info) {
+	if sums.IsZero() {
+		return
+	}
+	at, x := r.notFinite(sums)
+	if at < 0 {
+		return
+	}
+	of := w
+	if at%sums.Shape.Image() >= w.Shape.Len() {
+		of = bias
+	}
+	p := &r.t.m.Params[of.Index]
+	r.fault, r.found = Fault{Layer: p.Layer, What: gradientOf + p.Name, Value: float64(x)}, true
+}
+
 // look finds the first value of a tensor that is not finite, unless one was found before.
 func (r *tracer) look(v backend.Tensor, layer, what string) {
-	if r.found || r.err != nil || v.Role != backend.Activation && v.Role != backend.Param && v.Role != backend.Flat {
+	if v.Role != backend.Activation && v.Role != backend.Param && v.Role != backend.Flat {
 		return
+	}
+	if at, x := r.notFinite(v); at >= 0 {
+		r.fault, r.found = Fault{Layer: layer, What: what, Value: float64(x)}, true
+	}
+}
+
+// notFinite returns where the first value of a tensor is that is not finite, and the value. It returns -1 if there is none, and if one was
+// found before.
+func (r *tracer) notFinite(v backend.Tensor) (int, float32) {
+	if r.found || r.err != nil {
+		return -1, 0
 	}
 	host := make([]float32, v.Shape.Len())
 	if r.err = r.t.first().mem.b.Download(host, v); r.err != nil {
-		return
+		return -1, 0
 	}
-	for _, x := range host {
+	for i, x := range host {
 		if x-x != 0 {
-			r.fault, r.found = Fault{Layer: layer, What: what, Value: float64(x)}, true
-			return
+			return i, x
 		}
 	}
+	return -1, 0
 }

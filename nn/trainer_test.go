@@ -518,6 +518,32 @@ func TestTrace(t *testing.T) {
 	}
 }
 
+// A gradient that overflows is named by its parameter, also where a device leaves it in partial sums.
+func TestTraceGradient(t *testing.T) {
+	c := Config{Name: "overflow", Input: []int{8, 8, 1}, Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3)}),
+		Decoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3)})}
+	for _, dev := range []backend.Device{openTest(t), openSim(t)} {
+		m := mustModel(t, c)
+		for i, x := range []float32{1e-30, 0, 1e28, 0} { // weights and biases
+			for k := range m.Params[i].Data {
+				m.Params[i].Data[k] = x
+			}
+		}
+		tr, err := NewTrainer(m, dev, TrainerOptions{Batch: 4, Loss: MSE, Reduction: SumReduction})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		if err := tr.SetValues(slices.Repeat([]float32{1e6}, 4*64), 4); err != nil {
+			t.Fatal(err)
+		}
+		want := "the gradient of " + m.Params[0].Name + " in layer " + m.Params[0].Layer + " is "
+		if f, found, err := tr.Trace(0, 4, 0); err != nil || !found || !strings.HasPrefix(f.String(), want) {
+			t.Errorf("%s: found %v: %v, %v; want %s", dev.Name(), found, f, err, want)
+		}
+	}
+}
+
 // zooLayer returns the name of the layer of the first model's i'th parameter.
 func zooLayer(t *testing.T, i int) string {
 	return mustModel(t, zoo()[0]).Params[i].Layer

@@ -55,6 +55,7 @@ type Backend interface {
 	Conv
 	ConvTranspose
 	Dense
+	Partial
 	Pool
 	Upsample
 	Merge
@@ -192,7 +193,7 @@ type Conv interface {
 	// pooled resolution. gradX is multiplied by the derivative of s.InAct, whose output is x (x is not read when
 	// InAct is Linear).
 	ConvBackInput(s ConvShape, gradX, gradOut, argmax Tensor, p Params, x Tensor)
-	// ConvBackWeights adds to grad.W and grad.Bias.
+	// ConvBackWeights adds to grad.W and grad.Bias, or writes grad.Partials; see Partial.
 	ConvBackWeights(s ConvShape, grad Params, gradOut, argmax, x Tensor)
 }
 
@@ -213,8 +214,17 @@ type Dense interface {
 	Dense(s DenseShape, out, x Tensor, p Params)
 	// DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
 	DenseBackInput(s DenseShape, gradX, gradOut Tensor, p Params, x Tensor)
-	// DenseBackWeights: grad.W += gradOutᵀ x, grad.Bias += the column sums of gradOut.
+	// DenseBackWeights: grad.W += gradOutᵀ x, grad.Bias += the column sums of gradOut, or grad.Partials is written; see Partial.
 	DenseBackWeights(s DenseShape, grad Params, gradOut, x Tensor)
+}
+
+// Partial is what adds partial sums up. The gradients of a layer's weights and bias are sums over many positions, which a
+// device with many executors makes in parts. If the op is given room for as many as it says (see Needs), it writes them there and
+// leaves the gradients alone, and those of several layers can be added up at once.
+type Partial interface {
+	// SumPartials: grad.W and grad.Bias += the rows of grad.Partials (see PartialsShape), for each of grads. No two of them share
+	// a tensor.
+	SumPartials(grads []Params)
 }
 
 // Pool is max-pooling.

@@ -39,6 +39,10 @@ func checkCases(t *testing.T) map[string]checkCase {
 		return Params{W: *placed(Param, w), Bias: *placed(Param, Vec(out))}
 	}
 	cp, tp, dp := layer(conv.Weights(), 5), layer(transpose.Weights(), 5), layer(dense.Weights(), 4)
+	for _, p := range []*Params{&cp, &tp, &dp} {
+		p.Partials = *placed(Flat, p.PartialsShape(3))
+	}
+	several := []Params{cp, dp}
 	cx, co, ca := act(conv.X), act(conv.Out), placed(Argmax, conv.Out)
 	tx, to := act(transpose.X), act(transpose.Out)
 	dx, do := act(dense.XShape()), act(dense.OutShape())
@@ -62,13 +66,14 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"Reshape":                  t2(nil, func() { CheckReshape(wide, x) }, wide, x),
 		"Conv":                     t2(nil, func() { conv.CheckForward(co, ca, cx, &cp) }, co, ca, cx, &cp.W, &cp.Bias),
 		"ConvBackInput":            t2(nil, func() { conv.CheckBackInput(x, co, ca, &cp, cx) }, x, co, ca, &cp.W, cx),
-		"ConvBackWeights":          t2(nil, func() { conv.CheckBackWeights(&cp, co, ca, cx) }, &cp.W, &cp.Bias, co, ca, cx),
+		"ConvBackWeights":          t2(nil, func() { conv.CheckBackWeights(&cp, 3, co, ca, cx) }, &cp.W, &cp.Bias, &cp.Partials, co, ca, cx),
 		"ConvTranspose":            t2(nil, func() { transpose.CheckForward(to, tx, &tp) }, to, tx, &tp.W, &tp.Bias),
 		"ConvTransposeBackInput":   t2(nil, func() { transpose.CheckBackInput(x, to, &tp, tx) }, x, to, &tp.W, tx),
-		"ConvTransposeBackWeights": t2(nil, func() { transpose.CheckBackWeights(&tp, to, tx) }, &tp.W, &tp.Bias, to, tx),
+		"ConvTransposeBackWeights": t2(nil, func() { transpose.CheckBackWeights(&tp, 3, to, tx) }, &tp.W, &tp.Bias, &tp.Partials, to, tx),
 		"Dense":                    t2(nil, func() { dense.CheckForward(do, dx, &dp) }, do, dx, &dp.W, &dp.Bias),
 		"DenseBackInput":           t2(nil, func() { dense.CheckBackInput(dx, do, &dp, dx) }, dx, do, &dp.W),
-		"DenseBackWeights":         t2(nil, func() { dense.CheckBackWeights(&dp, do, dx) }, &dp.W, &dp.Bias, do, dx),
+		"DenseBackWeights":         t2(nil, func() { dense.CheckBackWeights(&dp, 3, do, dx) }, &dp.W, &dp.Bias, &dp.Partials, do, dx),
+		"SumPartials":              t2(nil, func() { CheckSumPartials(several) }, &several[1].W, &several[1].Bias, &several[1].Partials),
 		"MaxPool":                  t2(nil, func() { pool.CheckForward(po, pa, px) }, po, pa, px),
 		"MaxPoolBack":              t2(nil, func() { pool.CheckBack(px, po, pa) }, px, po, pa),
 		"Upsample":                 t2(nil, func() { up.Check(uo, ux) }, uo, ux),

@@ -29,13 +29,14 @@ func (s *ConvShape) CheckBackInput(gradX, gradOut, argmax *Tensor, p *Params, x 
 	x.derived(s.InAct, s.X)
 }
 
-// CheckBackWeights checks the arguments of ConvBackWeights.
-func (s *ConvShape) CheckBackWeights(grad *Params, gradOut, argmax, x *Tensor) {
+// CheckBackWeights checks the arguments of ConvBackWeights, on a backend that makes so many partial sums.
+func (s *ConvShape) CheckBackWeights(grad *Params, partials int, gradOut, argmax, x *Tensor) {
 	s.Check()
 	gradOut.activation(s.Out)
 	s.argmax(argmax)
 	x.activation(s.X)
 	grad.layer(s.Weights(), s.Filters)
+	grad.partials(partials)
 }
 
 // argmax checks the arg-max of the pool, which is of no account when there is no pool.
@@ -74,10 +75,11 @@ func (s *ConvTransposeShape) CheckBackInput(gradX, gradOut *Tensor, p *Params, x
 	x.derived(s.InAct, s.X)
 }
 
-// CheckBackWeights checks the arguments of ConvTransposeBackWeights.
-func (s *ConvTransposeShape) CheckBackWeights(grad *Params, gradOut, x *Tensor) {
+// CheckBackWeights checks the arguments of ConvTransposeBackWeights, on a backend that makes so many partial sums.
+func (s *ConvTransposeShape) CheckBackWeights(grad *Params, partials int, gradOut, x *Tensor) {
 	s.Check()
 	gradOut.activation(s.Out)
 	x.activation(s.X)
 	grad.layer(s.Weights(), s.Filters)
+	grad.partials(partials)
 }

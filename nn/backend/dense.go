@@ -57,10 +57,11 @@ func (s *DenseShape) CheckBackInput(gradX, gradOut *Tensor, p *Params, x *Tensor
 	x.derived(s.InAct, s.XShape())
 }
 
-// CheckBackWeights checks the arguments of DenseBackWeights.
-func (s *DenseShape) CheckBackWeights(grad *Params, gradOut, x *Tensor) {
+// CheckBackWeights checks the arguments of DenseBackWeights, on a backend that makes so many partial sums.
+func (s *DenseShape) CheckBackWeights(grad *Params, partials int, gradOut, x *Tensor) {
 	s.Check()
 	gradOut.activation(s.OutShape())
 	x.activation(s.XShape())
 	grad.layer(s.Weights(), s.DenseSpec.Out)
+	grad.partials(partials)
 }

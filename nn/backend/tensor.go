@@ -110,10 +110,13 @@ func (t Tensor) Range(lo, hi int) Tensor {
 func AlignUp(n int) int { return (n + Align - 1) / Align * Align }
 
 // Params are the tensors of a layer: weights, bias (zero when the layer has none) and the backend's packed form of
-// the weights (zero when it needs none, and in gradients).
-type Params struct{ W, Bias, Packed Tensor }
+// the weights (zero when it needs none, and in gradients). Gradients can have a Flat tensor for partial sums; see Partial.
+type Params struct{ W, Bias, Packed, Partials Tensor }
 
 // Needs is the memory that a family's ops want besides their arguments, in bytes: Packed for the packed form of the
 // weights, Workspace for scratch (see Memory.SetWorkspace), Forward for that of the forward op alone. Packed does not depend
 // on the number of images, and none grows when there are fewer.
-type Needs struct{ Packed, Workspace, Forward int }
+//
+// Partials is how many partial sums the gradients of weights and bias are made in, 0 if in one. PartialBytes of the workspace are
+// for them: only the gradients of weights want these, and not when they are given a tensor for partial sums.
+type Needs struct{ Packed, Workspace, Forward, Partials, PartialBytes int }

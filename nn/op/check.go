@@ -70,10 +70,11 @@ type output struct {
 	name string
 }
 
-// outputs lists what the op writes that can be downloaded.
+// outputs lists what the op writes that can be downloaded. Partial sums are compared as the gradients that they are of.
 func (r *rerun) outputs() (list []output) {
+	partials := partialsOf(r.call.Op)
 	r.call.Op.Args(func(v *Value, u Use) {
-		if role := r.device.At(*v).Role; *v != None && u != Read && (isFloat(role) || role == backend.Argmax) {
+		if role := r.device.At(*v).Role; *v != None && *v != partials && u != Read && (isFloat(role) || role == backend.Argmax) {
 			list = append(list, output{*v, argName(r.call.Op, v)})
 		}
 	})
@@ -86,6 +87,9 @@ func isFloat(role backend.Role) bool {
 
 // argName returns the name of the field of an op that v points to.
 func argName(o Op, v *Value) string {
+	if sum, ok := o.(*SumPartials); ok {
+		return sum.argName(v)
+	}
 	if s := reflect.Indirect(reflect.ValueOf(o)); s.Kind() == reflect.Struct && s.CanAddr() {
 		for i := range s.NumField() {
 			if f := s.Field(i); f.Type() == reflect.TypeFor[Value]() && f.Addr().Pointer() == reflect.ValueOf(v).Pointer() {
@@ -100,9 +104,11 @@ func argName(o Op, v *Value) string {
 // alone is then the same on both.
 func (r *rerun) copyArgs() (err error) {
 	r.frame = *r.device
-	r.frame.B, r.frame.Tensors, r.frame.list = r.c.Reference, make([]backend.Tensor, len(r.device.Tensors)), nil
+	r.frame.B, r.frame.Tensors = r.c.Reference, make([]backend.Tensor, len(r.device.Tensors))
+	r.frame.list, r.frame.grads = nil, nil
+	partials := partialsOf(r.call.Op)
 	r.call.Op.Args(func(v *Value, _ Use) {
-		if t := r.device.At(*v); err == nil && r.lost == nil && !t.IsZero() && t.Role != backend.Packed {
+		if t := r.device.At(*v); err == nil && r.lost == nil && !t.IsZero() && t.Role != backend.Packed && *v != partials {
 			r.frame.Tensors[*v], err = r.copy(t)
 		}
 	})
@@ -164,18 +170,19 @@ func (r *rerun) add(role backend.Role, s backend.Shape) (Value, error) {
 	return Value(len(r.frame.Tensors) - 1), err
 }
 
-// run runs an op on the reference, with the workspace and the packed weights that the reference wants.
-func (r *rerun) run(o Op) error {
+// run runs an op on the reference, with the workspace, the packed weights and the partial sums that the reference wants. It returns the
+// op with these.
+func (r *rerun) run(o Op) (Op, error) {
 	n, ok := o.(Needy)
 	if !ok {
 		o.Run(&r.frame)
-		return nil
+		return o, nil
 	}
 	needs := n.Needs(r.c.Reference)
 	if needs.Workspace > 0 {
 		w, err := r.memory(needs.Workspace)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		r.c.Reference.SetWorkspace(w)
 	}
@@ -186,18 +193,30 @@ func (r *rerun) run(o Op) error {
 		if *packed = None; needs.Packed > 0 {
 			var err error
 			if *packed, err = r.add(backend.Packed, backend.Vec(needs.Packed)); err != nil {
-				return err
+				return nil, err
 			}
 			p.Pack().Run(&r.frame)
 		}
 	}
+	if partialsOf(o) != None {
+		o = clone(o)
+		w, bias, partials := o.(Partial).Gradients()
+		if *partials = None; needs.Partials > 0 {
+			g := r.frame.gradients(w, bias, None)
+			var err error
+			if *partials, err = r.add(backend.Flat, g.PartialsShape(needs.Partials)); err != nil {
+				return nil, err
+			}
+		}
+	}
 	o.Run(&r.frame)
-	return nil
+	return o, nil
 }
 
 // again runs the op on the reference, and compares.
 func (r *rerun) again() error {
-	if err := r.run(r.call.Op); err != nil {
+	rerun, err := r.run(r.call.Op)
+	if err != nil {
 		return err
 	}
 	if err := r.checkRead(); err != nil {
@@ -214,7 +233,7 @@ func (r *rerun) again() error {
 			}
 			continue
 		}
-		want, err := download(r.c.Reference, r.frame.At(o.v))
+		want, err := made(&r.frame, rerun, o.v)
 		if err != nil {
 			return err
 		}
@@ -249,7 +268,7 @@ func (r *rerun) compareChoice(o output, c *Choice) (err error) {
 		return err
 	}
 	result := *c.Result
-	if err := r.run(c.Candidates); err != nil {
+	if _, err := r.run(c.Candidates); err != nil {
 		return err
 	}
 	all, err := download(r.c.Reference, r.frame.At(result))
@@ -275,7 +294,7 @@ func (r *rerun) compareChoice(o output, c *Choice) (err error) {
 // compare reports a tensor of the device that is not as wanted, as output o.
 func (r *rerun) compare(o output, v Value, want []float32) {
 	t := r.device.At(v)
-	got, err := download(r.device.B, t)
+	got, err := made(r.device, r.call.Op, v)
 	if err != nil {
 		r.lost = err
 		return
@@ -291,6 +310,38 @@ func (r *rerun) compare(o output, v Value, want []float32) {
 	if share, at := bound.Worst(got, w); share > 1 {
 		r.c.Report(Mismatch{Op: r.call.Op.Name(), Layer: r.call.Layer, Output: o.name, Worst: share, At: at, Got: float64(got[at]), Want: w[at]})
 	}
+}
+
+// made returns what an op has left in an output, with the partial sums that are still to be added.
+func made(f *Frame, o Op, v Value) ([]float32, error) {
+	got, err := download(f.B, f.At(v))
+	p := partialsOf(o)
+	if err != nil || p == None {
+		return got, err
+	}
+	sums, err := download(f.B, f.At(p))
+	w, bias, _ := o.(Partial).Gradients()
+	first := 0
+	if v == bias {
+		first = f.At(w).Shape.Len()
+	}
+	for i := range got {
+		sum := float64(got[i])
+		for at := first + i; at < len(sums); at += f.At(p).Shape.Image() {
+			sum += float64(sums[at])
+		}
+		got[i] = float32(sum)
+	}
+	return got, err
+}
+
+// partialsOf returns the partial sums that an op leaves of gradients, or None.
+func partialsOf(o Op) Value {
+	if p, ok := o.(Partial); ok {
+		_, _, partials := p.Gradients()
+		return *partials
+	}
+	return None
 }
 
 // download returns the values of a tensor of float32 values or of bytes.

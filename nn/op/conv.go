@@ -134,6 +134,7 @@ func (o *ConvBackInput) Pack() Op                              { return &ConvPac
 type ConvBackWeights struct {
 	Shape              backend.ConvShape
 	GradW, GradBias    Value
+	Partials           Value // of the gradients, or None
 	GradOut, Argmax, X Value
 }
 
@@ -141,13 +142,17 @@ func (o *ConvBackWeights) Name() string { return "ConvBackWeights" }
 func (o *ConvBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.GradW, Add)
 	visit(&o.GradBias, Add)
+	visit(&o.Partials, Write)
 	visit(&o.GradOut, Read)
 	visit(&o.Argmax, Read)
 	visit(&o.X, Read)
 }
 func (o *ConvBackWeights) Run(f *Frame) {
-	f.B.ConvBackWeights(o.Shape, f.params(o.GradW, o.GradBias, None), f.At(o.GradOut), f.At(o.Argmax), f.At(o.X))
+	f.B.ConvBackWeights(o.Shape, f.gradients(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.Argmax), f.At(o.X))
 }
 func (o *ConvBackWeights) Geometry() any                         { return o.Shape }
 func (o *ConvBackWeights) MACs() int                             { return o.Shape.MACs() }
 func (o *ConvBackWeights) Needs(b backend.Backend) backend.Needs { return b.ConvNeeds(o.Shape) }
+func (o *ConvBackWeights) Gradients() (w, bias Value, partials *Value) {
+	return o.GradW, o.GradBias, &o.Partials
+}

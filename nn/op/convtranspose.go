@@ -102,6 +102,7 @@ func (o *ConvTransposeBackInput) Pack() Op {
 type ConvTransposeBackWeights struct {
 	Shape           backend.ConvTransposeShape
 	GradW, GradBias Value
+	Partials        Value // of the gradients, or None
 	GradOut, X      Value
 }
 
@@ -109,14 +110,18 @@ func (o *ConvTransposeBackWeights) Name() string { return "ConvTransposeBackWeig
 func (o *ConvTransposeBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.GradW, Add)
 	visit(&o.GradBias, Add)
+	visit(&o.Partials, Write)
 	visit(&o.GradOut, Read)
 	visit(&o.X, Read)
 }
 func (o *ConvTransposeBackWeights) Run(f *Frame) {
-	f.B.ConvTransposeBackWeights(o.Shape, f.params(o.GradW, o.GradBias, None), f.At(o.GradOut), f.At(o.X))
+	f.B.ConvTransposeBackWeights(o.Shape, f.gradients(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.X))
 }
 func (o *ConvTransposeBackWeights) Geometry() any { return o.Shape }
 func (o *ConvTransposeBackWeights) MACs() int     { return o.Shape.MACs() }
 func (o *ConvTransposeBackWeights) Needs(b backend.Backend) backend.Needs {
 	return b.ConvTransposeNeeds(o.Shape)
+}
+func (o *ConvTransposeBackWeights) Gradients() (w, bias Value, partials *Value) {
+	return o.GradW, o.GradBias, &o.Partials
 }

@@ -99,6 +99,7 @@ func (o *DenseBackInput) Pack() Op               { return &DensePack{Shape: o.Sh
 type DenseBackWeights struct {
 	Shape           backend.DenseShape
 	GradW, GradBias Value
+	Partials        Value // of the gradients, or None
 	GradOut, X      Value
 }
 
@@ -106,14 +107,18 @@ func (o *DenseBackWeights) Name() string { return "DenseBackWeights" }
 func (o *DenseBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.GradW, Add)
 	visit(&o.GradBias, Add)
+	visit(&o.Partials, Write)
 	visit(&o.GradOut, Read)
 	visit(&o.X, Read)
 }
 func (o *DenseBackWeights) Run(f *Frame) {
-	f.B.DenseBackWeights(o.Shape, f.params(o.GradW, o.GradBias, None), f.At(o.GradOut), f.At(o.X))
+	f.B.DenseBackWeights(o.Shape, f.gradients(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.X))
 }
 func (o *DenseBackWeights) Geometry() any { return o.Shape }
 func (o *DenseBackWeights) MACs() int     { return o.Shape.MACs() }
 func (o *DenseBackWeights) Needs(b backend.Backend) backend.Needs {
 	return b.DenseNeeds(o.Shape)
+}
+func (o *DenseBackWeights) Gradients() (w, bias Value, partials *Value) {
+	return o.GradW, o.GradBias, &o.Partials
 }

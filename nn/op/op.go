@@ -118,8 +118,11 @@ type Frame struct {
 	// means they are 1/Count, 1/(Count times the elements of a sample), and Count.
 	SampleScale, ElementScale, BatchWeight float32
 
-	list   []backend.Tensor // of an op that takes a list, so that none is allocated in a step
-	forked bool             // the last call was the first of two branches
+	// Of an op that takes a list, so that none is allocated in a step.
+	list  []backend.Tensor
+	grads []backend.Params
+
+	forked bool // the last call was the first of two branches
 }
 
 // Do does the next of a list of calls, and those that are beside each other as branches.
@@ -143,6 +146,11 @@ func (f *Frame) At(v Value) backend.Tensor { return f.Tensors[v] }
 // params returns weights, bias and packed weights.
 func (f *Frame) params(w, bias, packed Value) backend.Params {
 	return backend.Params{W: f.At(w), Bias: f.At(bias), Packed: f.At(packed)}
+}
+
+// gradients returns the gradients of weights and bias, and room for their partial sums.
+func (f *Frame) gradients(w, bias, partials Value) backend.Params {
+	return backend.Params{W: f.At(w), Bias: f.At(bias), Partials: f.At(partials)}
 }
 
 // each returns the tensors of a list of values; they are valid until the next call.

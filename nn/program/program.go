@@ -100,7 +100,7 @@ func (p *Program) Finish(b backend.Backend, training bool) {
 			needs := n.Needs(b)
 			bytes = needs.Forward
 			if training {
-				bytes = needs.Workspace
+				bytes = needs.Workspace - needs.PartialBytes // DeferSums has given partial sums tensors
 			}
 		}
 		p.Workspace = max(p.Workspace, first+bytes)
@@ -139,12 +139,12 @@ func (p *Program) PackedBytes() (each []int, total int) {
 }
 
 // MostSamples returns how many times the samples of the program can be taken at a time, so that all of a tensor can be
-// indexed; at least 1.
+// indexed; at least 1. Partial sums, which are Flat, do not grow with the samples.
 func (p *Program) MostSamples() int {
 	most := 1
 	for _, s := range p.Calls {
 		s.Op.Args(func(v *op.Value, _ op.Use) {
-			if info := p.Values[*v]; *v != op.None && info.Space == op.Arena {
+			if info := p.Values[*v]; *v != op.None && info.Space == op.Arena && info.Role != backend.Flat {
 				most = max(most, info.Shape.Len())
 			}
 		})

@@ -42,7 +42,7 @@ type Case struct {
 
 // Cases returns the table.
 func Cases() []Case {
-	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(),
+	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(), partialCases(),
 		poolCases(), upsampleCases(), mergeCases(), actCases(), lossCases(), optimCases(), randomCases(), clipCases(), penaltyCases(), gaussianCases(), contractCases(), concreteCases())
 }
 
@@ -83,6 +83,7 @@ type arg struct {
 	fill       fill
 	stepParams backend.StepParams        // of a PerStep
 	packed     func(backend.Backend) int // bytes of a Packed
+	partials   func(backend.Backend) int // number of partial sums, of which shape is one; without any there is no tensor
 	images     int                       // images allocated, when more than shape.N: the tensor is a view of the first
 	shift      int                       // elements by which a Flat tensor starts late in its memory
 	bound      backend.Bound

@@ -172,8 +172,12 @@ func convCases() []Case {
 		InAct: backend.ReLU, Act: backend.ReLU}, bench: true}
 	table = append(table, big)
 	var cases []Case
-	for _, c := range table {
+	for i, c := range table {
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
+		if i%3 == 0 {
+			s := c.shape()
+			cases = append(cases, inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }))
+		}
 	}
 	edge := convCase{ConvSpec: backend.ConvSpec{X: shape{N: 2, H: 6, W: 4, C: 3}, Filters: 5, KernelH: 3, KernelW: 3}}
 	cases = append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"))
@@ -308,7 +312,7 @@ func (c convCase) backWeights() Case {
 		k.args = append(k.args, argmax)
 	}
 	k.run = func(b backend.Backend, t tensors) {
-		b.ConvBackWeights(s, backend.Params{W: t["gradW"], Bias: t["gradBias"]}, t["gradOut"], t["argmax"], t["x"])
+		b.ConvBackWeights(s, grads(t), t["gradOut"], t["argmax"], t["x"])
 	}
 	k.reference = func(d data) values {
 		return refConvBackWeights(s, d["gradW"], d["gradBias"], d["gradOut"], d["argmax"], d["x"])

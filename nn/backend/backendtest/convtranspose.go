@@ -50,8 +50,12 @@ func convTransposeCases() []Case {
 	add(7, 7, 7, 32, 32, 3, 3, 2, same)
 	table[len(table)-1].bench = true
 	var cases []Case
-	for _, c := range table {
+	for i, c := range table {
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
+		if i%3 == 0 {
+			s := c.shape()
+			cases = append(cases, inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvTransposeNeeds(s) }))
+		}
 	}
 	edge := convTransposeCase{ConvTransposeSpec: backend.ConvTransposeSpec{X: shape{N: 2, H: 3, W: 4, C: 3}, Filters: 5,
 		KernelH: 3, KernelW: 3, Stride: 2, InAct: backend.ReLU}}
@@ -146,7 +150,7 @@ func (c convTransposeCase) backWeights() Case {
 		k.args = append(k.args, param("gradBias", backend.Vec(s.Filters), normal(1)).inout(bound))
 	}
 	k.run = func(b backend.Backend, t tensors) {
-		b.ConvTransposeBackWeights(s, backend.Params{W: t["gradW"], Bias: t["gradBias"]}, t["gradOut"], t["x"])
+		b.ConvTransposeBackWeights(s, grads(t), t["gradOut"], t["x"])
 	}
 	k.reference = func(d data) values {
 		return refConvTransposeBackWeights(s, d["gradW"], d["gradBias"], d["gradOut"], d["x"])

@@ -30,7 +30,9 @@ func denseCases() []Case {
 		denseCase{backend.DenseSpec{N: 32, In: 784, Out: 128, Act: backend.ReLU}, false, 0, true})
 	var cases []Case
 	for _, c := range table {
-		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
+		s := c.shape()
+		cases = append(cases, c.forward(), c.backInput(), c.backWeights(),
+			inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.DenseNeeds(s) }))
 	}
 	edge := denseCase{DenseSpec: backend.DenseSpec{N: 3, In: 9, Out: 5, InAct: backend.ReLU}}
 	return append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"))
@@ -119,7 +121,7 @@ func (c denseCase) backWeights() Case {
 		k.args = append(k.args, param("gradBias", backend.Vec(c.Out), normal(1)).inout(bound))
 	}
 	k.run = func(b backend.Backend, t tensors) {
-		b.DenseBackWeights(s, backend.Params{W: t["gradW"], Bias: t["gradBias"]}, t["gradOut"], t["x"])
+		b.DenseBackWeights(s, grads(t), t["gradOut"], t["x"])
 	}
 	k.reference = func(d data) values {
 		return refDenseBackWeights(s, d["gradW"], d["gradBias"], d["gradOut"], d["x"])

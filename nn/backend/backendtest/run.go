@@ -224,6 +224,11 @@ func (p *placed) place() error {
 				continue
 			}
 		}
+		if a.partials != nil {
+			if s.N = a.partials(p.b); s.N == 0 {
+				continue
+			}
+		}
 		t := backend.NewTensor(a.role, s)
 		t.Offset = size + t.Type.Size()*a.shift
 		end := (t.Offset + p.b.Bytes(t.Role, t.Type, s.WithN(max(s.N, a.images))) + 3) / 4

@@ -1,0 +1,71 @@
+package cuda
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
+)
+
+// sums are the Sums of partial.cu: partial sums of a layer's gradients, rows of nw elements of the weights and nb of the bias.
+type sums struct {
+	partials, w, bias driver.Ptr
+	nw, nb, rows      int
+}
+
+const (
+	sumsAtOnce = 8 // that a launch adds up
+	fewRows    = 8 // so many rows, or fewer, are added up by one thread
+	manyRows   = 256
+)
+
+// columns is the number of columns that a block adds up: four a thread or one, of few rows; or, of many, one by 8 threads or by 32.
+func (s *sums) columns() int {
+	switch {
+	case s.rows <= fewRows && s.nw%4 == 0 && s.nb%4 == 0 && s.partials%16 == 0:
+		return 4 * threads
+	case s.rows <= fewRows:
+		return threads
+	case s.rows <= manyRows:
+		return threads / 8
+	}
+	return threads / 32
+}
+
+func (s *sums) blocks() int { return ceilDiv(s.nw+s.nb, s.columns()) }
+
+// SumPartials adds partial sums to gradients.
+func (l *lane) SumPartials(grads []backend.Params) {
+	backend.CheckSumPartials(grads)
+	for len(grads) > 0 {
+		var list [sumsAtOnce]sums
+		n := min(len(grads), sumsAtOnce)
+		for i := range grads[:n] {
+			g := &grads[i]
+			list[i] = sums{l.at(g.Partials), l.at(g.W), l.at(g.Bias), g.W.Shape.Len(), g.Bias.Shape.Len(), g.Partials.Shape.N}
+		}
+		l.sum("SumPartials", list[:n])
+		grads = grads[n:]
+	}
+}
+
+// sum launches the kernel. Columns of most rows come first, because they take longest.
+func (l *lane) sum(op string, list []sums) {
+	const params = 8 // of the kernel for each of the sums
+	slices.SortStableFunc(list, func(a, b sums) int { return cmp.Compare(b.rows, a.rows) })
+	var args [params * sumsAtOnce]uint64
+	blocks := 0
+	for i := range sumsAtOnce {
+		a := args[params*i:][:params]
+		if i >= len(list) {
+			a[params-1] = i32(blocks) // none: it begins behind the last block
+			continue
+		}
+		s := &list[i]
+		copy(a, []uint64{ptr(s.partials), ptr(s.w), ptr(s.bias), i32(s.nw), i32(s.nw + s.nb), i32(s.rows), i32(s.columns()), i32(blocks)})
+		blocks += s.blocks()
+	}
+	l.launch(op, kernels.PartialSum, driver.Dim3{X: blocks}, driver.Dim3{X: threads}, 0, args[:]...)
+}
