@@ -32,21 +32,27 @@ const (
 
 // Open opens device index of a driver's list under a name such as "cuda:0". Kernels are compiled when they are needed.
 func Open(d driver.Driver, index int, name string) (*Device, error) {
+	return OpenWith(d, index, name, kernels.Select)
+}
+
+// OpenWith is Open with the kernels that choose returns for a compute capability, such as those with a fault that a test wants to be
+// found.
+func OpenWith(d driver.Driver, index int, name string, choose func(major, minor int) ([]kernels.Module, error)) (*Device, error) {
 	dev, err := d.Open(index)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	o := &Device{name: name, dev: dev, functions: map[variant]*function{}}
-	if err := o.init(); err != nil {
+	if err := o.init(choose); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, errors.Join(err, dev.Close()))
 	}
 	return o, nil
 }
 
 // init finds the kernels and makes the lane.
-func (d *Device) init() error {
+func (d *Device) init(choose func(major, minor int) ([]kernels.Module, error)) error {
 	info := d.dev.Info()
-	modules, err := kernels.Select(info.Major, info.Minor)
+	modules, err := choose(info.Major, info.Minor)
 	if err != nil {
 		return err
 	}

@@ -22,8 +22,8 @@ type variant struct {
 	values [kernels.MaxParams]uint64
 }
 
-// maxVariants bounds the special forms that a device holds: a training with its validation takes some dozens, but one that meets
-// ever new shapes shall not fill the device's memory with code. Shapes beyond run in the general form.
+// maxVariants bounds the forms that a device holds, of some 30 KB of machine code each. A training with its validation takes some
+// dozens, but a program that meets ever new shapes shall not fill the device's memory with code: shapes beyond run in the general form.
 const maxVariants = 256
 
 // function is a variant that is loaded.
@@ -51,7 +51,7 @@ type code struct {
 }
 
 // special returns the form of a kernel for a launch with these arguments: those of shapes, and pointers that are null, are
-// constants.
+// constants. What is not seen to be a pointer counts as a shape, and has the right value all the same: another one takes another form.
 func (d *Device) special(e kernels.Entry, args []uint64) variant {
 	v := variant{entry: e}
 	if !e.Specialised() {
@@ -80,19 +80,28 @@ func (d *Device) function(e kernels.Entry, args []uint64) (*function, error) {
 	return d.functions[general], nil
 }
 
-// load compiles those of the variants that are not there, side by side.
-func (d *Device) load(list []variant) error {
-	began := time.Now()
-	var missing []variant
+// missing returns those of the variants that are not loaded, each once. Beyond the bound it is the general form that is wanted.
+func (d *Device) missing(list []variant) (missing []variant) {
+	seen := map[variant]bool{}
 	for _, v := range list {
-		if v.fixed != 0 && d.functions[v] == nil && len(d.functions)+len(missing) >= maxVariants {
+		if d.functions[v] == nil && len(d.functions)+len(seen) >= maxVariants {
 			v = variant{entry: v.entry}
 		}
-		if _, ok := d.functions[v]; !ok {
-			d.functions[v] = nil
+		if d.functions[v] == nil && !seen[v] {
+			seen[v] = true
 			missing = append(missing, v)
 		}
 	}
+	return missing
+}
+
+// load compiles those of the variants that are not loaded, side by side on the host's processors.
+func (d *Device) load(list []variant) error {
+	missing := d.missing(list)
+	if len(missing) == 0 {
+		return nil
+	}
+	began := time.Now()
 	loaded, errs := make([]*function, len(missing)), make([]error, len(missing))
 	places := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var w sync.WaitGroup
@@ -104,12 +113,15 @@ func (d *Device) load(list []variant) error {
 		})
 	}
 	w.Wait()
+	if err := cmp.Or(errs...); err != nil {
+		return err
+	}
 	for i, v := range missing {
 		d.functions[v] = loaded[i]
 	}
 	d.compiled += len(missing)
 	d.compiling += time.Since(began)
-	return cmp.Or(errs...)
+	return nil
 }
 
 // compile makes a module of one variant and loads it.

@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
@@ -90,6 +92,45 @@ func sameRun(t *testing.T, a, b string) {
 	}
 	if x, y := readFile(t, a, SamplesFile), readFile(t, b, SamplesFile); !bytes.Equal(x, y) {
 		t.Error("the pictures differ")
+	}
+}
+
+// firsts is an Observer that remembers first steps.
+type firsts struct {
+	silent
+	said []FirstStep
+}
+
+func (f *firsts) First(s FirstStep) { f.said = append(f.said, s) }
+
+// A run tells once what its first step took, also when it goes on, and which kernels a GPU compiled for it.
+func TestFirstStep(t *testing.T) {
+	gpu, err := device.OpenSim(ptxsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gpu.Close()
+	for _, dev := range []backend.Device{openCPU(t), gpu} {
+		var f firsts
+		c := smallConfig()
+		c.Training.Epochs = 2
+		o := smallOptions(t, filepath.Join(t.TempDir(), "run"))
+		o.Device, o.Observer, o.Train, o.Test = dev, &f, o.Train.Slice(0, 10), o.Test.Slice(0, 2)
+		if _, err := Train(t.Context(), c, o); err != nil {
+			t.Fatal(err)
+		}
+		c.Training.Epochs, o.Resume = 3, true
+		if _, err := Train(t.Context(), c, o); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.said) != 2 {
+			t.Fatalf("%s: %d runs told of their first step, want 2", dev.Name(), len(f.said))
+		}
+		for i, s := range f.said {
+			if compiles := dev == gpu && i == 0; s.After <= 0 || s.After < s.Compiling || (s.Kernels > 0) != compiles || (s.Compiling > 0) != compiles {
+				t.Errorf("%s, run %d: %+v", dev.Name(), i, s)
+			}
+		}
 	}
 }
 

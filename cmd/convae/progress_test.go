@@ -76,6 +76,31 @@ func jsonLines(t *testing.T, log string) (lines []map[string]any) {
 	return lines
 }
 
+// What the first step took is said; kernels only where some were compiled.
+func TestFirstStepIsSaid(t *testing.T) {
+	for _, c := range []struct {
+		mode string
+		step trainer.FirstStep
+		want string
+	}{
+		{"bar", trainer.FirstStep{After: 1234 * time.Millisecond, Kernels: 24, Compiling: 800 * time.Millisecond},
+			"first step after 1.23 s: compiled 24 kernels in 0.80 s\n"},
+		{"bar", trainer.FirstStep{After: 200 * time.Millisecond}, "first step after 0.20 s\n"},
+		{"json", trainer.FirstStep{After: 1234 * time.Millisecond, Kernels: 24, Compiling: 800 * time.Millisecond},
+			`"after_s":1.234,"kernels":24,"compiling_s":0.8,`},
+		{"json", trainer.FirstStep{After: 200 * time.Millisecond}, `"after_s":0.2,"time"`},
+	} {
+		var w bytes.Buffer
+		r, err := newProgress(c.mode, &w, &w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.First(c.step); !strings.Contains(w.String(), c.want) {
+			t.Errorf("%s: %q, want %q", c.mode, w.String(), c.want)
+		}
+	}
+}
+
 // The JSON log says what means something for the run, and nothing else.
 func TestLogSaysWhatMeansSomething(t *testing.T) {
 	dir := t.TempDir()

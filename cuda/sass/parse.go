@@ -12,6 +12,7 @@ type Kernel struct {
 	Name      string
 	Registers int // a thread
 	Shared    int // static bytes a block
+	Spills    int // bytes a thread that it stores to memory for want of registers, and loads again
 	Code      []Inst
 	table     []byte // constant bank 2: where indirect branches go
 	err       error  // the first instruction that this package does not know

@@ -184,3 +184,30 @@ func TestPlantedFault(t *testing.T) {
 		}
 	}
 }
+
+// What ptxas says of a kernel is kept.
+func TestResources(t *testing.T) {
+	log := `ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'a' for 'sm_90'
+ptxas info    : Function properties for a
+    24 bytes stack frame, 20 bytes spill stores, 4 bytes spill loads
+ptxas info    : Used 128 registers, 1024 bytes smem
+ptxas info    : Compiling entry function 'b' for 'sm_90'
+ptxas info    : Function properties for b
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 32 registers
+`
+	ks := map[string]*Kernel{"a": {}, "b": {}}
+	if err := resources(log, ks); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]Kernel{"a": {Registers: 128, Shared: 1024, Spills: 24}, "b": {Registers: 32}} {
+		if k := ks[name]; k.Registers != want.Registers || k.Shared != want.Shared || k.Spills != want.Spills {
+			t.Errorf("%s takes %+v, want %+v", name, *k, want)
+		}
+	}
+	ks["c"] = &Kernel{}
+	if err := resources(log, ks); err == nil {
+		t.Error("a kernel of which ptxas says nothing is no error")
+	}
+}

@@ -3,6 +3,8 @@ package sass_test
 import (
 	"errors"
 	"os"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/convae/convae/cuda/ptxsim"
@@ -25,8 +27,8 @@ func compiler(t *testing.T) *sass.Compiler {
 	return c
 }
 
-// The machine code of every launch of a step gives the bits that the PTX gives: for all presets with CONVAE_TEST_SASS=1, which takes a
-// minute or two, else not at all.
+// The machine code of every launch of a step gives the bits that the PTX gives, and spills no registers: for all presets with
+// CONVAE_TEST_SASS=1, which takes some minutes, else not at all. The other targets are asked for the kernels of the denoiser.
 func TestStepBits(t *testing.T) {
 	if os.Getenv("CONVAE_TEST_SASS") == "" {
 		t.Skip("set CONVAE_TEST_SASS=1 to compare the machine code of a step of each preset with its PTX")
@@ -35,11 +37,38 @@ func TestStepBits(t *testing.T) {
 	for _, name := range trainer.Presets() {
 		t.Run(name, func(t *testing.T) { stepBits(t, c, name) })
 	}
+	if names, err := c.Spilling(); err != nil || len(names) > 0 {
+		t.Errorf("kernels that spill on sm_90: %v (%v)", names, err)
+	}
+}
+
+// noSpills asks that kernels spill no registers on the targets whose machine code is not executed.
+func noSpills(t *testing.T, loaded []string) {
+	tools, err := sass.FindTools()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ptx := range loaded {
+		for _, target := range []string{"sm_75", "sm_80"} {
+			if n, err := tools.Spills(ptx, target); err != nil || n > 0 {
+				_, entry, _ := strings.Cut(ptx, ".entry ")
+				name, _, _ := strings.Cut(entry, "(")
+				t.Errorf("%s spills %d bytes on %s (%v)", name, n, target, err)
+			}
+		}
+	}
 }
 
 func stepBits(t *testing.T, c *sass.Compiler, preset string) {
 	w := &sass.Watch{Compiler: c}
-	dev, err := device.OpenSim(ptxsim.Options{OnLoad: c.Loaded, BeforeLaunch: w.Before, OnLaunch: w.After})
+	var mu sync.Mutex
+	var loaded []string
+	dev, err := device.OpenSim(ptxsim.Options{BeforeLaunch: w.Before, OnLaunch: w.After, OnLoad: func(ptx string) {
+		c.Loaded(ptx)
+		mu.Lock()
+		defer mu.Unlock()
+		loaded = append(loaded, ptx)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,5 +109,8 @@ func stepBits(t *testing.T, c *sass.Compiler, preset string) {
 	}
 	if n := w.Launches(); n < 5 {
 		t.Errorf("%d launches were compared, want at least 5", n)
+	}
+	if preset == trainer.DefaultPreset {
+		noSpills(t, loaded)
 	}
 }

@@ -52,36 +52,73 @@ func FindTools() (Tools, error) {
 
 // Compile makes machine code for sm_90 of PTX and decodes it. It returns the kernels by name. An instruction that this package
 // does not know is an error only when the kernel is run.
-func (t Tools) Compile(ptx string) (map[string]*Kernel, error) {
+func (t Tools) Compile(ptx string) (ks map[string]*Kernel, err error) {
+	err = t.assemble(ptx, "sm_90", func(log, cubin string) error {
+		text, err := exec.Command(t.nvdisasm, "-hex", cubin).Output()
+		if err != nil {
+			return fmt.Errorf("sass: nvdisasm: %w", err)
+		}
+		if ks, err = parse(string(text)); err != nil {
+			return err
+		}
+		return resources(log, ks)
+	})
+	return ks, err
+}
+
+// Spills returns the bytes a thread that the kernels of PTX store to memory for want of registers, and load again, on a target
+// such as "sm_75".
+func (t Tools) Spills(ptx, target string) (bytes int, err error) {
+	err = t.assemble(ptx, target, func(log, _ string) error {
+		found := false
+		for line := range strings.Lines(log) {
+			if n, ok := spills(line); ok {
+				bytes, found = bytes+n, true
+			}
+		}
+		if !found {
+			return fmt.Errorf("sass: ptxas does not say what is spilled")
+		}
+		return nil
+	})
+	return bytes, err
+}
+
+// assemble makes machine code of PTX for a target, and gives use what ptxas says of it and the file that it is in.
+func (t Tools) assemble(ptx, target string, use func(log, cubin string) error) error {
 	dir, err := os.MkdirTemp("", "sass")
 	if err != nil {
-		return nil, fmt.Errorf("sass: a folder for the machine code: %w", err)
+		return fmt.Errorf("sass: a folder for the machine code: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	in, cubin := filepath.Join(dir, "k.ptx"), filepath.Join(dir, "k.cubin")
 	if err := os.WriteFile(in, []byte(ptx), 0o600); err != nil {
-		return nil, fmt.Errorf("sass: writing PTX: %w", err)
+		return fmt.Errorf("sass: writing PTX: %w", err)
 	}
-	log, err := exec.Command(t.ptxas, "-v", "-arch=sm_90", in, "-o", cubin).CombinedOutput()
+	log, err := exec.Command(t.ptxas, "-v", "-arch="+target, in, "-o", cubin).CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("sass: ptxas: %w: %s", err, strings.TrimSpace(string(log)))
+		return fmt.Errorf("sass: ptxas: %w: %s", err, strings.TrimSpace(string(log)))
 	}
-	text, err := exec.Command(t.nvdisasm, "-hex", cubin).Output()
-	if err != nil {
-		return nil, fmt.Errorf("sass: nvdisasm: %w", err)
-	}
-	ks, err := parse(string(text))
-	if err != nil {
-		return nil, err
-	}
-	return ks, resources(string(log), ks)
+	return use(string(log), cubin)
 }
 
 var (
 	compiling = regexp.MustCompile(`Compiling entry function '(\w+)'`)
 	used      = regexp.MustCompile(`Used (\d+) registers`)
 	smem      = regexp.MustCompile(`(\d+) bytes smem`)
+	spilled   = regexp.MustCompile(`(\d+) bytes spill stores, (\d+) bytes spill loads`)
 )
+
+// spills returns the bytes of spilling in a line of ptxas's log, if it has them.
+func spills(line string) (bytes int, ok bool) {
+	m := spilled.FindStringSubmatch(line)
+	if m == nil {
+		return 0, false
+	}
+	stores, _ := strconv.Atoi(m[1])
+	loads, _ := strconv.Atoi(m[2])
+	return stores + loads, true
+}
 
 // resources reads from ptxas's log what each kernel takes.
 func resources(log string, ks map[string]*Kernel) error {
@@ -89,6 +126,10 @@ func resources(log string, ks map[string]*Kernel) error {
 	for line := range strings.Lines(log) {
 		if m := compiling.FindStringSubmatch(line); m != nil {
 			k = ks[m[1]]
+			continue
+		}
+		if n, ok := spills(line); ok && k != nil {
+			k.Spills = n
 			continue
 		}
 		m := used.FindStringSubmatch(line)

@@ -2,6 +2,7 @@ package sass
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -67,6 +68,25 @@ func (c *Compiler) module(ptx string) func() (map[string]*Kernel, error) {
 		c.made[ptx] = sync.OnceValues(func() (map[string]*Kernel, error) { return c.tools.Compile(ptx) })
 	}
 	return c.made[ptx]
+}
+
+// Spilling returns the kernels of all modules so far that spill registers, by name.
+func (c *Compiler) Spilling() (names []string, err error) {
+	c.mu.Lock()
+	all := slices.Collect(maps.Values(c.made))
+	c.mu.Unlock()
+	for _, module := range all {
+		ks, err := module()
+		if err != nil {
+			return nil, err
+		}
+		for name, k := range ks {
+			if k.Spills > 0 {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
 }
 
 // kernel returns a kernel of a module.

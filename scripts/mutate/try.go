@@ -11,8 +11,8 @@ import (
 
 	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/cuda"
-	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn/backend/backendtest"
 	"github.com/convae/convae/trainer/check"
 )
@@ -95,38 +95,23 @@ func body(ptx string) string {
 	return body
 }
 
-// swapped is the simulator, which loads other PTX in place of one that is shipped.
+// swapped is a module of PTX in place of one that is shipped.
 type swapped struct{ old, new string }
 
-func (s swapped) Devices() ([]driver.Info, error) { return s.simulator().Devices() }
-
-func (swapped) simulator() driver.Driver {
-	return ptxsim.New(ptxsim.Options{Workers: 1, Limit: endless})
-}
-
-func (s swapped) Open(i int) (driver.Device, error) {
-	d, err := s.simulator().Open(i)
-	if err != nil {
-		return nil, err
+// choose is kernels.Select with the swapped PTX.
+func (s swapped) choose(major, minor int) ([]kernels.Module, error) {
+	modules, err := kernels.Select(major, minor)
+	for i := range modules {
+		if body(modules[i].PTX) == s.old {
+			modules[i].PTX = s.new
+		}
 	}
-	return swappedDevice{d.(*ptxsim.Device), s}, nil
+	return modules, err
 }
 
-type swappedDevice struct {
-	*ptxsim.Device
-	s swapped
-}
-
-func (d swappedDevice) Load(ptx string) (driver.Module, error) {
-	if body(ptx) == d.s.old {
-		ptx = d.s.new
-	}
-	return d.Device.Load(ptx)
-}
-
-// open opens the device with the fault. A module that the simulator refuses to load is found too.
+// open opens the device with the fault. A module that is refused is found too.
 func open(s swapped) (d *cuda.Device, how string) {
-	d, err := cuda.Open(s, 0, "sim")
+	d, err := cuda.OpenWith(ptxsim.New(ptxsim.Options{Workers: 1, Limit: endless}), 0, "sim", s.choose)
 	if err != nil {
 		return nil, err.Error()
 	}
