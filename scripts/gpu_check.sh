@@ -1,34 +1,37 @@
 #!/usr/bin/env bash
 # Checks convae on a machine with an NVIDIA GPU, measures it beside PyTorch, and writes one JSON file.
 #
-#   gpu_check.sh [--device cuda:1] [--data-dir DIR] [--out FILE] [--only STEP,STEP] [--step-limit SECONDS] [--quick]
+#   gpu_check.sh [--device cuda:1] [--data-dir DIR] [--out FILE] [--minutes N] [--only STEP,STEP] [--step-limit SECONDS] [--quick]
 #   gpu_check.sh pack FOLDER [--data-dir DIR]
 #
 # In the repository it builds convae (with cuda.h: see the README) and writes testdata/gpu/DATE-GPU.json. For a machine with
 # neither Go nor a network, pack makes a folder with the program, the reference vectors, MNIST and the scripts: carry it
 # there and run the gpu_check.sh in it. MNIST is downloaded, or taken from --data-dir.
 #
-# The steps: every op against float64 (table), reference vectors and the recorded training (golden), compute-sanitizer's four
-# tools on a part of the table, the GPU against the simulator on the same inputs (simulator), ten epochs of MNIST twice with
-# the same bits (mnist), and speed beside PyTorch (bench). What cannot be run is in the file with the reason. A step that
-# fails does not stop the others; the exit status is then 1. The file is written after every step, so that a run that is
-# ended leaves what it has; --only does some steps, where time is short (give each part an --out). A step that takes longer
-# than --step-limit (1800) is ended and has failed: a GPU that hangs does not keep the others waiting. --quick makes every step
-# small, and with --device sim or cpu tries the script itself without a GPU.
+# The steps, of which the first say most: every op against float64 (table), reference vectors and the recorded training (golden), images
+# of 512x512 (image512), the time of each op beside its prediction (predicted, and of a dense and a large model), speed beside PyTorch
+# (bench, bench_large), ten epochs of MNIST twice with the same bits (mnist), the GPU against the simulator on the same inputs (simulator),
+# and compute-sanitizer's four tools on a part of the table. What cannot be run is in the file with the reason. A step that fails does not
+# stop the others; the exit status is then 1. The file is written after every step, so that a run that is ended leaves what it has.
+#
+# All of it ends within --minutes (8), building included. Each step has a share of them, after which it is ended and has failed: a GPU that
+# hangs does not keep the others waiting; --step-limit gives every step so many seconds instead. Steps for which no time is left are
+# not run: --only does some steps (give each part an --out). --quick makes every step small, and with --device sim or cpu tries the
+# script itself without a GPU.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 fail() { echo "gpu_check: $*" >&2; exit 1; }
 
-pack='' device=cuda data='' out='' only='' quick='' limit=1800
+pack='' device=cuda data='' out='' only='' quick='' minutes=8 limit=''
 if [ "${1:-}" = pack ]; then
   pack=${2:?gpu_check: pack wants a folder}
   shift 2
 fi
 while [ $# -gt 0 ]; do
   case $1 in
-    --device | --data-dir | --out | --only | --step-limit)
+    --device | --data-dir | --out | --only | --minutes | --step-limit)
       [ $# -gt 1 ] || fail "$1 wants a value"
-      case $1 in --device) device=$2 ;; --data-dir) data=$2 ;; --out) out=$2 ;; --only) only=$2 ;; --step-limit) limit=$2 ;; esac
+      case $1 in --device) device=$2 ;; --data-dir) data=$2 ;; --out) out=$2 ;; --only) only=$2 ;; --minutes) minutes=$2 ;; --step-limit) limit=$2 ;; esac
       shift ;;
     --quick) quick=1 ;;
     -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
@@ -37,7 +40,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-[[ $limit =~ ^[1-9][0-9]{0,6}$ ]] || fail "--step-limit is $limit, want a number of seconds"
+[[ $minutes =~ ^[1-9][0-9]{0,3}$ ]] || fail "--minutes is $minutes, want a number of minutes"
+[[ -z $limit || $limit =~ ^[1-9][0-9]{0,6}$ ]] || fail "--step-limit is $limit, want a number of seconds"
+finish=$((minutes * 60 - 20)) # what a step is given to end when it is asked to, and the report
 
 tmp=$(mktemp -d)
 child=''
@@ -58,8 +63,8 @@ if [ -n "$pack" ]; then
   mkdir -p "$pack"
   pack=$(cd "$pack" && pwd)
   build "$pack/convae"
-  cp "$here"/{gpu_check.sh,torch_bench.py,torch_model.py,bench_dense.yaml,bench_large.yaml} "$pack"
-  cp -r "$repository/testdata/golden" "$pack"
+  cp "$here"/{gpu_check.sh,torch_bench.py,torch_model.py,bench_512.yaml,bench_dense.yaml,bench_large.yaml} "$pack"
+  cp -r "$repository"/testdata/{golden,sim} "$pack"
   mkdir -p "$pack/mnist"
   if [ -n "$data" ]; then
     cp "$data"/*-ubyte* "$pack/mnist"
@@ -73,10 +78,10 @@ if [ -n "$pack" ]; then
 fi
 
 if [ -n "$repository" ]; then
-  convae=$tmp/convae golden=$repository/testdata/golden
+  convae=$tmp/convae golden=$repository/testdata/golden predictions=$repository/testdata/sim
   build "$convae"
 else
-  convae=$here/convae golden=$here/golden data=${data:-$here/mnist}
+  convae=$here/convae golden=$here/golden predictions=$here/sim data=${data:-$here/mnist}
   [ -x "$convae" ] || fail "$convae is missing: make this folder with gpu_check.sh pack"
 fi
 
@@ -119,19 +124,25 @@ limited() {
   return "$rc"
 }
 not_run() { done_step "$1" 'not run' "$2" 0; }
-# step NAME COMMAND... runs a command that prints JSON. Exit status 77 says that it could not be run.
+# step NAME SHARE COMMAND... runs a command that prints JSON, for that share of the minutes in hundredths. Exit status 77 says that
+# it could not be run.
 step() {
-  local name=$1 start=$SECONDS status=passed reason='' rc=0
-  shift
+  local name=$1 allowed=${limit:-$((minutes * 60 * $2 / 100))} start=$SECONDS status=passed reason='' rc=0
+  shift 2
   if [[ -n $only && ,$only, != *,$name,* ]]; then
     not_run "$name" "left out by --only"
     return
   fi
-  deadline=$((SECONDS + limit))
+  if [ "$SECONDS" -ge $finish ]; then
+    not_run "$name" "no time is left of $minutes minutes (--minutes)"
+    return
+  fi
+  if [ $((SECONDS + allowed)) -gt $finish ]; then allowed=$((finish - SECONDS)); fi
+  deadline=$((SECONDS + allowed))
   "$@" >"$tmp/out" 2>"$tmp/err" || rc=$?
   if [ "$rc" != 0 ]; then
     status=failed reason=$(tail -n 1 "$tmp/err")
-    if [ $((SECONDS >= deadline)) = 1 ]; then reason="took longer than $limit s (--step-limit)${reason:+; its last words: $reason}"; fi
+    if [ $((SECONDS >= deadline)) = 1 ]; then reason="took longer than $allowed s (--minutes, --step-limit)${reason:+; its last words: $reason}"; fi
     [ "$rc" != 77 ] || status='not run'
     [ -n "$reason" ] || reason="exit status $rc"
   fi
@@ -166,22 +177,72 @@ smi=$(smi)
   printf '  "convae": %s,\n  "system": %s,\n' "$(text "$("$convae" version)")" "$(text "$(uname -srm)")"
   printf '  "nvcc": %s,\n' "$(text "$(nvcc --version 2>/dev/null | tail -n 1 || true)")"
   printf '  "torch": %s,\n' "$(text "$([ -z "$python" ] || "$python" -c 'import torch; print(torch.__version__, "CUDA", torch.version.cuda)')")"
-  printf '  "quick": %s,\n  "devices": ' "$([ -n "$quick" ] && echo true || echo false)"
+  printf '  "minutes": %s,\n  "quick": %s,\n  "devices": ' "$minutes" "$([ -n "$quick" ] && echo true || echo false)"
   cat "$tmp/devices"
   printf '  ,\n'
 } >"$tmp/head"
 
 # What a full run and a quick one do.
-check=() part=(--every 10 --steps 2 --batch 4) simulator=(--every 2 --steps 5 --batch 8)
+check=() part=(--every 10 --steps 2 --batch 4) simulator=(--every 2 --steps 5 --batch 8) images=(8 8 3 0.5) profile=(--steps 20)
 train=(denoiser --data mnist --epochs 10) rates=("128,1024" "1,128,1024" 5 0.3) large=("16,64" 16 5 0.5)
 [ -z "$data" ] || train+=(--data-dir "$data")
 if [ -n "$quick" ]; then
   check=(--every 10 --steps 1 --batch 2) part=(--every 50 --steps 1 --batch 2) simulator=(--every 20 --steps 1 --batch 2)
+  images=("" 1 1 0.01) profile=(--steps 1)
   train=(denoiser --data digits --epochs 1 --limit 32 --batch 16 --validation 0.002) rates=(4 2 1 0.05)
 fi
 
-step table limited "$convae" check --device "$device" "${check[@]}" --json
-step golden limited "$convae" check --device "$device" --golden "$golden" --json
+step table 15 limited "$convae" check --device "$device" "${check[@]}" --json
+step golden 8 limited "$convae" check --device "$device" --golden "$golden" --json
+
+# measured NAME SHARE MODEL TRAIN PREDICT ROUNDS SECONDS measures convae alone.
+measured() {
+  step "$1" "$2" limited "$convae" bench "$3" --device "$device" ${4:+--train "$4"} --predict "$5" --rounds "$6" --seconds "$7" --json
+}
+measured image512 8 "$here/bench_512.yaml" "${images[@]}"
+
+# predicted NAME MODEL BATCH TABLE times each op beside what the model of an H100 says of it.
+predicted() {
+  step "$1" 5 limited "$convae" profile "$2" --device "$device" --batch "$3" --predicted "$predictions/$4.txt" "${profile[@]}" --json
+}
+predicted predicted denoiser 128 h100_denoiser_128
+if [ -z "$quick" ]; then
+  predicted predicted_dense "$here/bench_dense.yaml" 256 h100_dense_256
+  predicted predicted_large "$here/bench_large.yaml" 16 h100_large_16
+fi
+
+# speed NAME SHARE MODEL TRAIN PREDICT ROUNDS SECONDS measures beside PyTorch if there is one. Half of the time is for making it ready.
+speed() {
+  if [ -n "$python" ] && [ "$device" != sim ]; then
+    step "$1" "$2" limited "$python" "$here/torch_bench.py" --convae "$convae" --model "$3" --device "$device" --train "$4" --predict "$5" --rounds "$6" \
+      --seconds "$7" --minutes "$(awk "BEGIN { print $minutes * $2 / 200 }")"
+  else
+    measured "$@"
+  fi
+}
+speed bench 25 denoiser "${rates[@]}"
+[ -n "$quick" ] || speed bench_large 15 "$here/bench_large.yaml" "${large[@]}"
+if [ "$device" = sim ]; then
+  not_run pytorch "PyTorch has no simulator"
+elif [ -z "$python" ]; then
+  not_run pytorch "no Python with a torch for the device (PYTHON names one): bench has convae alone"
+fi
+
+# trained does the same training twice and prints the history of the first.
+trained() {
+  for i in 1 2; do
+    limited "$convae" train "${train[@]}" --device "$device" --seed 1 --log json --out "$tmp/run$i" >/dev/null || return
+  done
+  cat "$tmp/run1/history.json"
+  cmp "$tmp/run1/model.safetensors" "$tmp/run2/model.safetensors" >&2
+}
+step mnist 15 trained
+if [ "$device" = cpu ]; then
+  not_run simulator "the CPU runs other code than the simulator"
+else
+  step simulator 15 limited "$convae" check --device "$device" --against sim "${simulator[@]}" --json
+fi
+
 # sanitized TOOL checks a part of the table under compute-sanitizer.
 sanitized() {
   local log=$tmp/$1.log rc=0
@@ -196,40 +257,9 @@ for tool in memcheck racecheck initcheck synccheck; do
   elif ! command -v compute-sanitizer >/dev/null; then
     not_run "$tool" "compute-sanitizer is not in the PATH (it comes with the CUDA toolkit)"
   else
-    step "$tool" sanitized "$tool"
+    step "$tool" 8 sanitized "$tool"
   fi
 done
-if [ "$device" = cpu ]; then
-  not_run simulator "the CPU runs other code than the simulator"
-else
-  step simulator limited "$convae" check --device "$device" --against sim "${simulator[@]}" --json
-fi
-
-# trained does the same training twice and prints the history of the first.
-trained() {
-  for i in 1 2; do
-    limited "$convae" train "${train[@]}" --device "$device" --seed 1 --log json --out "$tmp/run$i" >/dev/null || return
-  done
-  cat "$tmp/run1/history.json"
-  cmp "$tmp/run1/model.safetensors" "$tmp/run2/model.safetensors" >&2
-}
-step mnist trained
-
-# speed NAME MODEL TRAIN PREDICT ROUNDS SECONDS measures beside PyTorch if there is one.
-speed() {
-  if [ -n "$python" ] && [ "$device" != sim ]; then
-    step "$1" limited "$python" "$here/torch_bench.py" --convae "$convae" --model "$2" --device "$device" --train "$3" --predict "$4" --rounds "$5" --seconds "$6"
-  else
-    step "$1" limited "$convae" bench "$2" --device "$device" --train "$3" --predict "$4" --rounds "$5" --seconds "$6" --json
-  fi
-}
-speed bench denoiser "${rates[@]}"
-[ -n "$quick" ] || speed bench_large "$here/bench_large.yaml" "${large[@]}"
-if [ "$device" = sim ]; then
-  not_run pytorch "PyTorch has no simulator"
-elif [ -z "$python" ]; then
-  not_run pytorch "no Python with a torch for the device (PYTHON names one): bench has convae alone"
-fi
 
 echo "wrote $out" >&2
 [ $bad = false ]

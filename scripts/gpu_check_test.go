@@ -14,6 +14,7 @@ type gpuReport struct {
 	Date, Device, GPU, Convae, System, Torch string
 	Smi                                      string `json:"nvidia_smi"`
 	Devices                                  json.RawMessage
+	Minutes                                  int
 	Quick, Passed                            *bool
 	Steps                                    map[string]struct {
 		Status, Reason string
@@ -22,7 +23,8 @@ type gpuReport struct {
 	}
 }
 
-var gpuSteps = []string{"table", "golden", "memcheck", "racecheck", "initcheck", "synccheck", "simulator", "mnist", "bench"}
+// gpuSteps are the steps of every run, in their order: the most important first.
+var gpuSteps = []string{"table", "golden", "image512", "predicted", "bench", "mnist", "simulator", "memcheck", "racecheck", "initcheck", "synccheck"}
 
 // checkReport reports what a file lacks.
 func checkReport(t *testing.T, path string) gpuReport {
@@ -35,11 +37,17 @@ func checkReport(t *testing.T, path string) gpuReport {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
-	if r.Date == "" || r.Device == "" || r.GPU == "" || r.Convae == "" || r.Devices == nil || r.Quick == nil || r.Passed == nil {
+	if r.Date == "" || r.Device == "" || r.GPU == "" || r.Convae == "" || r.Devices == nil || r.Minutes == 0 || r.Quick == nil || r.Passed == nil {
 		t.Errorf("%s lacks a field: %+v", path, r)
 	}
+	last := 0
 	for _, name := range gpuSteps {
 		s := r.Steps[name]
+		at := strings.Index(string(text), `"`+name+`": {"status"`)
+		if at < last {
+			t.Errorf("%s: %s is not in its place", path, name)
+		}
+		last = at
 		switch s.Status {
 		case "passed":
 			if s.Result == nil {
@@ -102,10 +110,34 @@ esac
 		t.Errorf("no exit status of a check that hangs\n%s", out)
 	}
 	r := checkReport(t, path)
-	if s := r.Steps["table"]; s.Status != "failed" || s.Reason != "took longer than 1 s (--step-limit); its last words: on it" {
+	if s := r.Steps["table"]; s.Status != "failed" || s.Reason != "took longer than 1 s (--minutes, --step-limit); its last words: on it" {
 		t.Errorf("table: %+v", s)
 	}
 	if s := r.Steps["golden"]; s.Status != "passed" {
+		t.Errorf("golden: %+v", s)
+	}
+	for _, s := range []string{"bench", "mnist"} {
+		if r.Steps[s].Reason != "left out by --only" {
+			t.Errorf("%s: %+v", s, r.Steps[s])
+		}
+	}
+	// A step takes no longer than what is left of all the time, and then the others are not run.
+	soon := strings.Replace(short, "\nstep table ", "\nSECONDS=0 finish=2\nstep table ", 1)
+	if soon == short {
+		t.Fatal("gpu_check.sh has no step table any more")
+	}
+	if err := os.WriteFile(filepath.Join(pack, "gpu_check.sh"), []byte(soon), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	cmd = exec.Command(filepath.Join(pack, "gpu_check.sh"), "--device", "sim", "--quick", "--out", path)
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("no exit status of a check that hangs\n%s", out)
+	}
+	r = checkReport(t, path)
+	if s := r.Steps["table"]; s.Status != "failed" || *s.Seconds > 10 {
+		t.Errorf("table: %+v", s)
+	}
+	if s := r.Steps["golden"]; s.Status != "not run" || s.Reason != "no time is left of 8 minutes (--minutes)" {
 		t.Errorf("golden: %+v", s)
 	}
 	if out, err := exec.Command("./gpu_check.sh", "--step-limit", "0").CombinedOutput(); err == nil || !strings.Contains(string(out), "--step-limit is 0, want a number of seconds") {
@@ -119,14 +151,14 @@ func TestGPUCheck(t *testing.T) {
 		t.Skip("builds with cgo and needs cuda.h: set CONVAE_TEST_GPU_CHECK=1, as CI does")
 	}
 	path := filepath.Join(t.TempDir(), "sim.json")
-	if out, err := exec.Command("./gpu_check.sh", "--device", "sim", "--quick", "--out", path).CombinedOutput(); err != nil {
+	if out, err := exec.Command("./gpu_check.sh", "--device", "sim", "--quick", "--minutes", "60", "--out", path).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	r := checkReport(t, path)
 	if !*r.Passed || r.GPU != "sim" {
 		t.Errorf("passed %v, GPU %q", *r.Passed, r.GPU)
 	}
-	for _, name := range []string{"table", "golden", "simulator", "mnist", "bench"} {
+	for _, name := range []string{"table", "golden", "image512", "predicted", "bench", "mnist", "simulator"} {
 		if r.Steps[name].Status != "passed" {
 			t.Errorf("%s: %+v", name, r.Steps[name])
 		}

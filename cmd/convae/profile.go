@@ -22,7 +22,8 @@ type profileFlags struct {
 	steps  int
 	asJSON bool
 
-	machine string // whose times are predicted, or ""
+	machine   string // whose times are predicted, or ""
+	predicted string // file with a prediction to show beside, or ""
 }
 
 func profileCommand() *cobra.Command {
@@ -34,7 +35,8 @@ func profileCommand() *cobra.Command {
 the way that the CPU takes for its shape.
 The samples are drawn digits, or noise for a model of other images. A step of training is faster than the sum: it uses all lanes.
 On the simulated GPU (--device sim) one step is counted instead, kernel by kernel: instructions, memory traffic, bank conflicts.
-With --machine too, the machine code of each launch is executed on a model of a GPU's multiprocessor, and its time is predicted.`,
+With --machine too, the machine code of each launch is executed on a model of a GPU's multiprocessor, and its time is predicted.
+With --predicted, the times of such a prediction stand beside those that are measured.`,
 		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.run(c, firstArg(args))
@@ -46,7 +48,9 @@ With --machine too, the machine code of each launch is executed on a model of a 
 	fs.IntVar(&f.steps, "steps", 3, "steps to average over")
 	within(fs, "steps", 1, 1e6)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
+	fs.StringVar(&f.predicted, "predicted", "", "a table that --machine has printed, as testdata/sim/h100_denoiser_128.txt: its times are shown too")
 	fs.StringVar(&f.machine, "machine", "", "with --device sim: the GPU whose times are predicted ("+strings.Join(sass.MachineNames(), ", ")+")")
+	c.MarkFlagsMutuallyExclusive("machine", "predicted")
 	return c
 }
 
@@ -67,6 +71,12 @@ func (f *profileFlags) run(c *cobra.Command, model string) error {
 	m, err := nn.New(cfg.Model, cfg.Training.Seed)
 	if err != nil {
 		return err
+	}
+	var predicted predictedTimes
+	if f.predicted != "" {
+		if predicted, err = readPredicted(f.predicted, m.Config.Name, n); err != nil {
+			return err
+		}
 	}
 	sim := newSimProfile()
 	if err := sim.predict(c.ErrOrStderr(), f.device, f.machine); err != nil {
@@ -90,7 +100,7 @@ func (f *profileFlags) run(c *cobra.Command, model string) error {
 	if err := t.SetData(profilePixels(m.Input.Len(), n), n); err != nil {
 		return err
 	}
-	if f.device == "sim" {
+	if f.device == "sim" && predicted == nil {
 		sim.start()
 		ops, err := t.Profile(0, n, 0, sim.observe)
 		if err != nil {
@@ -112,7 +122,7 @@ func (f *profileFlags) run(c *cobra.Command, model string) error {
 		}
 		total = addProfiles(total, rows)
 	}
-	return writeProfile(c.OutOrStdout(), deviceText(dev), m.Config.Name, n, f.steps, total, f.asJSON)
+	return writeProfile(c.OutOrStdout(), deviceText(dev), m.Config.Name, n, f.steps, total, predicted, f.asJSON)
 }
 
 // profilePixels are n samples of the given size: digits if they fit.
@@ -148,9 +158,11 @@ type profileRow struct {
 	Share   float64 `json:"share"`
 	GFLOPS  float64 `json:"gflops,omitempty"`
 	Path    string  `json:"path,omitempty"`
+	// Predicted is the time that a model of a GPU says for the op, if one was asked.
+	Predicted float64 `json:"predicted_seconds,omitempty"`
 }
 
-func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.OpProfile, asJSON bool) error {
+func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.OpProfile, predicted predictedTimes, asJSON bool) error {
 	var sum time.Duration
 	for _, o := range ops {
 		sum += o.Time
@@ -162,20 +174,34 @@ func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.
 		if o.MACs > 0 {
 			rows[i].GFLOPS = 2 * float64(o.MACs) / s / 1e9
 		}
+		rows[i].Predicted = 1e-6 * predicted.take(o.Op, o.Layer)
+	}
+	if err := predicted.leftOver(); err != nil {
+		return err
 	}
 	step := sum.Seconds() / float64(steps)
 	if asJSON {
 		return writeJSON(w, map[string]any{"device": device, "model": model, "batch": batch, "seconds": step, "ops": rows})
 	}
-	fmt.Fprintf(w, "%s on one lane of %s, batch %d\n\n%-26s %-20s %6s %10s %7s %9s  %s\n", model, device, batch, "op", "layer", "calls", "ms", "share", "GFLOP/s", "path")
+	column := func(text string) string { // that is there with a prediction
+		if predicted == nil {
+			return ""
+		}
+		return fmt.Sprintf(" %9s", text)
+	}
+	fmt.Fprintf(w, "%s on one lane of %s, batch %d\n\n%-26s %-20s %6s %10s%s %7s %9s  %s\n", model, device, batch, "op", "layer", "calls", "ms", column("predicted"),
+		"share", "GFLOP/s", "path")
+	all := 0.0
 	for _, r := range rows {
 		speed := ""
 		if r.GFLOPS > 0 {
 			speed = fmt.Sprintf("%.2f", r.GFLOPS)
 		}
-		line := fmt.Sprintf("%-26s %-20s %6d %10.3f %6.1f%% %9s  %s", r.Op, r.Layer, r.Calls, r.Seconds*1e3, r.Share*100, speed, r.Path)
+		all += r.Predicted
+		line := fmt.Sprintf("%-26s %-20s %6d %10.3f%s %6.1f%% %9s  %s", r.Op, r.Layer, r.Calls, r.Seconds*1e3, column(fmt.Sprintf("%.3f", r.Predicted*1e3)),
+			r.Share*100, speed, r.Path)
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
-	_, err := fmt.Fprintf(w, "%-26s %-20s %6s %10.3f\n", "step", "", "", step*1e3)
+	_, err := fmt.Fprintf(w, "%-26s %-20s %6s %10.3f%s\n", "step", "", "", step*1e3, column(fmt.Sprintf("%.3f", all*1e3)))
 	return err
 }

@@ -205,14 +205,10 @@ type predictedRow struct {
 	Together  float64        `json:"together_us,omitempty"` // of the launch and those above it that are beside each other
 }
 
-// writePrediction prints a row for each launch, and the sum of the step.
-func (p *simProfile) writePrediction(w io.Writer, model string, batch int, ops []nn.OpProfile, asJSON bool) error {
-	if err := p.watch.Err(); err != nil {
-		return err
-	}
+// predictedRows returns a row for each launch of a step.
+func (p *simProfile) predictedRows(ops []nn.OpProfile) []predictedRow {
 	m := p.watch.Machine
 	var rows []predictedRow
-	var busy float64
 	for _, c := range p.counts {
 		r := predictedRow{Op: "-", Layer: "-", Kernel: c.Kernel, Grid: fmt.Sprintf("%dx%dx%d", c.Grid.X, c.Grid.Y, c.Grid.Z),
 			Threads: c.Block.X * c.Block.Y * c.Block.Z, Registers: c.Registers, Resident: c.Resident, Waves: c.Waves(), Stalls: c.Fractions(),
@@ -232,6 +228,16 @@ func (p *simProfile) writePrediction(w io.Writer, model string, batch int, ops [
 		}
 		rows[g.Last].Together = 1e6 * m.Seconds(g.Cycles)
 	}
+	return rows
+}
+
+// writePrediction prints a row for each launch, and the sum of the step.
+func (p *simProfile) writePrediction(w io.Writer, model string, batch int, ops []nn.OpProfile, asJSON bool) error {
+	if err := p.watch.Err(); err != nil {
+		return err
+	}
+	m, rows := p.watch.Machine, p.predictedRows(ops)
+	busy, gaps := 0.0, 1e6*sass.LaunchGap*float64(len(rows))
 	for _, r := range rows {
 		switch {
 		case r.Together > 0:
@@ -240,29 +246,11 @@ func (p *simProfile) writePrediction(w io.Writer, model string, batch int, ops [
 			busy += r.Micros
 		}
 	}
-	gaps := 1e6 * sass.LaunchGap * float64(len(rows))
 	if asJSON {
 		return writeJSON(w, map[string]any{"device": "sim", "machine": m.Name, "model": model, "batch": batch, "launches": rows, "busy_us": busy, "gaps_us": gaps})
 	}
 	fmt.Fprintf(w, "%s, batch %d: one training step as predicted for %s at %.3f GHz; no GPU was asked\n\n", model, batch, m.Name, m.GHz)
-	fmt.Fprintf(w, "%-16s %-10s %-22s %12s %4s %4s %3s %6s %7s %5s %5s %5s %5s %5s %8s %8s %7s %5s %7s\n", "op", "layer", "kernel", "grid", "thr", "regs", "res",
-		"waves", "per FMA", "bar%", "fix%", "pipe%", "mem%", "load%", "us", "together", "math us", "math%", "byte us")
-	for _, r := range rows {
-		per, share := "-", "-"
-		if r.PerFMA > 0 {
-			per, share = fmt.Sprintf("%.2f", r.PerFMA), fmt.Sprintf("%.0f", 100*r.Share)
-		}
-		together := ""
-		switch {
-		case r.Together > 0:
-			together = fmt.Sprintf("%.2f", r.Together)
-		case r.Beside:
-			together = "|"
-		}
-		s := r.Stalls
-		fmt.Fprintf(w, "%-16s %-10s %-22s %12s %4d %4d %3d %6.2f %7s %5.0f %5.0f %5.0f %5.0f %5.0f %8.2f %8s %7.2f %5s %7.2f\n", r.Op, r.Layer, r.Kernel, r.Grid, r.Threads,
-			r.Registers, r.Resident, r.Waves, per, 100*s.Barrier, 100*s.Fixed, 100*s.Pipe, 100*s.Queue, 100*s.Load, r.Micros, together, r.Math, share, r.Bytes)
-	}
+	writePredictedRows(w, rows)
 	_, err := fmt.Fprintf(w, `
 step: %.1f us in %d launches + %.1f us between them = %.1f us
 res: blocks that a multiprocessor holds; waves: how often the fullest one is filled; per FMA: instructions a multiply-add; bar%%...load%%:
@@ -272,4 +260,30 @@ this time for them, and a gap for every launch, also where branches would share 
 multiply-adds executed, and by the bytes that the fullest multiprocessor moves from and to L2; math%%: the share of math us in us
 `, busy, len(rows), gaps, busy+gaps)
 	return err
+}
+
+// writePredictedRows prints the table of launches; readPredicted reads it.
+func writePredictedRows(w io.Writer, rows []predictedRow) {
+	op, layer, kernel := 16, 10, 22 // widths
+	for _, r := range rows {
+		op, layer, kernel = max(op, len(r.Op)), max(layer, len(r.Layer)), max(kernel, len(r.Kernel))
+	}
+	fmt.Fprintf(w, "%-*s %-*s %-*s %12s %4s %4s %3s %6s %7s %5s %5s %5s %5s %5s %8s %8s %7s %5s %7s\n", op, "op", layer, "layer", kernel, "kernel", "grid",
+		"thr", "regs", "res", "waves", "per FMA", "bar%", "fix%", "pipe%", "mem%", "load%", "us", "together", "math us", "math%", "byte us")
+	for _, r := range rows {
+		per, share, together := "-", "-", ""
+		if r.PerFMA > 0 {
+			per, share = fmt.Sprintf("%.2f", r.PerFMA), fmt.Sprintf("%.0f", 100*r.Share)
+		}
+		switch {
+		case r.Together > 0:
+			together = fmt.Sprintf("%.2f", r.Together)
+		case r.Beside:
+			together = "|"
+		}
+		s := r.Stalls
+		fmt.Fprintf(w, "%-*s %-*s %-*s %12s %4d %4d %3d %6.2f %7s %5.0f %5.0f %5.0f %5.0f %5.0f %8.2f %8s %7.2f %5s %7.2f\n", op, r.Op, layer, r.Layer, kernel, r.Kernel,
+			r.Grid, r.Threads, r.Registers, r.Resident, r.Waves, per, 100*s.Barrier, 100*s.Fixed, 100*s.Pipe, 100*s.Queue, 100*s.Load, r.Micros, together,
+			r.Math, share, r.Bytes)
+	}
 }

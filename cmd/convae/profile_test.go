@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -84,5 +86,66 @@ func TestProfileMachine(t *testing.T) {
 	out, log, err := run(t, "profile", "denoiser", "--device", "sim", "--machine", "h100", "--batch", "1")
 	if err != nil || !strings.Contains(log, "no times are predicted: sass: ptxas and nvdisasm are not in the PATH") || !strings.Contains(out, "per FMA: of them") {
 		t.Errorf("%v: %s%s", err, log, out)
+	}
+}
+
+// The committed table of the denoiser is read, and stands beside what is measured.
+func TestProfilePredicted(t *testing.T) {
+	const file = "../../testdata/sim/h100_denoiser_128.txt"
+	times, err := readPredicted(file, "denoiser", 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(times) < 10 || times[[2]string{"Conv", "conv2d_1"}] <= 0 || times[[2]string{"Adam", "update"}] <= 0 {
+		t.Errorf("times %v", times)
+	}
+	table := filepath.Join(t.TempDir(), "table.txt")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(table, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What is written is read, also with names that are longer than their columns.
+	var rows strings.Builder
+	writePredictedRows(&rows, []predictedRow{{Op: "ConvTransposeBackWeights", Layer: "conv2d_transpose_1", Kernel: "conv_back_weights_few4", Micros: 12.5, Beside: true},
+		{Op: "Adam", Layer: "update", Kernel: "optim_adam", Micros: 2.25, Together: 13}})
+	write("model, batch 3: as predicted\n\n" + rows.String() + "\nstep: 13 us\n")
+	times, err = readPredicted(table, "model", 3)
+	if err != nil || len(times) != 2 || times[[2]string{"ConvTransposeBackWeights", "conv2d_transpose_1"}] != 12.5 || times[[2]string{"Adam", "update"}] != 2.25 {
+		t.Errorf("times %v, error %v", times, err)
+	}
+	const head = "denoiser, batch 2: as predicted\n\nop    layer   kernel      us together math us\n"
+	const first = "-     -       clock     9.00\n"
+	write(head + first + "Conv  conv2d  forward   1.50            1.00\nConv  conv2d  forward2 10.25     11.00  1.00\n\nstep: 11 us\n")
+	out, _, err := run(t, "profile", "denoiser", "--device", "cpu", "--batch", "2", "--steps", "1", "--predicted", table, "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p struct{ Ops []profileRow }
+	if err := json.Unmarshal([]byte(out), &p); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range p.Ops {
+		want := 0.0
+		if o.Op == "Conv" && o.Layer == "conv2d" {
+			want = 11.75e-6
+		}
+		if math.Abs(o.Predicted-want) > 1e-12 || o.Seconds <= 0 {
+			t.Errorf("%s of %s: %v s, predicted %v, want %v", o.Op, o.Layer, o.Seconds, o.Predicted, want)
+		}
+	}
+	if out, _, err = run(t, "profile", "denoiser", "--device", "sim", "--batch", "2", "--steps", "1", "--predicted", table); err != nil || !strings.Contains(out, "predicted") {
+		t.Errorf("%v: %s", err, out)
+	}
+	for text, want := range map[string]string{
+		head + "Conv  conv2d  forward   fast\n":        "no time in the row",
+		head + "Conv  conv2d_99 forward 1.0\n":         "the step has no Conv of conv2d_99",
+		strings.Replace(head, "batch 2", "batch 8", 1): "is not of denoiser at batch 2",
+	} {
+		write(text)
+		if _, _, err := run(t, "profile", "denoiser", "--device", "cpu", "--batch", "2", "--steps", "1", "--predicted", table); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
 	}
 }
