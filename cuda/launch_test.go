@@ -80,8 +80,8 @@ func TestLaunchGeometry(t *testing.T) {
 		{"channels", func() { l.CopyChannels(x, 1, y, 2, 3) }, []string{"merge_channels 36x256"}},
 		{"channels of fours", func() { l.CopyChannels(act(3, 31, 33, 12), 4, act(3, 31, 33, 16), 8, 8) }, []string{"merge_channels4 24x256"}},
 		{"no channels", func() { l.CopyChannels(x, 5, y, 5, 0) }, nil},
-		{"cross-entropy", func() { l.SigmoidBCE(1, p.Range(0, 1), none, x, y) }, []string{"loss_bce 15x256", "loss_total 1x256"}},
-		{"squared error of the largest", func() { l.MSE(1, p.Range(0, 1), big, big, big) }, []string{"loss_mse 1024x256", "loss_total 1x256"}},
+		{"cross-entropy", func() { l.SigmoidBCE(1, p.Range(0, 1), none, none, x, y) }, []string{"loss_bce 15x256", "loss_total 1x256"}},
+		{"squared error of the largest", func() { l.MSE(1, p.Range(0, 1), none, big, big, big) }, []string{"loss_mse 1024x256", "loss_total 1x256"}},
 		{"sgd", func() { l.SGD(backend.SGD{}, p, none, q, stepParams) }, []string{"optim_sgd 2x256"}},
 		{"adam", func() { l.Adam(backend.Adam{}, p, q, q, q, stepParams) }, []string{"optim_adam 2x256"}},
 		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, p, q, q, q, stepParams) }, []string{"optim_adadelta 2x256"}},
@@ -169,7 +169,7 @@ func TestNoOpAllocates(t *testing.T) {
 		},
 		"Plus": func() { l.Plus(x, x, x) }, "CopyChannels": func() { l.CopyChannels(x, 0, x, 1, 3) },
 		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.ReLU, x, x) },
-		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, stepParams, 0) },
+		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), backend.Tensor{}, x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, stepParams, 0) },
 		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, stepParams) },
 	} {
 		if n := testing.AllocsPerRun(5, op); n != 0 {

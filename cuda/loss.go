@@ -6,25 +6,37 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
+// LossNeeds returns a partial sum for each block. Where they are given no tensor, the device has room for them.
+func (l *lane) LossNeeds(pred backend.Shape) backend.Needs {
+	return backend.Needs{Partials: lossBlocks(pred.Len())}
+}
+
+// lossBlocks is the number of blocks for n elements. It decides the order of summation.
+func lossBlocks(n int) int { return min(ceilDiv(n, 4*threads), maxBlocks) }
+
 // SigmoidBCE adds scale times the cross-entropy of sigmoid(z) and t; its gradient is scale (sigmoid(z) - t).
-func (l *lane) SigmoidBCE(scale float32, loss, grad, logits, target backend.Tensor) {
-	l.loss("SigmoidBCE", kernels.LossBCE, scale, loss, grad, logits, target)
+func (l *lane) SigmoidBCE(scale float32, loss, partials, grad, logits, target backend.Tensor) {
+	l.loss("SigmoidBCE", kernels.LossBCE, scale, loss, partials, grad, logits, target)
 }
 
 // MSE adds scale times the squared differences; its gradient is 2 scale (p - t).
-func (l *lane) MSE(scale float32, loss, grad, pred, target backend.Tensor) {
-	l.loss("MSE", kernels.LossMSE, scale, loss, grad, pred, target)
+func (l *lane) MSE(scale float32, loss, partials, grad, pred, target backend.Tensor) {
+	l.loss("MSE", kernels.LossMSE, scale, loss, partials, grad, pred, target)
 }
 
-// loss sums in two stages. The number of blocks decides the order of summation, so it follows from the number of elements
-// alone.
-func (l *lane) loss(op string, e kernels.Entry, scale float32, loss, grad, pred, target backend.Tensor) {
-	backend.CheckLoss(&loss, &grad, &pred, &target)
-	total, p, t := l.at(loss), l.at(pred), l.at(target)
-	g := l.at(grad)
+// loss leaves partial sums, which are added up at once if the caller has no room for them.
+func (l *lane) loss(op string, e kernels.Entry, scale float32, loss, partials, grad, pred, target backend.Tensor) {
 	n := pred.Shape.Len()
-	blocks := min(ceilDiv(n, 4*threads), maxBlocks)
+	blocks := lossBlocks(n)
+	backend.CheckLoss(&loss, &partials, blocks, &grad, &pred, &target)
+	total, sums, p, t := l.at(loss), l.at(partials), l.at(pred), l.at(target)
+	g := l.at(grad)
+	if partials.IsZero() {
+		sums = l.partials
+	}
 	block := driver.Dim3{X: threads}
-	l.launch(op, e, driver.Dim3{X: blocks}, block, 0, ptr(l.partials), ptr(g), ptr(p), ptr(t), i32(n), f32(scale))
-	l.launch(op, kernels.LossTotal, driver.Dim3{X: 1}, block, 0, ptr(total), ptr(l.partials), i32(blocks), f32(scale))
+	l.launch(op, e, driver.Dim3{X: blocks}, block, 0, ptr(sums), ptr(g), ptr(p), ptr(t), i32(n), f32(scale))
+	if partials.IsZero() {
+		l.launch(op, kernels.LossTotal, driver.Dim3{X: 1}, block, 0, ptr(total), ptr(sums), i32(blocks), f32(1))
+	}
 }

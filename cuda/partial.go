@@ -24,7 +24,7 @@ const (
 // columns is the number of columns that a block adds up: four a thread or one, of few rows; or, of many, one by 8 threads or by 32.
 func (s *sums) columns() int {
 	switch {
-	case s.rows <= fewRows && s.nw%4 == 0 && s.nb%4 == 0 && s.partials%16 == 0:
+	case s.rows <= fewRows && s.nw%4 == 0 && s.nb%4 == 0 && (s.partials|s.w|s.bias)%16 == 0:
 		return 4 * threads
 	case s.rows <= fewRows:
 		return threads
@@ -36,18 +36,18 @@ func (s *sums) columns() int {
 
 func (s *sums) blocks() int { return ceilDiv(s.nw+s.nb, s.columns()) }
 
-// SumPartials adds partial sums to gradients.
-func (l *lane) SumPartials(grads []backend.Params) {
-	backend.CheckSumPartials(grads)
-	for len(grads) > 0 {
+// SumPartials adds up partial sums.
+func (l *lane) SumPartials(all []backend.Params) {
+	backend.CheckSumPartials(all)
+	for len(all) > 0 {
 		var list [sumsAtOnce]sums
-		n := min(len(grads), sumsAtOnce)
-		for i := range grads[:n] {
-			g := &grads[i]
+		n := min(len(all), sumsAtOnce)
+		for i := range all[:n] {
+			g := &all[i]
 			list[i] = sums{l.at(g.Partials), l.at(g.W), l.at(g.Bias), g.W.Shape.Len(), g.Bias.Shape.Len(), g.Partials.Shape.N}
 		}
 		l.sum("SumPartials", list[:n])
-		grads = grads[n:]
+		all = all[n:]
 	}
 }
 

@@ -1,7 +1,7 @@
 #include "common.cuh"
 
 // A loss is summed in two stages. Blocks of 256 threads take the elements in turns, four a thread, and each leaves the
-// sum of its own in partials; one more block adds those up. The order of summation depends on the number of elements and
+// sum of its own in partials, which are added up by loss_total or by partial_sum. The order of summation depends on the number of elements and
 // of blocks only.
 
 // Loss is the value and the gradient of one element.
@@ -25,10 +25,10 @@ __device__ __forceinline__ void reduce(float *partials, float *grad, const float
     if (grad) store4(grad, i, n, p);
   }
   sum = block_sum(sum);
-  if (threadIdx.x == 0) partials[blockIdx.x] = sum;
+  if (threadIdx.x == 0) partials[blockIdx.x] = scale * sum;
 }
 
-// partials = the blocks' sums of max(z,0) - z t + ln(1 + exp(-|z|)); grad (which may be 0) = scale (sigmoid(z) - t).
+// partials = scale times the blocks' sums of max(z,0) - z t + ln(1 + exp(-|z|)); grad (which may be 0) = scale (sigmoid(z) - t).
 extern "C" __global__ void loss_bce(float *__restrict__ partials, float *__restrict__ grad,
                                     const float *__restrict__ logits, const float *__restrict__ target, unsigned n,
                                     float scale) {
@@ -38,7 +38,7 @@ extern "C" __global__ void loss_bce(float *__restrict__ partials, float *__restr
   });
 }
 
-// partials = the blocks' sums of (p - t)²; grad (which may be 0) = 2 scale (p - t).
+// partials = scale times the blocks' sums of (p - t)²; grad (which may be 0) = 2 scale (p - t).
 extern "C" __global__ void loss_mse(float *__restrict__ partials, float *__restrict__ grad,
                                     const float *__restrict__ pred, const float *__restrict__ target, unsigned n,
                                     float scale) {

@@ -137,9 +137,9 @@ func (c *compiler) backward(forward []op.Call) error {
 	}
 	loss, scale := p.Sum(op.Loss, 1), op.Scale{Factor: 1}
 	if c.o.Loss == BCE {
-		p.Emit(&op.SigmoidBCE{Scale: scale, Loss: loss, Grad: grad, Logits: p.Output, Target: target})
+		p.Emit(&op.SigmoidBCE{Shape: p.Shape(p.Output), Scale: scale, Loss: loss, Grad: grad, Logits: p.Output, Target: target})
 	} else {
-		p.Emit(&op.MSE{Scale: scale, Loss: loss, Grad: grad, Prediction: p.Output, Target: target})
+		p.Emit(&op.MSE{Shape: p.Shape(p.Output), Scale: scale, Loss: loss, Grad: grad, Prediction: p.Output, Target: target})
 	}
 	if c.o.penalizesCode() {
 		encoder := encoderCalls(c.g, forward)
@@ -225,7 +225,7 @@ func (c *compiler) probe(encoder []op.Call, grad op.Value) {
 	second, became := p.Again(encoder, p.Input, moved)
 	y := became[code]
 	weight := float32(o.Weight / (o.Step * o.Step))
-	p.Emit(&op.MSE{Scale: op.Scale{Per: op.PerSample, Factor: weight}, Loss: p.Sum(op.Loss, 1), Grad: gradMoved, Prediction: y, Target: code})
+	p.Emit(&op.MSE{Shape: p.Shape(y), Scale: op.Scale{Per: op.PerSample, Factor: weight}, Loss: p.Sum(op.Loss, 1), Grad: gradMoved, Prediction: y, Target: code})
 	p.Emit(&op.Accumulate{Dst: grad, Alpha: -1, X: gradMoved})
 	grads := op.NewGrads(p.Tape, second)
 	grads.Add(y, gradMoved)

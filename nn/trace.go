@@ -66,7 +66,7 @@ func (r *tracer) step(s *op.Call, f *op.Frame, values []op.Info) {
 		what = "gradient"
 	}
 	if p, ok := s.Op.(op.Partial); ok {
-		w, bias, partials := p.Gradients()
+		w, bias, partials := p.Sums()
 		r.partials(f.At(*partials), values[w], values[bias])
 	}
 	for _, v := range op.Writes(s.Op) {
@@ -106,13 +106,17 @@ func (r *tracer) parameter(i int, v backend.Tensor, what string) {
 	r.look(v, p.Layer, what+p.Name)
 }
 
-// partials looks at partial sums of the gradients of weights and bias.
+// partials looks at partial sums of the gradients of weights and bias, or of the loss.
 func (r *tracer) partials(sums backend.Tensor, w, bias op.Info) {
 	if sums.IsZero() {
 		return
 	}
 	at, x := r.notFinite(sums)
 	if at < 0 {
+		return
+	}
+	if w.Space == op.Sums {
+		r.fault, r.found = Fault{Layer: "loss", What: lossValue, Value: float64(x)}, true
 		return
 	}
 	of := w

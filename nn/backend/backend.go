@@ -218,13 +218,13 @@ type Dense interface {
 	DenseBackWeights(s DenseShape, grad Params, gradOut, x Tensor)
 }
 
-// Partial is what adds partial sums up. The gradients of a layer's weights and bias are sums over many positions, which a
-// device with many executors makes in parts. If the op is given room for as many as it says (see Needs), it writes them there and
-// leaves the gradients alone, and those of several layers can be added up at once.
+// Partial is what adds partial sums up. The gradients of a layer's weights and bias, and the loss, are sums over many positions,
+// which a device with many executors makes in parts. If the op is given room for as many as it says (see Needs), it writes them there
+// and leaves the sums alone, and those of several layers can be added up at once.
 type Partial interface {
-	// SumPartials: grad.W and grad.Bias += the rows of grad.Partials (see PartialsShape), for each of grads. No two of them share
-	// a tensor.
-	SumPartials(grads []Params)
+	// SumPartials: W and Bias += the rows of Partials (see PartialsShape), for each of sums. W is that of a layer's gradients, or
+	// Flat. No two of sums share a tensor.
+	SumPartials(sums []Params)
 }
 
 // Pool is max-pooling.
@@ -260,13 +260,15 @@ type Activate interface {
 	ActivateBack(a Act, gradX, gradOut, out Tensor)
 }
 
-// Loss ops add scale times the sum over all elements to loss (Flat, one element) and, unless grad is zero,
-// overwrite grad with the gradient.
+// Loss ops add scale times the sum over all elements to loss (Flat, one element), or write partials; see Partial. Unless grad is
+// zero, they overwrite it with the gradient.
 type Loss interface {
+	// LossNeeds says how many partial sums there are for a prediction of that shape.
+	LossNeeds(pred Shape) Needs
 	// SigmoidBCE: max(z,0) - z t + ln(1 + exp(-|z|)), the binary cross-entropy of sigmoid(z) and target t in [0,1].
-	SigmoidBCE(scale float32, loss, grad, logits, target Tensor)
+	SigmoidBCE(scale float32, loss, partials, grad, logits, target Tensor)
 	// MSE: (p - t)².
-	MSE(scale float32, loss, grad, pred, target Tensor)
+	MSE(scale float32, loss, partials, grad, pred, target Tensor)
 }
 
 // Optim ops update Flat tensors of equal length in place; the learning rate comes from stepParams.

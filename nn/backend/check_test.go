@@ -43,6 +43,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 		p.Partials = *placed(Flat, p.PartialsShape(3))
 	}
 	several := []Params{cp, dp}
+	parts := placed(Flat, Shape{3, 1, 1, 1})
 	cx, co, ca := act(conv.X), act(conv.Out), placed(Argmax, conv.Out)
 	tx, to := act(transpose.X), act(transpose.Out)
 	dx, do := act(dense.XShape()), act(dense.OutShape())
@@ -81,7 +82,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"CopyChannels":             t2(nil, func() { CheckCopyChannels(stats, 3, x, 0, 3) }, stats, x),
 		"Activate":                 t2(nil, func() { CheckActivate(Tanh, x, y) }, x, y),
 		"ActivateBack":             t2(nil, func() { CheckActivateBack(Tanh, x, y, z) }, x, y, z),
-		"loss":                     t2(nil, func() { CheckLoss(loss, x, y, z) }, loss, x, y, z),
+		"loss":                     t2(nil, func() { CheckLoss(loss, parts, 3, x, y, z) }, loss, parts, x, y, z),
 		"SGD":                      t2(of(step), func() { SGD{Momentum: 1}.Check(p, q, g, step) }, p, q, g),
 		"Adam":                     t2(of(step), func() { Adam{}.Check(p, q, r, g, step) }, p, q, r, g),
 		"Adadelta":                 t2(of(step), func() { Adadelta{}.Check(p, q, r, g, step) }, p, q, r, g),

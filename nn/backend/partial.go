@@ -1,12 +1,12 @@
 package backend
 
-// PartialsShape is the shape of so many partial sums of the gradients p: each is a row, with the weights' elements and the bias's
-// behind them.
+// PartialsShape is the shape of so many partial sums of p, the gradients of a layer or a sum W alone: each is a row, with the
+// elements of W and those of the bias behind them.
 func (p *Params) PartialsShape(count int) Shape {
 	return Shape{count, 1, 1, p.W.Shape.Len() + p.Bias.Shape.Len()}
 }
 
-// partials checks the partial sums of gradients: there are none, or as many as the backend makes.
+// partials checks the partial sums of p: there are none, or as many as the backend makes.
 func (p *Params) partials(count int) {
 	if p.Partials.IsZero() {
 		return
@@ -18,10 +18,14 @@ func (p *Params) partials(count int) {
 }
 
 // CheckSumPartials checks the arguments of SumPartials.
-func CheckSumPartials(grads []Params) {
-	for i := range grads {
-		g := &grads[i]
-		g.layer(g.W.Shape, g.Bias.Shape.Len())
+func CheckSumPartials(sums []Params) {
+	for i := range sums {
+		g := &sums[i]
+		if g.W.Role == Flat {
+			g.W.flat(g.W.Shape)
+		} else {
+			g.layer(g.W.Shape, g.Bias.Shape.Len())
+		}
 		g.Partials.flat(g.PartialsShape(g.Partials.Shape.N))
 	}
 }

@@ -117,6 +117,6 @@ type Params struct{ W, Bias, Packed, Partials Tensor }
 // weights, Workspace for scratch (see Memory.SetWorkspace), Forward for that of the forward op alone. Packed does not depend
 // on the number of images, and none grows when there are fewer.
 //
-// Partials is how many partial sums the gradients of weights and bias are made in, 0 if in one. PartialBytes of the workspace are
+// Partials is how many partial sums the gradients of weights and bias, or the loss, are made in, 0 if in one. PartialBytes of the workspace are
 // for them: only the gradients of weights want these, and not when they are given a tensor for partial sums.
 type Needs struct{ Packed, Workspace, Forward, Partials, PartialBytes int }

@@ -70,7 +70,7 @@ type output struct {
 	name string
 }
 
-// outputs lists what the op writes that can be downloaded. Partial sums are compared as the gradients that they are of.
+// outputs lists what the op writes that can be downloaded. Partial sums are compared as what they add up to.
 func (r *rerun) outputs() (list []output) {
 	partials := partialsOf(r.call.Op)
 	r.call.Op.Args(func(v *Value, u Use) {
@@ -105,7 +105,7 @@ func argName(o Op, v *Value) string {
 func (r *rerun) copyArgs() (err error) {
 	r.frame = *r.device
 	r.frame.B, r.frame.Tensors = r.c.Reference, make([]backend.Tensor, len(r.device.Tensors))
-	r.frame.list, r.frame.grads = nil, nil
+	r.frame.list, r.frame.sums = nil, nil
 	partials := partialsOf(r.call.Op)
 	r.call.Op.Args(func(v *Value, _ Use) {
 		if t := r.device.At(*v); err == nil && r.lost == nil && !t.IsZero() && t.Role != backend.Packed && *v != partials {
@@ -200,9 +200,9 @@ func (r *rerun) run(o Op) (Op, error) {
 	}
 	if partialsOf(o) != None {
 		o = clone(o)
-		w, bias, partials := o.(Partial).Gradients()
+		w, bias, partials := o.(Partial).Sums()
 		if *partials = None; needs.Partials > 0 {
-			g := r.frame.gradients(w, bias, None)
+			g := r.frame.partials(w, bias, None)
 			var err error
 			if *partials, err = r.add(backend.Flat, g.PartialsShape(needs.Partials)); err != nil {
 				return nil, err
@@ -319,8 +319,11 @@ func made(f *Frame, o Op, v Value) ([]float32, error) {
 	if err != nil || p == None {
 		return got, err
 	}
+	w, bias, _ := o.(Partial).Sums()
+	if v != w && v != bias {
+		return got, nil
+	}
 	sums, err := download(f.B, f.At(p))
-	w, bias, _ := o.(Partial).Gradients()
 	first := 0
 	if v == bias {
 		first = f.At(w).Shape.Len()
@@ -335,10 +338,10 @@ func made(f *Frame, o Op, v Value) ([]float32, error) {
 	return got, err
 }
 
-// partialsOf returns the partial sums that an op leaves of gradients, or None.
+// partialsOf returns the partial sums that an op leaves, or None.
 func partialsOf(o Op) Value {
 	if p, ok := o.(Partial); ok {
-		_, _, partials := p.Gradients()
+		_, _, partials := p.Sums()
 		return *partials
 	}
 	return None

@@ -148,11 +148,11 @@ func (o *ConvBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.X, Read)
 }
 func (o *ConvBackWeights) Run(f *Frame) {
-	f.B.ConvBackWeights(o.Shape, f.gradients(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.Argmax), f.At(o.X))
+	f.B.ConvBackWeights(o.Shape, f.partials(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.Argmax), f.At(o.X))
 }
 func (o *ConvBackWeights) Geometry() any                         { return o.Shape }
 func (o *ConvBackWeights) MACs() int                             { return o.Shape.MACs() }
 func (o *ConvBackWeights) Needs(b backend.Backend) backend.Needs { return b.ConvNeeds(o.Shape) }
-func (o *ConvBackWeights) Gradients() (w, bias Value, partials *Value) {
+func (o *ConvBackWeights) Sums() (w, bias Value, partials *Value) {
 	return o.GradW, o.GradBias, &o.Partials
 }

@@ -115,13 +115,13 @@ func (o *ConvTransposeBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.X, Read)
 }
 func (o *ConvTransposeBackWeights) Run(f *Frame) {
-	f.B.ConvTransposeBackWeights(o.Shape, f.gradients(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.X))
+	f.B.ConvTransposeBackWeights(o.Shape, f.partials(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.X))
 }
 func (o *ConvTransposeBackWeights) Geometry() any { return o.Shape }
 func (o *ConvTransposeBackWeights) MACs() int     { return o.Shape.MACs() }
 func (o *ConvTransposeBackWeights) Needs(b backend.Backend) backend.Needs {
 	return b.ConvTransposeNeeds(o.Shape)
 }
-func (o *ConvTransposeBackWeights) Gradients() (w, bias Value, partials *Value) {
+func (o *ConvTransposeBackWeights) Sums() (w, bias Value, partials *Value) {
 	return o.GradW, o.GradBias, &o.Partials
 }

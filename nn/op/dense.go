@@ -112,13 +112,13 @@ func (o *DenseBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.X, Read)
 }
 func (o *DenseBackWeights) Run(f *Frame) {
-	f.B.DenseBackWeights(o.Shape, f.gradients(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.X))
+	f.B.DenseBackWeights(o.Shape, f.partials(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.X))
 }
 func (o *DenseBackWeights) Geometry() any { return o.Shape }
 func (o *DenseBackWeights) MACs() int     { return o.Shape.MACs() }
 func (o *DenseBackWeights) Needs(b backend.Backend) backend.Needs {
 	return b.DenseNeeds(o.Shape)
 }
-func (o *DenseBackWeights) Gradients() (w, bias Value, partials *Value) {
+func (o *DenseBackWeights) Sums() (w, bias Value, partials *Value) {
 	return o.GradW, o.GradBias, &o.Partials
 }

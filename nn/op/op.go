@@ -119,8 +119,8 @@ type Frame struct {
 	SampleScale, ElementScale, BatchWeight float32
 
 	// Of an op that takes a list, so that none is allocated in a step.
-	list  []backend.Tensor
-	grads []backend.Params
+	list []backend.Tensor
+	sums []backend.Params
 
 	forked bool // the last call was the first of two branches
 }
@@ -148,8 +148,8 @@ func (f *Frame) params(w, bias, packed Value) backend.Params {
 	return backend.Params{W: f.At(w), Bias: f.At(bias), Packed: f.At(packed)}
 }
 
-// gradients returns the gradients of weights and bias, and room for their partial sums.
-func (f *Frame) gradients(w, bias, partials Value) backend.Params {
+// partials returns the gradients of weights and bias, or the loss w alone, and room for their partial sums.
+func (f *Frame) partials(w, bias, partials Value) backend.Params {
 	return backend.Params{W: f.At(w), Bias: f.At(bias), Partials: f.At(partials)}
 }
 

@@ -1,46 +1,47 @@
 package op
 
-// Partial is an op that adds to the gradients of a layer's weights and bias, or leaves partial sums of them for SumPartials.
+// Partial is an op that adds to the gradients of a layer's weights and bias, or to the loss, or leaves partial sums of them for
+// SumPartials.
 type Partial interface {
 	Needy
-	// Gradients returns the gradients, and where their partial sums go.
-	Gradients() (w, bias Value, partials *Value)
+	// Sums returns what the op adds to, the loss being W without a bias, and where the partial sums go.
+	Sums() (w, bias Value, partials *Value)
 }
 
-// PartialGradient are the gradients of a layer's weights and bias, and the partial sums of both.
-type PartialGradient struct {
+// Partials are the partial sums of the gradients of a layer's weights and bias, or of the loss W, and what they are added to.
+type Partials struct {
 	W, Bias, Partials Value
 	Layer             string
 }
 
-// SumPartials adds the partial sums of several layers to their gradients.
-type SumPartials struct{ Gradients []PartialGradient }
+// SumPartials adds up the partial sums of several layers.
+type SumPartials struct{ List []Partials }
 
 func (o *SumPartials) Name() string { return "SumPartials" }
 func (o *SumPartials) Args(visit func(v *Value, u Use)) {
-	for i := range o.Gradients {
-		g := &o.Gradients[i]
-		visit(&g.W, Add)
-		visit(&g.Bias, Add)
-		visit(&g.Partials, Read)
+	for i := range o.List {
+		p := &o.List[i]
+		visit(&p.W, Add)
+		visit(&p.Bias, Add)
+		visit(&p.Partials, Read)
 	}
 }
 func (o *SumPartials) Run(f *Frame) {
-	f.grads = f.grads[:0]
-	for _, g := range o.Gradients {
-		f.grads = append(f.grads, f.gradients(g.W, g.Bias, g.Partials))
+	f.sums = f.sums[:0]
+	for _, p := range o.List {
+		f.sums = append(f.sums, f.partials(p.W, p.Bias, p.Partials))
 	}
-	f.B.SumPartials(f.grads)
+	f.B.SumPartials(f.sums)
 }
 
-// argName names the gradients by their layers.
+// argName names what is added to by the layers.
 func (o *SumPartials) argName(v *Value) string {
-	for i := range o.Gradients {
-		switch g := &o.Gradients[i]; v {
-		case &g.W:
-			return "GradW of " + g.Layer
-		case &g.Bias:
-			return "GradBias of " + g.Layer
+	for i := range o.List {
+		switch p := &o.List[i]; v {
+		case &p.W:
+			return "W of " + p.Layer
+		case &p.Bias:
+			return "Bias of " + p.Layer
 		}
 	}
 	return "Partials"

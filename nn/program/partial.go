@@ -10,7 +10,7 @@ import (
 // programs for fewer samples are placed as those for more.
 const layersAtOnce = 8
 
-// DeferSums gives the partial sums of gradients, where the backend makes any, tensors of their own, and has those of several layers
+// DeferSums gives the partial sums of gradients and of the loss, where the backend makes any, tensors of their own, and has those of several layers
 // added up at once.
 func (p *Program) DeferSums(b backend.Backend) {
 	d := deferral{Program: p}
@@ -28,15 +28,15 @@ func (p *Program) DeferSums(b backend.Backend) {
 // deferral gathers layers whose partial sums are to be added up.
 type deferral struct {
 	*Program
-	layers map[op.Value]bool // by their weights' gradients
-	list   []op.PartialGradient
+	layers map[op.Value]bool // by their weights' gradients; the loss counts as one
+	list   []op.Partials
 }
 
 // make gives an op a tensor for its partial sums. A layer that makes none is counted too, because it may make some for more
 // samples.
 func (d *deferral) make(o op.Partial, layer string, b backend.Backend) {
-	w, bias, partials := o.Gradients()
-	if len(d.layers) == layersAtOnce || d.layers[w] { // two sums of the same gradient cannot be added at once
+	w, bias, partials := o.Sums()
+	if len(d.layers) == layersAtOnce || d.layers[w] { // two sums of one gradient cannot be added at once
 		d.sum()
 	}
 	if d.layers == nil {
@@ -48,7 +48,7 @@ func (d *deferral) make(o op.Partial, layer string, b backend.Backend) {
 	v := d.New(backend.Flat, grad.PartialsShape(count))
 	if count > 0 {
 		*partials = v
-		d.list = append(d.list, op.PartialGradient{W: w, Bias: bias, Partials: v, Layer: layer})
+		d.list = append(d.list, op.Partials{W: w, Bias: bias, Partials: v, Layer: layer})
 	}
 }
 
@@ -56,7 +56,7 @@ func (d *deferral) make(o op.Partial, layer string, b backend.Backend) {
 func (d *deferral) sum() {
 	if len(d.list) > 0 {
 		d.Layer = "gradients"
-		d.Emit(&op.SumPartials{Gradients: d.list})
+		d.Emit(&op.SumPartials{List: d.list})
 	}
 	d.layers, d.list = nil, nil
 }

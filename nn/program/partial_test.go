@@ -43,7 +43,7 @@ func deferred(t *testing.T, n int, layers ...int) *Program {
 func sums(p *Program) (list []int) {
 	for _, c := range p.Calls {
 		if s, ok := c.Op.(*op.SumPartials); ok {
-			list = append(list, len(s.Gradients))
+			list = append(list, len(s.List))
 		}
 	}
 	return list
@@ -69,7 +69,7 @@ func TestDeferSums(t *testing.T) {
 			t.Errorf("layers %v: ends in %s, workspace of %d bytes, want 100 beside the partial sums", c.layers, p.Calls[len(p.Calls)-1].Op.Name(), p.Workspace)
 		}
 	}
-	g := deferred(t, 5, 1, 2).Calls[2].Op.(*op.SumPartials).Gradients[1]
+	g := deferred(t, 5, 1, 2).Calls[2].Op.(*op.SumPartials).List[1]
 	if s := deferred(t, 5, 1, 2).Shape(g.Partials); s != (backend.Shape{N: 5, H: 1, W: 1, C: 8}) {
 		t.Errorf("partial sums of shape %v", s)
 	}

@@ -176,7 +176,7 @@ func convCases() []Case {
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
 		if i%3 == 0 {
 			s := c.shape()
-			cases = append(cases, inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }))
+			cases = append(cases, inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }, grads))
 		}
 	}
 	edge := convCase{ConvSpec: backend.ConvSpec{X: shape{N: 2, H: 6, W: 4, C: 3}, Filters: 5, KernelH: 3, KernelW: 3}}

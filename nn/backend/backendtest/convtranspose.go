@@ -54,7 +54,7 @@ func convTransposeCases() []Case {
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
 		if i%3 == 0 {
 			s := c.shape()
-			cases = append(cases, inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvTransposeNeeds(s) }))
+			cases = append(cases, inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvTransposeNeeds(s) }, grads))
 		}
 	}
 	edge := convTransposeCase{ConvTransposeSpec: backend.ConvTransposeSpec{X: shape{N: 2, H: 3, W: 4, C: 3}, Filters: 5,

@@ -32,7 +32,7 @@ func denseCases() []Case {
 	for _, c := range table {
 		s := c.shape()
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights(),
-			inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.DenseNeeds(s) }))
+			inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.DenseNeeds(s) }, grads))
 	}
 	edge := denseCase{DenseSpec: backend.DenseSpec{N: 3, In: 9, Out: 5, InAct: backend.ReLU}}
 	return append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"))

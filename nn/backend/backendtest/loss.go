@@ -10,7 +10,7 @@ import (
 // lossFunc is a loss: its name, op, and for one element value, gradient and the magnitudes of their terms.
 type lossFunc struct {
 	name, op string
-	apply    func(b backend.Backend, scale float32, loss, grad, pred, target backend.Tensor)
+	apply    func(b backend.Backend, scale float32, loss, partials, grad, pred, target backend.Tensor)
 	value    func(p, t float64) (v, mag float64)
 	slope    func(p, t float64) (v, mag float64)
 }
@@ -37,7 +37,8 @@ func lossCases() []Case {
 	target := mixed(uniform(0, 1), 0, 1)
 	for _, l := range []lossFunc{bce, mse} {
 		for _, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 7, W: 5, C: 3}, {N: 2, H: 1, W: 1, C: 257}, {N: 1, H: 31, W: 33, C: 1}, {N: 7, H: 28, W: 28, C: 1}} {
-			cases = append(cases, l.on(s, "", normal(2), target, true), l.on(s, "", normal(2), target, false))
+			both := l.on(s, "", normal(2), target, true)
+			cases = append(cases, both, l.on(s, "", normal(2), target, false), lossInPartials(both, s))
 		}
 		s := shape{N: 3, H: 6, W: 5, C: 5}
 		cases = append(cases, l.on(s, "/wide", mixed(uniform(-110, 110), 100, -100, 0, 20, -20, 88, -88), target, true),
@@ -61,7 +62,7 @@ func lossCases() []Case {
 func (l lossFunc) on(s shape, suffix string, pred, target fill, grad bool) Case {
 	const scale = 0.125
 	c := Case{
-		Name: fmt.Sprintf("loss/%s/%dx%dx%dx%d%s", l.name, s.N, s.H, s.W, s.C, suffix), Ops: []string{l.op},
+		Name: fmt.Sprintf("loss/%s/%dx%dx%dx%d%s", l.name, s.N, s.H, s.W, s.C, suffix), Ops: []string{"LossNeeds", l.op},
 		args: []arg{activation("pred", s, pred), activation("target", s, target), flat("loss", 1, given(0.75)).inout(sumBound(s.Len() + 1))},
 	}
 	if grad {
@@ -72,9 +73,18 @@ func (l lossFunc) on(s shape, suffix string, pred, target fill, grad bool) Case 
 	return c.scaled(l, scale)
 }
 
+// lossInPartials is a case of a loss of that shape whose partial sums, if the backend makes any, are added up apart.
+func lossInPartials(c Case, s shape) Case {
+	return inPartials(c, func(b backend.Backend) backend.Needs { return b.LossNeeds(s) }, func(t tensors) backend.Params {
+		return backend.Params{W: t["loss"], Partials: t["partials"]}
+	})
+}
+
 // scaled sets the run and the reference of a loss's case for a scale.
 func (c Case) scaled(l lossFunc, scale float32) Case {
-	c.run = func(b backend.Backend, t tensors) { l.apply(b, scale, t["loss"], t["grad"], t["pred"], t["target"]) }
+	c.run = func(b backend.Backend, t tensors) {
+		l.apply(b, scale, t["loss"], t["partials"], t["grad"], t["pred"], t["target"])
+	}
 	c.reference = func(d data) values {
 		v, g := refLoss(l, float64(scale), d["loss"], d["pred"], d["target"])
 		return values{"loss": v, "grad": g}

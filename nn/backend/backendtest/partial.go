@@ -12,19 +12,22 @@ func grads(t tensors) backend.Params {
 	return backend.Params{W: t["gradW"], Bias: t["gradBias"], Partials: t["partials"]}
 }
 
-// inPartials is a case of gradients of weights whose partial sums, if the backend makes any, have memory of their own and are added
-// up apart.
-func inPartials(c Case, needs func(b backend.Backend) backend.Needs) Case {
-	columns := 0
+// inPartials is a case whose partial sums, if the backend makes any, have memory of their own and are added up apart, to what sums
+// returns.
+func inPartials(c Case, needs func(b backend.Backend) backend.Needs, sums func(t tensors) backend.Params) Case {
+	var of backend.Params
 	for _, a := range c.args {
-		if a.name == "gradW" || a.name == "gradBias" {
-			columns += a.shape.Len()
+		switch a.name {
+		case "gradW", "loss":
+			of.W.Shape = a.shape
+		case "gradBias":
+			of.Bias.Shape = a.shape
 		}
 	}
 	c.Name += "/partials"
 	c.Ops = append(slices.Clone(c.Ops), "SumPartials")
 	c.Bench = false
-	c.args = append(slices.Clone(c.args), arg{name: "partials", role: backend.Flat, shape: backend.Vec(columns), use: scratch,
+	c.args = append(slices.Clone(c.args), arg{name: "partials", role: backend.Flat, shape: of.PartialsShape(1), use: scratch,
 		partials: func(b backend.Backend) int { return needs(b).Partials }})
 	c.workspace = func(b backend.Backend) int {
 		n := needs(b)
@@ -33,8 +36,8 @@ func inPartials(c Case, needs func(b backend.Backend) backend.Needs) Case {
 	run := c.run
 	c.run = func(b backend.Backend, t tensors) {
 		run(b, t)
-		if g := grads(t); !g.Partials.IsZero() {
-			b.SumPartials([]backend.Params{g})
+		if s := sums(t); !s.Partials.IsZero() {
+			b.SumPartials([]backend.Params{s})
 		}
 	}
 	return c
