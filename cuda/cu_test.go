@@ -29,7 +29,7 @@ func runBindings(t *testing.T, cases []backendtest.Case) {
 			t.Fatal(err)
 		}
 		return d
-	})
+	}, runCase)
 	for _, err := range lib.Errors() {
 		t.Error(err)
 	}

@@ -189,6 +189,7 @@ func prepare(b backend.Backend, c Case, precision backend.Precision) (*placed, e
 	if c.setup != nil {
 		c.setup(b, p.tensors)
 	}
+	// Products are run as a model runs them, in code for their shape, as long as the device makes more of it.
 	if q, ok := b.(backend.Preparer); ok && c.MACs > 0 {
 		q.Prepare(func() { c.run(b, p.tensors) })
 	}
