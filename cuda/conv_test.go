@@ -137,17 +137,27 @@ func TestLargeConv(t *testing.T) {
 		kernels []string
 	}{
 		{spec{X: backend.Shape{N: 5, H: 82, W: 83, C: 4}, Filters: 33, KernelH: 1, KernelW: 1, Act: backend.ReLU},
-			[]string{"conv_forward_wide4", "conv_back_input_each", "conv_back_weights", "conv_back_bias", "partial_sum"}},
+			[]string{"conv_forward_wide4", "conv_back_input_each", "conv_back_weights", "partial_sum"}},
+		{spec{X: backend.Shape{N: 1, H: 181, W: 183, C: 8}, Filters: 12, KernelH: 1, KernelW: 1, InAct: backend.Tanh},
+			[]string{"conv_forward4", "conv_back_input4", "conv_back_weights4", "partial_sum"}},
+		{spec{X: backend.Shape{N: 1, H: 258, W: 192, C: 68}, Filters: 8, KernelH: 1, KernelW: 1, Stride: 2, InAct: backend.ReLU},
+			[]string{"conv_forward_small4", "conv_back_input_wide4", "conv_back_weights4", "partial_sum"}},
+		{spec{X: backend.Shape{N: 2, H: 12, W: 12, C: 24}, Filters: 20, KernelH: 7, KernelW: 7, Padding: backend.Same, InAct: backend.ReLU},
+			[]string{"conv_forward_small4", "conv_back_input_small4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 181, W: 183, C: 8}, Filters: 12, KernelH: 2, KernelW: 3, InAct: backend.Tanh},
-			[]string{"conv_forward4", "conv_back_input4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
+			[]string{"conv_forward_halo4", "conv_back_input_halo4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 258, W: 192, C: 68}, Filters: 8, KernelH: 2, KernelW: 2, Stride: 2, InAct: backend.ReLU},
-			[]string{"conv_forward_small4", "conv_back_input_wide4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
+			[]string{"conv_forward_halo4", "conv_back_input_halo_wide4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 3, H: 108, W: 108, C: 4}, Filters: 20, KernelH: 3, KernelW: 1, Pool: 3, Act: backend.Sigmoid},
-			[]string{"conv_forward4", "conv_back_input_narrow4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
+			[]string{"conv_forward_halo4", "conv_back_input_narrow4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 2, H: 91, W: 92, C: 12}, Filters: 8, KernelH: 3, KernelW: 3, Up: 2, InAct: backend.ReLU},
-			[]string{"conv_forward4", "conv_spread4", "conv_back_input_small4", "conv_spread4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
+			[]string{"conv_forward_halo4", "conv_spread4", "conv_back_input_halo4", "conv_spread4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 24, W: 36, C: 8}, Filters: 16, KernelH: 3, KernelW: 3, Pool: 12},
-			[]string{"conv_forward_each4", "conv_back_input_small4", "conv_back_weights4", "conv_back_bias", "partial_sum"}},
+			[]string{"conv_forward_each4", "conv_back_input_halo4", "conv_back_weights4", "partial_sum"}},
+		{spec{X: backend.Shape{N: 9, H: 8, W: 7, C: 28}, Filters: 32, KernelH: 3, KernelW: 3, Padding: backend.Same, Act: backend.ReLU, InAct: backend.ReLU},
+			[]string{"conv_forward_halo_small4", "conv_back_input_halo_small4", "conv_back_weights_halo4", "partial_sum"}},
+		{spec{X: backend.Shape{N: 1, H: 22, W: 50, C: 40}, Filters: 44, KernelH: 4, KernelW: 4, Padding: backend.Same, Pool: 2, Act: backend.ReLU, InAct: backend.ReLU},
+			[]string{"conv_forward_halo_wide4", "conv_back_input_halo_wide4", "conv_back_weights_halo4", "partial_sum"}},
 	} {
 		s := must(backend.NewConv(c.spec))
 		t.Run(fmt.Sprintf("%v-%d", s.X, s.Filters), func(t *testing.T) {
@@ -256,14 +266,16 @@ func TestConvGroups(t *testing.T) {
 			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(g))/uint64(4*s.Out.Image()), (c.Launch.Args[1]-address(arg))/uint64(s.Out.Image()))
 		case "conv_back_input_narrow4":
 			images[c.Name] = append(images[c.Name], (c.Launch.Args[13]-address(x))/uint64(4*s.X.Image()), (c.Launch.Args[12]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[15])
-		case "conv_back_weights4":
-			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[20]/uint64(128*128))
+		case "conv_back_weights_halo4":
+			one := s.WithN(1)
+			of, _ := haloGradientFor(&one)
+			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[18]/uint64(of.units))
 		}
 	}
 	want := map[string][]uint64{
 		"conv_spread4":            {0, 0, 31, 31, 62, 62, 93, 93, 0, 0, 31, 31, 62, 62, 93, 93},
 		"conv_back_input_narrow4": {0, 0, 31, 31, 31, 31, 62, 62, 31, 93, 93, 7},
-		"conv_back_weights4":      {0, 31, 31, 31, 62, 31, 93, 7},
+		"conv_back_weights_halo4": {0, 31, 31, 31, 62, 31, 93, 7},
 	}
 	for k, w := range want {
 		if !slices.Equal(images[k], w) {
@@ -354,17 +366,19 @@ func TestSplits(t *testing.T) {
 	for _, c := range []struct{ n, size, channels, filters, want int }{
 		{1, 1, 4, 32, 1},        // one place
 		{1, 16, 4, 32, 4},       // 256 places
-		{128, 28, 32, 32, 211},  // 5 blocks, of which 1,056 are a wave
-		{16, 64, 128, 64, 29},   // 36 blocks: 1,044
-		{16, 32, 256, 128, 7},   // 144 blocks: 1,008
-		{16, 32, 512, 256, 3},   // 576 blocks: a wave of one part is half empty, two of three parts are not
-		{16, 32, 512, 512, 3},   // 1,152 blocks: four waves
-		{16, 32, 1024, 1024, 1}, // 4,608 blocks
-		{1024, 32, 64, 64, 1056 / 18},
+		{128, 28, 30, 32, 62},   // 17 blocks, of which 1,056 are a wave
+		{128, 28, 32, 32, 264},  // 1 block, of which 264 are a wave
+		{16, 64, 128, 64, 33},   // 8 blocks: 264
+		{16, 32, 256, 128, 8},   // 32 blocks: 256
+		{16, 32, 384, 256, 5},   // 96 blocks: a wave of two parts is not full to three quarters, two of five parts are
+		{16, 32, 512, 384, 4},   // 192 blocks: a wave of one part is not full to three quarters, nor are two; three of four parts are
+		{16, 32, 512, 512, 1},   // 256 blocks
+		{16, 32, 1024, 1024, 1}, // 1,024 blocks: four waves
+		{1024, 32, 64, 64, 264 / 4},
 	} {
 		s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: c.n, H: c.size, W: c.size, C: c.channels}, Filters: c.filters, KernelH: 3, KernelW: 3}))
 		if got := splits(&s); got != c.want {
-			t.Errorf("%+v: %d parts of %d blocks, want %d", c, got, gradTileFor(&s).blocks(&s), c.want)
+			t.Errorf("%+v: %d parts, want %d", c, got, c.want)
 		}
 	}
 }

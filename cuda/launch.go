@@ -60,6 +60,16 @@ func (l *lane) launch(op string, e kernels.Entry, grid, block driver.Dim3, share
 	l.check(op, l.stream.Launch(&l.params))
 }
 
+// arguments are those of a launch, put together piece by piece and without allocating.
+type arguments struct {
+	list [kernels.MaxParams]uint64
+	n    int
+}
+
+func (a *arguments) add(v ...uint64) { a.n += copy(a.list[a.n:], v) }
+
+func (a *arguments) all() []uint64 { return a.list[:a.n] }
+
 // threads is the number of threads of a block where nothing speaks for another.
 const threads = 256
 

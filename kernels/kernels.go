@@ -41,10 +41,16 @@ const (
 	ConvBackInputNarrow4
 	ConvBackInputEach
 	ConvBackInputEach4
+	ConvForwardHalo4
+	ConvForwardHaloWide4
+	ConvForwardHaloSmall4
+	ConvBackInputHalo4
+	ConvBackInputHaloWide4
+	ConvBackInputHaloSmall4
 	ConvBackWeights
 	ConvBackWeights4
 	ConvBackWeightsFew4
-	ConvBackBias
+	ConvBackWeightsHalo4
 	ConvSpread
 	ConvSpread4
 
@@ -111,26 +117,32 @@ var entries = [Count]struct {
 	VectorSum:   {"vector_sum", 11},
 	VectorClock: {"vector_clock", 9},
 
-	ConvForward:          {"conv_forward", 28},
-	ConvForward4:         {"conv_forward4", 28},
-	ConvForwardWide4:     {"conv_forward_wide4", 28},
-	ConvForwardSmall4:    {"conv_forward_small4", 28},
-	ConvForwardNarrow4:   {"conv_forward_narrow4", 28},
-	ConvForwardEach:      {"conv_forward_each", 28},
-	ConvForwardEach4:     {"conv_forward_each4", 28},
-	ConvBackInput:        {"conv_back_input", 28},
-	ConvBackInput4:       {"conv_back_input4", 28},
-	ConvBackInputWide4:   {"conv_back_input_wide4", 28},
-	ConvBackInputSmall4:  {"conv_back_input_small4", 28},
-	ConvBackInputNarrow4: {"conv_back_input_narrow4", 28},
-	ConvBackInputEach:    {"conv_back_input_each", 28},
-	ConvBackInputEach4:   {"conv_back_input_each4", 28},
-	ConvBackWeights:      {"conv_back_weights", 34},
-	ConvBackWeights4:     {"conv_back_weights4", 34},
-	ConvBackWeightsFew4:  {"conv_back_weights_few4", 34},
-	ConvBackBias:         {"conv_back_bias", 7},
-	ConvSpread:           {"conv_spread", 18},
-	ConvSpread4:          {"conv_spread4", 18},
+	ConvForward:             {"conv_forward", 28},
+	ConvForward4:            {"conv_forward4", 28},
+	ConvForwardWide4:        {"conv_forward_wide4", 28},
+	ConvForwardSmall4:       {"conv_forward_small4", 28},
+	ConvForwardNarrow4:      {"conv_forward_narrow4", 28},
+	ConvForwardEach:         {"conv_forward_each", 28},
+	ConvForwardEach4:        {"conv_forward_each4", 28},
+	ConvBackInput:           {"conv_back_input", 28},
+	ConvBackInput4:          {"conv_back_input4", 28},
+	ConvBackInputWide4:      {"conv_back_input_wide4", 28},
+	ConvBackInputSmall4:     {"conv_back_input_small4", 28},
+	ConvBackInputNarrow4:    {"conv_back_input_narrow4", 28},
+	ConvBackInputEach:       {"conv_back_input_each", 28},
+	ConvBackInputEach4:      {"conv_back_input_each4", 28},
+	ConvForwardHalo4:        {"conv_forward_halo4", 33},
+	ConvForwardHaloWide4:    {"conv_forward_halo_wide4", 33},
+	ConvForwardHaloSmall4:   {"conv_forward_halo_small4", 33},
+	ConvBackInputHalo4:      {"conv_back_input_halo4", 33},
+	ConvBackInputHaloWide4:  {"conv_back_input_halo_wide4", 33},
+	ConvBackInputHaloSmall4: {"conv_back_input_halo_small4", 33},
+	ConvBackWeights:         {"conv_back_weights", 38},
+	ConvBackWeights4:        {"conv_back_weights4", 38},
+	ConvBackWeightsFew4:     {"conv_back_weights_few4", 38},
+	ConvBackWeightsHalo4:    {"conv_back_weights_halo4", 39},
+	ConvSpread:              {"conv_spread", 18},
+	ConvSpread4:             {"conv_spread4", 18},
 
 	PartialSum: {"partial_sum", 64},
 
@@ -196,25 +208,32 @@ func (e Entry) Params() int { return entries[e].params }
 // ofBatch lists, of each kernel that is faster with the shape of a layer as constants, the parameters that depend on the number
 // of samples. They are no part of the shape, so that one form serves all batches.
 var ofBatch = [Count][]int{
-	ConvForward:          {15},
-	ConvForward4:         {15},
-	ConvForwardWide4:     {15},
-	ConvForwardSmall4:    {15},
-	ConvForwardNarrow4:   {15},
-	ConvForwardEach:      {15},
-	ConvForwardEach4:     {15},
-	ConvBackInput:        {15},
-	ConvBackInput4:       {15},
-	ConvBackInputWide4:   {15},
-	ConvBackInputSmall4:  {15},
-	ConvBackInputNarrow4: {15},
-	ConvBackInputEach:    {15},
-	ConvBackInputEach4:   {15},
-	ConvBackWeights:      {20, 21},
-	ConvBackWeights4:     {20, 21},
-	ConvBackWeightsFew4:  {20, 21},
-	ConvSpread:           {},
-	ConvSpread4:          {},
+	ConvForward:             {15},
+	ConvForward4:            {15},
+	ConvForwardWide4:        {15},
+	ConvForwardSmall4:       {15},
+	ConvForwardNarrow4:      {15},
+	ConvForwardEach:         {15},
+	ConvForwardEach4:        {15},
+	ConvBackInput:           {15},
+	ConvBackInput4:          {15},
+	ConvBackInputWide4:      {15},
+	ConvBackInputSmall4:     {15},
+	ConvBackInputNarrow4:    {15},
+	ConvBackInputEach:       {15},
+	ConvBackInputEach4:      {15},
+	ConvForwardHalo4:        {15},
+	ConvForwardHaloWide4:    {15},
+	ConvForwardHaloSmall4:   {15},
+	ConvBackInputHalo4:      {15},
+	ConvBackInputHaloWide4:  {15},
+	ConvBackInputHaloSmall4: {15},
+	ConvBackWeights:         {20, 21, 36},
+	ConvBackWeights4:        {20, 21, 36},
+	ConvBackWeightsFew4:     {20, 21, 36},
+	ConvBackWeightsHalo4:    {18, 19, 37},
+	ConvSpread:              {},
+	ConvSpread4:             {},
 }
 
 // Specialised reports whether a form of the kernel for one shape, in which the parameters that describe it are constants, is

@@ -47,7 +47,7 @@ func Parse(text string) (*Module, error) {
 		if t.s == "" {
 			return m, nil
 		}
-		if t.s == ".visible" {
+		if t.s == ".visible" || t.s == ".extern" { // .extern is for shared memory whose size a launch says
 			t = s.next()
 		}
 		var err error

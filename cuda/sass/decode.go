@@ -225,7 +225,7 @@ func parseOperand(s string, in *Inst) (operand, error) {
 		return constant(o, s)
 	case strings.HasPrefix(s, "[") || strings.HasPrefix(s, "desc["):
 		return address(o, s)
-	case s == "PR" || strings.HasPrefix(s, "SR"):
+	case s == "PR" || s == "SB0" || strings.HasPrefix(s, "SR"):
 		o.kind = kindSpecial
 		if !specials[s] {
 			return o, fmt.Errorf("special register %s is not known", s)

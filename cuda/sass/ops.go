@@ -33,12 +33,13 @@ type opcode struct {
 	branch  bool // goes to a register
 	fma     bool
 	wide    bool // keeps its unit twice as long
+	async   bool // a copy from global to shared memory
 	width   int  // bytes a lane
 }
 
 // specials are the special registers that are known.
 var specials = map[string]bool{"SR_TID.X": true, "SR_TID.Y": true, "SR_TID.Z": true, "SR_CTAID.X": true, "SR_CTAID.Y": true,
-	"SR_CTAID.Z": true, "SR_CgaCtaId": true, "SR_LANEID": true, "SRZ": true, "PR": true}
+	"SR_CTAID.Z": true, "SR_CgaCtaId": true, "SR_LANEID": true, "SRZ": true, "SB0": true, "PR": true}
 
 // opcodes holds the instructions that are known, by name and modifiers. No other runs.
 var opcodes = map[string]*opcode{}

@@ -26,7 +26,11 @@ func addMemoryOps() {
 			o.width = f.width
 		}
 	}
+	addAsyncOps()
 	add(pipeLoad, "dx", execSpecial, "S2R", "S2UR")
+	for _, o := range add(pipeLoad, "ds", execUniform, "R2UR") {
+		o.uniform = true
+	}
 	add(pipeShared, "pdsss", func(x *executor, w *warp, in *Inst, ex uint32) {
 		if in.o[0].r != pt || in.o[4].kind != kindImm || in.o[4].imm != 0x1f {
 			fail("%q is not known", in.Text)
@@ -98,42 +102,61 @@ func memoryOperands(in *Inst) (m, d *operand, store bool) {
 func execShared(x *executor, w *warp, in *Inst, ex uint32) {
 	m, d, store := memoryOperands(in)
 	x.access = access{mask: ex, width: in.width, store: store, shared: true}
-	var ur uint32
-	if m.ur != urz {
-		ur = w.ur[m.ur]
-	}
 	for q := ex; q != 0; q &= q - 1 {
 		l := bits.TrailingZeros32(q)
-		addr := ur + uint32(m.off)
-		if m.r != rz {
-			addr += w.regs[m.r][l]
-		}
-		x.access.addr[l] = uint64(addr)
-		at := int64(addr) - sharedBase
-		if at < 0 || at+int64(in.width) > int64(len(w.blk.shared)) || addr%uint32(in.width) != 0 {
-			fail("%q: lane %d of warp %d: %d bytes at %#x of %d bytes of shared memory", in.Text, l, w.id, in.width, at, len(w.blk.shared))
-		}
-		w.move(d, l, w.blk.shared[at:][:in.width], store)
+		w.move(d, l, x.sharedAt(w, in, m, l), store)
 	}
+}
+
+// sharedAt returns the bytes of shared memory that a lane wants.
+func (x *executor) sharedAt(w *warp, in *Inst, m *operand, l int) []byte {
+	addr := uint32(m.off)
+	if m.ur != urz {
+		addr += w.ur[m.ur]
+	}
+	if m.r != rz {
+		addr += w.regs[m.r][l]
+	}
+	if x.access.shared {
+		x.access.addr[l] = uint64(addr)
+	}
+	at := int64(addr) - sharedBase
+	if at < 0 || at+int64(in.width) > int64(len(w.blk.shared)) || addr%uint32(in.width) != 0 {
+		fail("%q: lane %d of warp %d: %d bytes at %#x of %d bytes of shared memory", in.Text, l, w.id, in.width, at, len(w.blk.shared))
+	}
+	return w.blk.shared[at:][:in.width]
 }
 
 func execGlobal(x *executor, w *warp, in *Inst, ex uint32) {
 	m, d, store := memoryOperands(in)
+	x.access = access{mask: ex, width: in.width, store: store}
+	for q := ex; q != 0; q &= q - 1 {
+		l := bits.TrailingZeros32(q)
+		w.move(d, l, x.globalAt(w, in, m, l, store), store)
+	}
+}
+
+// globalAt returns the bytes of global memory that a lane wants.
+func (x *executor) globalAt(w *warp, in *Inst, m *operand, l int, store bool) []byte {
 	if !m.wide || m.ur != urz || m.r == rz {
 		fail("%q: this form of address is not known", in.Text)
 	}
-	x.access = access{mask: ex, width: in.width, store: store}
-	lo, hi := &w.regs[m.r], &w.regs[m.r+1]
-	for q := ex; q != 0; q &= q - 1 {
-		l := bits.TrailingZeros32(q)
-		addr := uint64(hi[l])<<32 + uint64(lo[l]) + uint64(m.off)
-		x.access.addr[l] = addr
-		data, err := x.mem.at(addr, in.width, store)
-		if err != nil {
-			fail("%q: block %d,%d,%d, thread %d: %w", in.Text, w.blk.x, w.blk.y, w.blk.z, 32*w.id+l, err)
-		}
-		w.move(d, l, data, store)
+	addr := uint64(w.regs[m.r+1][l])<<32 + uint64(w.regs[m.r][l]) + uint64(m.off)
+	x.access.addr[l] = addr
+	data, err := x.mem.at(addr, in.width, store)
+	if err != nil {
+		fail("%q: block %d,%d,%d, thread %d: %w", in.Text, w.blk.x, w.blk.y, w.blk.z, 32*w.id+l, err)
 	}
+	return data
+}
+
+// execUniform takes the value of the first lane to a register of the warp; ptxas has it where all lanes have the same.
+func execUniform(x *executor, w *warp, in *Inst, ex uint32) {
+	first := x.ints(w, &in.o[1], 0)[bits.TrailingZeros32(ex)]
+	for l := range x.out {
+		x.out[l] = first
+	}
+	w.put(&in.o[0], &x.out, ex, 0)
 }
 
 // move copies between a lane's registers and memory.

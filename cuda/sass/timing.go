@@ -39,6 +39,10 @@ type warpClock struct {
 	next  int64
 	board [6]int64
 	age   int64
+	// Copies to shared memory: when those that are in no group yet have landed, those of each group, and those that are waited for.
+	copies int64
+	groups []int64
+	landed int64
 }
 
 // scheduler is one of four in an SM.
@@ -173,6 +177,9 @@ func (s *sm) ready(q *scheduler, w *warp) (int64, Stall) {
 			at, why = w.clock.board[b], StallBoard
 		}
 	}
+	if w.clock.landed > at {
+		at, why = w.clock.landed, StallBoard
+	}
 	free, stall := s.free(q, in.op.pipe)
 	if free > at {
 		at, why = free, stall
@@ -238,6 +245,9 @@ func (s *sm) issue(q *scheduler, w *warp) {
 	}
 	x.step(w)
 	result, read := s.book(q, in, &x.access)
+	if in.op.async {
+		w.clock.copies = max(w.clock.copies, result)
+	}
 	if c := in.Control.Write; c < 6 {
 		w.clock.board[c] = max(w.clock.board[c], result)
 	}

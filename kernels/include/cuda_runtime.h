@@ -51,6 +51,9 @@ __device__ float __nv_tanhf(float);
 __device__ __forceinline__ unsigned long long __cvta_generic_to_shared(const void *p) {
   return (unsigned long long)__nv_cvta_generic_to_shared_impl(p);
 }
+__device__ __forceinline__ unsigned long long __cvta_generic_to_global(const void *p) {
+  return (unsigned long long)__nv_cvta_generic_to_global_impl(p);
+}
 __device__ __forceinline__ float __shfl_xor_sync(unsigned mask, float v, unsigned lane) {
   return __uint_as_float(__nvvm_shfl_bfly_sync(mask, __float_as_uint(v), lane, 0x1f));
 }

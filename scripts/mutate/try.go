@@ -80,7 +80,10 @@ func compile(ctx context.Context, root, nvcc string, m mutant) (s swapped, err e
 	if out, err := build.CombinedOutput(); err != nil {
 		return s, fmt.Errorf("compiling: %w: %s", err, out)
 	}
-	file := m.stem + ".sm_75.ptx"
+	file := m.stem + ".ptx"
+	if !strings.Contains(m.stem, ".sm_") {
+		file = m.stem + ".sm_75.ptx"
+	}
 	ptx, err := os.ReadFile(filepath.Join(tmp, "kernels", file))
 	if err != nil {
 		return s, err

@@ -1,0 +1,176 @@
+package cuda
+
+import (
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
+)
+
+// Of conv.cu there are forms whose blocks bring the pixels under all their windows, with a halo, to shared memory once. They take
+// sources of a multiple of 4 channels, and kernels that have more than one tap and fit.
+
+const (
+	haloChunk = 8        // CHUNK of halo.cuh: the channels of a step
+	haloTile  = 32       // TILE of halo_gradient.cuh: the channels of each factor of a block
+	haloTaps  = 9        // TAPS of halo_gradient.cuh
+	haloStrip = 16       // positions across a strip, at most
+	haloBytes = 64 << 10 // of shared memory that a block takes at most: what a device of compute capability 7.5 has
+	moreBytes = 96 << 10 // what newer ones have
+	haloUnit  = 64       // positions that are brought to shared memory at a time for a gradient, about
+)
+
+// haloForm is a form of the correlate_halo kernels: how many positions and columns a block computes, with how many threads, in how
+// many groups, each of which takes its share of the channels.
+type haloForm struct {
+	forward, back                       kernels.Entry
+	positions, columns, threads, groups int
+}
+
+var (
+	halo4      = haloForm{kernels.ConvForwardHalo4, kernels.ConvBackInputHalo4, 64, 32, 128, 2}
+	haloWide4  = haloForm{kernels.ConvForwardHaloWide4, kernels.ConvBackInputHaloWide4, 128, 64, 128, 1}
+	haloSmall4 = haloForm{kernels.ConvForwardHaloSmall4, kernels.ConvBackInputHaloSmall4, 32, 32, 256, 4}
+)
+
+// smallImage is how many positions of an image are so few that blocks get few of them, and share out the channels instead.
+const smallImage = 64
+
+// strips is the Strips of halo.cuh.
+type strips struct {
+	width, count, pitch, stack, rows int
+	bytes                            int // of shared memory
+	windows                          int // of all strips
+}
+
+// haloFor chooses the form for a window on a source of that many channels, or returns nil if none fits. The choice does not depend
+// on the number of images, for forms differ in the order of summation.
+func (d *Device) haloFor(channels int, w *window, back bool) (*haloForm, strips) {
+	most := haloBytes
+	if d.dev.Info().Major >= 8 {
+		most = moreBytes
+	}
+	if channels%4 != 0 || w.out.C <= fewColumns || w.kh*w.kw == 1 || back && w.out.C%4 != 0 {
+		return nil, strips{}
+	}
+	forms := []*haloForm{&halo4}
+	switch {
+	case w.out.C > halo4.columns:
+		forms = []*haloForm{&haloWide4, &halo4}
+	case w.out.H*w.out.W*w.pool*w.pool <= smallImage:
+		forms = []*haloForm{&haloSmall4, &halo4}
+	}
+	for _, f := range forms {
+		if w.pool*w.pool > f.positions {
+			continue
+		}
+		if s := f.strips(channels, w, back); s.bytes <= most {
+			return f, s
+		}
+	}
+	return nil, strips{}
+}
+
+// strips deals the windows of the largest residue to blocks.
+func (f *haloForm) strips(channels int, w *window, back bool) strips {
+	height, across := ceilDiv(w.out.H, w.residues), ceilDiv(w.out.W, w.residues)
+	kh, kw := w.taps(back)
+	s := strips{count: ceilDiv(across, max(haloStrip/w.pool, 1))}
+	s.width = ceilDiv(across, s.count)
+	s.pitch, s.stack = (s.width*w.pool-1)*w.stride+kw, (height*w.pool-1)*w.stride+kh
+	s.windows = w.out.N * s.count * height * s.width
+
+	// A block's windows lie in so many rows of the strips, of which the pixels of those that are of one strip overlap.
+	perBlock := f.positions / (w.pool * w.pool)
+	rows, crossings := (perBlock+s.width-2)/s.width+1, 0
+	if perBlock%s.width == 0 {
+		rows = perBlock / s.width
+	}
+	if perBlock%s.width != 0 || height%rows != 0 {
+		crossings = ceilDiv(rows-1, height)
+	}
+	s.rows = (rows-1)*w.pool*w.stride + crossings*max(kh-w.stride, 0) + (w.pool-1)*w.stride + kh
+
+	buffers := 1
+	if channels > haloChunk*f.groups {
+		buffers = 2
+	}
+	weights := kh * kw * 2 * (4*f.columns + 16)
+	s.bytes = 4*f.groups*buffers*(s.rows*s.pitch*haloChunk+weights) + 8*s.rows*s.pitch
+	s.bytes = max(s.bytes, 4*f.groups*f.positions*(f.columns+16))
+	return s
+}
+
+// taps is the extent of the window on the largest residue.
+func (w *window) taps(back bool) (kh, kw int) {
+	if back {
+		return ceilDiv(w.kh, w.residues), ceilDiv(w.kw, w.residues)
+	}
+	return (w.kh+w.residues-2)/w.residues + 1, (w.kw+w.residues-2)/w.residues + 1
+}
+
+// productHalo launches a correlate_halo kernel.
+func (l *lane) productHalo(e kernels.Entry, f *haloForm, s *strips, src *source, c *correlation, w *window) {
+	blocks := ceilDiv(s.windows, f.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, f.columns)
+	grid := driver.Dim3{X: blocks, Y: 1, Z: w.residues * w.residues}
+	a := productArgs(src, c, w)
+	a.add(i32(s.width), i32(s.count), i32(s.pitch), i32(s.stack), i32(s.rows))
+	l.launch(c.op, e, grid, driver.Dim3{X: f.threads}, s.bytes, a.all()...)
+}
+
+// haloGradient says how the positions of a gradient are dealt to the blocks of gradient_halo.
+type haloGradient struct {
+	width, strips, rows int // a unit is so many rows of a strip
+	units               int
+	tiles               int // of channels and taps
+	bytes               int // of shared memory
+}
+
+// haloGradientFor returns false if the kernel does not fit.
+func haloGradientFor(s *backend.ConvShape) (haloGradient, bool) {
+	m, ch, _ := gradSize(s)
+	taps := s.KernelH * s.KernelW
+	if m%4 != 0 || ch%4 != 0 || taps == 1 {
+		return haloGradient{}, false
+	}
+	height, across, stride, pool := s.Conv.H, s.Conv.W, s.Stride, s.Pool
+	if s.Up > 1 {
+		height, across, stride, pool = s.X.H, s.X.W, s.Up, 1
+	}
+	h := haloGradient{strips: ceilDiv(across, haloStrip)}
+	even := 2 * pool // strips that do not end with the image end with a pair of positions and with a window of the pool
+	if h.width = across; h.strips > 1 {
+		h.width = ceilDiv(ceilDiv(across, h.strips), even) * even
+	}
+	h.strips = ceilDiv(across, h.width)
+	h.rows = min(ceilDiv(max(haloUnit/h.width, 1), pool)*pool, height)
+	width := ceilDiv(h.width, 2) * 2
+	bytes := func(rows int) int {
+		return 2 * 4 * haloTile * (((rows-1)*stride+s.KernelH)*((width-1)*stride+s.KernelW) + rows*width)
+	}
+	for h.rows > pool && bytes(h.rows) > haloBytes {
+		h.rows = ceilDiv(h.rows/2, pool) * pool
+	}
+	if h.bytes = bytes(h.rows); h.bytes > haloBytes {
+		return haloGradient{}, false
+	}
+	h.units = s.X.N * h.strips * ceilDiv(height, h.rows)
+	h.tiles = ceilDiv(m, haloTile) * ceilDiv(ch, haloTile) * ceilDiv(taps, haloTaps)
+	return h, true
+}
+
+// haloWave is how many blocks of gradient_halo are on the nominal device at once.
+const haloWave = 2 * nominalSMs
+
+// gradientHalo launches the kernel of the weights' gradient, with blocks for the bias's.
+func (l *lane) gradientHalo(s *backend.ConvShape, g *gradient, h *haloGradient, d *part) {
+	f, parts := l.factors(s, g), splits(s)
+	var a arguments
+	a.addSource(&f.other)
+	a.addSource(&f.under)
+	a.add(i32(h.units), i32(parts), i32(f.stride), i32(f.top), i32(f.left), i32(s.KernelH), i32(s.KernelW))
+	a.addPart(&f, d)
+	a.add(i32(h.width), i32(h.strips), i32(h.rows))
+	a.addBias(g, d, s.X.N)
+	blocks := (h.tiles + ceilDiv(d.nb, biasColumns)) * parts
+	l.launch(g.op, kernels.ConvBackWeightsHalo4, driver.Dim3{X: blocks}, driver.Dim3{X: 32 * min(s.KernelH*s.KernelW, haloTaps)}, h.bytes, a.all()...)
+}

@@ -1,0 +1,33 @@
+package sass
+
+import "math/bits"
+
+// addAsyncOps adds copies from global to shared memory in the background. They are done at once here; the clock of the warp knows when
+// they would have landed, and that the warp waits for them. The PTX simulator finds waits that are missing.
+func addAsyncOps() {
+	for _, o := range add(pipeGlobal, "mm", execCopy, "LDGSTS.E.BYPASS.128") {
+		o.width, o.async = 16, true
+	}
+	add(pipeBranch, "", func(_ *executor, w *warp, _ *Inst, _ uint32) { w.clock.endGroup() }, "LDGDEPBAR")
+	add(pipeBranch, "xi", func(_ *executor, w *warp, in *Inst, _ uint32) { w.clock.waitGroups(int(in.o[1].imm)) }, "DEPBAR.LE")
+}
+
+func execCopy(x *executor, w *warp, in *Inst, ex uint32) {
+	x.access = access{mask: ex, width: in.width}
+	for q := ex; q != 0; q &= q - 1 {
+		l := bits.TrailingZeros32(q)
+		copy(x.sharedAt(w, in, &in.o[0], l), x.globalAt(w, in, &in.o[1], l, false))
+	}
+}
+
+// endGroup makes a group of the copies that are in none.
+func (c *warpClock) endGroup() { c.groups, c.copies = append(c.groups, c.copies), 0 }
+
+// waitGroups waits until at most n groups have not landed.
+func (c *warpClock) waitGroups(n int) {
+	done := max(len(c.groups)-n, 0)
+	for _, at := range c.groups[:done] {
+		c.landed = max(c.landed, at)
+	}
+	c.groups = c.groups[done:]
+}

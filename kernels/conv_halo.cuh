@@ -1,0 +1,219 @@
+// Correlation with halos: the pixels under all windows of a block are brought to shared memory once, for eight channels at a
+// time, and every tap reads them there. Copies for the next channels run while these are used.
+#pragma once
+#include "conv.cuh"
+
+// copy16 copies four floats to shared memory; a device that can does it in the background. wait_for_copies waits for all of a
+// thread's copies.
+static __device__ __forceinline__ void copy16(float *to, const float *from) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
+               "l"(__cvta_generic_to_global(from))
+               : "memory");
+#else
+  *(float4 *)to = *(const float4 *)from;
+#endif
+}
+
+static __device__ __forceinline__ void end_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+static __device__ __forceinline__ void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group 0;" ::: "memory");
+#endif
+}
+
+// store_shared stores four floats to shared memory at once; left to the compiler, values that were just computed go one by one.
+static __device__ __forceinline__ void store_shared(float *to, const float (&v)[4]) {
+  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"((unsigned)__cvta_generic_to_shared(to)), "f"(v[0]), "f"(v[1]),
+               "f"(v[2]), "f"(v[3])
+               : "memory");
+}
+
+// Strips is how pool windows are dealt to blocks. A grid of windows is cut into count strips, each width windows wide; the windows of
+// all strips of all images are numbered row by row, and a block has a stretch of them. Their pixels are those of rows of pitch
+// pixels, stack of them a strip with its halo, and a block needs at most so many rows.
+struct Strips {
+  unsigned width, count, pitch, stack, rows;
+};
+
+// CHUNK is the number of channels of a step.
+enum { CHUNK = 8 };
+
+// correlate_halo computes BM positions by BN columns, as correlate does. G groups of threads take every Gth chunk of channels each, and
+// thread (tm, tn) of a group owns the products at positions tm, tm+BM/TM, ... by columns tn, tn+8, ..., or back by quads of columns
+// from 4*tn and BN/2+4*tn on. Each is the sum over the group's chunks, in a chunk over the taps, and of a tap over its
+// channels. Groups have BM/TM*8 threads; the source's channels are a multiple of 4, back the columns too.
+template <int BM, int BN, int TM, int TN, int G, bool Back>
+__device__ __forceinline__ void correlate_halo(const Correlation &g, const Strips &strips) {
+  constexpr unsigned NS = 8, T = BM / TM * NS, LDC = BN + (Back ? 16 : 8), K_ROW = BN + 4, QUAD_ROW = 4 * BN + 16, TAP = 2 * QUAD_ROW;
+  static_assert(BN == TN * NS && T == 2 * BN && BM / TM % 4 == 0 && TAP >= CHUNK * K_ROW, "threads and layout go together");
+  extern __shared__ __align__(16) float buffer[];
+  __shared__ unsigned pixel_of[BM], out_of[BM]; // of each position: its first pixel in shared memory, and its output
+
+  const unsigned group = threadIdx.x / T, tid = threadIdx.x % T;
+  const unsigned tiles = (g.columns + BN - 1) / BN, n0 = blockIdx.x % tiles * BN;
+  const unsigned window_size = g.pool * g.pool, windows = BM / window_size, first = blockIdx.x / tiles * windows;
+  const Taps t = taps_of<Back>(g);
+  const unsigned all = g.images * strips.count * t.h * strips.width, pixels = strips.rows * strips.pitch;
+  if (first >= all) return;
+
+  // A buffer of a group has the pixels, and then the weights: forward of each tap two quads of channels by columns, back of each tap
+  // eight channels by columns. There are two, unless one step is all; behind all buffers is where pixels come from.
+  const unsigned steps = (g.s.c + CHUNK * G - 1) / (CHUNK * G), buffers = steps > 1 ? 2 : 1;
+  const unsigned part = pixels * CHUNK + t.kh * t.kw * TAP;
+  Pixel *from = (Pixel *)(buffer + buffers * G * part);
+
+  const unsigned row0 = first / strips.width, strip0 = row0 / t.h, y0 = row0 % t.h, window_step = g.pool * g.stride;
+  for (unsigned p = threadIdx.x; p < pixels; p += T * G) {
+    const unsigned row = y0 * window_step + p / strips.pitch, strip = strip0 + row / strips.stack, n = strip / strips.count;
+    const int y = (int)(row % strips.stack) - t.top;
+    const int x = (int)(strip % strips.count * strips.width * window_step + p % strips.pitch) - t.left;
+    from[p] = under<Back>(g.s, n * g.s.image, n < g.images ? y : -1, x);
+  }
+  for (unsigned r = threadIdx.x; r < BM; r += T * G) {
+    const unsigned window = first + r / window_size, py = r % window_size / g.pool, px = r % window_size % g.pool;
+    const unsigned row = window / strips.width, in_strip = window % strips.width, strip = row / t.h, y = row % t.h;
+    const unsigned n = strip / strips.count, x = strip % strips.count * strips.width + in_strip;
+    const bool inside = r / window_size < windows && window < all;
+    const unsigned pixel_y = (strip - strip0) * strips.stack + (y - y0) * window_step + py * g.stride;
+    pixel_of[r] = inside ? (pixel_y * strips.pitch + (in_strip * g.pool + px) * g.stride) * CHUNK : 0;
+    out_of[r] = inside && x < t.w ? (n * g.out_h + y * g.step + t.ry) * g.out_w + x * g.step + t.rx : nowhere;
+  }
+  // Pixels outside of an image and columns that there are not are never copied and stay 0.
+  for (unsigned i = threadIdx.x; i < buffers * G * part / 4; i += T * G) {
+    const float zero[4] = {0.f, 0.f, 0.f, 0.f};
+    store(buffer + i * 4, zero);
+  }
+  __syncthreads();
+
+  // A thread copies pixels, and four weights of every tap: forward four channels of a column, back four columns of a channel.
+  const unsigned w_ch = Back ? tid / (BN / 4) : tid % 2 * 4, w_n = Back ? tid % (BN / 4) * 4 : tid / 2;
+  const unsigned w_at = Back ? w_ch * K_ROW + w_n : w_ch / 4 * QUAD_ROW + w_n * 4;
+  auto copy = [&](unsigned step) {
+    const unsigned ch0 = (step * G + group) * CHUNK, n = n0 + w_n, ch = ch0 + w_ch;
+    if (ch0 >= g.s.c) return;
+    float *xs = buffer + (step % 2 * G + group) * part, *to = xs + pixels * CHUNK + w_at;
+    const float zero[4] = {0.f, 0.f, 0.f, 0.f};
+#pragma unroll 1
+    for (unsigned i = tid; i < pixels * 2; i += T) {
+      const Pixel p = from[i / 2];
+      const unsigned c = ch0 + i % 2 * 4;
+      const u64 at = (u64)p.index * g.s.c + c;
+      if (p.index == nowhere) continue;
+      if (c >= g.s.c) {
+        store(xs + i * 4, zero);
+      } else if (Back && g.s.places) {
+        float v[4];
+        read_at<4, true>(v, g.s, at, p.place);
+        store_shared(xs + i * 4, v);
+      } else {
+        copy16(xs + i * 4, g.s.p + at);
+      }
+    }
+    if (n >= g.columns) return;
+#pragma unroll 1
+    for (unsigned i = 0; i < t.kh; i++)
+#pragma unroll 1
+      for (unsigned j = 0; j < t.kw; j++, to += TAP) {
+        if (ch >= g.s.c) {
+          store(to, zero);
+        } else if (Back) {
+          const unsigned tap = (t.first_y - (int)(i * g.step)) * g.kw + t.first_x - (int)(j * g.step);
+          copy16(to, g.w + ((u64)ch * (g.kh * g.kw) + tap) * g.columns + n);
+        } else if (g.step == 1) {
+          copy16(to, g.w + ((u64)n * (g.kh * g.kw) + i * g.kw + j) * g.s.c + ch);
+        } else {
+          float v[4];
+          weight<4, false>(v, g, t, n, i, j, ch);
+          store(to, v);
+        }
+      }
+  };
+
+  const unsigned tm = tid / 32 * 4 + lane_m(tid % 32), tn = lane_n(tid % 32);
+  unsigned offset[TM];
+  float sum[TM][TN];
+#pragma unroll
+  for (int i = 0; i < TM; i++) {
+    offset[i] = pixel_of[tm + i * (BM / TM)];
+    clear(sum[i]);
+  }
+  // add adds the products of a tap: x and w are the first pixel and the weights of the tap, from this thread's first column on.
+  auto add = [&](const float *x, const float *w) {
+#pragma unroll
+    for (int q = 0; q < 2; q++) {
+      float a[TM][4], b[TN][4];
+      if (!Back)
+#pragma unroll
+        for (int j = 0; j < TN; j++) load(b[j], w + q * QUAD_ROW + j * NS * 4);
+#pragma unroll
+      for (int i = 0; i < TM; i++) load(a[i], x + offset[i] + q * 4);
+#pragma unroll
+      for (int k = 0; k < 4; k++) {
+        float columns[TN];
+        if (Back)
+#pragma unroll
+          for (int j = 0; j < TN; j += 4) load((float(&)[4])columns[j], w + (q * 4 + k) * K_ROW + j * NS);
+#pragma unroll
+        for (int i = 0; i < TM; i++)
+#pragma unroll
+          for (int j = 0; j < TN; j++) sum[i][j] = fmaf(a[i][k], Back ? columns[j] : b[j][k], sum[i][j]);
+      }
+    }
+  };
+
+  copy(0);
+  end_copies();
+#pragma unroll 1
+  for (unsigned step = 0; step < steps; step++) {
+    wait_for_copies();
+    __syncthreads();
+    if (step + 1 < steps) copy(step + 1);
+    end_copies();
+    if ((step * G + group) * CHUNK >= g.s.c) continue;
+    const float *x = buffer + (step % 2 * G + group) * part, *w = x + pixels * CHUNK + tn * 4;
+#pragma unroll 1
+    for (unsigned i = 0; i < t.kh; i++, x += strips.pitch * CHUNK, w += t.kw * TAP) {
+      if (t.kw == 3) { // the most frequent width, for which offsets are constants
+#pragma unroll
+        for (unsigned j = 0; j < 3; j++) add(x + j * CHUNK, w + j * TAP);
+      } else {
+#pragma unroll 1
+        for (unsigned j = 0; j < t.kw; j++) add(x + j * CHUNK, w + j * TAP);
+      }
+    }
+  }
+
+  __syncthreads();
+  float *sums = buffer + group * (BM * LDC);
+#pragma unroll
+  for (int i = 0; i < TM; i++) {
+    float *to = sums + (tm + i * (BM / TM)) * LDC;
+    if (Back)
+#pragma unroll
+      for (int j = 0; j < TN; j += 4) store_shared(to + tn * 4 + j * NS, (const float(&)[4])sum[i][j]);
+    else
+#pragma unroll
+      for (int j = 0; j < TN; j++) to[tn + j * NS] = sum[i][j];
+  }
+  __syncthreads();
+  finish<BN, G, G * T>(g, {buffer, LDC, BM * LDC, out_of, 1, windows, window_size, n0});
+}
+
+#define CORRELATE_HALO(name, BM, BN, TM, TN, G, Back, blocks)                                                          \
+  extern "C" __global__ void __launch_bounds__(BM / TM * 8 * G, blocks)                                                \
+      name(CORRELATION_PARAMS, unsigned width, unsigned count, unsigned pitch, unsigned stack, unsigned rows) {        \
+    correlate_halo<BM, BN, TM, TN, G, Back>(CORRELATION, {width, count, pitch, stack, rows});                          \
+  }
+
+CORRELATE_HALO(conv_forward_halo_wide4, 128, 64, 8, 8, 1, false, 3)
+CORRELATE_HALO(conv_forward_halo4, 64, 32, 8, 4, 2, false, 4)
+CORRELATE_HALO(conv_forward_halo_small4, 32, 32, 4, 4, 4, false, 2)
+CORRELATE_HALO(conv_back_input_halo_wide4, 128, 64, 8, 8, 1, true, 3)
+CORRELATE_HALO(conv_back_input_halo4, 64, 32, 8, 4, 2, true, 4)
+CORRELATE_HALO(conv_back_input_halo_small4, 32, 32, 4, 4, 4, true, 2)
