@@ -178,13 +178,12 @@ type tile struct {
 // The forms with a 4 are for sources whose channels are a multiple of 4. In those named each, a thread computes one output. The
 // small form, for what makes few blocks, sums in four parts of a block that work side by side; all others give the same bits.
 var (
-	tileAny     = tile{kernels.ConvForward, kernels.ConvBackInput, 128, 32, 128}
-	tile4       = tile{kernels.ConvForward4, kernels.ConvBackInput4, 128, 32, 128}
-	tileWide4   = tile{kernels.ConvForwardWide4, kernels.ConvBackInputWide4, 128, 64, 128}
-	tileSmall4  = tile{kernels.ConvForwardSmall4, kernels.ConvBackInputSmall4, 32, 32, 256}
-	tileNarrow4 = tile{kernels.ConvForwardNarrow4, kernels.ConvBackInputNarrow4, 128, 4, 64}
-	each        = tile{kernels.ConvForwardEach, kernels.ConvBackInputEach, threads, 1, threads}
-	each4       = tile{kernels.ConvForwardEach4, kernels.ConvBackInputEach4, threads, 1, threads}
+	tileAny    = tile{kernels.ConvForward, kernels.ConvBackInput, 128, 32, 128}
+	tile4      = tile{kernels.ConvForward4, kernels.ConvBackInput4, 128, 32, 128}
+	tileWide4  = tile{kernels.ConvForwardWide4, kernels.ConvBackInputWide4, 128, 64, 128}
+	tileSmall4 = tile{kernels.ConvForwardSmall4, kernels.ConvBackInputSmall4, 32, 32, 256}
+	each       = tile{kernels.ConvForwardEach, kernels.ConvBackInputEach, threads, 1, threads}
+	each4      = tile{kernels.ConvForwardEach4, kernels.ConvBackInputEach4, threads, 1, threads}
 )
 
 const (
@@ -218,10 +217,8 @@ func (w *window) outputs() int {
 func tileFor(channels int, w *window) *tile {
 	pool, columns := w.pool, w.out.C
 	switch {
-	case pool*pool > tile4.positions, columns <= fewColumns && channels%4 != 0:
+	case pool*pool > tile4.positions, columns <= fewColumns:
 		return eachFor(channels)
-	case columns <= fewColumns:
-		return &tileNarrow4
 	case channels%4 != 0:
 		return &tileAny
 	}
@@ -250,6 +247,10 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 		src, w.residues = upsampled(s, c.x), 1
 		t := eachFor(s.X.C)
 		l.product(t.forward, t, &src, c, &w)
+	} else if f, ok := fewFor(&src, &w, false); ok {
+		l.productFew(&f, &src, c, &w)
+	} else if f, ok := lanesFor(src.c, &w, false); ok {
+		l.productLanes(&f, &src, c, &w)
 	} else if f, strips := l.dev.haloFor(src.c, &w, false); f != nil {
 		l.productHalo(f.forward, f, &strips, &src, c, &w)
 	} else {
@@ -268,7 +269,11 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 			src = l.spread(c.op, &s, c.x, c.xArgmax)
 			w = window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, s.X, 1}
 		}
-		if f, strips := l.dev.haloFor(src.c, &w, true); f != nil {
+		if f, ok := fewFor(&src, &w, true); ok {
+			l.productFew(&f, &src, &c, &w)
+		} else if f, ok := lanesFor(src.c, &w, true); ok {
+			l.productLanes(&f, &src, &c, &w)
+		} else if f, strips := l.dev.haloFor(src.c, &w, true); f != nil {
 			l.productHalo(f.back, f, &strips, &src, &c, &w)
 		} else {
 			t := tileFor(src.c, &w)

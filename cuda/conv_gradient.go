@@ -69,6 +69,9 @@ func splits(s *backend.ConvShape) int {
 	if h, ok := haloGradientFor(s); ok {
 		return fullWaves(haloWave, h.tiles, h.units)
 	}
+	if f, ok := fewGradientFor(s); ok {
+		return fullWaves(fewWave, f.tiles, f.units)
+	}
 	_, _, positions := gradSize(s)
 	return fullWaves(splitWave, gradTileFor(s).blocks(s), ceilDiv(positions*s.X.N, splitPositions))
 }
@@ -143,6 +146,8 @@ func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int)
 	}
 	if h, ok := haloGradientFor(s); ok {
 		l.gradientHalo(s, g, &h, &d)
+	} else if f, ok := fewGradientFor(s); ok {
+		l.gradientFew(s, g, &f, &d)
 	} else {
 		l.gradientTile(s, g, gradTileFor(s), &d)
 	}

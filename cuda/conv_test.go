@@ -149,7 +149,7 @@ func TestLargeConv(t *testing.T) {
 		{spec{X: backend.Shape{N: 1, H: 258, W: 192, C: 68}, Filters: 8, KernelH: 2, KernelW: 2, Stride: 2, InAct: backend.ReLU},
 			[]string{"conv_forward_halo4", "conv_back_input_halo_wide4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 3, H: 108, W: 108, C: 4}, Filters: 20, KernelH: 3, KernelW: 1, Pool: 3, Act: backend.Sigmoid},
-			[]string{"conv_forward_halo4", "conv_back_input_narrow4", "conv_back_weights_halo4", "partial_sum"}},
+			[]string{"conv_forward_halo4", "conv_back_input_lanes4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 2, H: 91, W: 92, C: 12}, Filters: 8, KernelH: 3, KernelW: 3, Up: 2, InAct: backend.ReLU},
 			[]string{"conv_forward_halo4", "conv_spread4", "conv_back_input_halo4", "conv_spread4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 24, W: 36, C: 8}, Filters: 16, KernelH: 3, KernelW: 3, Pool: 12},
@@ -264,7 +264,7 @@ func TestConvGroups(t *testing.T) {
 		switch c.Name {
 		case "conv_spread4":
 			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(g))/uint64(4*s.Out.Image()), (c.Launch.Args[1]-address(arg))/uint64(s.Out.Image()))
-		case "conv_back_input_narrow4":
+		case "conv_back_input_lanes4":
 			images[c.Name] = append(images[c.Name], (c.Launch.Args[13]-address(x))/uint64(4*s.X.Image()), (c.Launch.Args[12]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[15])
 		case "conv_back_weights_halo4":
 			one := s.WithN(1)
@@ -274,7 +274,7 @@ func TestConvGroups(t *testing.T) {
 	}
 	want := map[string][]uint64{
 		"conv_spread4":            {0, 0, 31, 31, 62, 62, 93, 93, 0, 0, 31, 31, 62, 62, 93, 93},
-		"conv_back_input_narrow4": {0, 0, 31, 31, 31, 31, 62, 62, 31, 93, 93, 7},
+		"conv_back_input_lanes4":  {0, 0, 31, 31, 31, 31, 62, 62, 31, 93, 93, 7},
 		"conv_back_weights_halo4": {0, 31, 31, 31, 62, 31, 93, 7},
 	}
 	for k, w := range want {

@@ -1,4 +1,5 @@
 // The general forms: rows of the matrix are gathered from the image for every tap.
+#include "conv_few.cuh"
 #include "conv_halo_gradient.cuh"
 
 // BK is the number of window values that a block takes at a time. In shared memory the four quads of a row are permuted, so
@@ -15,7 +16,7 @@ template <int BM, int BN, int TM, int TN, int V, int G, bool Back>
 __device__ __forceinline__ void correlate(const Correlation &g) {
   constexpr unsigned MS = BM / TM, NS = BN / TN, T = MS * NS; // threads
   constexpr unsigned L = BK / V;                              // threads that load a row
-  constexpr unsigned RA = BM * L / T, RB = (BN * L + T - 1) / T, LDC = BN + 8;
+  constexpr unsigned RA = BM * L / T, RB = BN * L / T, LDC = BN + 8;
   __shared__ __align__(16) union Shared {
     struct {
       float a[2][BM][BK], b[2][BN][BK];
@@ -39,10 +40,8 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
   }
   __syncthreads();
 
-  // This thread loads values k, k+BK, ... of the tile's rows row, row+T/L, ... The columns of a narrow tile are for some of
-  // the threads only.
+  // This thread loads values k, k+BK, ... of the tile's rows row, row+T/L, ...
   const unsigned row = tid / L, at = quad_of(row, tid % L * V);
-  const bool loads_b = BN * L >= T || row < BN;
   const unsigned by_kw = 65535 / (t.kw | !t.kw) + 1; // exact for taps
   unsigned k = group * BK + tid % L * V, ch = g.s.c, ti, tj; // tap (ti, tj)
   Pixel pixel[RA];
@@ -70,7 +69,7 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
       for (int u = 0; u < RB; u++) {
         unsigned n = n0 + row + u * (T / L);
         clear(b[u]);
-        if (loads_b && k < k_end && n < g.columns) weight<V, Back>(b[u], g, t, n, ti, tj, ch);
+        if (k < k_end && n < g.columns) weight<V, Back>(b[u], g, t, n, ti, tj, ch);
       }
       k += BK * G, ch += BK * G;
     }
@@ -105,7 +104,7 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
     for (int u = 0; u < RA; u++) store(&shared.a[buffer][row + u * (T / L)][at], a[u]);
 #pragma unroll
     for (int u = 0; u < RB; u++)
-      if (loads_b) store(&shared.b[buffer][row + u * (T / L)][at], b[u]);
+      store(&shared.b[buffer][row + u * (T / L)][at], b[u]);
     __syncthreads();
   }
 
@@ -326,7 +325,6 @@ CORRELATE(conv_forward_wide4, 128, 64, 8, 8, 4, 1, false)
 CORRELATE(conv_forward, 128, 32, 8, 4, 1, 1, false)
 CORRELATE(conv_forward4, 128, 32, 8, 4, 4, 1, false)
 CORRELATE(conv_forward_small4, 32, 32, 4, 4, 4, 4, false)
-CORRELATE(conv_forward_narrow4, 128, 4, 2, 4, 4, 1, false)
 CORRELATE_EACH(conv_forward_each, 1, false)
 CORRELATE_EACH(conv_forward_each4, 4, false)
 
@@ -334,7 +332,6 @@ CORRELATE(conv_back_input_wide4, 128, 64, 8, 8, 4, 1, true)
 CORRELATE(conv_back_input, 128, 32, 8, 4, 1, 1, true)
 CORRELATE(conv_back_input4, 128, 32, 8, 4, 4, 1, true)
 CORRELATE(conv_back_input_small4, 32, 32, 4, 4, 4, 4, true)
-CORRELATE(conv_back_input_narrow4, 128, 4, 2, 4, 4, 1, true)
 CORRELATE_EACH(conv_back_input_each, 1, true)
 CORRELATE_EACH(conv_back_input_each4, 4, true)
 

@@ -1,2 +1,3 @@
-// The forms with halos, for devices that copy to shared memory in the background.
+// The forms that keep pixels in shared memory, for devices that copy to shared memory in the background.
+#include "conv_few.cuh"
 #include "conv_halo_gradient.cuh"

@@ -31,14 +31,12 @@ const (
 	ConvForward4
 	ConvForwardWide4
 	ConvForwardSmall4
-	ConvForwardNarrow4
 	ConvForwardEach
 	ConvForwardEach4
 	ConvBackInput
 	ConvBackInput4
 	ConvBackInputWide4
 	ConvBackInputSmall4
-	ConvBackInputNarrow4
 	ConvBackInputEach
 	ConvBackInputEach4
 	ConvForwardHalo4
@@ -47,6 +45,15 @@ const (
 	ConvBackInputHalo4
 	ConvBackInputHaloWide4
 	ConvBackInputHaloSmall4
+	ConvForwardFew
+	ConvForwardFewPool2
+	ConvBackInputFew
+	ConvForwardLanes1
+	ConvForwardLanes4
+	ConvBackInputLanes1
+	ConvBackInputLanes4
+	ConvBackWeightsFew12
+	ConvBackWeightsFew32
 	ConvBackWeights
 	ConvBackWeights4
 	ConvBackWeightsFew4
@@ -121,14 +128,12 @@ var entries = [Count]struct {
 	ConvForward4:            {"conv_forward4", 28},
 	ConvForwardWide4:        {"conv_forward_wide4", 28},
 	ConvForwardSmall4:       {"conv_forward_small4", 28},
-	ConvForwardNarrow4:      {"conv_forward_narrow4", 28},
 	ConvForwardEach:         {"conv_forward_each", 28},
 	ConvForwardEach4:        {"conv_forward_each4", 28},
 	ConvBackInput:           {"conv_back_input", 28},
 	ConvBackInput4:          {"conv_back_input4", 28},
 	ConvBackInputWide4:      {"conv_back_input_wide4", 28},
 	ConvBackInputSmall4:     {"conv_back_input_small4", 28},
-	ConvBackInputNarrow4:    {"conv_back_input_narrow4", 28},
 	ConvBackInputEach:       {"conv_back_input_each", 28},
 	ConvBackInputEach4:      {"conv_back_input_each4", 28},
 	ConvForwardHalo4:        {"conv_forward_halo4", 33},
@@ -137,6 +142,15 @@ var entries = [Count]struct {
 	ConvBackInputHalo4:      {"conv_back_input_halo4", 33},
 	ConvBackInputHaloWide4:  {"conv_back_input_halo_wide4", 33},
 	ConvBackInputHaloSmall4: {"conv_back_input_halo_small4", 33},
+	ConvForwardFew:          {"conv_forward_few", 31},
+	ConvForwardFewPool2:     {"conv_forward_few_pool2", 31},
+	ConvBackInputFew:        {"conv_back_input_few", 31},
+	ConvForwardLanes1:       {"conv_forward_lanes1", 28},
+	ConvForwardLanes4:       {"conv_forward_lanes4", 28},
+	ConvBackInputLanes1:     {"conv_back_input_lanes1", 28},
+	ConvBackInputLanes4:     {"conv_back_input_lanes4", 28},
+	ConvBackWeightsFew12:    {"conv_back_weights_few12", 39},
+	ConvBackWeightsFew32:    {"conv_back_weights_few32", 39},
 	ConvBackWeights:         {"conv_back_weights", 38},
 	ConvBackWeights4:        {"conv_back_weights4", 38},
 	ConvBackWeightsFew4:     {"conv_back_weights_few4", 38},
@@ -212,14 +226,12 @@ var ofBatch = [Count][]int{
 	ConvForward4:            {15},
 	ConvForwardWide4:        {15},
 	ConvForwardSmall4:       {15},
-	ConvForwardNarrow4:      {15},
 	ConvForwardEach:         {15},
 	ConvForwardEach4:        {15},
 	ConvBackInput:           {15},
 	ConvBackInput4:          {15},
 	ConvBackInputWide4:      {15},
 	ConvBackInputSmall4:     {15},
-	ConvBackInputNarrow4:    {15},
 	ConvBackInputEach:       {15},
 	ConvBackInputEach4:      {15},
 	ConvForwardHalo4:        {15},
@@ -228,6 +240,15 @@ var ofBatch = [Count][]int{
 	ConvBackInputHalo4:      {15},
 	ConvBackInputHaloWide4:  {15},
 	ConvBackInputHaloSmall4: {15},
+	ConvForwardFew:          {15},
+	ConvForwardFewPool2:     {15},
+	ConvBackInputFew:        {15},
+	ConvForwardLanes1:       {15},
+	ConvForwardLanes4:       {15},
+	ConvBackInputLanes1:     {15},
+	ConvBackInputLanes4:     {15},
+	ConvBackWeightsFew12:    {19, 20, 37},
+	ConvBackWeightsFew32:    {19, 20, 37},
 	ConvBackWeights:         {20, 21, 36},
 	ConvBackWeights4:        {20, 21, 36},
 	ConvBackWeightsFew4:     {20, 21, 36},

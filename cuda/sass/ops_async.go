@@ -8,6 +8,9 @@ func addAsyncOps() {
 	for _, o := range add(pipeGlobal, "mm", execCopy, "LDGSTS.E.BYPASS.128") {
 		o.width, o.async = 16, true
 	}
+	for _, o := range add(pipeGlobal, "mm", execCopy, "LDGSTS.E") {
+		o.width, o.async = 4, true
+	}
 	add(pipeBranch, "", func(_ *executor, w *warp, _ *Inst, _ uint32) { w.clock.endGroup() }, "LDGDEPBAR")
 	add(pipeBranch, "xi", func(_ *executor, w *warp, in *Inst, _ uint32) { w.clock.waitGroups(int(in.o[1].imm)) }, "DEPBAR.LE")
 }

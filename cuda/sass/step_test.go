@@ -49,7 +49,12 @@ func noSpills(t *testing.T, loaded []string) {
 		t.Fatal(err)
 	}
 	for _, ptx := range loaded {
+		_, least, _ := strings.Cut(ptx, ".target ")
+		least, _, _ = strings.Cut(least, "\n")
 		for _, target := range []string{"sm_75", "sm_80"} {
+			if target < least { // which cannot run it
+				continue
+			}
 			if n, err := tools.Spills(ptx, target); err != nil || n > 0 {
 				_, entry, _ := strings.Cut(ptx, ".entry ")
 				name, _, _ := strings.Cut(entry, "(")

@@ -141,6 +141,11 @@ func convTable() []convCase {
 			add(c)
 		}
 	}
+	// Images that a GPU cuts into strips, the last of which is not full.
+	add(spec(1, 4, 21, 4, 8))
+	wide := spec(2, 6, 38, 8, 36)
+	wide.Pool = 2
+	add(wide)
 	return table
 }
 
