@@ -143,7 +143,7 @@ func TestRecordPrepares(t *testing.T) {
 	d.lane.Record(run).Close()
 	got := names(f.Calls)
 	begin := slices.Index(got, "BeginCapture")
-	if begin < 9 || slices.Contains(got[:begin], "conv_reduce") || slices.Contains(got[begin:], "Load") {
+	if begin < 9 || slices.Contains(got[:begin], "conv_forward") || slices.Contains(got[begin:], "Load") {
 		t.Errorf("calls %v, want all loads before the capture and all launches within", got)
 	}
 }

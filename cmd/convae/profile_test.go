@@ -60,8 +60,9 @@ func TestProfile(t *testing.T) {
 			t.Errorf("a row without an op, launches or registers: %+v", k)
 		}
 	}
-	// A step of two images has 13.5 million multiply-adds an image, less the first layer's input gradient.
-	if total != sim.Step.Total || sim.Step.Classes["fma"] < 2*11e6 {
+	// A step of two images needs 9.0 million multiply-adds an image: 3.4 forward, where copies of an upsampled pixel share products, 2.8
+	// for the gradients of inputs, and 2.8 for those of weights, of which the first layer's has only the maxima of its pool.
+	if total != sim.Step.Total || sim.Step.Classes["fma"] < 2*8.9e6 {
 		t.Errorf("the rows add up to %d instructions of %d; %d are multiply-adds", total, sim.Step.Total, sim.Step.Classes["fma"])
 	}
 	if out, _, err = run(t, "profile", "--batch", "2", "--device", "sim"); err != nil || !strings.Contains(out, "per FMA") || !strings.Contains(out, "random_gather") {
