@@ -11,6 +11,7 @@ import (
 const (
 	heapGrowth = 20       // percent of what is in use that garbage may take
 	ownBytes   = 32 << 20 // of the program itself, besides what a run plans
+	fileBytes  = 28 << 20 // of ownBytes, code and built-in data mapped from the program's file, which the runtime does not count
 )
 
 // frugalHeap keeps garbage small beside what is in use. The runtime's default lets it grow to the same size, so that a data set
@@ -38,6 +39,6 @@ func (h heldToPlan) Start(s trainer.Start) {
 		bytes += s.Memory.Device.Total()
 	}
 	if os.Getenv("GOMEMLIMIT") == "" && h.dev.Name() != "sim" { // a simulated GPU takes several times what it allocates
-		debug.SetMemoryLimit(int64(bytes + ownBytes))
+		debug.SetMemoryLimit(int64(bytes + ownBytes - fileBytes))
 	}
 }
