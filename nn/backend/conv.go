@@ -27,16 +27,17 @@ const MaxElements = 1<<31 - 1
 
 // ConvSpec is what defines a convolution. Zero Stride, Up and Pool mean 1.
 type ConvSpec struct {
-	X       Shape // input as stored
-	Filters int
-	KernelH int
-	KernelW int
-	Stride  int
-	Padding Padding
-	Up      int // the input is read upsampled by this factor (nearest neighbour)
-	Act     Act // applied to the output
-	Pool    int // the output is max-pooled with this window and stride, which must divide it
-	InAct   Act // ConvBackInput multiplies by its derivative
+	X        Shape // input as stored
+	Filters  int
+	KernelH  int
+	KernelW  int
+	Stride   int
+	Padding  Padding
+	Up       int   // the input is read upsampled by this factor (nearest neighbour)
+	Act      Act   // applied to the output
+	Pool     int   // the output is max-pooled with this window and stride, which must divide it
+	InAct    Act   // ConvBackInput multiplies by its derivative
+	Multiply DType // both factors of a product are rounded to it, here and in the gradients; see Precision
 }
 
 // ConvShape is a validated ConvSpec with what follows from it. Make it with NewConv.
@@ -60,6 +61,9 @@ func NewConv(c ConvSpec) (ConvShape, error) {
 	}
 	if c.Up > MaxUp {
 		return s, fmt.Errorf("the upsampling factor is %d, want at most %d", c.Up, MaxUp)
+	}
+	if err := c.Multiply.checkFactor(); err != nil {
+		return s, err
 	}
 	s.In = Shape{c.X.N, c.X.H * c.Up, c.X.W * c.Up, c.X.C}
 	var oh, ow int
@@ -104,14 +108,15 @@ func (s ConvShape) MACs() int { return s.Conv.Len() * s.KernelH * s.KernelW * s.
 
 // ConvTransposeSpec is what defines a transposed convolution. Zero Stride means 1.
 type ConvTransposeSpec struct {
-	X       Shape
-	Filters int
-	KernelH int
-	KernelW int
-	Stride  int
-	Padding Padding
-	Act     Act // applied to the output
-	InAct   Act // ConvTransposeBackInput multiplies by its derivative
+	X        Shape
+	Filters  int
+	KernelH  int
+	KernelW  int
+	Stride   int
+	Padding  Padding
+	Act      Act   // applied to the output
+	InAct    Act   // ConvTransposeBackInput multiplies by its derivative
+	Multiply DType // both factors of a product are rounded to it, here and in the gradients; see Precision
 }
 
 // ConvTransposeShape is a validated ConvTransposeSpec. Make it with NewConvTranspose. Dual is the convolution of which
@@ -136,7 +141,8 @@ func NewConvTranspose(c ConvTransposeSpec) (ConvTransposeShape, error) {
 		return s, err
 	}
 	var err error
-	s.Dual, err = NewConv(ConvSpec{X: s.Out, Filters: c.X.C, KernelH: c.KernelH, KernelW: c.KernelW, Stride: c.Stride, Padding: c.Padding})
+	s.Dual, err = NewConv(ConvSpec{X: s.Out, Filters: c.X.C, KernelH: c.KernelH, KernelW: c.KernelW, Stride: c.Stride, Padding: c.Padding,
+		Multiply: c.Multiply})
 	return s, err
 }
 

@@ -5,8 +5,9 @@ import "fmt"
 // DenseSpec is what defines a fully connected layer of N rows.
 type DenseSpec struct {
 	N, In, Out int
-	Act        Act // applied to the output
-	InAct      Act // DenseBackInput multiplies by its derivative
+	Act        Act   // applied to the output
+	InAct      Act   // DenseBackInput multiplies by its derivative
+	Multiply   DType // both factors of a product are rounded to it, here and in the gradients; see Precision
 }
 
 // DenseShape is a validated DenseSpec. Make it with NewDense.
@@ -17,6 +18,9 @@ func NewDense(c DenseSpec) (DenseShape, error) {
 	s := DenseShape{c}
 	if c.N < 1 || c.In < 1 || c.Out < 1 {
 		return s, fmt.Errorf("a dense layer of %d rows, %d inputs and %d units, want at least 1 of each", c.N, c.In, c.Out)
+	}
+	if err := c.Multiply.checkFactor(); err != nil {
+		return s, err
 	}
 	return s, checkSizes(s.XShape(), s.OutShape(), s.Weights())
 }

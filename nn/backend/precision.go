@@ -1,6 +1,9 @@
 package backend
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Precision tells in which types a program computes: factors are rounded to Multiply before they are multiplied, and
 // activations are kept as Store. Sums, and the weights that an optimiser updates, are float32 in every precision. The zero
@@ -18,3 +21,26 @@ func (p Precision) Check() error {
 	}
 	return nil
 }
+
+// checkFactor reports a type to which no backend rounds factors.
+func (d DType) checkFactor() error {
+	if d != Float32 && d != TF32 {
+		return fmt.Errorf("the type of factors is %v, want float32 or tf32", d)
+	}
+	return nil
+}
+
+// RoundTF32 rounds to the nearest number of 10 bits of mantissa, and what is halfway to the one further from zero, as PTX's
+// cvt.rna.tf32.f32 does. What is beyond the largest becomes infinite; infinities and NaN stay what they are.
+func RoundTF32(x float32) float32 {
+	bits := math.Float32bits(x)
+	if bits&infinity == infinity {
+		return x
+	}
+	return math.Float32frombits((bits + tf32Half) &^ (2*tf32Half - 1))
+}
+
+const (
+	infinity = 0x7f800000 // bits of a float32
+	tf32Half = 1 << 12    // half of the last bit that tf32 keeps
+)

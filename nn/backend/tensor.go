@@ -60,12 +60,13 @@ const (
 	BFloat16
 	Uint8
 	Int32
+	TF32 // float32 rounded to 10 bits of mantissa: a type of factors, never of a tensor
 )
 
 var dtypes = [...]struct {
 	name string
 	size int
-}{{"float32", 4}, {"bfloat16", 2}, {"uint8", 1}, {"int32", 4}}
+}{{"float32", 4}, {"bfloat16", 2}, {"uint8", 1}, {"int32", 4}, {"tf32", 4}}
 
 func (d DType) String() string { return dtypes[d].name }
 

@@ -1,0 +1,62 @@
+package backend
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestRoundTF32(t *testing.T) {
+	for in, want := range map[uint32]uint32{
+		0x3f800000: 0x3f800000, // 1
+		0x3f800fff: 0x3f800000, // below half of the last bit
+		0x3f801000: 0x3f802000, // halfway: away from zero
+		0x3f803000: 0x3f804000, // halfway, above an odd number
+		0xbf801000: 0xbf802000, // halfway, negative
+		0x3fffffff: 0x40000000, // into the next exponent
+		0x00000fff: 0x00000000, // subnormal
+		0x80001000: 0x80002000, // subnormal
+		0x7f7fffff: 0x7f800000, // beyond the largest
+		0x7f800000: 0x7f800000, // infinity
+		0xff800000: 0xff800000,
+	} {
+		if got := math.Float32bits(RoundTF32(math.Float32frombits(in))); got != want {
+			t.Errorf("%#08x becomes %#08x, want %#08x", in, got, want)
+		}
+	}
+	for _, nan := range []uint32{0x7fc00000, 0x7f800001, 0xffffffff} {
+		if got := RoundTF32(math.Float32frombits(nan)); got == got {
+			t.Errorf("NaN %#08x becomes %v", nan, got)
+		}
+	}
+}
+
+// The shapes take the types of factors that backends round to, and hand them on.
+func TestFactors(t *testing.T) {
+	x := Shape{2, 6, 5, 3}
+	build := func(d DType) (ConvShape, ConvTransposeShape, DenseShape, []error) {
+		c, err := NewConv(ConvSpec{X: x, Filters: 4, KernelH: 3, KernelW: 3, Multiply: d})
+		u, err2 := NewConvTranspose(ConvTransposeSpec{X: x, Filters: 4, KernelH: 3, KernelW: 3, Stride: 2, Multiply: d})
+		l, err3 := NewDense(DenseSpec{N: 2, In: 3, Out: 4, Multiply: d})
+		return c, u, l, []error{err, err2, err3}
+	}
+	for _, d := range []DType{Float32, TF32} {
+		c, u, l, errs := build(d)
+		for _, err := range errs {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if c.Multiply != d || u.Multiply != d || u.Dual.Multiply != d || l.Multiply != d {
+			t.Errorf("%v: the shapes have %v, %v, %v and %v", d, c.Multiply, u.Multiply, u.Dual.Multiply, l.Multiply)
+		}
+	}
+	for _, d := range []DType{BFloat16, Uint8} {
+		_, _, _, errs := build(d)
+		for _, err := range errs {
+			if err == nil || !strings.Contains(err.Error(), "want float32 or tf32") {
+				t.Errorf("%v: error %v", d, err)
+			}
+		}
+	}
+}
