@@ -1,0 +1,29 @@
+// Products of small matrices on tensor cores, for compute capability 8.0 and newer.
+//
+// A warp holds a matrix in its registers. Of a, 16 rows by 8 columns, lane l has elements (l/4, l%4), (l/4+8, l%4), (l/4, l%4+4) and
+// (l/4+8, l%4+4); of b, 8 by 8, elements (l%4, l/4) and (l%4+4, l/4); of d, 16 by 8, elements (l/4, 2*(l%4)), (l/4, 2*(l%4)+1),
+// and the same of row l/4+8.
+#pragma once
+
+static __device__ __forceinline__ unsigned shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
+
+// load_matrices loads four matrices of 8 rows of four floats, which are 16 bytes in a row. Lanes 8i to 8i+7 have the addresses in shared
+// memory of the rows of matrix i; lane l gets element l%4 of row l/4 of each.
+static __device__ __forceinline__ void load_matrices(unsigned (&v)[4], unsigned address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+               : "r"(address));
+}
+
+// multiply_add adds the product of a and b, floats of which the low 13 bits are not looked at, to d.
+static __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// round_tf32 returns the bits of a float rounded to the nearest TF32, of two as near to the one farther from zero, in all but the low 13
+// bits, which multiply_add does not look at. A carry out of the bits of a NaN would make a number of it.
+static __device__ __forceinline__ unsigned round_tf32(unsigned bits) {
+  return __uint_as_float(bits) == __uint_as_float(bits) ? bits + 0x1000u : bits;
+}
