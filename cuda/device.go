@@ -17,6 +17,8 @@ type Device struct {
 	dev  driver.Device
 	lane *lane
 
+	waits bool // kernels wait for the launch before them, whose end their start then need not wait for
+
 	code      [kernels.Count]code
 	functions map[variant]*function // that are loaded
 	compiled  int                   // how many were
@@ -28,6 +30,12 @@ type Device struct {
 const (
 	maxBlocks      = 1024
 	branchPartials = 4 * maxBlocks // bytes
+)
+
+// Kernels can wait by themselves from this compute capability on, and a graph can have launches that do from this version of CUDA on.
+const (
+	waitMajor  = 9
+	waitDriver = 12030
 )
 
 // Open opens device index of a driver's list under a name such as "cuda:0". Kernels are compiled when they are needed.
@@ -52,6 +60,7 @@ func OpenWith(d driver.Driver, index int, name string, choose func(major, minor 
 // init finds the kernels and makes the lane.
 func (d *Device) init(choose func(major, minor int) ([]kernels.Module, error)) error {
 	info := d.dev.Info()
+	d.waits = info.Major >= waitMajor && info.Driver >= waitDriver
 	modules, err := choose(info.Major, info.Minor)
 	if err != nil {
 		return err

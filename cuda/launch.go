@@ -56,7 +56,7 @@ func (l *lane) launch(op string, e kernels.Entry, grid, block driver.Dim3, share
 		return
 	}
 	n := copy(l.args[:], args)
-	l.params = driver.Launch{Function: f.Function, Grid: grid, Block: block, Shared: shared, Args: l.args[:n]}
+	l.params = driver.Launch{Function: f.Function, Grid: grid, Block: block, Shared: shared, Args: l.args[:n], Waits: l.dev.waits}
 	l.check(op, l.stream.Launch(&l.params))
 }
 

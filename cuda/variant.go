@@ -124,15 +124,21 @@ func (d *Device) load(list []variant) error {
 	return nil
 }
 
-// compile makes a module of one variant and loads it.
-func (d *Device) compile(v variant) (*function, error) {
-	name, constants := v.entry.Name(), map[int]uint64{}
+// text is the PTX of a variant.
+func (d *Device) text(v variant) (string, error) {
+	constants := map[int]uint64{}
 	for i := range v.entry.Params() {
 		if v.fixed>>i&1 != 0 {
 			constants[i] = v.values[i]
 		}
 	}
-	text, err := d.code[v.entry].module.Specialise(name, constants)
+	return d.code[v.entry].module.Specialise(v.entry.Name(), ptx.Form{Constants: constants, Waits: d.waits})
+}
+
+// compile makes a module of one variant and loads it.
+func (d *Device) compile(v variant) (*function, error) {
+	name := v.entry.Name()
+	text, err := d.text(v)
 	if err != nil {
 		return nil, err
 	}

@@ -172,3 +172,45 @@ func TestPrepareFails(t *testing.T) {
 		t.Errorf("error %v, want one that names Prepare and the kernel", err)
 	}
 }
+
+// Where kernels can wait for the launch before them, all do, in the general form as in special ones, and their launches say so.
+func TestKernelsWait(t *testing.T) {
+	for _, c := range []struct {
+		info driver.Info
+		want bool
+	}{
+		{driver.Info{Major: 9, Driver: waitDriver}, true},
+		{driver.Info{Major: 12, Driver: 13000}, true},
+		{driver.Info{Major: 9, Driver: waitDriver - 10}, false},
+		{driver.Info{Major: 8, Minor: 9, Driver: waitDriver}, false},
+	} {
+		c.info.Memory, c.info.SMs = 1<<50, 4
+		f := driver.NewFake(c.info)
+		d, err := Open(f, 0, "fake")
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := layers(t, d.lane, 2)
+		run()
+		d.lane.Prepare(run)
+		run()
+		launches := f.Launches()
+		if len(launches) < 18 {
+			t.Fatalf("%d launches, want two of each op", len(launches))
+		}
+		for _, l := range launches {
+			if l.Launch.Waits != c.want {
+				t.Errorf("compute capability %d.%d, CUDA %d: %s says that it waits: %v", c.info.Major, c.info.Minor, c.info.Driver, l.Name, l.Launch.Waits)
+			}
+		}
+		for v := range d.functions {
+			text, err := d.text(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(text, "griddepcontrol.wait;") != c.want {
+				t.Errorf("compute capability %d.%d, CUDA %d: %s waits: %v", c.info.Major, c.info.Minor, c.info.Driver, v.entry.Name(), !c.want)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/convae/convae/cuda/ptxsim"
@@ -70,5 +71,27 @@ func TestSimGradientsAsCPU(t *testing.T) {
 				within(t, "gradients", grads[1], grads[0], backend.Bound{Abs: 1e-6, Rel: 1e-4})
 			})
 		}
+	}
+}
+
+// On a device whose kernels wait for the launch before them by themselves, training gives the same bits.
+func TestSimTrainsWithWaits(t *testing.T) {
+	t.Parallel()
+	o := TrainerOptions{Batch: 2, Loss: BCE, Noise: 0.5, Seed: 2}
+	var results [2][][]float32
+	for i, major := range []int{8, 9} {
+		waits := 0
+		dev, err := device.OpenSim(ptxsim.Options{Major: major, OnLoad: func(ptx string) { waits += strings.Count(ptx, "griddepcontrol.wait;") }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		results[i] = train(t, mustModel(t, Denoiser()), dev, o, 3, 2)
+		if (waits > 0) != (major == 9) {
+			t.Errorf("compute capability %d.0: %d kernels wait", major, waits)
+		}
+	}
+	for i, got := range results[1] {
+		within(t, fmt.Sprintf("parameter %d", i), got, results[0][i], backend.Bound{})
 	}
 }

@@ -249,30 +249,39 @@ type cuStream struct {
 	dev    *cuDevice
 	stream cu.Stream
 	args   []unsafe.Pointer // of a launch, kept so that none is allocated
+	// launched says that the last call was a launch. Only a launch straight behind another may be early: what a launch waits for when
+	// events or copies lie between is left to the driver.
+	launched bool
+}
+
+// do makes a call that is not a launch.
+func (s *cuStream) do(call string, f func() error) error {
+	s.launched = false
+	return s.dev.do(call, f)
 }
 
 func (s *cuStream) handle() unsafe.Pointer { return unsafe.Pointer(s.stream.C()) }
 
 func (s *cuStream) ToDevice(dst Ptr, src []byte) error {
-	return s.dev.do("cuMemcpyHtoDAsync", func() error {
+	return s.do("cuMemcpyHtoDAsync", func() error {
 		return cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(unsafe.SliceData(src)), int64(len(src)), s.stream)
 	})
 }
 
 func (s *cuStream) ToHost(dst []byte, src Ptr) error {
-	return s.dev.do("cuMemcpyDtoHAsync", func() error {
+	return s.do("cuMemcpyDtoHAsync", func() error {
 		return cu.MemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(dst)), cu.DevicePtr(src), int64(len(dst)), s.stream)
 	})
 }
 
 func (s *cuStream) Copy(dst, src Ptr, n int) error {
-	return s.dev.do("cuMemcpyDtoDAsync", func() error {
+	return s.do("cuMemcpyDtoDAsync", func() error {
 		return cu.MemcpyDtoDAsync(cu.DevicePtr(dst), cu.DevicePtr(src), int64(n), s.stream)
 	})
 }
 
 func (s *cuStream) Fill(dst Ptr, v uint32, n int) error {
-	return s.dev.do("cuMemsetD32Async", func() error {
+	return s.do("cuMemsetD32Async", func() error {
 		return cu.MemsetD32Async(cu.DevicePtr(dst), uint(v), int64(n), s.stream)
 	})
 }
@@ -281,6 +290,11 @@ func (s *cuStream) Launch(l *Launch) error {
 	f, ok := l.Function.(*cuFunction)
 	if !ok {
 		panic("driver: a launch of a function of another driver")
+	}
+	early := l.Waits && s.launched
+	s.launched = true
+	if early {
+		return s.dev.do("cuLaunchKernelEx", func() error { return launchEarly(f.handle(), s.handle(), l) })
 	}
 	// gorgonia.org/cu reads 8 bytes of each argument, and the driver as many of them as the parameter has.
 	s.args = s.args[:0]
@@ -294,36 +308,36 @@ func (s *cuStream) Launch(l *Launch) error {
 }
 
 func (s *cuStream) Record(e Event) error {
-	return s.dev.do("cuEventRecord", func() error { return e.(*cuEvent).event.Record(s.stream) })
+	return s.do("cuEventRecord", func() error { return e.(*cuEvent).event.Record(s.stream) })
 }
 
 func (s *cuStream) Wait(e Event) error {
-	return s.dev.do("cuStreamWaitEvent", func() error { return s.stream.Wait(e.(*cuEvent).event, 0) })
+	return s.do("cuStreamWaitEvent", func() error { return s.stream.Wait(e.(*cuEvent).event, 0) })
 }
 
 func (s *cuStream) Synchronize() error {
-	return s.dev.do("cuStreamSynchronize", s.stream.Synchronize)
+	return s.do("cuStreamSynchronize", s.stream.Synchronize)
 }
 
 func (s *cuStream) BeginCapture() error {
-	return s.dev.do("cuStreamBeginCapture", func() error { return beginCapture(s.handle()) })
+	return s.do("cuStreamBeginCapture", func() error { return beginCapture(s.handle()) })
 }
 
 func (s *cuStream) EndCapture() (Graph, error) {
 	g := &cuGraph{dev: s.dev}
-	if err := s.dev.do("cuStreamEndCapture", func() error { return g.endCapture(s.handle()) }); err != nil {
+	if err := s.do("cuStreamEndCapture", func() error { return g.endCapture(s.handle()) }); err != nil {
 		return nil, err
 	}
-	err := s.dev.do("cuGraphInstantiate", g.instantiate)
+	err := s.do("cuGraphInstantiate", g.instantiate)
 	// The graph's description is not needed any more.
-	if err := errors.Join(err, s.dev.do("cuGraphDestroy", g.forget)); err != nil {
+	if err := errors.Join(err, s.do("cuGraphDestroy", g.forget)); err != nil {
 		return nil, err
 	}
 	return g, nil
 }
 
 func (s *cuStream) Replay(g Graph) error {
-	return s.dev.do("cuGraphLaunch", func() error { return g.(*cuGraph).launch(s.handle()) })
+	return s.do("cuGraphLaunch", func() error { return g.(*cuGraph).launch(s.handle()) })
 }
 
 func (s *cuStream) Close() error { return s.dev.do("cuStreamDestroy", s.stream.Destroy) }

@@ -88,6 +88,9 @@ type Launch struct {
 	Grid, Block Dim3
 	Shared      int // dynamic bytes
 	Args        []uint64
+	// Waits says that the kernel waits for the launch before it in the stream, with griddepcontrol.wait as its first instruction. So
+	// its blocks may be placed when those of that launch have all begun. It takes a device of compute capability 9.0.
+	Waits bool
 }
 
 // Stream is a queue of work.

@@ -1,5 +1,5 @@
 // Package ptx takes modules of PTX apart and makes smaller ones of them: a single entry, with constants in the place of
-// parameters. A compiler that sees the constants folds the arithmetic on them, unrolls loops and drops what cannot be reached.
+// parameters, and if asked for one that waits for the launch before it. A compiler that sees the constants folds the arithmetic on them, unrolls loops and drops what cannot be reached.
 //
 // It knows what nvcc emits for kernels whose parameters are scalars and pointers. All else is an error of Parse, so that a
 // parameter is never replaced in one place and read in another.
@@ -12,7 +12,9 @@ import (
 
 // Module is a module of PTX taken apart.
 type Module struct {
-	shared  []string // the statements that all entries share
+	version string   // of the language
+	target  string   // such as sm_75
+	shared  []string // the other statements that all entries share
 	entries map[string]*Entry
 }
 
@@ -21,6 +23,7 @@ type Entry struct {
 	Params []Param
 	index  map[string]int // of the parameters, by name
 	text   string
+	first  int    // offset of the first instruction
 	loads  []load // of parameters, in the order of the text
 }
 
@@ -52,8 +55,12 @@ func Parse(text string) (*Module, error) {
 		}
 		var err error
 		switch t.s {
-		case ".version", ".target", ".address_size":
-			_, err = s.word("what " + t.s + " is")
+		case ".version":
+			m.version, err = value(s, t)
+		case ".target":
+			m.target, err = value(s, t)
+		case ".address_size":
+			_, err = value(s, t)
 		case ".shared", ".global", ".const":
 			_, err = s.until(";")
 		case ".entry":
@@ -64,10 +71,16 @@ func Parse(text string) (*Module, error) {
 		if err != nil {
 			return nil, err
 		}
-		if t.s != ".entry" {
+		if t.s != ".entry" && t.s != ".version" && t.s != ".target" {
 			m.shared = append(m.shared, text[first.start:s.at])
 		}
 	}
+}
+
+// value returns the word behind a directive.
+func value(s *scanner, directive token) (string, error) {
+	t, err := s.word("what " + directive.s + " is")
+	return t.s, err
 }
 
 // Entry returns an entry by its name, or nil.
@@ -174,6 +187,10 @@ func (e *Entry) body(s *scanner, origin int) error {
 
 // statement looks for parameters in a statement, which is given without its semicolon.
 func (e *Entry) statement(s *scanner, tokens []token, origin int, loaded map[string]int) error {
+	start := 0
+	if len(tokens) > 0 {
+		start = tokens[0].start
+	}
 	if len(tokens) > 0 && tokens[0].s == "@" { // @p or @!p
 		n := 2
 		if len(tokens) > 1 && tokens[1].s == "!" {
@@ -185,6 +202,9 @@ func (e *Entry) statement(s *scanner, tokens []token, origin int, loaded map[str
 		return nil
 	}
 	op := tokens[0]
+	if e.first == 0 && !strings.HasPrefix(op.s, ".") {
+		e.first = start - origin
+	}
 	if ty, ok := strings.CutPrefix(op.s, "ld.param."); ok {
 		// ld.param.type register, [name]
 		if len(tokens) != 6 || tokens[2].s != "," || tokens[3].s != "[" || tokens[5].s != "]" {
@@ -214,25 +234,49 @@ func (e *Entry) statement(s *scanner, tokens []token, origin int, loaded map[str
 	return nil
 }
 
-// Specialise returns a module with one entry alone, in which the parameters that constants has, by their numbers, are constants.
-// The entry takes as many arguments as before; those of constants do nothing. Without constants it is the general form.
-func (m *Module) Specialise(entry string, constants map[int]uint64) (string, error) {
+// Form is how an entry differs from what the module has.
+type Form struct {
+	Constants map[int]uint64 // of parameters, by their numbers
+	// Waits has the entry wait for the launch before it, first of all, and then let the launch behind it begin. Such a form is for
+	// devices of compute capability 9.0 and newer.
+	Waits bool
+}
+
+// What a form that waits is made for: griddepcontrol came with this version, and for this target.
+const (
+	waitVersion = "7.8"
+	waitTarget  = "sm_90"
+	wait        = "griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;\n\t"
+)
+
+// Specialise returns a module with one entry alone, in a form. The entry takes as many arguments as before; those of constants do
+// nothing.
+func (m *Module) Specialise(entry string, f Form) (string, error) {
 	e := m.entries[entry]
 	if e == nil {
 		return "", fmt.Errorf("ptx: the module has no entry %s", entry)
 	}
-	for i := range constants {
+	for i := range f.Constants {
 		if i < 0 || i >= len(e.Params) {
 			return "", fmt.Errorf("ptx: %s has no parameter %d", entry, i)
 		}
 	}
 	var out strings.Builder
+	version, target, at := m.version, m.target, 0
+	if f.Waits {
+		version, target = max(version, waitVersion), max(target, waitTarget)
+	}
+	fmt.Fprintf(&out, ".version %s\n.target %s\n", version, target)
 	for _, s := range m.shared {
 		fmt.Fprintln(&out, s)
 	}
-	at := 0
+	if f.Waits {
+		out.WriteString(e.text[:e.first])
+		out.WriteString(wait)
+		at = e.first
+	}
 	for _, l := range e.loads {
-		value, ok := constants[l.param]
+		value, ok := f.Constants[l.param]
 		if !ok {
 			continue
 		}

@@ -89,14 +89,14 @@ func TestSpecialise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	general, err := m.Specialise("scale", nil)
+	general, err := m.Specialise("scale", ptx.Form{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(general, ".entry other") || !strings.Contains(general, ".shared .align 4 .b8 sums[32];") || !strings.HasPrefix(general, head) {
 		t.Errorf("want the entry with what it shares, and no other:\n%s", general)
 	}
-	got, err := m.Specialise("scale", map[int]uint64{1: 0, 2: 1<<32 | 7, 3: 0x3f800000, 4: 1 << 63})
+	got, err := m.Specialise("scale", ptx.Form{Constants: map[int]uint64{1: 0, 2: 1<<32 | 7, 3: 0x3f800000, 4: 1 << 63}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +106,17 @@ func TestSpecialise(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	load(t, got)
+	waits, err := m.Specialise("scale", ptx.Form{Waits: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = "ld.param.u64 \t%rd1"
+	want = strings.NewReplacer(".version 7.0", ".version 7.8", "sm_75", "sm_90",
+		first, "griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;\n\t"+first).Replace(general)
+	if waits != want {
+		t.Errorf("got\n%s\nwant\n%s", waits, want)
+	}
+	load(t, waits)
 	for _, c := range []struct {
 		entry     string
 		constants map[int]uint64
@@ -115,7 +126,7 @@ func TestSpecialise(t *testing.T) {
 		{"scale", map[int]uint64{5: 1}, "ptx: scale has no parameter 5"},
 		{"scale", map[int]uint64{-1: 1}, "ptx: scale has no parameter -1"},
 	} {
-		if _, err := m.Specialise(c.entry, c.constants); err == nil || err.Error() != c.want {
+		if _, err := m.Specialise(c.entry, ptx.Form{Constants: c.constants}); err == nil || err.Error() != c.want {
 			t.Errorf("%s with %v: error %v, want %q", c.entry, c.constants, err, c.want)
 		}
 	}
@@ -223,20 +234,24 @@ func committed(t *testing.T, m *ptx.Module, name, ptxas string) {
 			nulls[i] = 0
 		}
 	}
-	for _, constants := range []map[int]uint64{nil, shape, nulls} {
-		text, err := m.Specialise(name, constants)
+	for _, form := range []ptx.Form{{}, {Constants: shape}, {Constants: nulls}, {Waits: true}, {Constants: shape, Waits: true}} {
+		text, err := m.Specialise(name, form)
 		if err != nil {
 			t.Fatal(err)
 		}
 		load(t, text)
-		if ptxas == "" || os.Getenv("CONVAE_TEST_SASS") == "" || constants == nil {
+		if ptxas == "" || os.Getenv("CONVAE_TEST_SASS") == "" || form.Constants == nil {
 			continue
 		}
 		in := filepath.Join(t.TempDir(), "k.ptx")
 		if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, arch := range []string{"sm_75", "sm_80", "sm_90"} {
+		archs := []string{"sm_75", "sm_80", "sm_90"}
+		if form.Waits {
+			archs = archs[2:]
+		}
+		for _, arch := range archs {
 			if out, err := exec.Command(ptxas, "-arch="+arch, in, "-o", in+".cubin").CombinedOutput(); err != nil {
 				t.Errorf("ptxas for %s: %v: %s", arch, err, out)
 			}
@@ -263,7 +278,7 @@ func FuzzParse(f *testing.F) {
 			for i := range e.Params {
 				constants[i] = 1 << i
 			}
-			special, err := m.Specialise(name, constants)
+			special, err := m.Specialise(name, ptx.Form{Constants: constants, Waits: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -73,6 +73,7 @@ type program struct {
 	local     int
 	registers int
 	narrow    bool // touches less than 4 bytes of shared memory
+	waits     bool // for the launch before it, first of all
 }
 
 type constSlot struct {
@@ -189,6 +190,7 @@ func decode(m *module, f *entry, global map[string]symbol) (*program, error) {
 		last = f.body[n-1].line
 	}
 	p.code = append(p.code, inst{kind: kindExit, class: ClassControl, line: int32(last)})
+	p.waits = len(f.body) > 0 && f.body[0].op == "griddepcontrol.wait" && f.body[0].guard < 0
 	p.fileBytes = d.next + 256
 	for _, r := range f.regs {
 		p.registers += slotSize(r.ty) / 128
@@ -250,6 +252,7 @@ var minTarget = []struct {
 }{
 	{"cp.async", 80}, {"ldmatrix", 75}, {"mma", 80}, {"redux", 80}, {"tanh.approx", 75}, {"cvt.rn.f16x2.f32", 80},
 	{"cvt.rn.bf16", 80}, {"cvt.rna.tf32", 80}, {"cvt.f32.bf16", 90}, {"min.NaN", 80}, {"min.ftz.NaN", 80}, {"max.NaN", 80}, {"max.ftz.NaN", 80},
+	{"griddepcontrol", 90},
 }
 
 // inst decodes one statement.
@@ -274,8 +277,8 @@ func init() { // refers to itself through set
 	decoders = map[string]func(d *decoder, s *stmt, m mods) (*inst, error){
 		"ret": (*decoder).exit, "exit": (*decoder).exit, "bra": (*decoder).bra, "trap": (*decoder).trap,
 		"bar": (*decoder).bar, "barrier": (*decoder).bar, "membar": (*decoder).fence, "fence": (*decoder).fence,
-		"nanosleep": (*decoder).nop,
-		"ld":        (*decoder).ldst, "st": (*decoder).ldst, "atom": (*decoder).atom, "red": (*decoder).atom,
+		"nanosleep": (*decoder).nop, "griddepcontrol": (*decoder).dependency,
+		"ld": (*decoder).ldst, "st": (*decoder).ldst, "atom": (*decoder).atom, "red": (*decoder).atom,
 		"cvta": (*decoder).cvta, "isspacep": (*decoder).isspacep, "mov": (*decoder).mov, "setp": (*decoder).setp, "set": (*decoder).set,
 		"and": (*decoder).logic, "or": (*decoder).logic, "xor": (*decoder).logic, "not": (*decoder).logic, "lop3": (*decoder).lop3,
 		"add": (*decoder).carry, "addc": (*decoder).carry, "sub": (*decoder).carry, "subc": (*decoder).carry, "mad": (*decoder).carry, "madc": (*decoder).carry,

@@ -50,6 +50,18 @@ func (d *decoder) fence(s *stmt, m mods) (*inst, error) {
 	return &inst{fn: nop, class: ClassControl}, m.end()
 }
 
+// dependency decodes griddepcontrol. A launch runs when the one before it has ended: there is nothing to wait for, and nothing to let
+// begin. That a launch which may begin before waits first is checked when it is launched.
+func (d *decoder) dependency(s *stmt, m mods) (*inst, error) {
+	if m.take("wait", "launch_dependents") == "" {
+		return nil, m.unknown()
+	}
+	if err := want(s, 0); err != nil {
+		return nil, err
+	}
+	return &inst{fn: nop, class: ClassControl}, m.end()
+}
+
 // Modes of kindBar.
 const (
 	barSync uint8 = iota

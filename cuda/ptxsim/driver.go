@@ -273,6 +273,8 @@ func (d *Device) prepare(l *driver.Launch) (*function, *driver.Launch, []byte, e
 		return fail("%d bytes of dynamic shared memory, %d are allowed", l.Shared, f.maxShared)
 	case len(l.Args) != len(p.entry.params):
 		return fail("%d arguments, want %d", len(l.Args), len(p.entry.params))
+	case l.Waits && !p.waits:
+		return fail("it may begin before the launch before it has ended, and griddepcontrol.wait is not its first instruction")
 	}
 	params := make([]byte, p.entry.paramSize+8)
 	for i, v := range p.entry.params {

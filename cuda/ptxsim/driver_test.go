@@ -256,3 +256,29 @@ func TestUnload(t *testing.T) {
 		t.Error("launch of unloaded code")
 	}
 }
+
+// A launch that may begin early has to wait before it does anything, whatever it is that it does.
+func TestEarlyLaunchWaits(t *testing.T) {
+	const entry = ".version 7.8\n.target sm_90\n.address_size 64\n.visible .entry k()\n{\n\t.reg .pred %p<2>;\n\t.reg .b32 %r<2>;\n"
+	for body, ok := range map[string]bool{
+		"griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;\n\tret;": true,
+		"griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;\n\tret;": false,
+		"mov.u32 %r1, 0;\n\tgriddepcontrol.wait;\n\tret;":                   false,
+		"ret;": false,
+	} {
+		r := newRig(t, Options{Major: 9})
+		l := &driver.Launch{Function: r.load(entry+"\t"+body+"\n}\n", "k"), Grid: driver.Dim3{X: 1}, Block: driver.Dim3{X: 32}}
+		if err := r.s.Launch(l); err != nil {
+			t.Errorf("%q in its turn: %v", body, err)
+		}
+		l.Waits = true
+		if err := r.s.Launch(l); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "griddepcontrol.wait is not its first instruction") {
+			t.Errorf("%q early: error %v", body, err)
+		}
+	}
+	r := newRig(t, Options{})
+	if _, err := r.d.Load(strings.NewReplacer("sm_90", "sm_80").Replace(entry) + "\tgriddepcontrol.wait;\n\tret;\n}\n"); err == nil ||
+		!strings.Contains(err.Error(), "griddepcontrol.wait needs sm_90") {
+		t.Errorf("error %v, want that the target is too old", err)
+	}
+}

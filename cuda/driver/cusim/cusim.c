@@ -45,6 +45,7 @@ static const struct {
     {"cuMemcpyDtoDAsync_v2", cusim_cuMemcpyDtoDAsync},
     {"cuMemsetD32Async", cusim_cuMemsetD32Async},
     {"cuLaunchKernel", cusim_cuLaunchKernel},
+    {"cuLaunchKernelEx", cusim_cuLaunchKernelEx},
     {"cuStreamBeginCapture_v2", cusim_cuStreamBeginCapture},
     {"cuStreamEndCapture", cusim_cuStreamEndCapture},
     {"cuGraphInstantiateWithFlags", cusim_cuGraphInstantiateWithFlags},

@@ -495,19 +495,37 @@ func cusim_cuMemsetD32Async(dst C.CUdeviceptr, v C.uint, n C.size_t, stream C.CU
 
 //export cusim_cuLaunchKernel
 func cusim_cuLaunchKernel(function C.CUfunction, gx, gy, gz, bx, by, bz, shared C.uint, stream C.CUstream, params, extra *unsafe.Pointer) C.CUresult {
+	return launch("cuLaunchKernel", function, stream, params, driver.Launch{Grid: driver.Dim3{X: int(gx), Y: int(gy), Z: int(gz)},
+		Block: driver.Dim3{X: int(bx), Y: int(by), Z: int(bz)}, Shared: int(shared)})
+}
+
+//export cusim_cuLaunchKernelEx
+func cusim_cuLaunchKernelEx(config *C.CUlaunchConfig, function C.CUfunction, params, extra *unsafe.Pointer) C.CUresult {
+	c := driver.Launch{Grid: driver.Dim3{X: int(config.gridDimX), Y: int(config.gridDimY), Z: int(config.gridDimZ)},
+		Block: driver.Dim3{X: int(config.blockDimX), Y: int(config.blockDimY), Z: int(config.blockDimZ)}, Shared: int(config.sharedMemBytes)}
+	for _, a := range unsafe.Slice(config.attrs, config.numAttrs) {
+		if a.id != C.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION {
+			return invalidValue
+		}
+		c.Waits = *(*C.int)(unsafe.Pointer(&a.value)) != 0
+	}
+	return launch("cuLaunchKernelEx", function, config.hStream, params, c)
+}
+
+// launch launches c, which has no function and no arguments yet.
+func launch(call string, function C.CUfunction, stream C.CUstream, params *unsafe.Pointer, c driver.Launch) C.CUresult {
 	rc := C.CUresult(success)
-	return max(withStream("cuLaunchKernel", stream, func(l *Library, ctx *context, s driver.Stream) error {
+	return max(withStream(call, stream, func(l *Library, ctx *context, s driver.Stream) error {
 		f, ok := get[driver.Function](l, ctx, unsafe.Pointer(function))
 		if !ok {
 			rc = invalidHandle
 			return nil
 		}
-		args := make([]uint64, f.Attributes().Params)
-		for i, p := range unsafe.Slice(params, len(args)) {
-			args[i] = *(*uint64)(p)
+		c.Function, c.Args = f, make([]uint64, f.Attributes().Params)
+		for i, p := range unsafe.Slice(params, len(c.Args)) {
+			c.Args[i] = *(*uint64)(p)
 		}
-		return s.Launch(&driver.Launch{Function: f, Grid: driver.Dim3{X: int(gx), Y: int(gy), Z: int(gz)},
-			Block: driver.Dim3{X: int(bx), Y: int(by), Z: int(bz)}, Shared: int(shared), Args: args})
+		return s.Launch(&c)
 	}), rc)
 }
 
