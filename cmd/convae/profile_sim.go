@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/cuda/sass"
@@ -200,6 +201,7 @@ type predictedRow struct {
 	Micros    float64        `json:"us"`
 	Math      float64        `json:"limit_arithmetic_us"`
 	Share     float64        `json:"share_of_arithmetic_limit,omitempty"` // Math of Micros
+	Tensor    float64        `json:"tensor_cores_busy,omitempty"`         // share of Micros
 	Bytes     float64        `json:"limit_bytes_us"`
 	Beside    bool           `json:"beside_next,omitempty"` // the launch and the next may run at the same time
 	Together  float64        `json:"together_us,omitempty"` // of the launch and those above it that are beside each other
@@ -212,12 +214,12 @@ func (p *simProfile) predictedRows(ops []nn.OpProfile) []predictedRow {
 	for _, c := range p.counts {
 		r := predictedRow{Op: "-", Layer: "-", Kernel: c.Kernel, Grid: fmt.Sprintf("%dx%dx%d", c.Grid.X, c.Grid.Y, c.Grid.Z),
 			Threads: c.Block.X * c.Block.Y * c.Block.Z, Registers: c.Registers, Resident: c.Resident, Waves: c.Waves(), Stalls: c.Fractions(),
-			Micros: 1e6 * m.Seconds(c.Cycles), Math: 1e6 * m.Seconds(m.ArithmeticCycles(c.Count)), Bytes: 1e6 * m.Seconds(m.ByteCycles(c.Count))}
+			Micros: 1e6 * m.Seconds(c.Cycles), Math: 1e6 * m.Seconds(m.ArithmeticCycles(c.Count)), Bytes: 1e6 * m.Seconds(m.ByteCycles(c.Count)), Tensor: m.TensorShare(c.Count)}
 		if c.op >= 0 {
 			r.Op, r.Layer = ops[c.op].Op, ops[c.op].Layer
 		}
-		if c.FMAs > 0 {
-			r.PerFMA = float64(c.Instructions) / float64(c.FMAs)
+		if c.Products > 0 {
+			r.PerFMA = float64(c.Instructions) / float64(c.Products)
 			r.Share = r.Math / r.Micros
 		}
 		rows = append(rows, r)
@@ -259,7 +261,15 @@ us: of the launch alone; together: of it and of those above that are marked, whi
 this time for them, and a gap for every launch, also where branches would share one; math us, byte us: the least time by the
 multiply-adds executed, and by the bytes that the fullest multiprocessor moves from and to L2; math%%: the share of math us in us
 `, busy, len(rows), gaps, busy+gaps)
+	if err == nil && onTensorCores(rows) {
+		_, err = fmt.Fprint(w, "core%: the share of us in which the tensor cores of the fullest multiprocessor are taken\n")
+	}
 	return err
+}
+
+// onTensorCores says whether a launch uses the tensor cores, which then have a column of the table.
+func onTensorCores(rows []predictedRow) bool {
+	return slices.ContainsFunc(rows, func(r predictedRow) bool { return r.Tensor > 0 })
 }
 
 // writePredictedRows prints the table of launches; readPredicted reads it.
@@ -268,8 +278,12 @@ func writePredictedRows(w io.Writer, rows []predictedRow) {
 	for _, r := range rows {
 		op, layer, kernel = max(op, len(r.Op)), max(layer, len(r.Layer)), max(kernel, len(r.Kernel))
 	}
-	fmt.Fprintf(w, "%-*s %-*s %-*s %12s %4s %4s %3s %6s %7s %5s %5s %5s %5s %5s %8s %8s %7s %5s %7s\n", op, "op", layer, "layer", kernel, "kernel", "grid",
-		"thr", "regs", "res", "waves", "per FMA", "bar%", "fix%", "pipe%", "mem%", "load%", "us", "together", "math us", "math%", "byte us")
+	cores := func(string) string { return "" }
+	if onTensorCores(rows) {
+		cores = func(s string) string { return fmt.Sprintf("%5s ", s) }
+	}
+	fmt.Fprintf(w, "%-*s %-*s %-*s %12s %4s %4s %3s %6s %7s %5s %5s %5s %5s %5s %8s %8s %7s %5s %s%7s\n", op, "op", layer, "layer", kernel, "kernel", "grid",
+		"thr", "regs", "res", "waves", "per FMA", "bar%", "fix%", "pipe%", "mem%", "load%", "us", "together", "math us", "math%", cores("core%"), "byte us")
 	for _, r := range rows {
 		per, share, together := "-", "-", ""
 		if r.PerFMA > 0 {
@@ -282,8 +296,8 @@ func writePredictedRows(w io.Writer, rows []predictedRow) {
 			together = "|"
 		}
 		s := r.Stalls
-		fmt.Fprintf(w, "%-*s %-*s %-*s %12s %4d %4d %3d %6.2f %7s %5.0f %5.0f %5.0f %5.0f %5.0f %8.2f %8s %7.2f %5s %7.2f\n", op, r.Op, layer, r.Layer, kernel, r.Kernel,
+		fmt.Fprintf(w, "%-*s %-*s %-*s %12s %4d %4d %3d %6.2f %7s %5.0f %5.0f %5.0f %5.0f %5.0f %8.2f %8s %7.2f %5s %s%7.2f\n", op, r.Op, layer, r.Layer, kernel, r.Kernel,
 			r.Grid, r.Threads, r.Registers, r.Resident, r.Waves, per, 100*s.Barrier, 100*s.Fixed, 100*s.Pipe, 100*s.Queue, 100*s.Load, r.Micros, together,
-			r.Math, share, r.Bytes)
+			r.Math, share, cores(fmt.Sprintf("%.0f", 100*r.Tensor)), r.Bytes)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -115,6 +116,14 @@ func TestProfilePredicted(t *testing.T) {
 	times, err = readPredicted(table, "model", 3)
 	if err != nil || len(times) != 2 || times[[2]string{"ConvTransposeBackWeights", "conv2d_transpose_1"}] != 12.5 || times[[2]string{"Adam", "update"}] != 2.25 {
 		t.Errorf("times %v, error %v", times, err)
+	}
+	// The tensor cores have a column where they are used.
+	rows.Reset()
+	writePredictedRows(&rows, []predictedRow{{Op: "Conv", Layer: "conv2d", Micros: 12.5, Tensor: 0.42, Bytes: 1.5}, {Op: "Adam", Layer: "update", Micros: 2.25}})
+	write("model, batch 3: as predicted\n\n" + rows.String() + "\nstep: 15 us\n")
+	times, err = readPredicted(table, "model", 3)
+	if err != nil || times[[2]string{"Conv", "conv2d"}] != 12.5 || !regexp.MustCompile(`core% byte us\n.*   42    1.50\n`).MatchString(rows.String()) {
+		t.Errorf("times %v, error %v, of\n%s", times, err, rows.String())
 	}
 	const head = "denoiser, batch 2: as predicted\n\nop    layer   kernel      us together math us\n"
 	const first = "-     -       clock     9.00\n"

@@ -17,6 +17,9 @@ type Machine struct {
 	HalfPipes int // float units of 16 lanes a scheduler
 	L2Latency int64
 	L1Lines   int // of 128 bytes, what is left beside shared memory
+
+	// Hundredths of a cycle that a tensor core takes for a product of 16x8x8 TF32 or 16x8x16 16-bit values by mma.sync, and at its peak.
+	Tensor, TensorPeak int64
 }
 
 const (
@@ -43,11 +46,18 @@ const (
 // The latencies of L2 are assumptions: 13 cycles go by before a load is there, and so one takes 278 cycles on the h100 and 286 on the
 // rtx4090, where M. Dewing measured 281 on a GH200 and 296 on an RTX 4090 (github.com/markdewing/AI_kernels, latency/README.md). How
 // much of the memory beside shared memory is L1 is an assumption too: half of the 256, 192 and 128 KiB that the two share.
+//
+// The peaks of the tensor cores are those that NVIDIA states for dense TF32, 494.7 TFLOP/s of an H100 SXM5 at 1.83 GHz, 156 of an A100 and
+// 82.6 of an RTX 4090, and twice as much for 16-bit factors with sums of 32: 1024, 512 and 128 TF32 multiply-adds a cycle and SM.
+// On Hopper mma.sync reaches 62.9 % of the peak (W. Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture", 2024,
+// arXiv:2402.13499), whatever the type, by assumption; that it reaches the peak elsewhere is an assumption. When a product is there ptxas
+// knows: its stall counts let 24 cycles go by on sm_90. On the rtx4090, whose tensor cores take longer than that, it may be there later
+// than the model says.
 var Machines = []Machine{
-	{Name: "h100", SMs: 132, GHz: 1.755, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024},
-	{Name: "h200", SMs: 132, GHz: 1.98, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024},
-	{Name: "a100", SMs: 108, GHz: 1.41, Shared: 164 << 10, Warps: 64, Blocks: 32, HalfPipes: 1, L2Latency: 262, L1Lines: 768},
-	{Name: "rtx4090", SMs: 128, GHz: 2.52, Shared: 100 << 10, Warps: 48, Blocks: 24, HalfPipes: 2, L2Latency: 273, L1Lines: 512},
+	{Name: "h100", SMs: 132, GHz: 1.755, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024, Tensor: 636, TensorPeak: 400},
+	{Name: "h200", SMs: 132, GHz: 1.98, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024, Tensor: 636, TensorPeak: 400},
+	{Name: "a100", SMs: 108, GHz: 1.41, Shared: 164 << 10, Warps: 64, Blocks: 32, HalfPipes: 1, L2Latency: 262, L1Lines: 768, Tensor: 800, TensorPeak: 800},
+	{Name: "rtx4090", SMs: 128, GHz: 2.52, Shared: 100 << 10, Warps: 48, Blocks: 24, HalfPipes: 2, L2Latency: 273, L1Lines: 512, Tensor: 3200, TensorPeak: 3200},
 }
 
 // MachineNames are the names of Machines.
@@ -104,8 +114,15 @@ func (m *Machine) resident(each needs) int {
 // Seconds is the time of so many cycles.
 func (m *Machine) Seconds(cycles int64) float64 { return float64(cycles) / m.GHz / 1e9 }
 
-// ArithmeticCycles is the least time of a launch's multiply-adds on the fullest SM.
-func (m *Machine) ArithmeticCycles(c *Count) int64 { return c.FMAs * 2 / int64(m.HalfPipes*schedulers) }
+// ArithmeticCycles is the least time of a launch's multiply-adds on the fullest SM, whose float units and tensor cores work side by side.
+func (m *Machine) ArithmeticCycles(c *Count) int64 {
+	return max(c.FMAs*2/int64(m.HalfPipes*schedulers), c.MMAs*m.TensorPeak/100/schedulers)
+}
+
+// TensorShare is the share of the time in which the tensor cores of the fullest SM are taken.
+func (m *Machine) TensorShare(c *Count) float64 {
+	return float64(c.MMAs*m.Tensor) / 100 / schedulers / float64(max(c.Cycles, 1))
+}
 
 // ByteCycles is the least time of the bytes that the fullest SM moves.
 func (m *Machine) ByteCycles(c *Count) int64 { return c.Bytes / (sectorBytes * l2SectorsCycle) }

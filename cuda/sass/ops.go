@@ -19,22 +19,24 @@ const (
 	pipeSpecial             // approximations and conversions
 	pipeLoad                // constants and special registers, through the queue of memory instructions
 	pipeBranch              // control
+	pipeTensor              // products of matrices
 )
 
 // opcode is what an instruction of a name does.
 type opcode struct {
-	name    string
-	pipe    pipe
-	form    string // the operands that it may have, see Inst.matches
-	exec    func(x *executor, w *warp, in *Inst, ex uint32)
-	flow    func(x *executor, w *warp, in *Inst, ex uint32) // instead of exec, when it sets where lanes go
-	float   bool                                            // immediates are floats
-	uniform bool
-	branch  bool // goes to a register
-	fma     bool
-	wide    bool // keeps its unit twice as long
-	async   bool // a copy from global to shared memory
-	width   int  // bytes a lane
+	name     string
+	pipe     pipe
+	form     string // the operands that it may have, see Inst.matches
+	exec     func(x *executor, w *warp, in *Inst, ex uint32)
+	flow     func(x *executor, w *warp, in *Inst, ex uint32) // instead of exec, when it sets where lanes go
+	float    bool                                            // immediates are floats
+	uniform  bool
+	branch   bool // goes to a register
+	fma      bool
+	products int  // multiply-adds of a lane in a product of matrices
+	wide     bool // keeps its unit twice as long
+	async    bool // a copy from global to shared memory
+	width    int  // bytes a lane
 }
 
 // specials are the special registers that are known.
@@ -72,6 +74,7 @@ func init() {
 	addPredicateOps()
 	addMemoryOps()
 	addFlowOps()
+	addMatrixOps()
 }
 
 // arith makes an instruction of three floats.

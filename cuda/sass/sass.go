@@ -2,8 +2,8 @@
 // PTX that we ship, executes it with the schedule that the assembler wrote into it, on a model of one streaming multiprocessor, and
 // compares each result with that of the PTX simulator. So it is also a second check of the PTX, of the simulator and of the assembler.
 //
-// Modelled: four schedulers that issue one instruction a cycle, stall counts and scoreboards as the machine code has them, the units
-// and how long each is taken, passes of shared memory with bank conflicts, L1 with its sectors, the latency of L2 and the bytes a
+// Modelled: four schedulers that issue one instruction a cycle, stall counts and scoreboards as the machine code has them, the units,
+// among them a tensor core a scheduler, and how long each is taken, passes of shared memory with bank conflicts, L1 with its sectors, the latency of L2 and the bytes a
 // cycle that one SM gets from it, occupancy by registers and shared memory, the blocks of the SM that has most of them, and launches of
 // several streams that share the SMs. The machine code is that of sm_90 on all machines.
 //
@@ -34,6 +34,8 @@ type Count struct {
 	Cycles       int64
 	Instructions int64 // of warps, on that SM
 	FMAs         int64 // of them multiply-adds of floats
+	MMAs         int64 // of them products of matrices
+	Products     int64 // multiply-adds of a lane in both
 	Bytes        int64 // between that SM and L2
 	Stalls       [numStalls]int64
 }
@@ -71,7 +73,7 @@ func (k *Kernel) Time(m *Machine, l *Launch) (c *Count, r *Run, err error) {
 	part.todo = dealt(m, l, 0, 0)
 	c = &Count{Kernel: k.Name, Grid: l.Grid, Block: l.Block, Registers: k.Registers, Shared: k.Shared + l.Shared, Resident: part.resident, Blocks: len(part.todo)}
 	s := simulate(m, [][]*share{{part}})
-	c.Cycles, c.Instructions, c.FMAs, c.Bytes = s.now, s.instructions, s.fmas, s.sectors*sectorBytes
+	c.Cycles, c.Instructions, c.FMAs, c.MMAs, c.Products, c.Bytes = s.now, s.instructions, s.fmas, s.mmas, s.products, s.sectors*sectorBytes
 	for i := range s.sched {
 		for j, n := range s.sched[i].stalled {
 			c.Stalls[j] += n

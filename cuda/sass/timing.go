@@ -53,6 +53,7 @@ type scheduler struct {
 	alu     int64
 	uniform int64
 	special int64
+	tensor  int64 // in hundredths of a cycle
 	queue   int64
 	stalled [numStalls]int64
 }
@@ -81,7 +82,7 @@ type sm struct {
 	dealt     int
 	age       int64
 
-	instructions, fmas, sectors int64
+	instructions, fmas, mmas, products, sectors int64
 }
 
 // maxCycles ends a launch that does not end.
@@ -200,6 +201,8 @@ func (s *sm) free(q *scheduler, p pipe) (int64, Stall) {
 		return q.uniform, StallPipe
 	case pipeSpecial:
 		return q.special, StallPipe
+	case pipeTensor:
+		return (q.tensor + 99) / 100, StallPipe
 	case pipeShared, pipeGlobal:
 		return max(q.queue, s.loadStore-memoryQueue), StallQueue
 	case pipeLoad:
@@ -240,8 +243,13 @@ func (s *sm) issue(q *scheduler, w *warp) {
 	in := &x.k.Code[g.pc]
 	q.last = w
 	s.instructions++
-	if in.op.fma {
+	switch {
+	case in.op.fma:
 		s.fmas++
+		s.products++
+	case in.op.products > 0:
+		s.mmas++
+		s.products += int64(in.op.products)
 	}
 	x.step(w)
 	result, read := s.book(q, in, &x.access)
@@ -316,6 +324,8 @@ func (s *sm) book(q *scheduler, in *Inst, a *access) (result, read int64) {
 	case pipeSpecial:
 		q.special = s.now + 8
 		result = s.now + specialLatency
+	case pipeTensor: // the cycle in which the unit becomes free and the next product begins counts for both
+		q.tensor = max(q.tensor, 100*s.now-99) + s.m.Tensor
 	case pipeLoad:
 		q.queue = s.now + 2
 		result = s.now + registerRead
