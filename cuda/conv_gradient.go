@@ -139,11 +139,7 @@ func (l *lane) destination(s *backend.ConvShape, g *gradient) sums {
 
 // addGradient makes the partial sums from that row on, or adds to the gradients.
 func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int) {
-	d := part{w: to.w, bias: to.bias, nb: to.nb, size: to.nw + to.nb, add: 1}
-	if to.rows > 0 {
-		d.w, d.add = to.partials+driver.Ptr(4*row*d.size), 0
-		d.bias = d.w + driver.Ptr(4*to.nw)
-	}
+	d := to.part(row)
 	if h, ok := haloGradientFor(s); ok {
 		l.gradientHalo(s, g, &h, &d)
 	} else if f, ok := fewGradientFor(s); ok {
@@ -151,13 +147,6 @@ func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int)
 	} else {
 		l.gradientTile(s, g, gradTileFor(s), &d)
 	}
-}
-
-// part is where partial sums go: the first one, and how far the next is; or, if add is 1, the gradients themselves.
-type part struct {
-	w, bias  driver.Ptr
-	nb, size int
-	add      uint64
 }
 
 // factors are the two tensors of a Gradient of conv.cu: the window moves over under, and the product with the value of other at

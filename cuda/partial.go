@@ -15,6 +15,23 @@ type sums struct {
 	nw, nb, rows      int
 }
 
+// part is where partial sums go: the first one, and how far the next is; or, if add is 1, the gradients themselves.
+type part struct {
+	w, bias  driver.Ptr
+	nb, size int
+	add      uint64
+}
+
+// part is where the sums from that row on go.
+func (s *sums) part(row int) part {
+	d := part{w: s.w, bias: s.bias, nb: s.nb, size: s.nw + s.nb, add: 1}
+	if s.rows > 0 {
+		d.w, d.add = s.partials+driver.Ptr(4*row*d.size), 0
+		d.bias = d.w + driver.Ptr(4*s.nw)
+	}
+	return d
+}
+
 const (
 	sumsAtOnce = 8 // that a launch adds up
 	fewRows    = 8 // so many rows, or fewer, are added up by one thread

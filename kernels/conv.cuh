@@ -1,6 +1,6 @@
-// The matrix-like ops: convolution, transposed convolution and dense layers, which are convolutions of single pixels.
+// Convolution and transposed convolution.
 //
-// All are products of a matrix that is never made: its rows are places of a grid, its columns k = (i*kw+j)*c + ch the
+// Both are products of a matrix that is never made: its rows are places of a grid, its columns k = (i*kw+j)*c + ch the
 // values under a window there, tap (i, j) and channel ch. At place (y, x) tap (i, j) lies on pixel
 // (y*stride-top+i, x*stride-left+j) of an image; a pixel outside is zero. The image may be stored smaller than the window
 // sees it:

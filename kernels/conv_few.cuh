@@ -6,17 +6,6 @@
 // WARPS is the number of warps of a block of all of these kernels.
 enum { WARPS = 8 };
 
-// copy4 copies a float to shared memory; a device that can does it in the background.
-static __device__ __forceinline__ void copy4(float *to, const float *from) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
-               "l"(__cvta_generic_to_global(from))
-               : "memory");
-#else
-  *to = *from;
-#endif
-}
-
 // copy_rows brings rows of pixels of image n, from pixel (y, x) on, to shared memory; a pixel outside of the image is zero.
 static __device__ __forceinline__ void copy_rows(const Source &s, float *to, unsigned n, int y, int x, unsigned rows, unsigned pitch) {
   const unsigned width = pitch * s.c;

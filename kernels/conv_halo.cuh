@@ -2,37 +2,7 @@
 // time, and every tap reads them there. Copies for the next channels run while these are used.
 #pragma once
 #include "conv.cuh"
-
-// copy16 copies four floats to shared memory; a device that can does it in the background. wait_for_copies waits for all of a
-// thread's copies.
-static __device__ __forceinline__ void copy16(float *to, const float *from) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
-               "l"(__cvta_generic_to_global(from))
-               : "memory");
-#else
-  *(float4 *)to = *(const float4 *)from;
-#endif
-}
-
-static __device__ __forceinline__ void end_copies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-
-static __device__ __forceinline__ void wait_for_copies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
-#endif
-}
-
-// store_shared stores four floats to shared memory at once; left to the compiler, values that were just computed go one by one.
-static __device__ __forceinline__ void store_shared(float *to, const float (&v)[4]) {
-  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"((unsigned)__cvta_generic_to_shared(to)), "f"(v[0]), "f"(v[1]),
-               "f"(v[2]), "f"(v[3])
-               : "memory");
-}
+#include "copy.cuh"
 
 // Strips is how pool windows are dealt to blocks. A grid of windows is cut into count strips, each width windows wide; the windows of
 // all strips of all images are numbered row by row, and a block has a stretch of them. Their pixels are those of rows of pitch

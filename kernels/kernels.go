@@ -61,6 +61,19 @@ const (
 	ConvSpread
 	ConvSpread4
 
+	GemmNT
+	GemmNT4
+	GemmNTSquare4
+	GemmNTWide4
+	GemmNN
+	GemmNN4
+	GemmNNSquare4
+	GemmNNWide4
+	GemmTN
+	GemmTN4
+	GemmTNSquare4
+	GemmTNWide4
+
 	PartialSum
 
 	PoolForward
@@ -157,6 +170,19 @@ var entries = [Count]struct {
 	ConvBackWeightsHalo4:    {"conv_back_weights_halo4", 39},
 	ConvSpread:              {"conv_spread", 18},
 	ConvSpread4:             {"conv_spread4", 18},
+
+	GemmNT:        {"gemm_nt", 8},
+	GemmNT4:       {"gemm_nt4", 8},
+	GemmNTSquare4: {"gemm_nt_square4", 8},
+	GemmNTWide4:   {"gemm_nt_wide4", 8},
+	GemmNN:        {"gemm_nn", 8},
+	GemmNN4:       {"gemm_nn4", 8},
+	GemmNNSquare4: {"gemm_nn_square4", 8},
+	GemmNNWide4:   {"gemm_nn_wide4", 8},
+	GemmTN:        {"gemm_tn", 13},
+	GemmTN4:       {"gemm_tn4", 13},
+	GemmTNSquare4: {"gemm_tn_square4", 13},
+	GemmTNWide4:   {"gemm_tn_wide4", 13},
 
 	PartialSum: {"partial_sum", 64},
 
@@ -255,6 +281,18 @@ var ofBatch = [Count][]int{
 	ConvBackWeightsHalo4:    {18, 19, 37},
 	ConvSpread:              {},
 	ConvSpread4:             {},
+	GemmNT:                  {4},
+	GemmNT4:                 {4},
+	GemmNTSquare4:           {4},
+	GemmNTWide4:             {4},
+	GemmNN:                  {4},
+	GemmNN4:                 {4},
+	GemmNNSquare4:           {4},
+	GemmNNWide4:             {4},
+	GemmTN:                  {5, 6, 11},
+	GemmTN4:                 {5, 6, 11},
+	GemmTNSquare4:           {5, 6, 11},
+	GemmTNWide4:             {5, 6, 11},
 }
 
 // Specialised reports whether a form of the kernel for one shape, in which the parameters that describe it are constants, is

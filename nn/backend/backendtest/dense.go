@@ -18,7 +18,7 @@ type denseCase struct {
 func denseCases() []Case {
 	acts := []backend.Act{backend.Linear, backend.ReLU, backend.Sigmoid, backend.Tanh}
 	var table []denseCase
-	for i, d := range [][3]int{
+	for i, d := range [][3]int{ // rows, inputs, units
 		{1, 1, 1}, {2, 1, 3}, {3, 2, 1}, {7, 3, 5}, {1, 5, 2}, {2, 8, 16}, {3, 16, 8}, {7, 31, 33}, {33, 33, 31}, {1, 32, 64},
 		{2, 64, 32}, {3, 257, 31}, {7, 31, 257}, {31, 1, 257}, {257, 3, 2}, {1, 784, 33}, {5, 33, 784}, {32, 32, 32}, {64, 64, 64},
 		{17, 65, 129},
@@ -28,6 +28,11 @@ func denseCases() []Case {
 	table = append(table,
 		denseCase{backend.DenseSpec{N: 3, In: 33, Out: 5, Act: backend.ReLU, InAct: backend.Sigmoid}, false, 4, false},
 		denseCase{backend.DenseSpec{N: 32, In: 784, Out: 128, Act: backend.ReLU}, false, 0, true})
+	// A large device has larger tiles for large products, and shares out long sums: of the outputs, of the gradient of the input, and of
+	// that of the weights.
+	for _, d := range [][3]int{{1100, 12, 740}, {1100, 740, 12}, {12, 740, 1100}, {580, 20, 740}, {580, 740, 20}, {20, 740, 580}, {2100, 36, 5}, {3100, 12, 8}} {
+		table = append(table, denseCase{backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: backend.ReLU, InAct: backend.Tanh}, false, 0, false})
+	}
 	var cases []Case
 	for _, c := range table {
 		s := c.shape()

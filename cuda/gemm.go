@@ -1,0 +1,91 @@
+package cuda
+
+import (
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+)
+
+// gemm is a product of gemm.cuh: m by n sums of k products each.
+type gemm struct {
+	op      string
+	a, b    driver.Ptr
+	m, n, k int
+}
+
+// gemmForm is a form of the kernels: the tile that a block computes, its threads, and in how many groups these share out the sum.
+type gemmForm struct {
+	nt, nn, tn                    kernels.Entry
+	tileM, tileN, threads, groups int
+}
+
+// The forms with a 4 are for factors whose rows in memory have a multiple of 4 elements.
+var (
+	gemmAny     = gemmForm{kernels.GemmNT, kernels.GemmNN, kernels.GemmTN, 32, 32, 256, 8}
+	gemm4       = gemmForm{kernels.GemmNT4, kernels.GemmNN4, kernels.GemmTN4, 32, 32, 256, 8}
+	gemmSquare4 = gemmForm{kernels.GemmNTSquare4, kernels.GemmNNSquare4, kernels.GemmTNSquare4, 64, 64, 256, 2}
+	gemmWide4   = gemmForm{kernels.GemmNTWide4, kernels.GemmNNWide4, kernels.GemmTNWide4, 128, 64, 256, 2}
+)
+
+const (
+	gemmStep   = 8        // KC of gemm.cuh
+	gemmStages = 3        // STAGES of gemm.cuh
+	gemmApart  = 8        // elements between what is to be in other banks
+	gemmBytes  = 64 << 10 // of shared memory that a block takes at most: what a device of compute capability 7.5 has
+	gemmPart   = 1024     // each part of a sum is of at least so many products
+)
+
+// formFor chooses the form for a product whose factors have rows of so many elements. It does not depend on the card.
+func (g *gemm) formFor(rows ...int) *gemmForm {
+	for _, n := range rows {
+		if n%4 != 0 {
+			return &gemmAny
+		}
+	}
+	for _, f := range []*gemmForm{&gemmWide4, &gemmSquare4} {
+		if 4*f.tiles(g.m, g.n) >= 3*nominalSMs {
+			return f
+		}
+	}
+	return &gemm4
+}
+
+// shared is the shared memory of a block in bytes: panels of both factors for each stage, and in their place the sums of each group.
+func (f *gemmForm) shared() int {
+	panels := gemmStages * f.groups * ((f.tileM+f.tileN)*gemmStep + 2*gemmApart)
+	sums := f.groups * f.tileM * (f.tileN + gemmApart)
+	if 4*sums > gemmBytes {
+		sums = f.groups * f.tileM * f.tileN
+	}
+	return 4 * max(panels, sums)
+}
+
+func (f *gemmForm) tiles(m, n int) int { return ceilDiv(m, f.tileM) * ceilDiv(n, f.tileN) }
+
+// parts is the number of partial sums of a product, 1 unless it is of few tiles and long sums.
+func (g *gemm) parts(f *gemmForm) int {
+	return max(min(nominalSMs/f.tiles(g.m, g.n), g.k/gemmPart), 1)
+}
+
+// gemmNT: out = act(a bᵀ + bias).
+func (l *lane) gemmNT(g gemm, out, bias driver.Ptr, activation uint64) {
+	f := g.formFor(g.k)
+	l.gemm(&g, f, f.nt, f.tiles(g.m, g.n), ptr(bias), ptr(out), i32(g.m), i32(g.n), i32(g.k), activation)
+}
+
+// gemmNN: out = a b, times the derivative of an activation at mask.
+func (l *lane) gemmNN(g gemm, out, mask driver.Ptr, derivative uint64) {
+	f := g.formFor(g.k, g.n)
+	l.gemm(&g, f, f.nn, f.tiles(g.m, g.n), ptr(mask), ptr(out), i32(g.m), i32(g.n), i32(g.k), derivative)
+}
+
+// gemmTN: aᵀ b, and the sums of the columns of a, to d.
+func (l *lane) gemmTN(g gemm, d *part) {
+	f := g.formFor(g.m, g.n)
+	parts := g.parts(f)
+	l.gemm(&g, f, f.tn, (f.tiles(g.m, g.n)+ceilDiv(d.nb, biasColumns))*parts, ptr(d.w), i32(g.m), i32(g.n), i32(g.k),
+		i32(parts), uint64(d.size), d.add, ptr(g.a), ptr(d.bias), i32(g.k), i32(d.nb))
+}
+
+func (l *lane) gemm(g *gemm, f *gemmForm, e kernels.Entry, blocks int, args ...uint64) {
+	l.launch(g.op, e, driver.Dim3{X: blocks}, driver.Dim3{X: f.threads}, f.shared(), append([]uint64{ptr(g.a), ptr(g.b)}, args...)...)
+}
