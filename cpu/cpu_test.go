@@ -191,9 +191,11 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"Activate":     func() { l.Activate(backend.Tanh, y, x) },
 		"ActivateBack": func() { l.ActivateBack(backend.Tanh, x, x, y) },
 		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, backend.Tensor{}, x, y, y) }, "MSE": func() { l.MSE(1, one, backend.Tensor{}, x, y, y) },
-		"SGD":      func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams) },
-		"Adam":     func() { l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, p, q, r, g, stepParams) },
-		"Adadelta": func() { l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, p, r, r, g, stepParams) },
+		"SGD": func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams, backend.Tally{}) },
+		"Adam": func() {
+			l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, p, q, r, g, stepParams, backend.Tally{})
+		},
+		"Adadelta": func() { l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, p, r, r, g, stepParams, backend.Tally{}) },
 		"Normal":   func() { l.Normal(src, x, stepParams, 1) }, "Dropout": func() { l.Dropout(0.5, src, x, y, stepParams, 1) },
 		"GatherPixels": func() { l.GatherPixels(0.5, src, x, y, pixels, order, stepParams, 0) },
 	}

@@ -35,6 +35,7 @@ func newBranches(d driver.Device, stream driver.Stream) (b branches, err error) 
 // Fork begins the first branch.
 func (l *lane) Fork() {
 	b := &l.branches
+	l.setClock()
 	l.order("Fork", func() error { return l.stream.Record(b.forked) })
 	l.order("Fork", func() error { return b.side.Wait(b.forked) })
 	l.stream, b.used = b.side, 0

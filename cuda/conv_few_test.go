@@ -1,10 +1,8 @@
 package cuda
 
 import (
-	"slices"
 	"testing"
 
-	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/op"
 )
@@ -33,26 +31,8 @@ func TestFewChannels(t *testing.T) {
 			[]string{"conv_forward_each4", "conv_back_input_halo_wide4", "conv_back_weights_halo4"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := openCounter(t)
-			reference := must(cpu.Open(cpu.Options{Lanes: 1}))
-			bound := backend.Bound{Abs: 2e-5, Rel: 2e-5}
-			check := op.Checker{Reference: reference.Lanes()[0], Bound: bound, Report: func(m op.Mismatch) { t.Errorf("%+v", m) }}
-			b, s := d.Lanes()[0], must(backend.NewConv(c.spec))
-			a := newConvArgs(t, b, s)
-			ops, tensors := a.ops(s)
-			d.launches = nil
-			for _, o := range ops {
-				if err := check.Run(&op.Call{Op: o}, &op.Frame{B: b, Tensors: tensors}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var got []string
-			for _, l := range d.launches {
-				got = append(got, l.Kernel)
-			}
-			if !slices.Equal(got, c.kernels) {
-				t.Errorf("%q, want %q", got, c.kernels)
-			}
+			s := must(backend.NewConv(c.spec))
+			checkKernels(t, s, c.kernels, func(m op.Mismatch) { t.Errorf("%+v", m) })
 		})
 	}
 }

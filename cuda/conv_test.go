@@ -161,32 +161,38 @@ func TestLargeConv(t *testing.T) {
 	} {
 		s := must(backend.NewConv(c.spec))
 		t.Run(fmt.Sprintf("%v-%d", s.X, s.Filters), func(t *testing.T) {
-			d := openCounter(t)
-			reference := must(cpu.Open(cpu.Options{Lanes: 1}))
-			check := op.Checker{Reference: reference.Lanes()[0], Bound: backend.Bound{Abs: 2e-5, Rel: 2e-5}, Report: func(m op.Mismatch) {
+			checkKernels(t, s, c.kernels, func(m op.Mismatch) {
 				if m.Err != nil || m.Op != "ConvBackWeights" { // whose sums are long; the next line has a bound for them
 					t.Errorf("%+v", m)
 				} else if math.Abs(m.Got-m.Want) > 1e-6*float64(s.X.N*s.Conv.H*s.Conv.W) {
 					t.Errorf("%+v", m)
 				}
-			}}
-			b := d.Lanes()[0]
-			a := newConvArgs(t, b, s)
-			ops, tensors := a.ops(s)
-			d.launches = nil
-			for _, o := range ops {
-				if err := check.Run(&op.Call{Op: o}, &op.Frame{B: b, Tensors: tensors}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var got []string
-			for _, l := range d.launches {
-				got = append(got, l.Kernel)
-			}
-			if !slices.Equal(got, c.kernels) {
-				t.Errorf("%q, want %q", got, c.kernels)
-			}
+			})
 		})
+	}
+}
+
+// checkKernels compares a convolution and its gradients with the CPU's, and asks that these kernels compute them.
+func checkKernels(t *testing.T, s backend.ConvShape, kernels []string, report func(m op.Mismatch)) {
+	t.Helper()
+	d := openCounter(t)
+	reference := must(cpu.Open(cpu.Options{Lanes: 1}))
+	check := op.Checker{Reference: reference.Lanes()[0], Bound: backend.Bound{Abs: 2e-5, Rel: 2e-5}, Report: report}
+	b := d.Lanes()[0]
+	a := newConvArgs(t, b, s)
+	ops, tensors := a.ops(s)
+	d.launches = nil
+	for _, o := range ops {
+		if err := check.Run(&op.Call{Op: o}, &op.Frame{B: b, Tensors: tensors}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, l := range d.launches {
+		got = append(got, l.Kernel)
+	}
+	if !slices.Equal(got, kernels) {
+		t.Errorf("%q, want %q", got, kernels)
 	}
 }
 

@@ -17,6 +17,7 @@ func (l *lane) Record(f func()) backend.Recording {
 	if l.Prepare(f); l.err != nil {
 		return r
 	}
+	l.setClock()
 	if err := l.stream.BeginCapture(); err != nil {
 		l.check("Record", err)
 		return r

@@ -13,6 +13,7 @@ const staticShared = 48 << 10
 
 // do runs a call of the driver for an op, unless the device has failed before or ops are only prepared; a failure is kept.
 func (l *lane) do(op string, call func() error) {
+	l.setClock()
 	l.spreadOf = spreadKey{}
 	l.mark(op, call)
 }
@@ -41,6 +42,7 @@ func (l *lane) launch(op string, e kernels.Entry, grid, block driver.Dim3, share
 	if l.err != nil || grid.X == 0 {
 		return
 	}
+	l.setClock()
 	l.spreadOf = spreadKey{}
 	if l.preparing {
 		l.wanted = append(l.wanted, l.dev.special(e, args))

@@ -82,9 +82,9 @@ func TestLaunchGeometry(t *testing.T) {
 		{"no channels", func() { l.CopyChannels(x, 5, y, 5, 0) }, nil},
 		{"cross-entropy", func() { l.SigmoidBCE(1, p.Range(0, 1), none, none, x, y) }, []string{"loss_bce 15x256", "loss_total 1x256"}},
 		{"squared error of the largest", func() { l.MSE(1, p.Range(0, 1), none, big, big, big) }, []string{"loss_mse 1024x256", "loss_total 1x256"}},
-		{"sgd", func() { l.SGD(backend.SGD{}, p, none, q, stepParams) }, []string{"optim_sgd 2x256"}},
-		{"adam", func() { l.Adam(backend.Adam{}, p, q, q, q, stepParams) }, []string{"optim_adam 2x256"}},
-		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, p, q, q, q, stepParams) }, []string{"optim_adadelta 2x256"}},
+		{"sgd", func() { l.SGD(backend.SGD{}, p, none, q, stepParams, backend.Tally{}) }, []string{"optim_sgd 2x256"}},
+		{"adam", func() { l.Adam(backend.Adam{}, p, q, q, q, stepParams, backend.Tally{}) }, []string{"optim_adam 2x256"}},
+		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, p, q, q, q, stepParams, backend.Tally{}) }, []string{"optim_adadelta 2x256"}},
 		// 5115 elements an image are 1279 blocks of four.
 		{"normal", func() { l.Normal(src, x, stepParams, 0) }, []string{"random_normal 15x256"}},
 		{"dropout", func() { l.Dropout(0.5, src, x, x, stepParams, 0) }, []string{"random_dropout 15x256"}},
@@ -126,6 +126,7 @@ func TestLaunchArguments(t *testing.T) {
 	}{
 		{"stepParams", func() {
 			l.SetStepParams(stepParams, backend.StepParams{Step: 1, Draw: 2, Offset: math.MaxUint32, LearningRate: -4, BiasCorrection1: 5, BiasCorrection2: 6, Divergence: 7, Temperature: 8})
+			l.Zero(x)
 		},
 			[][]uint64{{address(stepParams), 1, 2, math.MaxUint32, bits(-4), bits(5), bits(6), bits(7), bits(8)}}},
 		{"sum", func() { l.Sum(v.Range(20, 23), sum) }, [][]uint64{
@@ -134,9 +135,15 @@ func TestLaunchArguments(t *testing.T) {
 			{address(out), 0, address(x), 2 * 2 * 3, 3, 5, 4, 2, 3, 3, 2, 1, 1}}},
 		{"channels", func() { l.CopyChannels(x, 1, x, 2, 2) }, [][]uint64{{address(x), address(x), 60, 2, 4, 1, 4, 2}}},
 		{"gather", func() { l.GatherPixels(0.25, src, x, backend.Tensor{}, pixels, order, stepParams, 3) }, [][]uint64{
-			{address(x), 0, address(pixels), address(order), address(stepParams), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
+			{address(x), 0, address(pixels), address(order), address(stepParams), 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
+		{"gather that sets the stepParams", func() {
+			l.SetStepParams(stepParams, backend.StepParams{Step: 1, Draw: 2, Offset: 3, LearningRate: 4, BiasCorrection1: 5, BiasCorrection2: 6, Divergence: 7, Temperature: 8})
+			l.GatherPixels(0.25, src, x, backend.Tensor{}, pixels, order, stepParams, 3)
+		}, [][]uint64{
+			{address(x), 0, address(pixels), address(order), address(stepParams), 1, 1, 2, 3, bits(4), bits(5), bits(6), bits(7), bits(8),
+				2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
 		{"select", func() { l.GatherValues(0.25, src, x, x, values, order, stepParams, 3) }, [][]uint64{
-			{address(x), address(x), address(values), address(order), address(stepParams), 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25)}}},
+			{address(x), address(x), address(values), address(order), address(stepParams), 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25)}}},
 	} {
 		f.Calls = nil
 		c.run()
@@ -170,7 +177,7 @@ func TestNoOpAllocates(t *testing.T) {
 		"Plus": func() { l.Plus(x, x, x) }, "CopyChannels": func() { l.CopyChannels(x, 0, x, 1, 3) },
 		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.ReLU, x, x) },
 		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), backend.Tensor{}, x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, stepParams, 0) },
-		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, stepParams) },
+		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, stepParams, backend.Tally{}) },
 	} {
 		if n := testing.AllocsPerRun(5, op); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)

@@ -19,6 +19,7 @@ type lane struct {
 	err      error      // the first failure
 	spreadOf spreadKey  // what the workspace begins with, if the last op was the gradient of an upsampled layer's weights
 	branches branches
+	clock    clock
 	last     string // the op that was put in the stream last
 
 	// Fetch copies to pinned memory; the event marks its end.
@@ -275,6 +276,7 @@ func (l *lane) upload(op string, p driver.Ptr, src []byte) {
 
 // download copies the memory p of a tensor to dst, and waits.
 func (l *lane) download(op string, dst []byte, p driver.Ptr) error {
+	l.setClock()
 	if len(dst) > 0 && l.err == nil {
 		l.check(op, l.stream.ToHost(dst, p))
 	}
@@ -286,17 +288,9 @@ func raw[T float32 | int32](v []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
 
-// SetStepParams sets step parameters. Its fields travel as the arguments of a kernel, so that no host memory has to live until the
-// stream is there.
-func (l *lane) SetStepParams(dst backend.Tensor, c backend.StepParams) {
-	dst.CheckStepParams()
-	l.launch("SetStepParams", kernels.VectorClock, driver.Dim3{X: 1}, driver.Dim3{X: 1}, 0, ptr(l.at(dst)),
-		uint64(c.Step), uint64(c.Draw), uint64(c.Offset), f32(c.LearningRate), f32(c.BiasCorrection1), f32(c.BiasCorrection2),
-		f32(c.Divergence), f32(c.Temperature))
-}
-
 // Sync waits for all calls and returns the first failure of the device.
 func (l *lane) Sync() error {
+	l.setClock()
 	if l.err == nil {
 		if err := l.stream.Synchronize(); err != nil {
 			l.check("after "+l.last, err)

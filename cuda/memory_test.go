@@ -155,7 +155,7 @@ func TestMistakesPanic(t *testing.T) {
 		"count below 0":    {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 1, -1) }},
 		"huge count":       {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 1, math.MaxInt) }},
 		"loss of many":     {backend.MistakeShape, func() { l.MSE(1, flat, backend.Tensor{}, x, x, x) }},
-		"states":           {backend.MistakeShape, func() { l.Adam(backend.Adam{}, flat, flat, flat.Range(0, 8), flat, stepParams) }},
+		"states":           {backend.MistakeShape, func() { l.Adam(backend.Adam{}, flat, flat, flat.Range(0, 8), flat, stepParams, backend.Tally{}) }},
 		"values":           {backend.MistakeShape, func() { l.GatherValues(0, src, x, backend.Tensor{}, flat, order, stepParams, 0) }},
 		"pixels":           {backend.MistakeShape, func() { l.GatherPixels(0, src, out, backend.Tensor{}, pixels, order, stepParams, 0) }},
 		"beyond":           {backend.MistakeBounds, func() { l.Zero(with(func(t *backend.Tensor) { t.Offset = backend.Align })) }},

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/rng"
@@ -44,9 +45,11 @@ func (l *lane) GatherPixels(std float32, src rng.Source, clean, noisy, pixels, o
 	if pixels.Role == backend.Staged {
 		staged = 1
 	}
-	k0, k1, stream := key(src)
-	l.launch1("GatherPixels", kernels.RandomGather, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
-		i32(s.N), i32(s.Image()), i32(pixels.Shape.N), i32(order.Shape.Len()), i32(first), k0, k1, stream, f32(std), i32(staged))
+	var a arguments
+	a.add(ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now))
+	l.addGather(&a, s, now, pixels.Shape.N, order.Shape.Len(), first, src, std)
+	a.add(i32(staged))
+	l.launch1("GatherPixels", kernels.RandomGather, randomThreads(s), a.all()...)
 }
 
 // GatherValues collects a batch of float32 values in the order's order, and adds noise. What is not there gives NaN, as in GatherPixels.
@@ -55,7 +58,19 @@ func (l *lane) GatherValues(std float32, src rng.Source, clean, noisy, values, o
 	s := clean.Shape
 	c, data, index, now := l.at(clean), l.at(values), l.at(order), l.at(stepParams)
 	noise := l.at(noisy)
+	var a arguments
+	a.add(ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now))
+	l.addGather(&a, s, now, values.Shape.Len()/s.Image(), order.Shape.Len(), first, src, std)
+	l.launch1("GatherValues", kernels.RandomSelect, randomThreads(s), a.all()...)
+}
+
+// addGather adds the parameters that both kernels have behind those of their tensors, of which now is the step parameters'.
+func (l *lane) addGather(a *arguments, s backend.Shape, now driver.Ptr, samples, positions, first int, src rng.Source, std float32) {
+	var clock [9]uint64
+	if s.N > 0 { // else nothing is launched
+		clock = l.takeClock(now)
+	}
+	a.add(clock[:]...)
 	k0, k1, stream := key(src)
-	l.launch1("GatherValues", kernels.RandomSelect, randomThreads(s), ptr(c), ptr(noise), ptr(data), ptr(index), ptr(now),
-		i32(s.N), i32(s.Image()), i32(values.Shape.Len()/s.Image()), i32(order.Shape.Len()), i32(first), k0, k1, stream, f32(std))
+	a.add(i32(s.N), i32(s.Image()), i32(samples), i32(positions), i32(first), k0, k1, stream, f32(std))
 }

@@ -207,13 +207,13 @@ var entries = [Count]struct {
 	LossMSE:   {"loss_mse", 6},
 	LossTotal: {"loss_total", 4},
 
-	OptimSGD:      {"optim_sgd", 7},
-	OptimAdam:     {"optim_adam", 10},
-	OptimAdadelta: {"optim_adadelta", 8},
+	OptimSGD:      {"optim_sgd", 10},
+	OptimAdam:     {"optim_adam", 13},
+	OptimAdadelta: {"optim_adadelta", 11},
 
 	RandomNormal:  {"random_normal", 8},
 	RandomDropout: {"random_dropout", 11},
-	RandomGather:  {"random_gather", 15},
+	RandomGather:  {"random_gather", 24},
 
 	GaussianSample: {"gaussian_sample", 10},
 	GaussianBack:   {"gaussian_back", 13},
@@ -233,7 +233,7 @@ var entries = [Count]struct {
 	PenaltyColumns: {"penalty_columns", 4},
 	PenaltySparse:  {"penalty_sparse", 7},
 	PenaltyRow:     {"penalty_row", 4},
-	RandomSelect:   {"random_select", 14},
+	RandomSelect:   {"random_select", 23},
 }
 
 // MaxParams is the largest number of parameters of a kernel.

@@ -2,9 +2,18 @@
 
 // Thread i owns elements 4i to 4i+3 of all vectors. The learning rate is the step's.
 
+// tally adds a multiple of the loss to a total, if there is one.
+__device__ __forceinline__ void tally(float *total, const float *loss, float weight) {
+  if (total && thread_index() == 0) *total += weight * *loss;
+}
+
+#define TALLY_PARAMS float *__restrict__ total, const float *__restrict__ loss, float weight
+
 // v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is 0 when momentum is.
 extern "C" __global__ void optim_sgd(float *__restrict__ param, float *__restrict__ velocity, const float *__restrict__ grad,
-                                     const StepParams *__restrict__ params, unsigned n, float momentum, int nesterov) {
+                                     const StepParams *__restrict__ params, unsigned n, float momentum, int nesterov,
+                                     TALLY_PARAMS) {
+  tally(total, loss, weight);
   unsigned i = 4 * thread_index();
   if (i >= n) return;
   float lr = params->lr;
@@ -41,7 +50,8 @@ __device__ __forceinline__ float root_of_quotient(float a, float b) {
 // keep2 = 1-b2, and c1 and c2 are the step's bias corrections.
 extern "C" __global__ void optim_adam(float *__restrict__ param, float *__restrict__ m, float *__restrict__ v,
                                       const float *__restrict__ grad, const StepParams *__restrict__ params, unsigned n, float keep1,
-                                      float keep2, float eps, float decay) {
+                                      float keep2, float eps, float decay, TALLY_PARAMS) {
+  tally(total, loss, weight);
   unsigned i = 4 * thread_index();
   if (i >= n) return;
   StepParams c = *params;
@@ -63,7 +73,9 @@ extern "C" __global__ void optim_adam(float *__restrict__ param, float *__restri
 // accDelta.
 extern "C" __global__ void optim_adadelta(float *__restrict__ param, float *__restrict__ accGrad,
                                           float *__restrict__ accDelta, const float *__restrict__ grad,
-                                          const StepParams *__restrict__ params, unsigned n, float rho, float eps) {
+                                          const StepParams *__restrict__ params, unsigned n, float rho, float eps,
+                                          TALLY_PARAMS) {
+  tally(total, loss, weight);
   unsigned i = 4 * thread_index();
   if (i >= n) return;
   float lr = params->lr, keep = 1.f - rho;

@@ -30,17 +30,40 @@ extern "C" __global__ void random_dropout(float *out, const float *x, const Step
   store4(out + at, 4 * block, size, v);
 }
 
+// Clock is what the step parameters are to be set to by the op that comes first in a step, so that no launch is needed for that; if set is
+// 0 they are there already.
+struct Clock {
+  unsigned set;
+  StepParams value;
+};
+
+#define CLOCK_PARAMS                                                                                                   \
+  unsigned set, unsigned step, unsigned draw, unsigned offset, float lr, float correction1, float correction2,         \
+      float divergence, float temperature
+#define CLOCK                                                                                                          \
+  {                                                                                                                    \
+    set, { step, draw, offset, lr, correction1, correction2, divergence, temperature }                                 \
+  }
+
+// clock_of returns the step parameters, which thread 0 of the grid sets if they are to be set.
+__device__ __forceinline__ StepParams clock_of(StepParams *params, const Clock &clock) {
+  if (!clock.set) return *params;
+  if (thread_index() == 0) *params = clock.value;
+  return clock.value;
+}
+
 // clean[j] = pixels[s]/255 with s = order[params.offset+first+j], and, unless noisy is 0, noisy[j] = clean[j] + std normal,
 // row s of draw params.draw, clipped to [0, 1]. With staged, clean[j] = pixels[first+j]/255: pixels holds the batch alone.
 // There are samples images of pixels, and places in the order; what is not there gives NaN.
 extern "C" __global__ void random_gather(float *__restrict__ clean, float *__restrict__ noisy,
                                          const unsigned char *__restrict__ pixels, const unsigned *__restrict__ order,
-                                         const StepParams *__restrict__ params, unsigned n, unsigned size, unsigned samples,
+                                         StepParams *__restrict__ params, CLOCK_PARAMS, unsigned n, unsigned size, unsigned samples,
                                          unsigned places, unsigned first, unsigned k0, unsigned k1, unsigned stream,
                                          float std, unsigned staged) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
-  unsigned place = params->offset + first + image, sample = place < places ? order[place] : samples;
+  const StepParams now = clock_of(params, CLOCK);
+  unsigned place = now.offset + first + image, sample = place < places ? order[place] : samples;
   unsigned stored = staged && place < places ? first + image : sample;
   unsigned long long at = (unsigned long long)image * size;
   const unsigned char *from = pixels + (unsigned long long)stored * size;
@@ -53,7 +76,7 @@ extern "C" __global__ void random_gather(float *__restrict__ clean, float *__res
   }
   store4(clean + at, 4 * block, size, v);
   if (!noisy) return;
-  Four z = normals(philox(block, sample, params->draw, stream, k0, k1));
+  Four z = normals(philox(block, sample, now.draw, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++)
     if (stored < samples) v.v[k] = fminf(fmaxf(__fadd_rn(v.v[k], __fmul_rn(std, z.v[k])), 0.f), 1.f);
@@ -64,12 +87,13 @@ extern "C" __global__ void random_gather(float *__restrict__ clean, float *__res
 // of draw params.draw. There are samples of values, and places in the order; what is not there gives NaN.
 extern "C" __global__ void random_select(float *__restrict__ clean, float *__restrict__ noisy,
                                          const float *__restrict__ values, const unsigned *__restrict__ order,
-                                         const StepParams *__restrict__ params, unsigned n, unsigned size, unsigned samples,
+                                         StepParams *__restrict__ params, CLOCK_PARAMS, unsigned n, unsigned size, unsigned samples,
                                          unsigned places, unsigned first, unsigned k0, unsigned k1, unsigned stream,
                                          float std) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
-  unsigned place = params->offset + first + image, sample = place < places ? order[place] : samples;
+  const StepParams now = clock_of(params, CLOCK);
+  unsigned place = now.offset + first + image, sample = place < places ? order[place] : samples;
   unsigned long long at = (unsigned long long)image * size;
   const float *from = values + (unsigned long long)sample * size;
   Four v;
@@ -80,7 +104,7 @@ extern "C" __global__ void random_select(float *__restrict__ clean, float *__res
   }
   store4(clean + at, 4 * block, size, v);
   if (!noisy) return;
-  Four z = normals(philox(block, sample, params->draw, stream, k0, k1));
+  Four z = normals(philox(block, sample, now.draw, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++) v.v[k] = __fadd_rn(v.v[k], __fmul_rn(std, z.v[k]));
   store4(noisy + at, 4 * block, size, v);

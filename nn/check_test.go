@@ -242,8 +242,8 @@ func (w wrong) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradO
 	w.spoil("DenseBackWeights", grad.Bias, 2)
 }
 
-func (w wrong) Adam(o backend.Adam, param, m, v, grad, stepParams backend.Tensor) {
-	w.Backend.Adam(o, param, m, v, grad, stepParams)
+func (w wrong) Adam(o backend.Adam, param, m, v, grad, stepParams backend.Tensor, t backend.Tally) {
+	w.Backend.Adam(o, param, m, v, grad, stepParams, t)
 	w.spoil("Adam", v, 4)
 }
 

@@ -122,7 +122,7 @@ func (c *compiler) gather(src source) {
 		p.Target = p.Like(p.Input)
 		o.Clean, o.Noisy = p.Target, p.Input
 	}
-	p.Calls = slices.Concat([]op.Call{{Op: o, Layer: "input"}}, p.Calls)
+	p.Calls, p.Lead = slices.Concat([]op.Call{{Op: o, Layer: "input"}}, p.Calls), 1
 }
 
 // backward appends the loss, and the gradients of the calls of the forward pass.

@@ -120,18 +120,18 @@ func (o Optimizer) stepParams(t uint32, rate float64) backend.StepParams {
 }
 
 // op returns the op that runs the optimiser on a stretch of the parameters.
-func (o Optimizer) op(param, grad op.Value, state []op.Value, stepParams op.Value) op.Op {
+func (o Optimizer) op(param, grad op.Value, state []op.Value, stepParams op.Value, t op.Tally) op.Op {
 	switch o.Name {
 	case "sgd":
 		velocity := op.None
 		if len(state) > 0 {
 			velocity = state[0]
 		}
-		return &op.SGD{Constants: backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}, Param: param, Velocity: velocity, Grad: grad, StepParams: stepParams}
+		return &op.SGD{Constants: backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}, Param: param, Velocity: velocity, Grad: grad, StepParams: stepParams, Tally: t}
 	case "adadelta":
 		return &op.Adadelta{Constants: backend.Adadelta{Rho: float32(o.Rho.Value()), Eps: float32(o.Epsilon)}, Param: param,
-			AccGrad: state[0], AccDelta: state[1], Grad: grad, StepParams: stepParams}
+			AccGrad: state[0], AccDelta: state[1], Grad: grad, StepParams: stepParams, Tally: t}
 	}
 	constants := backend.Adam{Beta1: float32(o.Beta1.Value()), Beta2: float32(o.Beta2.Value()), Eps: float32(o.Epsilon), WeightDecay: float32(o.WeightDecay.Value())}
-	return &op.Adam{Constants: constants, Param: param, M: state[0], V: state[1], Grad: grad, StepParams: stepParams}
+	return &op.Adam{Constants: constants, Param: param, M: state[0], V: state[1], Grad: grad, StepParams: stepParams, Tally: t}
 }

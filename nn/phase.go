@@ -79,20 +79,19 @@ func (p *batchPhase) tasks() int {
 	return hi - lo
 }
 
+// run does the chunk of a task. The samples of its first micro-batch are gathered before anything else, unless lead has done so.
 func (p *batchPhase) run(lane, task int, hook hook) {
 	r, t := p.r, p.r.t
 	lo, _ := r.chunks()
 	s := &r.slots[task]
 	b := r.w.lanes[lane]
-	b.SetWorkspace(r.lanes.memory[lane].workspace)
 	begin := p.frames[lane]
 	begin.Tensors[1] = s.sums[p.sum]
-	runCalls(p.begin, begin, nil, hook)
-	first := (lo + task) * t.plan.chunk
-	for end := min(first+t.plan.chunk, t.count); first < end; first += t.plan.micro {
+	start := (lo + task) * t.plan.chunk
+	end := min(start+t.plan.chunk, t.count)
+	for first := start; first < end; first += t.plan.micro {
 		n := min(t.plan.micro, end-first)
-		prog := p.programs[programKey{n, t.feed}]
-		f := prog.frames[lane]
+		prog, f := p.frame(lane, n, first)
 		for _, v := range prog.slot {
 			if info := &prog.Values[v]; info.Space == op.Gradients {
 				f.Tensors[v] = s.grads[info.Index]
@@ -100,18 +99,44 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 				f.Tensors[v] = s.sums[info.Index]
 			}
 		}
-		if prog.samples != op.None {
-			f.Tensors[prog.samples] = r.samples[t.turn]
-		}
-		f.First = first
-		t.setScales(f)
 		if t.feed {
 			image := t.m.Input.Len()
 			b.Upload(f.At(prog.Input), t.x[first*image:(first+n)*image])
 			b.Upload(f.At(prog.Target), t.y[first*image:(first+n)*image])
 		}
-		runCalls(prog.Calls, f, prog.Values, hook)
+		if r.led != p || task > 0 || first > start {
+			runCalls(prog.Calls[:prog.Lead], f, prog.Values, hook)
+		}
+		if first == start {
+			runCalls(p.begin, begin, nil, hook)
+		}
+		runCalls(prog.Calls[prog.Lead:], f, prog.Values, hook)
 	}
+}
+
+// lead gathers the samples that the first task begins with, if there is one, on the first lane.
+func (p *batchPhase) lead() {
+	lo, hi := p.r.chunks()
+	if lo == hi {
+		return
+	}
+	t, first := p.r.t, lo*p.r.t.plan.chunk
+	prog, f := p.frame(0, min(t.plan.micro, t.plan.chunk, t.count-first), first)
+	runCalls(prog.Calls[:prog.Lead], f, prog.Values, nil)
+}
+
+// frame returns the program for n samples, and a lane's frame of it for those from first on, without the tensors of a slot.
+func (p *batchPhase) frame(lane, n, first int) (*bound, *op.Frame) {
+	r, t := p.r, p.r.t
+	prog := p.programs[programKey{n, t.feed}]
+	f := prog.frames[lane]
+	f.B.SetWorkspace(r.lanes.memory[lane].workspace)
+	if prog.samples != op.None {
+		f.Tensors[prog.samples] = r.samples[t.turn]
+	}
+	f.First = first
+	t.setScales(f)
+	return prog, f
 }
 
 // listPhase is lists of ops on tensors whose memory is known. Each list is a task.

@@ -33,6 +33,7 @@ type replica struct {
 	phases     []phase
 	reductions []reduction
 	packing    *listPhase                         // the phase that packs weights
+	led        *batchPhase                        // of which the first samples are gathered already
 	recordings map[recordingKey]backend.Recording // of phases in a row, if the device records
 
 	// These functions are made once, because a closure that is made in a step would be allocated.
@@ -264,16 +265,13 @@ func (r *replica) updatePhases() error {
 		collect = update
 	}
 	grads := r.slotSums(op.SlotSums)
-	var total []backend.Tensor // of the penalties
 	for i := range count {
 		lo, hi := i*stretch, min((i+1)*stretch, floats)
 		slots := make([]backend.Tensor, len(grads))
 		for j := range grads {
 			slots[j] = grads[j].Range(lo, hi)
 		}
-		penalty := penalties.Range(i, i+1)
-		total = append(total, penalty)
-		r.collect(collect, slots, penalty, squares.Range(i, i+1), lo, hi)
+		r.collect(collect, slots, penalties.Range(i, i+1), squares.Range(i, i+1), lo, hi)
 		if collect != update {
 			collect.end()
 		}
@@ -281,14 +279,17 @@ func (r *replica) updatePhases() error {
 		if t.o.Clip.Norm > 0 {
 			update.emit(&op.ClipNorm{Limit: float32(t.o.Clip.Norm), X: grad, Squares: update.value(squares)})
 		}
+		var tally op.Tally
+		if i == 0 {
+			tally = r.tally(update, penalties)
+		}
 		var state []op.Value
 		for k := range t.o.Optimizer.states() {
 			state = append(state, update.value(r.stateFlat[k].Range(lo, hi)))
 		}
-		update.emit(t.o.Optimizer.op(update.value(flat(r.weightsBuffer, floats).Range(lo, hi)), grad, state, update.value(r.stepParams)))
+		update.emit(t.o.Optimizer.op(update.value(flat(r.weightsBuffer, floats).Range(lo, hi)), grad, state, update.value(r.stepParams), tally))
 		update.end()
 	}
-	r.totalLoss(update, total)
 	if collect != update {
 		r.add(collect)
 	}
@@ -317,20 +318,25 @@ func (r *replica) collect(p *listPhase, slots []backend.Tensor, penalty, square 
 	}
 }
 
-// totalLoss adds the batch's loss, with what penalties on weights and on the mean code add to it, to that of the epoch.
-func (r *replica) totalLoss(p *listPhase, penalties []backend.Tensor) {
+// tally returns what has an op add the batch's loss to that of the epoch. Before that, penalties on weights, by stretch, and on the mean code
+// are added to it.
+func (r *replica) tally(p *listPhase, penalties backend.Tensor) op.Tally {
+	layer := p.layer
+	p.layer = "loss"
 	weight := op.Scale{Per: op.PerBatch, Factor: 1}
 	total, losses := p.value(r.total), p.values(r.slotSums(op.Loss))
-	p.layer = "loss"
 	p.emit(&op.Sum{Out: losses[0], X: losses, PerSlot: true})
-	p.emit(&op.Axpy{Dst: total, Alpha: weight, X: losses[0]})
 	if r.t.o.Kernel != (Regularizer{}) {
-		x := p.values(penalties)
+		var x []op.Value
+		for i := range penalties.Shape.Len() {
+			x = append(x, p.value(penalties.Range(i, i+1)))
+		}
 		p.emit(&op.Sum{Out: x[0], X: x})
 		p.emit(&op.Axpy{Dst: total, Alpha: weight, X: x[0]})
 	}
 	if r.t.sparse() {
 		p.emit(&op.Axpy{Dst: total, Alpha: weight, X: p.value(r.sparseLoss)})
 	}
-	p.end()
+	p.layer = layer
+	return op.Tally{Total: total, Loss: losses[0], Weight: weight}
 }

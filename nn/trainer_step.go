@@ -78,12 +78,12 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 	t.params.Temperature = float32(t.temperature)
 	for _, r := range t.replicas {
 		r.prepare()
-		r.mem.b.SetStepParams(r.stepParams, t.params)
 		if t.stream != nil && !feed {
 			part := r.samples[t.turn]
 			part.Shape.N = n
 			r.mem.b.Stage(part, t.stream.fill)
 		}
+		r.mem.b.SetStepParams(r.stepParams, t.params)
 	}
 }
 
@@ -115,17 +115,23 @@ func (r *replica) prepare() {
 }
 
 // play does the phases of one segment of the step. A device that can record does so the first time and replays the recording
-// from then on: that is possible because all that changes from step to step is in the step parameters.
+// from then on: that is possible because all that changes from step to step is in the step parameters. These are set by what leads the step,
+// which is no part of the recording: a GPU has the kernel that gathers samples set them.
 func (r *replica) play(segment int) {
 	rec, ok := r.mem.b.(backend.Recorder)
 	if !ok || r.t.feed || len(r.w.lanes) > 1 {
 		r.segments[segment]()
 		return
 	}
+	if segment == 0 {
+		r.led = r.phases[0].(*batchPhase)
+		r.led.lead()
+	}
 	key := recordingKey{r.t.count, r.t.turn, segment}
 	if r.recordings[key] == nil {
 		r.recordings[key] = rec.Record(r.segments[segment])
 	}
+	r.led = nil
 	rec.Replay(r.recordings[key])
 }
 

@@ -604,7 +604,7 @@ func trainStreamed(t *testing.T, dev backend.Device) (*Trainer, *Model) {
 		t.Fatalf("a set of %d bytes takes %d and is streamed: %v", len(pixels), mem.Data, mem.Streamed)
 	}
 	order := make([]int32, samples)
-	for e := range 2 {
+	for e := range streamedEpochs {
 		rng.Source{Seed: 3, Stream: rng.StreamShuffle}.Perm(order[:40], uint32(e))
 		tr.SetOrder(order)
 		for at := 0; at < 40; at += streamedOptions.Batch {
@@ -622,6 +622,8 @@ var (
 	streamedOptions = TrainerOptions{Batch: 16, Noise: 0.2, Seed: 3}
 )
 
+const streamedEpochs = 3
+
 // sameParams reports whether a model's parameters have the bits of want.
 func sameParams(m *Model, want [][]float32) bool {
 	for i := range want {
@@ -635,7 +637,7 @@ func sameParams(m *Model, want [][]float32) bool {
 // A data set that does not fit is streamed, with the same result and without allocation.
 func TestStreamedData(t *testing.T) {
 	for name, dev := range map[string]backend.Device{"cpu": openTest(t), "sim": openSim(t)} {
-		want := train(t, mustModel(t, streamedModel), dev, streamedOptions, 40, 2)
+		want := train(t, mustModel(t, streamedModel), dev, streamedOptions, 40, streamedEpochs)
 		tr, m := trainStreamed(t, dev)
 		if !sameParams(m, want) {
 			t.Errorf("%s: the parameters differ from a resident data set's", name)
@@ -659,16 +661,17 @@ func TestStreamOrder(t *testing.T) {
 		t.Cleanup(func() { dev.Close() })
 		return dev
 	}
-	want := train(t, mustModel(t, streamedModel), openSim(t), streamedOptions, 40, 2)
+	want := train(t, mustModel(t, streamedModel), openSim(t), streamedOptions, 40, streamedEpochs)
 	for name, eager := range map[string][]int{"all late": nil, "copies early": {1}, "computing early": {0}} {
 		if _, m := trainStreamed(t, open(&driver.Late{Eager: eager})); !sameParams(m, want) {
 			t.Errorf("%s: the parameters differ", name)
 		}
 	}
 	// Of the two waits of each batch, the copies' matters when copies are early (but for the first batches, which
-	// overwrite nothing), the ops' when all is late (but for copies that a later Stage has waited for).
+	// overwrite nothing, and those after a recording, which all work is done before), the ops' when all is late (but for copies that a
+	// later Stage has waited for).
 	for name, eager := range map[string][]int{"copies early": {1}, "all late": nil} {
-		found, left := 0, []int{4, 5, 8, 9, 10, 11}
+		found, left := 0, []int{4, 5, 8, 9, 10, 11, 16, 17}
 		for _, i := range left {
 			drop := func(n int) bool { return n == i }
 			if _, m := trainStreamed(t, open(&driver.Late{Eager: eager, DropWait: drop})); !sameParams(m, want) {

@@ -125,7 +125,7 @@ func TestUseAfterFree(t *testing.T) {
 }
 
 func TestMessage(t *testing.T) {
-	r := newRig(t, Options{Workers: 1}) // rows of blocks write to the same words: which fault is met first is a matter of order
+	r := newRig(t, Options{})
 	f := r.load(kernel("sm_75", "u64", "mul.wide.u32 %d0, %g, 4;\nadd.s64 %d0, %a0, %d0;\nst.global.u32 [%d0], %g;"), "k")
 	err := r.launch(f, driver.Dim3{X: 2, Y: 3}, driver.Dim3{X: 8, Y: 4}, 0, r.alloc(32))
 	fault := wantFault(t, err, OutOfBounds, "st.global.u32 [%d0], %g;")

@@ -271,16 +271,16 @@ type Loss interface {
 	MSE(scale float32, loss, partials, grad, pred, target Tensor)
 }
 
-// Optim ops update Flat tensors of equal length in place; the learning rate comes from stepParams.
+// Optim ops update Flat tensors of equal length in place; the learning rate comes from stepParams. Beside that they do what a Tally says.
 type Optim interface {
 	// SGD: v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is zero when Momentum
 	// is 0.
-	SGD(o SGD, param, velocity, grad, stepParams Tensor)
+	SGD(o SGD, param, velocity, grad, stepParams Tensor, t Tally)
 	// Adam: m += (1-b1)(g-m); v += (1-b2)(g²-v); p -= lr/c1 m / (sqrt(v/c2) + eps), with the step's bias
 	// corrections c1 and c2. WeightDecay makes it AdamW: p is first multiplied by 1 - lr decay.
-	Adam(o Adam, param, m, v, grad, stepParams Tensor)
+	Adam(o Adam, param, m, v, grad, stepParams Tensor, t Tally)
 	// Adadelta: a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d.
-	Adadelta(o Adadelta, param, accGrad, accDelta, grad, stepParams Tensor)
+	Adadelta(o Adadelta, param, accGrad, accDelta, grad, stepParams Tensor, t Tally)
 }
 
 // Random ops draw as package rng specifies, bit for bit the same on every backend. src names seed and stream.

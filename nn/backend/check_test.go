@@ -51,6 +51,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 	ux, uo := act(up.X), act(up.Out)
 	x, y, z := act(img), act(img), act(img)
 	p, q, r, g, loss := flat(9), flat(9), flat(9), flat(9), flat(1)
+	tally := Tally{Total: *flat(1), Loss: *flat(1)}
 	sums := []Tensor{*flat(9), *flat(9)}
 	pixels, staged, order := placed(Pixels, img.WithN(7)), placed(Staged, img), placed(Index, vec)
 	values := flat(7 * img.Image())
@@ -83,9 +84,9 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"Activate":                 t2(nil, func() { CheckActivate(Tanh, x, y) }, x, y),
 		"ActivateBack":             t2(nil, func() { CheckActivateBack(Tanh, x, y, z) }, x, y, z),
 		"loss":                     t2(nil, func() { CheckLoss(loss, parts, 3, x, y, z) }, loss, parts, x, y, z),
-		"SGD":                      t2(of(step), func() { SGD{Momentum: 1}.Check(p, q, g, step) }, p, q, g),
-		"Adam":                     t2(of(step), func() { Adam{}.Check(p, q, r, g, step) }, p, q, r, g),
-		"Adadelta":                 t2(of(step), func() { Adadelta{}.Check(p, q, r, g, step) }, p, q, r, g),
+		"SGD":                      t2(of(step), func() { SGD{Momentum: 1}.Check(p, q, g, step, &tally) }, p, q, g, &tally.Total, &tally.Loss),
+		"Adam":                     t2(of(step), func() { Adam{}.Check(p, q, r, g, step, &tally) }, p, q, r, g, &tally.Total, &tally.Loss),
+		"Adadelta":                 t2(of(step), func() { Adadelta{}.Check(p, q, r, g, step, &tally) }, p, q, r, g, &tally.Total, &tally.Loss),
 		"Normal":                   t2(of(x, step), func() { CheckNormal(x, step) }),
 		"Dropout":                  t2(of(step), func() { CheckDropout(0.5, x, y, step) }, x, y),
 		"GatherPixels":             t2(of(order, step), func() { CheckGatherPixels(x, y, pixels, order, step, 0) }, x, y, pixels),

@@ -91,9 +91,9 @@ func argName(o Op, v *Value) string {
 		return sum.argName(v)
 	}
 	if s := reflect.Indirect(reflect.ValueOf(o)); s.Kind() == reflect.Struct && s.CanAddr() {
-		for i := range s.NumField() {
-			if f := s.Field(i); f.Type() == reflect.TypeFor[Value]() && f.Addr().Pointer() == reflect.ValueOf(v).Pointer() {
-				return s.Type().Field(i).Name
+		for _, field := range reflect.VisibleFields(s.Type()) {
+			if f := s.FieldByIndex(field.Index); f.Type() == reflect.TypeFor[Value]() && f.Addr().Pointer() == reflect.ValueOf(v).Pointer() {
+				return field.Name
 			}
 		}
 	}

@@ -2,11 +2,27 @@ package op
 
 import "github.com/convae/convae/nn/backend"
 
+// Tally is a sum that an optimiser's op adds to beside its work: Total += Weight Loss. Without a Total it is nothing.
+type Tally struct {
+	Total, Loss Value
+	Weight      Scale
+}
+
+func (t *Tally) args(visit func(v *Value, u Use)) {
+	visit(&t.Total, Add)
+	visit(&t.Loss, Read)
+}
+
+func (t *Tally) of(f *Frame) backend.Tally {
+	return backend.Tally{Total: f.At(t.Total), Loss: f.At(t.Loss), Weight: t.Weight.Of(f)}
+}
+
 // SGD is stochastic gradient descent. Velocity is None without momentum.
 type SGD struct {
 	Constants             backend.SGD
 	Param, Velocity, Grad Value
 	StepParams            Value
+	Tally
 }
 
 func (o *SGD) Name() string { return "SGD" }
@@ -15,9 +31,10 @@ func (o *SGD) Args(visit func(v *Value, u Use)) {
 	visit(&o.Velocity, Add)
 	visit(&o.Grad, Read)
 	visit(&o.StepParams, Read)
+	o.args(visit)
 }
 func (o *SGD) Run(f *Frame) {
-	f.B.SGD(o.Constants, f.At(o.Param), f.At(o.Velocity), f.At(o.Grad), f.At(o.StepParams))
+	f.B.SGD(o.Constants, f.At(o.Param), f.At(o.Velocity), f.At(o.Grad), f.At(o.StepParams), o.of(f))
 }
 
 // Adam is Adam, and AdamW with a weight decay.
@@ -25,6 +42,7 @@ type Adam struct {
 	Constants         backend.Adam
 	Param, M, V, Grad Value
 	StepParams        Value
+	Tally
 }
 
 func (o *Adam) Name() string { return "Adam" }
@@ -34,9 +52,10 @@ func (o *Adam) Args(visit func(v *Value, u Use)) {
 	visit(&o.V, Add)
 	visit(&o.Grad, Read)
 	visit(&o.StepParams, Read)
+	o.args(visit)
 }
 func (o *Adam) Run(f *Frame) {
-	f.B.Adam(o.Constants, f.At(o.Param), f.At(o.M), f.At(o.V), f.At(o.Grad), f.At(o.StepParams))
+	f.B.Adam(o.Constants, f.At(o.Param), f.At(o.M), f.At(o.V), f.At(o.Grad), f.At(o.StepParams), o.of(f))
 }
 
 // Adadelta is Adadelta.
@@ -44,6 +63,7 @@ type Adadelta struct {
 	Constants                      backend.Adadelta
 	Param, AccGrad, AccDelta, Grad Value
 	StepParams                     Value
+	Tally
 }
 
 func (o *Adadelta) Name() string { return "Adadelta" }
@@ -53,7 +73,8 @@ func (o *Adadelta) Args(visit func(v *Value, u Use)) {
 	visit(&o.AccDelta, Add)
 	visit(&o.Grad, Read)
 	visit(&o.StepParams, Read)
+	o.args(visit)
 }
 func (o *Adadelta) Run(f *Frame) {
-	f.B.Adadelta(o.Constants, f.At(o.Param), f.At(o.AccGrad), f.At(o.AccDelta), f.At(o.Grad), f.At(o.StepParams))
+	f.B.Adadelta(o.Constants, f.At(o.Param), f.At(o.AccGrad), f.At(o.AccDelta), f.At(o.Grad), f.At(o.StepParams), o.of(f))
 }

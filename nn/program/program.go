@@ -16,6 +16,7 @@ type Program struct {
 	Samples       int
 	Input, Output op.Value
 	Target        op.Value  // of a training program, else None
+	Lead          int       // calls that gather the samples, before all others
 	Workspace     int       // bytes that the ops want
 	Packs         []op.Call // that make the packed forms of the weights
 }
@@ -110,9 +111,10 @@ func (p *Program) Finish(b backend.Backend, training bool) {
 	}
 }
 
-// pair puts calls beside the next one where the two do not depend on each other: above all the two gradients of a layer.
+// pair puts calls beside the next one where the two do not depend on each other: above all the two gradients of a layer. Those that gather
+// the samples stay alone, for they may be run apart from the others.
 func (p *Program) pair() {
-	for i := 0; i+1 < len(p.Calls); i++ {
+	for i := p.Lead; i+1 < len(p.Calls); i++ {
 		if op.Independent(p.Calls[i].Op, p.Calls[i+1].Op) {
 			p.Calls[i].Beside = true
 			i++

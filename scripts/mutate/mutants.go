@@ -610,6 +610,10 @@ var mutants = []mutant{
 		"adamw: decay without lr",
 		"1.f - c.lr * decay",
 		"1.f - decay"},
+	{"tally-twice", "optim.cu", "optim", "optim/",
+		"tally: every block adds the loss",
+		"total && thread_index() == 0",
+		"total && threadIdx.x == 0"},
 	{"nesterov", "optim.cu", "optim", "optim/",
 		"nesterov: velocity for gradient",
 		"nesterov ? g.v[k] + momentum * v.v[k] : v.v[k]",
@@ -666,14 +670,22 @@ var mutants = []mutant{
 		"fmaxf(__fadd_rn(v.v[k], __fmul_rn(std, z.v[k])), 0.f)"},
 	{"gather-row", "random.cu", "random", "random/",
 		"gather: noise of the stored place, not of the sample (differs when staged)",
-		`normals(philox(block, sample, params->draw, stream, k0, k1));
+		`normals(philox(block, sample, now.draw, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++)
     if (stored`,
-		`normals(philox(block, stored, params->draw, stream, k0, k1));
+		`normals(philox(block, stored, now.draw, stream, k0, k1));
 #pragma unroll
   for (int k = 0; k < 4; k++)
     if (stored`},
+	{"gather-clock", "random.cu", "random", "random/",
+		"gather: the step parameters are not set for the ops that follow",
+		"if (thread_index() == 0) *params = clock.value;",
+		""},
+	{"gather-clock-draw", "random.cu", "random", "random/",
+		"gather: step parameters that are to be set are read",
+		"if (!clock.set) return *params;",
+		"if (clock.set || !clock.set) return *params;"},
 	{"bm-quadrant", "random.cuh", "random", "random/",
 		"box_muller: sign in one quadrant",
 		"if (quadrant >= 2) y = -y;",

@@ -13,7 +13,7 @@ type optimiser struct {
 	states   []string // its tensors besides the parameters and their gradient
 	signed   bool     // the first state may be negative
 	betas    [2]float64
-	apply    func(b backend.Backend, t tensors, grad backend.Tensor)
+	apply    func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally)
 	// step updates parameters and states, by the learning rate lr and the bias corrections of c.
 	step func(lr float64, c backend.StepParams, p []float64, state [][]float64, g []float64)
 }
@@ -21,8 +21,8 @@ type optimiser struct {
 func sgd(name string, o backend.SGD) optimiser {
 	m := float64(o.Momentum)
 	opt := optimiser{name: name, op: "SGD", signed: true,
-		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
-			b.SGD(o, t["param"], t["velocity"], grad, t["stepParams"])
+		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
+			b.SGD(o, t["param"], t["velocity"], grad, t["stepParams"], total)
 		},
 		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
 			for i, g := range g {
@@ -46,8 +46,8 @@ func sgd(name string, o backend.SGD) optimiser {
 func adam(name string, o backend.Adam) optimiser {
 	b1, b2 := float64(o.Beta1), float64(o.Beta2)
 	return optimiser{name: name, op: "Adam", states: []string{"m", "v"}, signed: true, betas: [2]float64{b1, b2},
-		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
-			b.Adam(o, t["param"], t["m"], t["v"], grad, t["stepParams"])
+		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
+			b.Adam(o, t["param"], t["m"], t["v"], grad, t["stepParams"], total)
 		},
 		step: func(lr float64, c backend.StepParams, p []float64, state [][]float64, g []float64) {
 			m, v := state[0], state[1]
@@ -63,8 +63,8 @@ func adam(name string, o backend.Adam) optimiser {
 func adadelta(name string, o backend.Adadelta) optimiser {
 	rho, e := float64(o.Rho), float64(o.Eps)
 	return optimiser{name: name, op: "Adadelta", states: []string{"accGrad", "accDelta"},
-		apply: func(b backend.Backend, t tensors, grad backend.Tensor) {
-			b.Adadelta(o, t["param"], t["accGrad"], t["accDelta"], grad, t["stepParams"])
+		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
+			b.Adadelta(o, t["param"], t["accGrad"], t["accDelta"], grad, t["stepParams"], total)
 		},
 		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
 			a, u := state[0], state[1]
@@ -98,7 +98,7 @@ func optimCases() []Case {
 }
 
 // on is the case of several steps on n parameters that lie shift elements behind an aligned address. The states start
-// at zero if fresh.
+// at zero if fresh; else the steps tally a loss.
 func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bool) Case {
 	c := Case{Name: fmt.Sprintf("optim/%s/%d-at%d-%dsteps", o.name, n, shift, steps), Ops: []string{o.op, "SetStepParams"}}
 	stepParams := func(step int) backend.StepParams {
@@ -128,10 +128,18 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 			c.args[i].shift = shift
 		}
 	}
+	const weight = 2.5
+	if !fresh {
+		c.args = append(c.args, flat("total", 1, normal(3)).inout(bound), flat("loss", 1, normal(1)))
+	}
 	c.run = func(b backend.Backend, t tensors) {
+		var total backend.Tally
+		if !fresh {
+			total = backend.Tally{Total: t["total"], Loss: t["loss"], Weight: weight}
+		}
 		for i := range steps {
 			b.SetStepParams(t["stepParams"], stepParams(i+1))
-			o.apply(b, t, t[grads[i]])
+			o.apply(b, t, t[grads[i]], total)
 		}
 	}
 	c.reference = func(d data) values {
@@ -149,6 +157,10 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 		r := make(values)
 		for name := range v {
 			r[name] = value{v: v[name], mag: mag[name]}
+		}
+		if !fresh {
+			total, added := d["total"][0], float64(steps)*weight*d["loss"][0]
+			r["total"] = value{v: []float64{total + added}, mag: []float64{math.Abs(total) + math.Abs(added)}}
 		}
 		return r
 	}

@@ -49,7 +49,10 @@ func randomCases() []Case {
 		bordered(selectCase(0.5, noise, s, backend.StepParams{Draw: 4}, 0, true), "clean"),
 		bordered(selectCase(0.5, noise, s, backend.StepParams{Draw: 4}, 0, true), "noisy"),
 		stagedGather(gatherCase(0.3, noise, s, backend.StepParams{Draw: 2, Offset: 4}, 2, true), s, 2, 4))
-	stepParams := backend.StepParams{Draw: 1, Offset: 1}
+	stepParams := backend.StepParams{Step: 6, Draw: 3, Offset: 2, LearningRate: 1}
+	cases = append(cases, settingDraw(gatherCase(0.5, noise, s, stepParams, 1, true), noise, s, stepParams),
+		settingDraw(selectCase(0.5, noise, s, stepParams, 1, true), noise, s, stepParams))
+	stepParams = backend.StepParams{Draw: 1, Offset: 1}
 	cases = append(cases, drawOutside(gatherCase(0.5, noise, s, stepParams, 1, true)), drawOutside(selectCase(0.5, noise, s, stepParams, 1, true)))
 	bench := gatherCase(0.5, noise, shape{N: 32, H: 28, W: 28, C: 1}, backend.StepParams{Draw: 1}, 0, true)
 	bench.Bench = true
@@ -212,6 +215,27 @@ func stagedGather(c Case, s shape, first, offset int) Case {
 		gather(b, u)
 	}
 	return c
+}
+
+// settingDraw returns a case of a draw right after its step parameters were set, which another op then reads.
+func settingDraw(k Case, src rng.Source, s shape, c backend.StepParams) Case {
+	k.Name += "/setting"
+	k.Ops = append(slices.Clone(k.Ops), "Normal")
+	k.args = append(slices.Clone(k.args), activation("after", s, nil).out(exact))
+	i := slices.IndexFunc(k.args, func(a arg) bool { return a.role == backend.PerStep })
+	k.args[i] = stepParamsArg(backend.StepParams{}).scratch()
+	draw, drawn := k.run, k.reference
+	k.run = func(b backend.Backend, t tensors) {
+		b.SetStepParams(t["stepParams"], c)
+		draw(b, t)
+		b.Normal(src, t["after"], t["stepParams"], 0)
+	}
+	k.reference = func(d data) values {
+		v := drawn(d)
+		v["after"] = value{v: floats(normals(src, s, c.Step, func(n int) int { return n }))}
+		return v
+	}
+	return k
 }
 
 // stagedOrder is the order of a gather case.
