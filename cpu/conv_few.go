@@ -5,16 +5,18 @@ import "github.com/convae/convae/cpu/simd"
 // correlateFew multiplies each pixel of the source once by the weights of all taps of all phases. Each pixel of the result is
 // then the sum of what its taps made of the pixels that it reads.
 func (l *lane) correlateFew(c *correlation, src *source, ws *scratch, out []float32, w []float32, e epilogue) {
-	frame, bias := ws.take(c.frame), e.bias
+	frame, pixels, bias := ws.take(c.frame), ws.take(c.full), e.bias
 	clear(frame)
 	e.bias = nil
 	size := c.y.out * c.x.out * c.n
 	for n := range src.stored.N {
-		v := src.image(n)
 		for q := 0; q < c.y.grid(); q += c.band {
 			q1 := min(q+c.band, c.y.grid())
 			from, to := c.y.reach(q, q1)
-			z := view{frame, from, c.left, c.width, c.columns()}
+			z, v := view{frame, from, c.left, c.width, c.columns()}, src.image(n)
+			if c.rounded {
+				v = src.load(pixels, n, max(from, 0), min(to, c.y.in), 0, c.x.in)
+			}
 			l.multiplyTaps(c, &z, &v, from, to, w)
 			for y := q * c.y.period; y < min(q1*c.y.period, c.y.out); y++ {
 				at := n*size + y*c.x.out*c.n

@@ -55,26 +55,11 @@ func (l plainLane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax bac
 	gx, g, arg := l.floats(gradX), l.floats(gradOut), l.argmax(&s, argmax)
 	w := l.floats(p.W)
 	clear(gx)
-	for n := range s.Conv.N {
-		for y := range s.Conv.H {
-			for x := range s.Conv.W {
-				for f := range s.Filters {
-					d := plainGrad(&s, g, arg, n, y, x, f)
-					for i := range s.KernelH {
-						for j := range s.KernelW {
-							at, inside := under(&s, n, y, x, i, j)
-							if !inside {
-								continue
-							}
-							for c := range s.X.C {
-								gx[at+c] += d * w[index(s.Weights(), f, i, j, c)]
-							}
-						}
-					}
-				}
-			}
+	plainBack(&s, g, arg, func(at, w0 int, d float32) {
+		for c := range s.X.C {
+			gx[at+c] += d * rounded(s.Multiply, w[w0+c])
 		}
-	}
+	})
 	if s.InAct != backend.Linear {
 		derive(s.InAct, gx, l.floats(x))
 	}
@@ -85,22 +70,48 @@ func (l plainLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gra
 	s.CheckBackWeights(&grad, 0, &gradOut, &argmax, &x)
 	g, arg, in := l.floats(gradOut), l.argmax(&s, argmax), l.floats(x)
 	gw, gb := l.floats(grad.W), l.floats(grad.Bias)
-	for n := range s.Conv.N {
-		for y := range s.Conv.H {
-			for x := range s.Conv.W {
-				for f := range s.Filters {
-					d := plainGrad(&s, g, arg, n, y, x, f)
-					if gb != nil {
-						gb[f] += d
+	plainBack(&s, g, arg, func(at, w0 int, d float32) {
+		for c := range s.X.C {
+			gw[w0+c] += d * rounded(s.Multiply, in[at+c])
+		}
+	})
+	if gb != nil {
+		simd.AddColumns(gb, g, 1, 0, len(g)/len(gb), len(gb))
+	}
+}
+
+// plainDot is filter f at a position of the output before the pool: the sum, over the stored pixels under the kernel, of the pixel
+// and the weights that fall on it.
+func plainDot(s *backend.ConvShape, in, w []float32, n, y, x, f int) float32 {
+	var sum float32
+	top, left := y*s.Stride-s.PadTop, x*s.Stride-s.PadLeft
+	for py := max(divDown(top, s.Up), 0); py < s.X.H && py*s.Up < top+s.KernelH; py++ {
+		for px := max(divDown(left, s.Up), 0); px < s.X.W && px*s.Up < left+s.KernelW; px++ {
+			for c := range s.X.C {
+				var weight float32
+				for i := max(py*s.Up-top, 0); i < min((py+1)*s.Up-top, s.KernelH); i++ {
+					for j := max(px*s.Up-left, 0); j < min((px+1)*s.Up-left, s.KernelW); j++ {
+						weight += w[index(s.Weights(), f, i, j, c)]
 					}
+				}
+				sum += rounded(s.Multiply, in[index(s.X, n, py, px, c)]) * rounded(s.Multiply, weight)
+			}
+		}
+	}
+	return sum
+}
+
+// plainBack calls visit for every stored pixel, tap and filter, with the offsets of the pixel and of the tap's weights, and with the
+// gradient as it is multiplied: that of the outputs that read a copy of the pixel under the tap, if there are any.
+func plainBack(s *backend.ConvShape, g []float32, argmax []byte, visit func(x, w int, d float32)) {
+	for n := range s.X.N {
+		for y := range s.X.H {
+			for x := range s.X.W {
+				for f := range s.Filters {
 					for i := range s.KernelH {
 						for j := range s.KernelW {
-							at, inside := under(&s, n, y, x, i, j)
-							if !inside {
-								continue
-							}
-							for c := range s.X.C {
-								gw[index(s.Weights(), f, i, j, c)] += d * in[at+c]
+							if d, read := plainSpread(s, g, argmax, n, y, x, i, j, f); read {
+								visit(index(s.X, n, y, x, 0), index(s.Weights(), f, i, j, 0), rounded(s.Multiply, d))
 							}
 						}
 					}
@@ -110,30 +121,19 @@ func (l plainLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gra
 	}
 }
 
-// plainDot is filter f at a position of the output before the pool.
-func plainDot(s *backend.ConvShape, in, w []float32, n, y, x, f int) float32 {
-	var sum float32
-	for i := range s.KernelH {
-		for j := range s.KernelW {
-			at, inside := under(s, n, y, x, i, j)
-			if !inside {
-				continue
-			}
-			for c := range s.X.C {
-				sum += in[at+c] * w[index(s.Weights(), f, i, j, c)]
-			}
+// plainSpread is the sum of the gradients of the outputs that read a copy of pixel (y, x) under tap (i, j).
+func plainSpread(s *backend.ConvShape, g []float32, argmax []byte, n, y, x, i, j, f int) (d float32, read bool) {
+	for k := range s.Up * s.Up {
+		oy, ox := y*s.Up+k/s.Up+s.PadTop-i, x*s.Up+k%s.Up+s.PadLeft-j
+		if oy < 0 || ox < 0 || oy%s.Stride > 0 || ox%s.Stride > 0 {
+			continue
+		}
+		if oy, ox = oy/s.Stride, ox/s.Stride; oy < s.Conv.H && ox < s.Conv.W {
+			d += plainGrad(s, g, argmax, n, oy, ox, f)
+			read = true
 		}
 	}
-	return sum
-}
-
-// under returns where the pixel under tap (i, j) of the kernel is stored, unless that is padding.
-func under(s *backend.ConvShape, n, y, x, i, j int) (at int, inside bool) {
-	y, x = y*s.Stride-s.PadTop+i, x*s.Stride-s.PadLeft+j
-	if y < 0 || y >= s.In.H || x < 0 || x >= s.In.W {
-		return 0, false
-	}
-	return index(s.X, n, y/s.Up, x/s.Up, 0), true
+	return d, read
 }
 
 // plainGrad is the gradient at a position of the output before the pool.
@@ -166,7 +166,7 @@ func (l plainLane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Te
 	clear(o)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
-			o[out+f] += in[at] * w[w0+f]
+			o[out+f] += rounded(s.Multiply, in[at]) * rounded(s.Multiply, w[w0+f])
 		}
 	})
 	e := epilogue{bias: bias, act: s.Act}
@@ -181,7 +181,7 @@ func (l plainLane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, g
 	clear(gx)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
-			gx[at] += g[out+f] * w[w0+f]
+			gx[at] += rounded(s.Multiply, g[out+f]) * rounded(s.Multiply, w[w0+f])
 		}
 	})
 	if s.InAct != backend.Linear {
@@ -196,7 +196,7 @@ func (l plainLane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad b
 	g, in, gw := l.floats(gradOut), l.floats(x), l.floats(grad.W)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
-			gw[w0+f] += in[at] * g[out+f]
+			gw[w0+f] += rounded(s.Multiply, in[at]) * rounded(s.Multiply, g[out+f])
 		}
 	})
 	if b := l.floats(grad.Bias); b != nil {

@@ -96,8 +96,9 @@ type window struct {
 	y, x        axis
 	c           int // channels
 	source      sourceKind
+	rounded     bool // the source is rounded as it is copied
 	rows        int  // rows of the source that can only be read together: those of a window of the pool
-	direct      bool // the image itself is read, because no band reaches beyond it
+	direct      bool // the image itself is read, because no band reaches beyond it and nothing is rounded
 	left, width int
 	band        int // grid rows
 	frame       int // floats of scratch: a band with its border
@@ -105,9 +106,9 @@ type window struct {
 
 // forwardWindow is how a convolution reads its input; in phases unless the input is upsampled too much.
 func forwardWindow(s *backend.ConvShape) window {
-	w := window{c: s.X.C, rows: 1}
+	w := window{c: s.X.C, rows: 1, rounded: s.Multiply != backend.Float32}
 	height, width, up := s.X.H, s.X.W, s.Up
-	if up > maxPeriod {
+	if copied(s) {
 		w.source = upsampled
 		height, width, up = s.In.H, s.In.W, 1
 	}
@@ -116,9 +117,12 @@ func forwardWindow(s *backend.ConvShape) window {
 	return w
 }
 
+// copied reports whether a convolution reads an upsampled copy. Sums of weights that are to be rounded are made in phases.
+func copied(s *backend.ConvShape) bool { return s.Up > maxPeriod && s.Multiply == backend.Float32 }
+
 // backWindow is how the gradient of a convolution's input reads that of its output.
 func backWindow(s *backend.ConvShape) window {
-	w := window{c: s.Filters, rows: 1}
+	w := window{c: s.Filters, rows: 1, rounded: s.Multiply != backend.Float32}
 	if s.Up > 1 {
 		w.source = summed
 		height, width := copiesExtent(s)
@@ -145,7 +149,7 @@ func (w *window) cut(floats, rows, pixel, more int) {
 	w.left = max(-from, 0)
 	w.width = w.left + max(to, w.x.in)
 	from, to = w.y.reach(0, height)
-	w.direct = w.source == stored && w.width == w.x.in && from >= 0 && to <= w.y.in
+	w.direct = !w.rounded && w.source == stored && w.width == w.x.in && from >= 0 && to <= w.y.in
 	row := w.width * pixel
 	from, to = w.y.reach(0, 1)
 	w.band = max((floats-(to-from)*row)/(w.y.advance*row+more), 4)
@@ -162,7 +166,7 @@ type correlation struct {
 	n     int // channels of the result
 	pool  int // of the result
 	strip int // grid rows that are multiplied at once: as many as are pooled at once, or a band
-	full  int // floats of scratch: a strip of the result before the pool
+	full  int // floats of scratch: a strip of the result before the pool, or for the path of few results a band of the source, rounded
 }
 
 // stripFloats is the wanted size of a strip that is pooled: it stays in the L1 cache.
@@ -172,7 +176,7 @@ const stripFloats = 4 << 10
 func forward(s *backend.ConvShape) correlation {
 	c := correlation{window: forwardWindow(s), n: s.Filters, pool: s.Pool, path: pathTile}
 	switch {
-	case s.Up > maxPeriod:
+	case copied(s):
 		c.path = pathUpsampled
 	case s.Up > 1:
 		c.path = pathPhases
@@ -198,6 +202,9 @@ func (c *correlation) plan() {
 	if c.few() {
 		c.path = pathFewOut
 		c.cut(bandFloats, 1, c.columns(), 0)
+		if c.rounded {
+			c.full = c.frame / c.width / c.columns() * c.x.in * c.c
+		}
 		return
 	}
 	unit := c.pool / gcd(c.pool, c.y.period) // grid rows of whole windows of the pool

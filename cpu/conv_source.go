@@ -27,6 +27,24 @@ type source struct {
 	full   []float32
 }
 
+// round rounds factors in place.
+func round(d backend.DType, v []float32) {
+	if d == backend.Float32 {
+		return
+	}
+	for i, x := range v {
+		v[i] = rounded(d, x)
+	}
+}
+
+// rounded is a factor as it is multiplied.
+func rounded(d backend.DType, x float32) float32 {
+	if d == backend.TF32 {
+		return backend.RoundTF32(x)
+	}
+	return x
+}
+
 // inputs and gradients are the two kinds of sources: a convolution's input, and the gradient of its output.
 func inputs(s *backend.ConvShape, k sourceKind, x []float32) source {
 	v := source{kind: k, s: *s, h: s.X.H, w: s.X.W, stored: s.X, data: x}
@@ -75,8 +93,8 @@ func (v *source) image(n int) view {
 	return view{v.data[n*v.stored.Image():][:v.stored.Image()], 0, 0, v.stored.W, v.stored.C}
 }
 
-// load copies rows from to to of image n to a frame, whose columns outside of the image are zero already. Below a pool it
-// can only make all rows of a window at once, so there may be more rows at either end; the frame has room for them.
+// load copies rows from to to of image n to a frame, whose columns outside of the image are zero already, and rounds them. Below a
+// pool it can only make all rows of a window at once, so there may be more rows at either end; the frame has room for them.
 func (v *source) load(frame []float32, n, from, to, left, width int) view {
 	f := view{frame, from, left, width, v.stored.C}
 	size, ld, rows := v.w*f.c, width*f.c, 1
@@ -105,6 +123,9 @@ func (v *source) load(frame []float32, n, from, to, left, width int) view {
 			simd.Unpool(row, ld, v.data[at:], v.argmax[at:], rows, v.stored.W, f.c)
 		case summed:
 			v.sumRow(row[:size], img.data, y)
+		}
+		for i := range rows {
+			round(v.s.Multiply, row[i*ld:][:size])
 		}
 	}
 	return f

@@ -9,10 +9,19 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// Inputs are small whole numbers, so the plain loops and the working path have to agree to the bit.
+// multiply draws a type of factors.
+func multiply(r *rand.Rand) backend.DType {
+	return []backend.DType{backend.Float32, backend.TF32}[r.Intn(2)]
+}
 
-func compareLayers(t *testing.T, what any, plain, work *layer) {
+// Inputs are small whole numbers, or round to them, so the plain loops and the working path have to agree to the bit.
+
+func compareLayers(t *testing.T, what any, multiply backend.DType, plain, work *layer) {
 	t.Helper()
+	if multiply == backend.TF32 {
+		plain.blur(t, 20260802)
+		work.blur(t, 20260802)
+	}
 	for _, op := range []struct {
 		name     string
 		of       func(*layer) func()
@@ -46,7 +55,7 @@ func convAgainstPlain(t *testing.T) {
 			X:       backend.Shape{N: 1 + r.Intn(4), H: side(), W: side(), C: 1 + r.Intn(10)},
 			Filters: 1 + r.Intn(10), KernelH: 1 + r.Intn(7), KernelW: 1 + r.Intn(7), Stride: 1 + r.Intn(2),
 			Padding: backend.Padding(r.Intn(2)), Up: max(r.Intn(5)-1, 1), Pool: max(r.Intn(5)-1, 1),
-			Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)),
+			Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)), Multiply: multiply(r),
 		}
 		if tried%30 == 0 { // large enough for several blocks
 			spec.X.H, spec.X.W, spec.X.C = 40+r.Intn(20), 30+r.Intn(30), 8+r.Intn(20)
@@ -72,7 +81,7 @@ func convAgainstPlain(t *testing.T) {
 		for _, op := range []string{"Conv", "ConvBackInput", "ConvBackWeights"} {
 			paths[op+": "+w.(backend.Paths).Path(op, b.s)]++
 		}
-		compareLayers(t, spec, &a.layer, &b.layer)
+		compareLayers(t, spec, spec.Multiply, &a.layer, &b.layer)
 		if spec.Pool > 1 {
 			x, y := make([]byte, a.s.Out.Len()), make([]byte, a.s.Out.Len())
 			if err := p.DownloadBytes(x, a.argmax); err != nil {
@@ -108,7 +117,7 @@ func convTransposeAgainstPlain(t *testing.T) {
 		spec := backend.ConvTransposeSpec{
 			X:       backend.Shape{N: 1 + r.Intn(4), H: 1 + r.Intn(12), W: 1 + r.Intn(12), C: 1 + r.Intn(10)},
 			Filters: 1 + r.Intn(10), KernelH: 1 + r.Intn(7), KernelW: 1 + r.Intn(7), Stride: 1 + r.Intn(2),
-			Padding: backend.Padding(r.Intn(2)), Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)),
+			Padding: backend.Padding(r.Intn(2)), Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)), Multiply: multiply(r),
 		}
 		if i%5 == 0 {
 			spec.X.C = 1 + r.Intn(70)
@@ -116,7 +125,7 @@ func convTransposeAgainstPlain(t *testing.T) {
 		if i%5 == 1 {
 			spec.Filters = 1 + r.Intn(70)
 		}
-		compareLayers(t, spec, newTransposeCase(t, p, spec, int64(i)), newTransposeCase(t, w, spec, int64(i)))
+		compareLayers(t, spec, spec.Multiply, newTransposeCase(t, p, spec, int64(i)), newTransposeCase(t, w, spec, int64(i)))
 		if t.Failed() {
 			return
 		}
@@ -129,11 +138,12 @@ func denseAgainstPlain(t *testing.T) {
 	p, w := open(t, true), open(t, false)
 	r := rand.New(rand.NewSource(20260731 + int64(simd.Current())))
 	for i := range 40 {
-		spec := backend.DenseSpec{N: 1 + r.Intn(40), In: 1 + r.Intn(300), Out: 1 + r.Intn(100), Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4))}
+		spec := backend.DenseSpec{N: 1 + r.Intn(40), In: 1 + r.Intn(300), Out: 1 + r.Intn(100), Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)),
+			Multiply: multiply(r)}
 		if i == 0 {
 			spec.N, spec.In = 1100, 17 // several blocks
 		}
-		compareLayers(t, spec, newDenseCase(t, p, spec, int64(i)), newDenseCase(t, w, spec, int64(i)))
+		compareLayers(t, spec, spec.Multiply, newDenseCase(t, p, spec, int64(i)), newDenseCase(t, w, spec, int64(i)))
 	}
 }
 

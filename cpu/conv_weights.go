@@ -13,7 +13,7 @@ type weightGradient struct {
 	window
 	path  path
 	over  bool // the kernel covers gradients, not inputs: the second way
-	full  int  // floats of scratch: a band of the gradient before the pool
+	full  int  // floats of scratch: a band of the grid's image, where that is not read as it is stored
 	small int  // floats of scratch: sums that lie in another order than the weights
 }
 
@@ -35,15 +35,16 @@ func planWeights(s *backend.ConvShape) weightGradient {
 	if p.small > 0 {
 		floats = stripFloats // all rows of the kernel go over a band in turn, and the sums are small
 	}
+	grid := s.Conv.W * s.Filters // floats of a grid row
 	if p.over {
-		p.window = backWindow(s)
-		p.cut(floats, 1, s.Filters, s.X.W*s.X.C)
+		p.window, grid = backWindow(s), s.X.W*s.X.C
+		p.cut(floats, 1, s.Filters, grid)
 	} else {
 		p.window = forwardWindow(s)
-		p.cut(floats, s.Pool, s.X.C, s.Conv.W*s.Filters)
-		if s.Pool > 1 {
-			p.full = p.band * s.Conv.W * s.Filters
-		}
+		p.cut(floats, s.Pool, s.X.C, grid)
+	}
+	if p.rounded || s.Pool > 1 && !p.over {
+		p.full = p.band * grid
 	}
 	if p.direct {
 		p.frame = 0

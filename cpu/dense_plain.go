@@ -17,7 +17,7 @@ func (l plainLane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.
 		for u := range units {
 			var sum float32
 			for i := range s.In {
-				sum += in[n*s.In+i] * w[u*s.In+i]
+				sum += rounded(s.Multiply, in[n*s.In+i]) * rounded(s.Multiply, w[u*s.In+i])
 			}
 			o[n*units+u] = sum
 		}
@@ -35,7 +35,7 @@ func (l plainLane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.T
 		for i := range s.In {
 			var sum float32
 			for u := range units {
-				sum += g[n*units+u] * w[u*s.In+i]
+				sum += rounded(s.Multiply, g[n*units+u]) * rounded(s.Multiply, w[u*s.In+i])
 			}
 			gx[n*s.In+i] = sum
 		}
@@ -58,7 +58,7 @@ func (l plainLane) DenseBackWeights(s backend.DenseShape, grad backend.Params, g
 				gb[u] += d
 			}
 			for i := range s.In {
-				gw[u*s.In+i] += d * in[n*s.In+i]
+				gw[u*s.In+i] += rounded(s.Multiply, d) * rounded(s.Multiply, in[n*s.In+i])
 			}
 		}
 	}

@@ -166,6 +166,7 @@ type correlation struct {
 	op                                     string
 	out, argmax, x, xArgmax, w, bias, mask driver.Ptr
 	act, inAct                             backend.Act
+	multiply                               backend.DType // both factors are rounded to it
 }
 
 // tile is a form of the correlate kernels: how many positions and channels (columns) of the output a block computes, and
@@ -241,6 +242,7 @@ func eachFor(channels int) *tile {
 
 // correlate is the forward pass: out = pool(act(x * w + bias)) act'(mask).
 func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
+	c.multiply = s.Multiply
 	src := stored(c.x, s.X)
 	w := window{s.KernelH, s.KernelW, s.Stride, s.PadTop, s.PadLeft, s.Up, s.Out, s.Pool}
 	if s.Up > 1 && s.Stride*s.Pool > 1 { // rare, and not worth a tile
@@ -251,7 +253,7 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 		l.productFew(&f, &src, c, &w)
 	} else if f, ok := lanesFor(src.c, &w, false); ok {
 		l.productLanes(&f, &src, c, &w)
-	} else if f, strips := l.dev.haloFor(src.c, &w, false); f != nil {
+	} else if f, strips := l.dev.haloFor(src.c, &w, false); f != nil && c.multiply == backend.Float32 {
 		l.productHalo(f.forward, f, &strips, &src, c, &w)
 	} else {
 		t := tileFor(src.c, &w)
@@ -262,6 +264,7 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 // backInput is the gradient of the input, c.out, from that of the output, c.x.
 func (l *lane) backInput(s backend.ConvShape, c correlation) {
 	n, all := group(&s), s.X.N
+	c.multiply = s.Multiply
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
 		src, w := unpooled(&s, c.x, c.xArgmax), window{s.KernelH, s.KernelW, 1, s.PadTop, s.PadLeft, s.Stride, s.X, 1}
@@ -273,7 +276,7 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 			l.productFew(&f, &src, &c, &w)
 		} else if f, ok := lanesFor(src.c, &w, true); ok {
 			l.productLanes(&f, &src, &c, &w)
-		} else if f, strips := l.dev.haloFor(src.c, &w, true); f != nil {
+		} else if f, strips := l.dev.haloFor(src.c, &w, true); f != nil && c.multiply == backend.Float32 {
 			l.productHalo(f.back, f, &strips, &src, &c, &w)
 		} else {
 			t := tileFor(src.c, &w)
@@ -296,7 +299,16 @@ func skip(p driver.Ptr, n int) driver.Ptr {
 func (l *lane) product(e kernels.Entry, t *tile, src *source, c *correlation, w *window) {
 	grid := driver.Dim3{X: t.blocks(w.outputs(), w.pool, w.out.C), Y: 1, Z: w.residues * w.residues}
 	a := productArgs(src, c, w)
+	a.add(rounding(c.multiply))
 	l.launch(c.op, e, grid, driver.Dim3{X: t.threads}, 0, a.all()...)
+}
+
+// rounding is the parameter tf32 of the kernels that round factors themselves.
+func rounding(multiply backend.DType) uint64 {
+	if multiply == backend.TF32 {
+		return 1
+	}
+	return 0
 }
 
 // productArgs are the parameters of a Correlation.

@@ -49,7 +49,7 @@ func fewFor(src *source, w *window, back bool) (f fewForm, ok bool) {
 func (l *lane) productFew(f *fewForm, src *source, c *correlation, w *window) {
 	blocks := w.out.N * ceilDiv(w.out.H, f.rows) * ceilDiv(w.out.C, fewColumnsOfTile)
 	a := productArgs(src, c, w)
-	a.add(i32(f.rows), i32(f.pitch), divider(w.out.W))
+	a.add(i32(f.rows), i32(f.pitch), divider(w.out.W), rounding(c.multiply))
 	l.launch(c.op, f.entry, driver.Dim3{X: blocks}, driver.Dim3{X: threads}, f.bytes, a.all()...)
 }
 
@@ -84,6 +84,7 @@ func lanesFor(channels int, w *window, back bool) (f lanesForm, ok bool) {
 func (l *lane) productLanes(f *lanesForm, src *source, c *correlation, w *window) {
 	grid := driver.Dim3{X: ceilDiv(w.outputs(), lanesPositions/(w.pool*w.pool)), Y: 1, Z: w.residues * w.residues}
 	a := productArgs(src, c, w)
+	a.add(rounding(c.multiply))
 	l.launch(c.op, f.entry, grid, driver.Dim3{X: threads}, f.bytes, a.all()...)
 }
 
@@ -132,6 +133,7 @@ func (l *lane) gradientFew(s *backend.ConvShape, g *gradient, h *fewGradient, d 
 	a.addPart(&f, d)
 	a.add(i32(h.rows), i32(h.pitch))
 	a.addBias(g, d, s.X.N)
+	a.add(rounding(s.Multiply))
 	blocks := (h.tiles + ceilDiv(d.nb, biasColumns)) * parts
 	l.launch(g.op, h.entry, driver.Dim3{X: blocks}, driver.Dim3{X: threads}, h.bytes, a.all()...)
 }

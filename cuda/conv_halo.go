@@ -7,7 +7,8 @@ import (
 )
 
 // Of conv.cu there are forms whose blocks bring the pixels under all their windows, with a halo, to shared memory once. They take
-// sources of a multiple of 4 channels, and kernels that have more than one tap and fit.
+// sources of a multiple of 4 channels, and kernels that have more than one tap and fit. They copy what they multiply as it is, and so
+// do not round it.
 
 const (
 	haloChunk = 8        // CHUNK of halo.cuh: the channels of a step
@@ -129,7 +130,7 @@ type haloGradient struct {
 func haloGradientFor(s *backend.ConvShape) (haloGradient, bool) {
 	m, ch, _ := gradSize(s)
 	taps := s.KernelH * s.KernelW
-	if m%4 != 0 || ch%4 != 0 || taps == 1 {
+	if m%4 != 0 || ch%4 != 0 || taps == 1 || s.Multiply != backend.Float32 {
 		return haloGradient{}, false
 	}
 	height, across, stride, pool := s.Conv.H, s.Conv.W, s.Stride, s.Pool

@@ -4,15 +4,15 @@ import "github.com/convae/convae/nn/backend"
 
 // The products of a dense layer of n rows. Its weights are stored unit by unit.
 func forward(s *backend.DenseShape) gemm {
-	return gemm{op: "Dense", m: s.N, n: s.DenseSpec.Out, k: s.In}
+	return gemm{op: "Dense", m: s.N, n: s.DenseSpec.Out, k: s.In, multiply: s.Multiply}
 }
 
 func backInput(s *backend.DenseShape) gemm {
-	return gemm{op: "DenseBackInput", m: s.N, n: s.In, k: s.DenseSpec.Out}
+	return gemm{op: "DenseBackInput", m: s.N, n: s.In, k: s.DenseSpec.Out, multiply: s.Multiply}
 }
 
 func backWeights(s *backend.DenseShape) gemm {
-	return gemm{op: "DenseBackWeights", m: s.DenseSpec.Out, n: s.In, k: s.N}
+	return gemm{op: "DenseBackWeights", m: s.DenseSpec.Out, n: s.In, k: s.N, multiply: s.Multiply}
 }
 
 // densePartials is the number of partial sums of the gradients, 0 if they are made in one sum.

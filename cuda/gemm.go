@@ -1,8 +1,11 @@
 package cuda
 
 import (
+	"slices"
+
 	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 )
 
 // gemm is a product of gemm.cuh: m by n sums of k products each.
@@ -10,6 +13,8 @@ type gemm struct {
 	op      string
 	a, b    driver.Ptr
 	m, n, k int
+
+	multiply backend.DType // both factors are rounded to it
 }
 
 // gemmForm is a form of the kernels: the tile that a block computes, its threads, and in how many groups these share out the sum.
@@ -87,5 +92,5 @@ func (l *lane) gemmTN(g gemm, d *part) {
 }
 
 func (l *lane) gemm(g *gemm, f *gemmForm, e kernels.Entry, blocks int, args ...uint64) {
-	l.launch(g.op, e, driver.Dim3{X: blocks}, driver.Dim3{X: f.threads}, f.shared(), append([]uint64{ptr(g.a), ptr(g.b)}, args...)...)
+	l.launch(g.op, e, driver.Dim3{X: blocks}, driver.Dim3{X: f.threads}, f.shared(), slices.Concat([]uint64{ptr(g.a), ptr(g.b)}, args, []uint64{rounding(g.multiply)})...)
 }

@@ -11,9 +11,9 @@ static __device__ __forceinline__ unsigned quad_of(unsigned row, unsigned k) { r
 // correlate computes BM places by BN columns of out = pool(act(window * weights + bias)) * act'(mask), the arg-max counting
 // after the activation. A tile holds whole pool windows. Thread (tm, tn) owns the products at places tm, tm+BM/TM, ... by
 // columns tn, tn+BN/TN, ..., each the sum over k in ascending order; and then outputs by fours. Blocks have BM/TM*BN/TN
-// threads; V is 4 when the channels of the source are a multiple of 4.
+// threads; V is 4 when the channels of the source are a multiple of 4. tf32 says that values and weights are rounded.
 template <int BM, int BN, int TM, int TN, int V, int G, bool Back>
-__device__ __forceinline__ void correlate(const Correlation &g) {
+__device__ __forceinline__ void correlate(const Correlation &g, unsigned tf32) {
   constexpr unsigned MS = BM / TM, NS = BN / TN, T = MS * NS; // threads
   constexpr unsigned L = BK / V;                              // threads that load a row
   constexpr unsigned RA = BM * L / T, RB = BN * L / T, LDC = BN + 8;
@@ -100,6 +100,12 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
       }
     }
     if (k0 >= k_end) break;
+    if (tf32) {
+#pragma unroll
+      for (int u = 0; u < RA; u++) round_factors(a[u]);
+#pragma unroll
+      for (int u = 0; u < RB; u++) round_factors(b[u]);
+    }
 #pragma unroll
     for (int u = 0; u < RA; u++) store(&shared.a[buffer][row + u * (T / L)][at], a[u]);
 #pragma unroll
@@ -120,7 +126,7 @@ __device__ __forceinline__ void correlate(const Correlation &g) {
 
 // correlate_each computes the same, a thread an output, and a block one column: for few columns of sources that have no
 // tile for them, for pools too large for a tile, and for what a window over stored pixels cannot do.
-template <int V, bool Back> __device__ __forceinline__ void correlate_each(const Correlation &g) {
+template <int V, bool Back> __device__ __forceinline__ void correlate_each(const Correlation &g, unsigned tf32) {
   constexpr unsigned chunk = 1024;
   __shared__ __align__(16) float weights[chunk];
   const Taps t = taps_of<Back>(g);
@@ -141,6 +147,7 @@ template <int V, bool Back> __device__ __forceinline__ void correlate_each(const
         unsigned tap = divide(k, g.by_c);
         float w[V];
         weight<V, Back>(w, g, t, n, tap / t.kw, tap % t.kw, k - tap * g.s.c);
+        if (tf32) round_factors(w);
         store(weights + k - k0, w);
       }
       __syncthreads();
@@ -156,6 +163,7 @@ template <int V, bool Back> __device__ __forceinline__ void correlate_each(const
         for (unsigned r = 0; r < run; r += V) {
           float x[V], w[V];
           read_at<V, Back>(x, g.s, at + r, pixel.place);
+          if (tf32) round_factors(x);
           load(w, w_of_tap + r);
 #pragma unroll
           for (int e = 0; e < V; e++) sum = fmaf(x[e], w[e], sum);
@@ -208,6 +216,7 @@ struct Gradient {
   long long first, per_m, per_tap, per_ch, size;
   unsigned add;
   BiasSum bias;
+  unsigned tf32; // the two factors are rounded
 };
 
 // Spot is a place of the grid: the other tensor's pixel, and the window's pixel under tap (0, 0) and where that lies.
@@ -291,6 +300,12 @@ template <int BM, int BN, int TM, int TN, int VM, int VN> __device__ __forceinli
       }
     }
     if (p0 >= end) break;
+    if (g.tf32) {
+#pragma unroll
+      for (int u = 0; u < RA; u++) round_factors(a[u]);
+#pragma unroll
+      for (int u = 0; u < RB; u++) round_factors(b[u]);
+    }
 #pragma unroll
     for (int u = 0; u < RA; u++) store(&as[buffer][row_a + u * (T / LA)][tid % LA * VM], a[u]);
 #pragma unroll
@@ -315,11 +330,14 @@ template <int BM, int BN, int TM, int TN, int VM, int VN> __device__ __forceinli
 }
 
 #define CORRELATE(name, BM, BN, TM, TN, V, G, Back)                                                                       \
-  extern "C" __global__ void __launch_bounds__(BM / TM *BN / TN * G, G > 1 ? 1 : BN > 32 ? 2 : 4) name(CORRELATION_PARAMS) {           \
-    correlate<BM, BN, TM, TN, V, G, Back>(CORRELATION);                                                                   \
+  extern "C" __global__ void __launch_bounds__(BM / TM *BN / TN * G, G > 1 ? 1 : BN > 32 ? 2 : 4)                         \
+      name(CORRELATION_PARAMS, unsigned tf32) {                                                                           \
+    correlate<BM, BN, TM, TN, V, G, Back>(CORRELATION, tf32);                                                             \
   }
 #define CORRELATE_EACH(name, V, Back)                                                                                  \
-  extern "C" __global__ void __launch_bounds__(256, 4) name(CORRELATION_PARAMS) { correlate_each<V, Back>(CORRELATION); }
+  extern "C" __global__ void __launch_bounds__(256, 4) name(CORRELATION_PARAMS, unsigned tf32) {                       \
+    correlate_each<V, Back>(CORRELATION, tf32);                                                                        \
+  }
 
 CORRELATE(conv_forward_wide4, 128, 64, 8, 8, 4, 1, false)
 CORRELATE(conv_forward, 128, 32, 8, 4, 1, 1, false)
@@ -349,9 +367,10 @@ SPREAD(conv_spread4, 4)
   extern "C" __global__ void __launch_bounds__(BM / TM *BN / TN, 8)                                                    \
       name(SOURCE_PARAMS(g), SOURCE_PARAMS(s), Divider by_w, Divider by_h, unsigned places, unsigned parts,            \
            unsigned stride, int top, int left, unsigned kh, unsigned kw, float *__restrict__ out, long long first,     \
-           long long per_m, long long per_tap, long long per_ch, long long size, unsigned add, BIAS_PARAMS) {          \
+           long long per_m, long long per_tap, long long per_ch, long long size, unsigned add, BIAS_PARAMS,            \
+           unsigned tf32) {                                                                                            \
     gradient<BM, BN, TM, TN, VM, VN>({SOURCE(g), SOURCE(s), by_w, by_h, places, parts, stride, top, left, kh, kw, out, \
-                                      first, per_m, per_tap, per_ch, size, add, BIAS});                                      \
+                                      first, per_m, per_tap, per_ch, size, add, BIAS, tf32});                          \
   }
 
 GRADIENT(conv_back_weights, 32, 32, 4, 4, 1, 1)

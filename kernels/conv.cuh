@@ -40,6 +40,17 @@ template <int V> static __device__ __forceinline__ void store(float *p, const fl
     *p = v[0];
 }
 
+// round_factor returns the nearest TF32, of two as near the one farther from zero. Infinities and NaN stay.
+static __device__ __forceinline__ float round_factor(float x) {
+  const unsigned bits = __float_as_uint(x);
+  return (bits & 0x7f800000u) != 0x7f800000u ? __uint_as_float((bits + 0x1000u) & ~0x1fffu) : x;
+}
+
+template <int V> static __device__ __forceinline__ void round_factors(float (&v)[V]) {
+#pragma unroll
+  for (int e = 0; e < V; e++) v[e] = round_factor(v[e]);
+}
+
 // Source is an image under a window, and what it is read from.
 struct Source {
   const float *p;

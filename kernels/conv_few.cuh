@@ -24,6 +24,14 @@ static __device__ __forceinline__ void copy_rows(const Source &s, float *to, uns
   }
 }
 
+// round_shared rounds n floats of shared memory, which all threads have brought there, if tf32 is set.
+static __device__ __forceinline__ void round_shared(float *p, unsigned n, unsigned tf32) {
+  if (!tf32) return;
+#pragma unroll 1
+  for (unsigned i = threadIdx.x; i < n; i += 32 * WARPS) p[i] = round_factor(p[i]);
+  __syncthreads();
+}
+
 // Rows is how the rows of a grid are dealt to blocks: count each, whose windows lie on rows of pitch pixels.
 struct Rows {
   unsigned count, pitch;
@@ -32,8 +40,8 @@ struct Rows {
 
 // correlate_few computes pool windows of some rows of an image by 32 columns, as correlate does, for a source of few channels. A warp
 // has 4 by 8 threads; one owns 4 positions by 4 columns: the windows w, w+32, w+64 and w+96 or, of a pool of 2, the 4 positions of
-// one window.
-template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(const Correlation &g, const Rows &rows) {
+// one window. tf32 says that pixels and weights are rounded.
+template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(const Correlation &g, const Rows &rows, unsigned tf32) {
   constexpr unsigned COLUMNS = 32, WINDOWS = 4 / (Pool * Pool), M = 4; // windows of a thread, threads of a warp side by side
   extern __shared__ __align__(16) float buffer[];
   const Taps t = taps_of<Back>(g);
@@ -41,7 +49,8 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(con
   const unsigned tiles = (g.columns + COLUMNS - 1) / COLUMNS, n0 = blockIdx.x % tiles * COLUMNS, unit = blockIdx.x / tiles;
   const unsigned bands = (t.h + rows.count - 1) / rows.count, image = unit / bands, y0 = unit % bands * rows.count;
   float *pixels = buffer + k_end * COLUMNS;
-  copy_rows(g.s, pixels, image, (int)(y0 * Pool * g.stride) - t.top, -t.left, (rows.count * Pool - 1) * g.stride + t.kh, rows.pitch);
+  const unsigned height = (rows.count * Pool - 1) * g.stride + t.kh;
+  copy_rows(g.s, pixels, image, (int)(y0 * Pool * g.stride) - t.top, -t.left, height, rows.pitch);
   const unsigned taps = t.kh * t.kw;
 #pragma unroll 1
   for (unsigned k = threadIdx.x / 32; k < k_end; k += WARPS) {
@@ -55,6 +64,7 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(con
   end_copies();
   wait_for_copies();
   __syncthreads();
+  round_shared(buffer, k_end * COLUMNS + height * width, tf32);
 
   const unsigned q = lane_n(lane) * 4, n = n0 + q, windows = (t.h - y0 < rows.count ? t.h - y0 : rows.count) * t.w;
   if (n >= g.columns) return;
@@ -127,7 +137,8 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(con
 
 // correlate_lanes computes 128 positions by up to N columns, as correlate does, for sources whose channels are a multiple of 4. Eight
 // lanes of a warp share a position at a time; lane l takes channels from 4*l, 32+4*l, ... on by fours, and their sums are added at the end.
-template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(const Correlation &g) {
+// tf32 says that values and weights are rounded.
+template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(const Correlation &g, unsigned tf32) {
   constexpr unsigned U = 4, POSITIONS = 4 * U * WARPS; // positions of a thread, of a block
   extern __shared__ __align__(16) float weights[];
   __shared__ Place places[POSITIONS];
@@ -147,6 +158,7 @@ template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(cons
     float v[4];
     clear(v);
     if (n < g.columns) weight<4, Back>(v, g, t, n, y, tap - y * t.kw, k - tap * c);
+    if (tf32) round_factors(v);
     store(weights + i, v);
   }
   __syncthreads();
@@ -171,6 +183,9 @@ template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(cons
         float a[U][4];
 #pragma unroll
         for (unsigned u = 0; u < U; u++) read<4, Back>(a[u], g.s, under<Back>(g.s, image[u], y[u] + (int)i, x[u] + (int)j), ch);
+        if (tf32)
+#pragma unroll
+          for (unsigned u = 0; u < U; u++) round_factors(a[u]);
 #pragma unroll
         for (int n = 0; n < N; n++) {
           float v[4];
@@ -217,6 +232,7 @@ struct FewGradient {
   unsigned add;
   unsigned rows, pitch;
   BiasSum bias;
+  unsigned tf32; // the two factors are rounded
 };
 
 // gradient_few computes 32 channels m by up to K values under a window of few channels. A lane owns all products of a channel. A warp
@@ -244,7 +260,8 @@ template <int K> __device__ __forceinline__ void gradient_few(const FewGradient 
   for (unsigned unit = share.begin; unit < share.end; unit++) {
     const unsigned n = unit / bands, y0 = unit % bands * g.rows;
     __syncthreads();
-    copy_rows(g.s, buffer, n, (int)(y0 * pool * g.stride) - g.top, -g.left, (g.rows * pool - 1) * g.stride + g.kh, g.pitch);
+    const unsigned under = (g.rows * pool - 1) * g.stride + g.kh; // rows
+    copy_rows(g.s, buffer, n, (int)(y0 * pool * g.stride) - g.top, -g.left, under, g.pitch);
     end_copies();
     const unsigned pixels = (height - y0 < g.rows ? height - y0 : g.rows) * g.g.row;
     const u64 base = (u64)(n * g.g.image + y0 * g.g.row) * g.g.c + m0 + lane;
@@ -262,7 +279,9 @@ template <int K> __device__ __forceinline__ void gradient_few(const FewGradient 
       if (first == warp) { // the copies land while the first of these are on their way
         wait_for_copies();
         __syncthreads();
+        round_shared(buffer, under * width, g.tf32);
       }
+      if (g.tf32) round_factors(v);
 #pragma unroll
       for (unsigned u = 0; u < U; u++) {
         const unsigned p = first + u * WARPS;
@@ -295,8 +314,8 @@ template <int K> __device__ __forceinline__ void gradient_few(const FewGradient 
 
 #define CORRELATE_FEW(name, Pool, Back)                                                                                \
   extern "C" __global__ void __launch_bounds__(32 * WARPS, 4)                                                          \
-      name(CORRELATION_PARAMS, unsigned rows, unsigned pitch, Divider by_width) {                                      \
-    correlate_few<Pool, Back>(CORRELATION, {rows, pitch, by_width});                                                   \
+      name(CORRELATION_PARAMS, unsigned rows, unsigned pitch, Divider by_width, unsigned tf32) {                       \
+    correlate_few<Pool, Back>(CORRELATION, {rows, pitch, by_width}, tf32);                                             \
   }
 
 CORRELATE_FEW(conv_forward_few, 1, false)
@@ -304,7 +323,9 @@ CORRELATE_FEW(conv_forward_few_pool2, 2, false)
 CORRELATE_FEW(conv_back_input_few, 1, true)
 
 #define CORRELATE_LANES(name, N, Back)                                                                                 \
-  extern "C" __global__ void __launch_bounds__(32 * WARPS, N == 1 ? 3 : 2) name(CORRELATION_PARAMS) { correlate_lanes<N, Back>(CORRELATION); }
+  extern "C" __global__ void __launch_bounds__(32 * WARPS, N == 1 ? 3 : 2) name(CORRELATION_PARAMS, unsigned tf32) {    \
+    correlate_lanes<N, Back>(CORRELATION, tf32);                                                                       \
+  }
 
 CORRELATE_LANES(conv_forward_lanes1, 1, false)
 CORRELATE_LANES(conv_forward_lanes4, 4, false)
@@ -316,9 +337,9 @@ CORRELATE_LANES(conv_back_input_lanes4, 4, true)
       name(SOURCE_PARAMS(g), SOURCE_PARAMS(s), Divider by_row, unsigned units, unsigned parts, unsigned stride,        \
            int top, int left, unsigned kh, unsigned kw, float *__restrict__ out, long long first, long long per_m,     \
            long long per_tap, long long per_ch, long long size, unsigned add, unsigned rows, unsigned pitch,           \
-           BIAS_PARAMS) {                                                                                              \
+           BIAS_PARAMS, unsigned tf32) {                                                                               \
     gradient_few<K>({SOURCE(g), SOURCE(s), by_row, units, parts, stride, top, left, kh, kw, out, first, per_m,         \
-                     per_tap, per_ch, size, add, rows, pitch, BIAS});                                                  \
+                     per_tap, per_ch, size, add, rows, pitch, BIAS, tf32});                                            \
   }
 
 GRADIENT_FEW(conv_back_weights_few12, 12)

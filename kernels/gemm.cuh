@@ -18,6 +18,7 @@ struct Gemm {
   unsigned parts; // of k: each makes a sum of its own, size elements behind that of the one before, unless it is added to out
   long long size;
   unsigned add;
+  unsigned tf32; // both factors are rounded
 };
 
 // A step is of KC k for each group of warps. STAGES steps have room in shared memory: one is in use, the next ones are on the way.
@@ -41,6 +42,15 @@ template <int R, int G, int V, int T, bool AlongK> struct Panel {
     to = c / KC * PIECE + (AlongK ? r * KC + (c % KC ^ (r & 4)) : c % KC * R + r);
     row = r0 + r, k = k0 + c;
     from = factor + (AlongK ? (u64)row * ks + k : (u64)k * rows + row);
+  }
+
+  // round rounds a panel that all threads have copied to a stage.
+  static __device__ __forceinline__ void round(float *stage) {
+#pragma unroll 1
+    for (unsigned i = threadIdx.x; i < G * R * KC; i += T) {
+      float &v = stage[i / (R * KC) * PIECE + i % (R * KC)];
+      v = round_factor(v);
+    }
   }
 
   // copy copies the panel to a stage, and goes on to the next one. What is beyond the last row, or the last k, is zero.
@@ -127,7 +137,11 @@ template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> struct
       wait_for_copies<STAGES - 2>();
       __syncthreads();
       copy(step + STAGES - 1, stage == 0 ? STAGES - 1 : stage - 1);
-      const float *panels = shared + stage * STAGE;
+      float *panels = shared + stage * STAGE;
+      if (g.tf32) {
+        A::round(panels), B::round(panels + A::FLOATS);
+        __syncthreads();
+      }
       if (step * KC * G + group * KC < g.k) add(sum, panels + a_at, panels + A::FLOATS + b_at, tm, tn);
       stage = stage == STAGES - 1 ? 0 : stage + 1;
     }
@@ -208,18 +222,18 @@ template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> __devi
 #define GEMM(form, BM, BN, TN, G, V, blocks)                                                                                                       \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_nt##form(const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ bias, float *__restrict__ out,         \
-                    unsigned m, unsigned n, unsigned k, int act) {                                                                             \
-    gemm<BM, BN, TN, G, V, false, true>({a, b, bias, 0, out, m, n, k, act, LINEAR, 1, 0, 0}, {});                                              \
+                    unsigned m, unsigned n, unsigned k, int act, unsigned tf32) {                                                              \
+    gemm<BM, BN, TN, G, V, false, true>({a, b, bias, 0, out, m, n, k, act, LINEAR, 1, 0, 0, tf32}, {});                                              \
   }                                                                                                                                            \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_nn##form(const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ mask, float *__restrict__ out,         \
-                    unsigned m, unsigned n, unsigned k, int in_act) {                                                                          \
-    gemm<BM, BN, TN, G, V, false, false>({a, b, 0, mask, out, m, n, k, LINEAR, in_act, 1, 0, 0}, {});                                          \
+                    unsigned m, unsigned n, unsigned k, int in_act, unsigned tf32) {                                                                          \
+    gemm<BM, BN, TN, G, V, false, false>({a, b, 0, mask, out, m, n, k, LINEAR, in_act, 1, 0, 0, tf32}, {});                                          \
   }                                                                                                                                            \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_tn##form(const float *__restrict__ a, const float *__restrict__ b, float *__restrict__ out, unsigned m, unsigned n, unsigned k,     \
-                    unsigned parts, long long size, unsigned add, BIAS_PARAMS) {                                                               \
-    gemm<BM, BN, TN, G, V, true, false>({a, b, 0, 0, out, m, n, k, LINEAR, LINEAR, parts, size, add}, BIAS);                                   \
+                    unsigned parts, long long size, unsigned add, BIAS_PARAMS, unsigned tf32) {                                                               \
+    gemm<BM, BN, TN, G, V, true, false>({a, b, 0, 0, out, m, n, k, LINEAR, LINEAR, parts, size, add, tf32}, BIAS);                                   \
   }
 
 GEMM(, 32, 32, 4, 8, 1, 1)

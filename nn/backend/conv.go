@@ -27,17 +27,19 @@ const MaxElements = 1<<31 - 1
 
 // ConvSpec is what defines a convolution. Zero Stride, Up and Pool mean 1.
 type ConvSpec struct {
-	X        Shape // input as stored
-	Filters  int
-	KernelH  int
-	KernelW  int
-	Stride   int
-	Padding  Padding
-	Up       int   // the input is read upsampled by this factor (nearest neighbour)
-	Act      Act   // applied to the output
-	Pool     int   // the output is max-pooled with this window and stride, which must divide it
-	InAct    Act   // ConvBackInput multiplies by its derivative
-	Multiply DType // both factors of a product are rounded to it, here and in the gradients; see Precision
+	X       Shape // input as stored
+	Filters int
+	KernelH int
+	KernelW int
+	Stride  int
+	Padding Padding
+	Up      int // the input is read upsampled by this factor (nearest neighbour)
+	Act     Act // applied to the output
+	Pool    int // the output is max-pooled with this window and stride, which must divide it
+	InAct   Act // ConvBackInput multiplies by its derivative
+	// Both factors of a product are rounded to Multiply, here and in the gradients; see Precision. Of an input that is read
+	// upsampled, what is rounded are sums: forward, of the weights that fall on one pixel; back, of Spread's gradients.
+	Multiply DType
 }
 
 // ConvShape is a validated ConvSpec with what follows from it. Make it with NewConv.
@@ -64,6 +66,9 @@ func NewConv(c ConvSpec) (ConvShape, error) {
 	}
 	if err := c.Multiply.checkFactor(); err != nil {
 		return s, err
+	}
+	if c.Multiply != Float32 && c.Up > 1 && c.Stride*c.Pool > 1 {
+		return s, fmt.Errorf("an input that is read upsampled takes factors of type %v only with a stride and a pool of 1", c.Multiply)
 	}
 	s.In = Shape{c.X.N, c.X.H * c.Up, c.X.W * c.Up, c.X.C}
 	var oh, ow int

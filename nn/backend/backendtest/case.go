@@ -9,7 +9,6 @@
 package backendtest
 
 import (
-	"fmt"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -42,7 +41,7 @@ type Case struct {
 
 // Cases returns the table.
 func Cases() []Case {
-	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(), partialCases(),
+	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(), precisionCases(), partialCases(),
 		poolCases(), upsampleCases(), mergeCases(), actCases(), lossCases(), optimCases(), randomCases(), clipCases(), penaltyCases(), gaussianCases(), contractCases(), concreteCases())
 }
 
@@ -118,14 +117,6 @@ func (a arg) out(b backend.Bound) arg   { a.use, a.bound = out, b; return a }
 func (a arg) inout(b backend.Bound) arg { a.use, a.bound = inout, b; return a }
 func (a arg) scratch() arg              { a.use = scratch; return a }
 
-// boundIn returns the bound of an output in a precision. No case has bounds for another than float32 yet.
-func (a arg) boundIn(p backend.Precision) (backend.Bound, error) {
-	if p != (backend.Precision{}) {
-		return backend.Bound{}, fmt.Errorf("%s has no bound for the precision %v", a.name, p)
-	}
-	return a.bound, nil
-}
-
 // manyTurns has more elements than a GPU's reductions take at once, which is four for each of 1024 blocks of 256 threads:
 // some threads have a second turn. Its rest is no multiple of a vector's or a warp's.
 var manyTurns = backend.Vec(1<<20 + 1029)
@@ -140,6 +131,36 @@ const eps = 1.0 / (1 << 23)
 // order grow as a random walk, and a few roundings come on top (the products, a factor, a bias).
 func sumBound(k int) backend.Bound {
 	return backend.Bound{Rel: eps * (4 + math.Sqrt(float64(k)))}
+}
+
+// productBound is the bound of a sum of k products of factors that are rounded to d. In tf32 no product rounds, but a tensor core cuts
+// off what its sums have beyond a float32, and so errs to the same side every time: by up to eps of the sum of the magnitudes for each
+// term, where rounding errors grow as a random walk.
+func productBound(d backend.DType, k int) backend.Bound {
+	if d == backend.Float32 {
+		return sumBound(k)
+	}
+	return backend.Bound{Rel: eps * (4 + float64(k))}
+}
+
+// suffix is that of the name of a case whose factors are rounded to d.
+func suffix(d backend.DType) string {
+	if d == backend.Float32 {
+		return ""
+	}
+	return "-" + d.String()
+}
+
+// rounded returns the factors v as they are multiplied.
+func rounded(d backend.DType, v []float64) []float64 {
+	if d == backend.Float32 {
+		return v
+	}
+	r := make([]float64, len(v))
+	for i, x := range v {
+		r[i] = float64(backend.RoundTF32(float32(x)))
+	}
+	return r
 }
 
 // with returns the case with other values of its inputs. It panics when one has another length.

@@ -211,7 +211,7 @@ func (c convCase) name() string {
 	if c.exact {
 		s += "-exact"
 	}
-	return s
+	return s + suffix(c.Multiply)
 }
 
 // convPacked is the packed form of a convolution's weights.
@@ -239,6 +239,10 @@ func (c convCase) base(what string, s backend.ConvShape, op string) Case {
 
 // fills are those of input, weights and upstream gradient.
 func (c convCase) fills(s backend.ConvShape) (x, w, g fill) {
+	if s.Multiply != backend.Float32 && s.Up > 1 {
+		// Sums of dozens of these are exact in float32: what they are rounded to does not depend on the order of a sum.
+		return outputs(c.InAct), grid(-1<<15, 1<<15, 1.0/(1<<16)), grid(-1<<15, 1<<15, 1.0/(1<<14))
+	}
 	if !c.exact {
 		return outputs(c.InAct), normal(1 / math.Sqrt(float64(s.Weights().Image()))), normal(1)
 	}
@@ -311,7 +315,7 @@ func (c convCase) backWeights() Case {
 	x.images, g.images, argmax.images = c.images, c.images, c.images
 	k.args = []arg{g, x, param("gradW", s.Weights(), fw).inout(bound)}
 	if !c.noBias {
-		k.args = append(k.args, param("gradBias", backend.Vec(s.Filters), grid(-3, 3, 1)).inout(bound))
+		k.args = append(k.args, param("gradBias", backend.Vec(s.Filters), grid(-3, 3, 1)).inout(c.biasBound(s)))
 	}
 	if s.Pool > 1 {
 		k.args = append(k.args, argmax)
@@ -330,7 +334,13 @@ func (c convCase) bound(k int, a backend.Act) backend.Bound {
 	if c.exact {
 		return backend.Bound{Abs: actAbs(a)}
 	}
-	return backend.Bound{Abs: actAbs(a), Rel: sumBound(k).Rel}
+	return backend.Bound{Abs: actAbs(a), Rel: productBound(c.Multiply, k).Rel}
+}
+
+// biasBound is that of the gradient of the bias, which is a sum of what is not rounded.
+func (c convCase) biasBound(s backend.ConvShape) backend.Bound {
+	c.Multiply = backend.Float32
+	return c.bound(s.X.N*s.Conv.H*s.Conv.W+1, backend.Linear)
 }
 
 // eachTap visits the pairs of an output position and an input position that it reads, with the position in the kernel: first
@@ -355,6 +365,47 @@ func eachTap(s backend.ConvShape, visit func(o, i, tap int)) {
 	}
 }
 
+// meeting is what eachTap visits.
+type meeting struct{ o, i, tap int }
+
+// eachSum visits the meetings of which one factor is summed before it is multiplied by what they share: forward, the weights by the
+// pixel on which they fall; back, the gradients by the pixel, under one tap, of which their outputs read copies.
+func eachSum(s backend.ConvShape, back bool, visit func(same []meeting)) {
+	var order [][2]int
+	groups := map[[2]int][]meeting{}
+	one := make([]meeting, 1)
+	eachTap(s, func(o, i, tap int) {
+		if s.Up == 1 {
+			one[0] = meeting{o, i, tap}
+			visit(one)
+			return
+		}
+		key := [2]int{o, i}
+		if back {
+			key = [2]int{i, tap}
+		}
+		if groups[key] == nil {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], meeting{o, i, tap})
+	})
+	for _, key := range order {
+		visit(groups[key])
+	}
+}
+
+// sumGradients is, of each filter, the sum of the gradients of the outputs, rounded, and that of their magnitudes.
+func sumGradients(s backend.ConvShape, g []float64, same []meeting) (sum, abs []float64) {
+	sum, abs = make([]float64, s.Filters), make([]float64, s.Filters)
+	for _, m := range same {
+		for f, g := range g[m.o:][:s.Filters] {
+			sum[f] += g
+			abs[f] += math.Abs(g)
+		}
+	}
+	return rounded(s.Multiply, sum), abs
+}
+
 // refConv is the convolution before the activation.
 func refConv(s backend.ConvShape, x, w, bias []float64) (v, mag []float64) {
 	v, mag = make([]float64, s.Conv.Len()), make([]float64, s.Conv.Len())
@@ -365,16 +416,23 @@ func refConv(s backend.ConvShape, x, w, bias []float64) (v, mag []float64) {
 		}
 	}
 	image := s.Weights().Image()
-	eachTap(s, func(o, i, tap int) {
-		x := x[i : i+s.X.C]
+	x = rounded(s.Multiply, x)
+	sum, abs := make([]float64, s.X.C), make([]float64, s.X.C)
+	eachSum(s, false, func(same []meeting) {
+		o, i := same[0].o, same[0].i
 		for f := range s.Filters {
-			sum, abs := 0.0, 0.0
-			for c, w := range w[f*image+tap:][:len(x)] {
-				sum += x[c] * w
-				abs += math.Abs(x[c] * w)
+			clear(sum)
+			clear(abs)
+			for _, m := range same {
+				for c, w := range w[f*image+m.tap:][:s.X.C] {
+					sum[c] += w
+					abs[c] += math.Abs(w)
+				}
 			}
-			v[o+f] += sum
-			mag[o+f] += abs
+			for c, w := range rounded(s.Multiply, sum) {
+				v[o+f] += x[i+c] * w
+				mag[o+f] += math.Abs(x[i+c]) * abs[c]
+			}
 		}
 	})
 	return v, mag
@@ -420,13 +478,14 @@ func refConvBackInput(s backend.ConvShape, gradOut, argmax, w []float64) (v, mag
 	g := refUnpool(s, gradOut, argmax)
 	v, mag = make([]float64, s.X.Len()), make([]float64, s.X.Len())
 	image := s.Weights().Image()
-	eachTap(s, func(o, i, tap int) {
-		for f := range s.Filters {
-			if g := g[o+f]; g != 0 {
-				for c, w := range w[f*image+tap:][:s.X.C] {
-					v[i+c] += g * w
-					mag[i+c] += math.Abs(g * w)
-				}
+	w = rounded(s.Multiply, w)
+	eachSum(s, true, func(same []meeting) {
+		i, tap := same[0].i, same[0].tap
+		sum, abs := sumGradients(s, g, same)
+		for f, g := range sum {
+			for c, w := range w[f*image+tap:][:s.X.C] {
+				v[i+c] += g * w
+				mag[i+c] += abs[f] * math.Abs(w)
 			}
 		}
 	})
@@ -438,15 +497,15 @@ func refConvBackWeights(s backend.ConvShape, gradW, gradBias, gradOut, argmax, x
 	g := refUnpool(s, gradOut, argmax)
 	gw, gb := addTo(gradW), addTo(gradBias)
 	image := s.Weights().Image()
-	eachTap(s, func(o, i, tap int) {
-		x := x[i : i+s.X.C]
-		for f := range s.Filters {
-			if g := g[o+f]; g != 0 {
-				v, mag := gw.v[f*image+tap:][:len(x)], gw.mag[f*image+tap:][:len(x)]
-				for c, x := range x {
-					v[c] += g * x
-					mag[c] += math.Abs(g * x)
-				}
+	x = rounded(s.Multiply, x)
+	eachSum(s, true, func(same []meeting) {
+		i, tap := same[0].i, same[0].tap
+		sum, abs := sumGradients(s, g, same)
+		for f, g := range sum {
+			v, mag := gw.v[f*image+tap:][:s.X.C], gw.mag[f*image+tap:][:s.X.C]
+			for c, x := range x[i : i+s.X.C] {
+				v[c] += g * x
+				mag[c] += abs[f] * math.Abs(x)
 			}
 		}
 	})

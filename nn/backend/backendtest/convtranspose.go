@@ -76,6 +76,7 @@ func (c convTransposeCase) base(what, op string) Case {
 	if c.images > 0 {
 		name += fmt.Sprintf("-of%d", c.images)
 	}
+	name += suffix(s.Multiply)
 	return Case{
 		Name: name, Ops: []string{"ConvTransposeNeeds", op}, MACs: s.MACs(), Bench: c.bench,
 		workspace: func(b backend.Backend) int { return b.ConvTransposeNeeds(s).Workspace },
@@ -103,7 +104,7 @@ func (c convTransposeCase) forward() Case {
 	k.Ops = append(k.Ops, "ConvTransposePack")
 	x, y := activation("x", s.X, outputs(s.InAct)), activation("out", s.Out, nil)
 	x.images, y.images = c.images, c.images
-	bound := backend.Bound{Abs: actAbs(s.Act), Rel: sumBound(s.KernelH*s.KernelW*s.X.C + 1).Rel}
+	bound := backend.Bound{Abs: actAbs(s.Act), Rel: productBound(s.Multiply, s.KernelH*s.KernelW*s.X.C+1).Rel}
 	k.args = append(c.params(s), x, y.out(bound))
 	if !c.noBias {
 		k.args = append(k.args, param("bias", backend.Vec(s.Filters), normal(0.3)))
@@ -124,7 +125,7 @@ func (c convTransposeCase) backInput() Case {
 	g, gradX := activation("gradOut", s.Out, normal(1)), activation("gradX", s.X, nil)
 	x := activation("x", s.X, outputs(s.InAct))
 	g.images, gradX.images, x.images = c.images, c.images, c.images
-	k.args = append(c.params(s), g, gradX.out(sumBound(s.KernelH*s.KernelW*s.Filters)))
+	k.args = append(c.params(s), g, gradX.out(productBound(s.Multiply, s.KernelH*s.KernelW*s.Filters)))
 	if s.InAct != backend.Linear {
 		k.args = append(k.args, x)
 	}
@@ -144,10 +145,10 @@ func (c convTransposeCase) backWeights() Case {
 	k := c.base("backWeights", "ConvTransposeBackWeights")
 	g, x := activation("gradOut", s.Out, normal(1)), activation("x", s.X, outputs(s.InAct))
 	g.images, x.images = c.images, c.images
-	bound := sumBound(s.Out.N*s.Out.H*s.Out.W + 1)
-	k.args = []arg{g, x, param("gradW", s.Weights(), normal(1)).inout(bound)}
+	terms := s.Out.N*s.Out.H*s.Out.W + 1
+	k.args = []arg{g, x, param("gradW", s.Weights(), normal(1)).inout(productBound(s.Multiply, terms))}
 	if !c.noBias {
-		k.args = append(k.args, param("gradBias", backend.Vec(s.Filters), normal(1)).inout(bound))
+		k.args = append(k.args, param("gradBias", backend.Vec(s.Filters), normal(1)).inout(sumBound(terms)))
 	}
 	k.run = func(b backend.Backend, t tensors) {
 		b.ConvTransposeBackWeights(s, grads(t), t["gradOut"], t["x"])
@@ -181,6 +182,7 @@ func eachTransposeTap(s backend.ConvTransposeShape, visit func(o, i, tap int)) {
 
 // refConvTranspose is the transposed convolution before the activation.
 func refConvTranspose(s backend.ConvTransposeShape, x, w, bias []float64) (v, mag []float64) {
+	x, w = rounded(s.Multiply, x), rounded(s.Multiply, w)
 	r := value{v: make([]float64, s.Out.Len()), mag: make([]float64, s.Out.Len())}
 	if bias != nil {
 		for i := range r.v {
@@ -200,6 +202,7 @@ func refConvTranspose(s backend.ConvTransposeShape, x, w, bias []float64) (v, ma
 
 // refConvTransposeBackInput is the gradient of the input before the derivative of InAct.
 func refConvTransposeBackInput(s backend.ConvTransposeShape, gradOut, w []float64) (v, mag []float64) {
+	gradOut, w = rounded(s.Multiply, gradOut), rounded(s.Multiply, w)
 	r := value{v: make([]float64, s.X.Len()), mag: make([]float64, s.X.Len())}
 	image := s.Weights().Image()
 	eachTransposeTap(s, func(o, i, tap int) {
@@ -215,11 +218,12 @@ func refConvTransposeBackInput(s backend.ConvTransposeShape, gradOut, w []float6
 // refConvTransposeBackWeights adds the gradients to gradW and gradBias; the latter may be nil.
 func refConvTransposeBackWeights(s backend.ConvTransposeShape, gradW, gradBias, gradOut, x []float64) values {
 	gw, gb := addTo(gradW), addTo(gradBias)
+	g, x := rounded(s.Multiply, gradOut), rounded(s.Multiply, x)
 	image := s.Weights().Image()
 	eachTransposeTap(s, func(o, i, tap int) {
 		for c := range s.X.C {
 			for f := range s.Filters {
-				gw.add(c*image+tap+f, gradOut[o+f]*x[i+c])
+				gw.add(c*image+tap+f, g[o+f]*x[i+c])
 			}
 		}
 	})

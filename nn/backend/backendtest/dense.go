@@ -13,6 +13,8 @@ type denseCase struct {
 	noBias bool
 	images int
 	bench  bool
+	// special puts an infinity and a NaN, of all bits set, among the inputs.
+	special bool
 }
 
 func denseCases() []Case {
@@ -23,15 +25,15 @@ func denseCases() []Case {
 		{2, 64, 32}, {3, 257, 31}, {7, 31, 257}, {31, 1, 257}, {257, 3, 2}, {1, 784, 33}, {5, 33, 784}, {32, 32, 32}, {64, 64, 64},
 		{17, 65, 129},
 	} {
-		table = append(table, denseCase{backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: acts[i%4], InAct: acts[i/4%4]}, i%5 == 3, 0, false})
+		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: acts[i%4], InAct: acts[i/4%4]}, noBias: i%5 == 3})
 	}
 	table = append(table,
-		denseCase{backend.DenseSpec{N: 3, In: 33, Out: 5, Act: backend.ReLU, InAct: backend.Sigmoid}, false, 4, false},
-		denseCase{backend.DenseSpec{N: 32, In: 784, Out: 128, Act: backend.ReLU}, false, 0, true})
+		denseCase{DenseSpec: backend.DenseSpec{N: 3, In: 33, Out: 5, Act: backend.ReLU, InAct: backend.Sigmoid}, images: 4},
+		denseCase{DenseSpec: backend.DenseSpec{N: 32, In: 784, Out: 128, Act: backend.ReLU}, bench: true})
 	// A large device has larger tiles for large products, and shares out long sums: of the outputs, of the gradient of the input, and of
 	// that of the weights.
 	for _, d := range [][3]int{{1100, 12, 740}, {1100, 740, 12}, {12, 740, 1100}, {580, 20, 740}, {580, 740, 20}, {20, 740, 580}, {2100, 36, 5}, {3100, 12, 8}} {
-		table = append(table, denseCase{backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: backend.ReLU, InAct: backend.Tanh}, false, 0, false})
+		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: backend.ReLU, InAct: backend.Tanh}})
 	}
 	var cases []Case
 	for _, c := range table {
@@ -54,6 +56,7 @@ func (c denseCase) base(what, op string) Case {
 	if c.images > 0 {
 		name += fmt.Sprintf("-of%d", c.images)
 	}
+	name += suffix(s.Multiply)
 	return Case{
 		Name: name, Ops: []string{"DenseNeeds", op}, MACs: s.MACs(), Bench: c.bench,
 		workspace: func(b backend.Backend) int { return b.DenseNeeds(s).Workspace },
@@ -79,8 +82,11 @@ func (c denseCase) forward() Case {
 	k := c.base("forward", "Dense")
 	k.Ops = append(k.Ops, "DensePack")
 	x, y := activation("x", s.XShape(), outputs(s.InAct)), activation("out", s.OutShape(), nil)
+	if c.special {
+		x.fill = mixed(x.fill, float32(math.Inf(1)), 1, math.Float32frombits(math.MaxInt32))
+	}
 	x.images, y.images = c.images, c.images
-	k.args = append(c.params(s), x, y.out(backend.Bound{Abs: actAbs(s.Act), Rel: sumBound(s.In + 1).Rel}))
+	k.args = append(c.params(s), x, y.out(backend.Bound{Abs: actAbs(s.Act), Rel: productBound(s.Multiply, s.In+1).Rel}))
 	if !c.noBias {
 		k.args = append(k.args, param("bias", backend.Vec(c.Out), normal(0.3)))
 	}
@@ -100,7 +106,7 @@ func (c denseCase) backInput() Case {
 	g, gradX := activation("gradOut", s.OutShape(), normal(1)), activation("gradX", s.XShape(), nil)
 	x := activation("x", s.XShape(), outputs(s.InAct))
 	g.images, gradX.images, x.images = c.images, c.images, c.images
-	k.args = append(c.params(s), g, gradX.out(sumBound(c.Out)))
+	k.args = append(c.params(s), g, gradX.out(productBound(s.Multiply, c.Out)))
 	if s.InAct != backend.Linear {
 		k.args = append(k.args, x)
 	}
@@ -120,10 +126,9 @@ func (c denseCase) backWeights() Case {
 	k := c.base("backWeights", "DenseBackWeights")
 	g, x := activation("gradOut", s.OutShape(), normal(1)), activation("x", s.XShape(), outputs(s.InAct))
 	g.images, x.images = c.images, c.images
-	bound := sumBound(s.N + 1)
-	k.args = []arg{g, x, param("gradW", s.Weights(), normal(1)).inout(bound)}
+	k.args = []arg{g, x, param("gradW", s.Weights(), normal(1)).inout(productBound(s.Multiply, s.N+1))}
 	if !c.noBias {
-		k.args = append(k.args, param("gradBias", backend.Vec(c.Out), normal(1)).inout(bound))
+		k.args = append(k.args, param("gradBias", backend.Vec(c.Out), normal(1)).inout(sumBound(s.N+1)))
 	}
 	k.run = func(b backend.Backend, t tensors) {
 		b.DenseBackWeights(s, grads(t), t["gradOut"], t["x"])
@@ -137,6 +142,7 @@ func (c denseCase) backWeights() Case {
 // refDense is x wᵀ + bias.
 func refDense(s backend.DenseShape, x, w, bias []float64) (v, mag []float64) {
 	units := s.OutShape().C
+	x, w = rounded(s.Multiply, x), rounded(s.Multiply, w)
 	r := value{v: make([]float64, s.N*units), mag: make([]float64, s.N*units)}
 	for n := range s.N {
 		for o := range units {
@@ -154,6 +160,7 @@ func refDense(s backend.DenseShape, x, w, bias []float64) (v, mag []float64) {
 // refDenseBackInput is gradOut w.
 func refDenseBackInput(s backend.DenseShape, gradOut, w []float64) (v, mag []float64) {
 	units := s.OutShape().C
+	gradOut, w = rounded(s.Multiply, gradOut), rounded(s.Multiply, w)
 	r := value{v: make([]float64, s.N*s.In), mag: make([]float64, s.N*s.In)}
 	for n := range s.N {
 		for o := range units {
@@ -169,14 +176,14 @@ func refDenseBackInput(s backend.DenseShape, gradOut, w []float64) (v, mag []flo
 func refDenseBackWeights(s backend.DenseShape, gradW, gradBias, gradOut, x []float64) values {
 	units := s.OutShape().C
 	gw, gb := addTo(gradW), addTo(gradBias)
+	g, x := rounded(s.Multiply, gradOut), rounded(s.Multiply, x)
 	for n := range s.N {
 		for o := range units {
-			g := gradOut[n*units+o]
 			for i := range s.In {
-				gw.add(o*s.In+i, g*x[n*s.In+i])
+				gw.add(o*s.In+i, g[n*units+o]*x[n*s.In+i])
 			}
 			if gradBias != nil {
-				gb.add(o, g)
+				gb.add(o, gradOut[n*units+o])
 			}
 		}
 	}

@@ -38,20 +38,17 @@ func (r Result) String() string {
 	return s + fmt.Sprintf("%.3g of the bound at %s[%d]: got %.9g, want %.9g", r.Worst, r.Output, r.At, r.Got, r.Want)
 }
 
-// Run runs a case on a backend in float32 and compares. A panic becomes the result's Err.
-func Run(b backend.Backend, c Case) Result { return RunIn(b, c, backend.Precision{}) }
-
-// RunIn is Run in a precision. One that the case has no bounds for is the result's Err.
-func RunIn(b backend.Backend, c Case, p backend.Precision) Result {
-	r, _ := run(b, c, p)
+// Run runs a case on a backend and compares. A panic becomes the result's Err.
+func Run(b backend.Backend, c Case) Result {
+	r, _ := run(b, c)
 	return r
 }
 
 // Compare runs a case on a backend, as Run does, and on another from the same inputs. It returns what Run returns, and a
 // Result for every output that differs between the two by more than a bound of |value|, or for what went wrong on the other.
 func Compare(b, other backend.Backend, c Case, bound backend.Bound) (r Result, differences []Result) {
-	r, got := run(b, c, backend.Precision{})
-	o, want := run(other, c, backend.Precision{})
+	r, got := run(b, c)
+	o, want := run(other, c)
 	if o.Err != nil {
 		return r, []Result{o}
 	}
@@ -75,7 +72,7 @@ func Compare(b, other backend.Backend, c Case, bound backend.Bound) (r Result, d
 }
 
 // run runs a case. The case in its memory, which has been given back, is nil if it went wrong or was refused.
-func run(b backend.Backend, c Case, precision backend.Precision) (r Result, done *placed) {
+func run(b backend.Backend, c Case) (r Result, done *placed) {
 	r = Result{Name: c.Name, Ops: c.Ops}
 	defer func() {
 		if p := recover(); p != nil {
@@ -88,13 +85,7 @@ func run(b backend.Backend, c Case, precision backend.Precision) (r Result, done
 			}
 		}
 	}()
-	for _, a := range c.args {
-		if _, err := a.boundIn(precision); err != nil {
-			r.Err = err
-			return r, nil
-		}
-	}
-	p, err := prepare(b, c, precision)
+	p, err := prepare(b, c)
 	if err != nil {
 		r.Err = err
 		return r, nil
@@ -130,7 +121,7 @@ func (p *placed) runAndCompare(c Case, r *Result) error {
 // Prepare places a case's tensors in the memory of a backend. run calls the ops once, without waiting for them; free
 // gives the memory back. For measuring speed.
 func Prepare(b backend.Backend, c Case) (run, free func(), err error) {
-	p, err := prepare(b, c, backend.Precision{})
+	p, err := prepare(b, c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -159,7 +150,6 @@ type region struct {
 // behind the end, even where that does not show in the results.
 type placed struct {
 	b         backend.Backend
-	precision backend.Precision
 	inputs    map[string][]float32
 	expected  values
 	outputs   map[string][]float32 // after a run
@@ -171,8 +161,8 @@ type placed struct {
 	workspace backend.Buffer
 }
 
-func prepare(b backend.Backend, c Case, precision backend.Precision) (*placed, error) {
-	p := &placed{b: b, precision: precision, inputs: c.inputs(), args: c.args, equal: c.equal, tensors: make(tensors)}
+func prepare(b backend.Backend, c Case) (*placed, error) {
+	p := &placed{b: b, inputs: c.inputs(), args: c.args, equal: c.equal, tensors: make(tensors)}
 	ready := false
 	defer func() {
 		if !ready {
@@ -390,11 +380,7 @@ func (p *placed) compare(r *Result) error {
 		if err != nil {
 			return err
 		}
-		bound, err := a.boundIn(p.precision)
-		if err != nil {
-			return err
-		}
-		p.outputs[a.name], bounds[a.name] = g, bound
+		p.outputs[a.name], bounds[a.name] = g, a.bound
 		w := want.v
 		if want.near != nil {
 			w = slices.Clone(w)
@@ -408,7 +394,7 @@ func (p *placed) compare(r *Result) error {
 		if mag == nil {
 			mag = w
 		}
-		share, at := bound.WorstOf(g, w, mag)
+		share, at := a.bound.WorstOf(g, w, mag)
 		worse(share, a.name, at, float64(g[at]), w[at])
 		if err := p.checkUnused(a, g); err != nil {
 			return err
