@@ -86,7 +86,7 @@ func TestTooLargeToFuse(t *testing.T) {
 	c := Config{Name: "spread", Input: []int{4096, 4096, 1},
 		Encoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)}),
 		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 64, Kernel: layer.Square(1), Stride: 2}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}
-	p, err := compileForward(mustModel(t, c), openTest(t).Lanes()[0], decoderPart, 1, false)
+	p, err := compileForward(mustModel(t, c), openTest(t).Lanes()[0], decoderPart, 1, NetworkOptions{})
 	if err != nil || len(p.Calls) != 3 {
 		t.Errorf("error %v, ops\n%vwant the upsampling and two convolutions", err, p)
 	}

@@ -84,7 +84,7 @@ func TestModelErrors(t *testing.T) {
 // Fusion makes the denoiser five convolutions.
 func TestDenoiserFusesToFive(t *testing.T) {
 	m := mustModel(t, Denoiser())
-	p, err := compileForward(m, openTest(t).Lanes()[0], wholePart, 1, false)
+	p, err := compileForward(m, openTest(t).Lanes()[0], wholePart, 1, NetworkOptions{})
 	if err != nil || len(p.Calls) != 5 {
 		t.Fatalf("error %v, ops %v after fusion, want 5", err, p)
 	}

@@ -12,7 +12,7 @@ import (
 type NetworkOptions struct {
 	Batch   int  // samples that a lane takes at a time at the most; 0 means 256. Their size and the device may make it fewer
 	Unfused bool // run every layer as ops of its own
-	// Precision is what the model computes in.
+	// Precision is what the model computes in: the zero one is float32.
 	Precision backend.Precision
 }
 
@@ -176,12 +176,12 @@ type part struct {
 }
 
 func (n *Network) compile(which, samples int) (*program.Program, error) {
-	return compileForward(n.m, n.w.lanes[0], which, samples, n.o.Unfused)
+	return compileForward(n.m, n.w.lanes[0], which, samples, n.o)
 }
 
 // compileForward makes the program of a part of the model for a number of samples.
-func compileForward(m *Model, b backend.Backend, which, samples int, unfused bool) (*program.Program, error) {
-	g, err := m.graph(graph.Options{Samples: samples})
+func compileForward(m *Model, b backend.Backend, which, samples int, o NetworkOptions) (*program.Program, error) {
+	g, err := m.graph(graph.Options{Samples: samples, Multiply: o.Precision.Multiply})
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func compileForward(m *Model, b backend.Backend, which, samples int, unfused boo
 	case posteriorPart:
 		to = sampling(g).Stats
 	}
-	p, err := program.Forward(g, b, from, to, unfused)
+	p, err := program.Forward(g, b, from, to, o.Unfused)
 	if err != nil {
 		return nil, fmt.Errorf("nn: the decoder of model %q takes what its encoder makes besides the code, so codes cannot be decoded: %w", m.Config.Name, err)
 	}

@@ -1,18 +1,22 @@
 package nn
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
 )
 
-// No precision but float32 is computed in, and none is taken in silence.
-func TestPrecisionIsFloat32(t *testing.T) {
+var tf32 = backend.Precision{Multiply: backend.TF32}
+
+// No precision is computed in but float32 and tf32, and none is taken in silence.
+func TestPrecisions(t *testing.T) {
 	m := mustModel(t, coder())
 	for p, want := range map[backend.Precision]string{
-		{Multiply: backend.BFloat16}: "nn: precision is multiply bfloat16, store float32: this build computes in float32 only",
-		{Store: backend.BFloat16}:    "nn: precision is multiply float32, store bfloat16: this build computes in float32 only",
-		{Store: backend.Int32}:       "nn: precision is multiply float32, store int32: this build computes in float32 only",
+		{Multiply: backend.BFloat16, Store: backend.BFloat16}: "nn: precision is bf16, which is not there yet: want float32 or tf32",
+		{Store: backend.BFloat16}:                             "nn: precision is multiply float32, store bfloat16, which is not there yet: want float32 or tf32",
+		{Multiply: backend.TF32, Store: backend.Int32}:        "nn: precision is multiply tf32, store int32, which is not there yet: want float32 or tf32",
 	} {
 		_, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 2, Precision: p})
 		_, err2 := NewNetwork(m, openTest(t), NetworkOptions{Precision: p})
@@ -29,5 +33,83 @@ func TestPrecisionIsFloat32(t *testing.T) {
 	net.Close()
 	if _, err := NewNetwork(m, openTest(t), NetworkOptions{Batch: -1}); err == nil {
 		t.Error("a batch of -1 samples is taken")
+	}
+}
+
+// multiplies returns what the factors of a product are rounded to.
+func multiplies(t *testing.T, o op.Sized) backend.DType {
+	t.Helper()
+	switch s := o.Geometry().(type) {
+	case backend.ConvShape:
+		return s.Multiply
+	case backend.ConvTransposeShape:
+		if s.Dual.Multiply != s.Multiply {
+			t.Errorf("the dual has factors of type %v, want %v", s.Dual.Multiply, s.Multiply)
+		}
+		return s.Multiply
+	case backend.DenseShape:
+		return s.Multiply
+	}
+	t.Errorf("a product with the geometry %T", o.Geometry())
+	return backend.Float32
+}
+
+// Every product of a program, forward and backward, fused or not, is in the precision asked for, and so are those of a trainer's network.
+func TestPrecisionReachesEveryProduct(t *testing.T) {
+	b := openTest(t).Lanes()[0]
+	kinds := map[string]bool{}
+	for _, c := range zoo() {
+		for _, unfused := range []bool{false, true} {
+			for _, p := range []backend.Precision{{}, tf32} {
+				m := mustModel(t, c)
+				tr := &Trainer{o: TrainerOptions{Loss: MSE, Unfused: unfused, Precision: p}}
+				training, err := compileTraining(m, b, tr.o, source{gather: true}, 2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				forward, err := compileForward(m, b, wholePart, 2, tr.network())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, call := range append(training.Calls, forward.Calls...) {
+					if o, ok := call.Op.(op.Sized); ok {
+						kinds[call.Op.Name()] = true
+						if got := multiplies(t, o); got != p.Multiply {
+							t.Errorf("%s, unfused %t: %s of %s rounds to %v, want %v", c.Name, unfused, call.Op.Name(), call.Layer, got, p.Multiply)
+						}
+					}
+				}
+			}
+		}
+	}
+	if len(kinds) != 9 {
+		t.Errorf("the models have products of %d kinds, want 9: %v", len(kinds), kinds)
+	}
+}
+
+// Training in tf32 is other than in float32, but little; and it is the same on the simulated GPU as on the CPU.
+func TestTrainsInTF32(t *testing.T) {
+	t.Parallel()
+	for _, c := range zoo()[:3] {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			step := func(dev backend.Device, p backend.Precision) [][]float32 {
+				return train(t, mustModel(t, c), dev, TrainerOptions{Batch: 4, Noise: 0.2, Seed: 4, Precision: p, Optimizer: Optimizer{Name: "sgd"}}, 4, 1)
+			}
+			exact, cpu, sim := step(openTest(t), backend.Precision{}), step(openTest(t), tf32), step(openSim(t), tf32)
+			differs := false
+			for i := range cpu {
+				// A sum of products with errors of up to 2^-11 of each factor, times the learning rate.
+				within(t, fmt.Sprintf("parameter %d in tf32", i), cpu[i], exact[i], backend.Bound{Abs: 1e-4})
+				// Two devices round a sum to neighbours where their orders of summation differ.
+				within(t, fmt.Sprintf("parameter %d on the GPU", i), sim[i], cpu[i], backend.Bound{Abs: 1e-5})
+				for j := range cpu[i] {
+					differs = differs || cpu[i][j] != exact[i][j]
+				}
+			}
+			if !differs {
+				t.Error("nothing is rounded")
+			}
+		})
 	}
 }

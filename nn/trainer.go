@@ -13,10 +13,10 @@ type TrainerOptions struct {
 	Batch     int // samples of an optimiser step
 	Loss      Loss
 	Optimizer Optimizer
-	Noise     float32 // standard deviation of the noise added to the inputs, which are then clipped to [0,1]
-	Seed      uint64  // of noise and dropout
-	Unfused   bool    // run every layer as ops of its own
-	Precision backend.Precision
+	Noise     float32           // standard deviation of the noise added to the inputs, which are then clipped to [0,1]
+	Seed      uint64            // of noise and dropout
+	Unfused   bool              // run every layer as ops of its own
+	Precision backend.Precision // what is computed in, also by the trainer's network: the zero one is float32
 
 	// What is known of the data set to come, so that there is room left for it; 0 and false if nothing is.
 	Samples int  // of it
@@ -173,8 +173,13 @@ func (t *Trainer) Push() {
 // memory. Close it before the trainer.
 func (t *Trainer) Network() *Network {
 	r := t.first()
-	return &Network{m: t.m, dev: r.dev, o: NetworkOptions{Unfused: t.o.Unfused, Precision: t.o.Precision}, w: newWorkers(r.dev.Lanes()), placer: r.placer(),
+	return &Network{m: t.m, dev: r.dev, o: t.network(), w: newWorkers(r.dev.Lanes()), placer: r.placer(),
 		lanes: &r.lanes, planned: true, plans: t.plan.parts}
+}
+
+// network returns the options of the trainer's network.
+func (t *Trainer) network() NetworkOptions {
+	return NetworkOptions{Unfused: t.o.Unfused, Precision: t.o.Precision}
 }
 
 // sparse reports whether a step needs the mean code of the batch first.

@@ -194,7 +194,7 @@ func (t *Trainer) planParts(p *trainPlan, tight bool) error {
 		if which == posteriorPart && !t.m.Variational() {
 			continue
 		}
-		one, err := compileForward(t.m, b, which, 1, t.o.Unfused)
+		one, err := compileForward(t.m, b, which, 1, t.network())
 		if err != nil && which == decoderPart {
 			continue // it has connections to the encoder, and so never runs alone
 		}
@@ -202,7 +202,7 @@ func (t *Trainer) planParts(p *trainPlan, tight bool) error {
 			return err
 		}
 		plan := planPart(one, b, t.dev.Policy(), mostSamples, room)
-		prog, err := compileForward(t.m, b, which, plan.micro, t.o.Unfused)
+		prog, err := compileForward(t.m, b, which, plan.micro, t.network())
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/regularfile"
 	"github.com/convae/convae/trainer/atomicfile"
 )
@@ -32,6 +33,7 @@ type Training struct {
 	Batch         Batch                  `yaml:"batch"`
 	Loss          string                 `yaml:"loss"` // bce or mse
 	Optimizer     nn.Optimizer           `yaml:"optimizer"`
+	Precision     string                 `yaml:"precision"`                             // float32 (default) or tf32; see backend.Precision
 	Reduction     string                 `yaml:"reduction,omitempty"`                   // of the loss: mean (default), sample (summed over a sample's elements), sum
 	Accumulate    int                    `yaml:"accumulate,omitempty" zero:"1 or more"` // batches whose gradients make one step, as one batch that much larger would
 	Schedule      nn.Schedule            `yaml:"schedule,omitempty"`                    // of the learning rate
@@ -187,10 +189,16 @@ func (c *Config) Check() error {
 	if t.Loss == "" {
 		t.Loss = "bce"
 	}
+	if t.Precision == "" {
+		t.Precision = backend.Precision{}.String()
+	}
 	if err := c.Data.check(c.Model.Input); err != nil {
 		return err
 	}
 	if _, err := nn.ParseLoss(t.Loss); err != nil {
+		return fmt.Errorf("training.%w", err)
+	}
+	if _, err := t.precision(); err != nil {
 		return fmt.Errorf("training.%w", err)
 	}
 	if err := t.checkTraining(c.Model); err != nil {

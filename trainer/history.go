@@ -35,6 +35,7 @@ type Epoch struct {
 	LearningRate float64 `json:"learning_rate"`
 	Seconds      float64 `json:"seconds"`           // of training, without validation
 	Rate         float64 `json:"images_per_second"` // in training
+	Precision    string  `json:"precision"`         // that was computed in
 	// Changes of the configuration since the epoch before, as "training.batch: 32 -> 64; training.loss: bce -> mse".
 	Changes string `json:"changes,omitempty"`
 }
@@ -43,12 +44,12 @@ func (e *Epoch) setValidation(v metric.Values) {
 	e.ValBCE, e.ValMSE, e.ValMAE, e.ValMaxError, e.ValPSNR, e.ValSSIM = v.BCE, v.MSE, v.MAE, v.MaxAbs, v.PSNR, v.SSIM
 }
 
-var historyColumns = []string{"epoch", "step", "loss", "val_loss", "val_bce", "val_mse", "val_mae", "val_max_error", "val_psnr", "val_ssim", "val_kl", "val_active_units", "learning_rate", "seconds", "images_per_second", "changes"}
+var historyColumns = []string{"epoch", "step", "loss", "val_loss", "val_bce", "val_mse", "val_mae", "val_max_error", "val_psnr", "val_ssim", "val_kl", "val_active_units", "learning_rate", "precision", "seconds", "images_per_second", "changes"}
 
 func (e Epoch) row() []string {
 	f := func(v float64) string { return strconv.FormatFloat(v, 'g', 8, 64) }
 	return []string{strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), f(e.Loss), f(e.ValLoss), f(e.ValBCE), f(e.ValMSE), f(e.ValMAE), f(e.ValMaxError), f(e.ValPSNR), f(e.ValSSIM), f(e.ValKL), strconv.Itoa(e.ValActive),
-		f(e.LearningRate), strconv.FormatFloat(e.Seconds, 'f', 2, 64), strconv.FormatFloat(e.Rate, 'f', 1, 64), e.Changes}
+		f(e.LearningRate), e.Precision, strconv.FormatFloat(e.Seconds, 'f', 2, 64), strconv.FormatFloat(e.Rate, 'f', 1, 64), e.Changes}
 }
 
 // writeHistory writes history.csv and history.json.

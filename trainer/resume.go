@@ -97,6 +97,10 @@ func (s *session) resume(ctx context.Context) error {
 		s.o.Observer.Note("passed over a checkpoint: " + err.Error())
 	}
 	changed, changes := s.changes(c.Progress)
+	if changed.any("training.precision") {
+		return fmt.Errorf("the run in %s cannot go on in another precision%s: leave that as it was, or begin a new run with training.init from its %s",
+			s.o.Dir, changed.text("training.precision"), ModelFile)
+	}
 	if err := s.t.SetState(&safetensors.File{Tensors: c.Tensors}); err != nil {
 		return fmt.Errorf("the checkpoint in %s does not fit the model%s: %w", s.o.Dir, changed.text("model."), err)
 	}

@@ -108,6 +108,7 @@ func TestResumeRefuses(t *testing.T) {
 		{func(c *Config, _ *Options) { c.Training.Epochs = 1 }, "training.epochs is 1, but the run in " + o.Dir + " is in epoch 2 already"},
 		{func(c *Config, _ *Options) { c.Model.Encoder = graph.Specs(&layer.Dense{Units: 4, Activation: "tanh"}) }, "does not fit the model (model.encoder.1.dense.units: 3 -> 4)"},
 		{func(c *Config, _ *Options) { c.Training.Loss = "bce" }, "loss bce needs"},
+		{func(c *Config, _ *Options) { c.Training.Precision = "tf32" }, "the run in " + o.Dir + " cannot go on in another precision (training.precision: float32 -> tf32)"},
 		{func(_ *Config, o *Options) { o.Dir += "x" }, "there is no run folder"},
 		{func(_ *Config, o *Options) { o.Dir = t.TempDir() }, "no checkpoint to resume from"},
 		{func(c *Config, o *Options) { o.Dir = filepath.Dir(write(t, t.TempDir(), ConfigFile)) }, "ended before its first: start it again with `convae train "},

@@ -48,6 +48,7 @@ type Observer interface {
 type Start struct {
 	Model                *nn.Model
 	Memory               Memory
+	Precision            backend.Precision
 	Train, Validation    int // samples
 	Images               bool
 	Epoch, Offset, Steps int // where the run starts; Steps are those of an epoch
@@ -185,7 +186,7 @@ func (s *session) open(ctx context.Context) (err error) {
 
 // loop trains epoch after epoch.
 func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err error) {
-	s.o.Observer.Start(Start{Model: s.m, Memory: s.memory(), Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Images: s.o.Test.Images(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
+	s.o.Observer.Start(Start{Model: s.m, Memory: s.memory(), Precision: s.t.Options().Precision, Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Images: s.o.Test.Images(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
 	for s.p.Epoch <= s.c.Training.Epochs && !s.patienceLost() {
 		done, err := s.epoch(ctx)
 		if err != nil {
@@ -323,7 +324,7 @@ func (s *session) validate(ctx context.Context) error {
 		return err
 	}
 	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: s.loss, LearningRate: s.t.LearningRate(),
-		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, ValActive: v.Code.Active, Changes: strings.Join(s.p.Changes, "; ")}
+		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, Precision: tr.Precision, ValActive: v.Code.Active, Changes: strings.Join(s.p.Changes, "; ")}
 	e.setValidation(v.Output)
 	e.ValKL, e.ValLoss = v.Drawn.Divergence, tr.LossOf(v, s.m.Output.Len())
 	if !finite(e.ValLoss) {

@@ -1,9 +1,11 @@
 package trainer
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/use"
@@ -73,13 +75,26 @@ func (t Training) reduction() nn.Reduction {
 	return r
 }
 
+// precision returns what is computed in.
+func (t Training) precision() (backend.Precision, error) {
+	p, err := backend.ParsePrecision(cmp.Or(t.Precision, backend.Precision{}.String()))
+	if err != nil {
+		return p, err
+	}
+	return p, p.Check()
+}
+
 // Options returns a checked configuration's options for nn.NewTrainer on a training set of that size.
 func (t Training) Options(samples int) (nn.TrainerOptions, error) {
 	loss, err := nn.ParseLoss(t.Loss)
 	if err != nil {
 		return nn.TrainerOptions{}, err
 	}
-	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: loss, Optimizer: t.Optimizer, Noise: float32(t.Noise.Std), Seed: t.Seed,
+	precision, err := t.precision()
+	if err != nil {
+		return nn.TrainerOptions{}, err
+	}
+	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed,
 		Reduction: t.reduction(), Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive}
 	if t.Accumulate > 1 {
 		o.MicroBatch = t.Batch.Of(samples)

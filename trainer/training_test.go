@@ -167,3 +167,44 @@ func TestConcreteRun(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A run says in what precision it computes, wherever it is written, and a resume keeps it.
+func TestRunSaysPrecision(t *testing.T) {
+	cfg := pointsConfig()
+	cfg.Training.Precision = "tf32"
+	o := pointsOptions(t, filepath.Join(t.TempDir(), "run"))
+	if _, err := Train(t.Context(), cfg, o); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := newestCheckpoint(o.Dir)
+	if err != nil || !strings.Contains(c.Progress.Configuration, "precision: tf32") {
+		t.Errorf("the checkpoint has the configuration %s (%v)", c.Progress.Configuration, err)
+	}
+	m, err := ReadModelConfig(filepath.Join(o.Dir, ModelFile))
+	if err != nil || m.Training.Precision != "tf32" {
+		t.Errorf("the model's file says %q (%v)", m.Training.Precision, err)
+	}
+	if cfg, err = ReadConfig(filepath.Join(o.Dir, ConfigFile)); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Training.Epochs++
+	o.Resume = true
+	r, err := Train(t.Context(), cfg, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range r.History {
+		if e.Precision != "tf32" {
+			t.Errorf("epoch %d is in %q", e.Epoch, e.Precision)
+		}
+	}
+	if csv := string(readFile(t, o.Dir, historyCSV)); strings.Count(csv, ",tf32,") != 3 {
+		t.Errorf("history.csv:\n%s", csv)
+	}
+	for precision, want := range map[string]string{"fp16": `training.precision is "fp16", want float32 or tf32`, "bf16": "training.precision is bf16, which is not there yet"} {
+		cfg.Training.Precision = precision
+		if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", precision, err, want)
+		}
+	}
+}

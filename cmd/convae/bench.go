@@ -29,6 +29,7 @@ const (
 
 type benchFlags struct {
 	device, save   string
+	precision      string
 	train, predict []int
 	seconds        float64
 	rounds         int
@@ -50,6 +51,10 @@ a model of other images. --save lets another program do the same training and co
 				return err
 			}
 			set := c.Flags().Changed
+			override(set("precision"), &cfg.Training.Precision, f.precision)
+			if err := cfg.Check(); err != nil {
+				return err
+			}
 			if !set("train") && !set("predict") {
 				o, err := trainerOptions(c, &cfg)
 				if err != nil {
@@ -66,6 +71,7 @@ a model of other images. --save lets another program do the same training and co
 	within(fs, "train", 1, maxBatch)
 	fs.IntSliceVar(&f.predict, "predict", nil, "batches to predict (default, without --train: 1 and the configuration's)")
 	within(fs, "predict", 1, maxBatch)
+	precisionFlag(fs, &f.precision)
 	fs.Float64Var(&f.seconds, "seconds", 1, "time of a round")
 	within(fs, "seconds", 0, 3600)
 	fs.IntVar(&f.rounds, "rounds", 5, "rounds")
@@ -115,14 +121,14 @@ func (f *benchFlags) run(c *cobra.Command, cfg trainer.Config) error {
 		}
 		rows = append(rows, r)
 	}
-	return writeBench(c.OutOrStdout(), dev.Name(), cfg.Model.Name, rows, f.asJSON)
+	return writeBench(c.OutOrStdout(), dev.Name(), cfg.Model.Name, cfg.Training.Precision, rows, f.asJSON)
 }
 
-func writeBench(w io.Writer, device, model string, rows []benchRow, asJSON bool) error {
+func writeBench(w io.Writer, device, model, precision string, rows []benchRow, asJSON bool) error {
 	if asJSON {
-		return writeJSON(w, map[string]any{"device": device, "model": model, "rows": rows})
+		return writeJSON(w, map[string]any{"device": device, "model": model, "precision": precision, "rows": rows})
 	}
-	fmt.Fprintf(w, "%s on %s, images a second\n\n%-8s %6s %10s  %s\n", model, device, "", "batch", "median", "rounds")
+	fmt.Fprintf(w, "%s on %s in %s, images a second\n\n%-8s %6s %10s  %s\n", model, device, precision, "", "batch", "median", "rounds")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%-8s %6d %10.0f  %.0f\n", r.What, r.Batch, r.Rate, r.Rounds)
 	}
@@ -178,7 +184,11 @@ func (f *benchFlags) predictRow(ctx context.Context, dev backend.Device, cfg tra
 	if values := max(m.Input.Len(), m.Output.Len()); batch > maxPredicted/values {
 		return benchRow{}, fmt.Errorf("--predict is %d, want at most %d: a sample of model %q has %d values", batch, maxPredicted/values, m.Config.Name, values)
 	}
-	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{})
+	o, err := cfg.Training.Options(batch)
+	if err != nil {
+		return benchRow{}, err
+	}
+	net, err := nn.NewNetwork(m, dev, nn.NetworkOptions{Precision: o.Precision})
 	if err != nil {
 		return benchRow{}, err
 	}

@@ -61,6 +61,11 @@ func (b *bounded) text() string {
 // plain writes a number without an exponent.
 func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
+// precisionFlag adds the flag of training.precision.
+func precisionFlag(fs *pflag.FlagSet, v *string) {
+	fs.StringVar(v, "precision", "", "what factors are rounded to before they are multiplied: float32, or tf32, which tensor cores multiply (bf16 is not there yet); a run goes on in its own")
+}
+
 // filled is the value of a flag that takes any text but none.
 type filled struct{ pflag.Value }
 

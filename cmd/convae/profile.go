@@ -17,10 +17,10 @@ import (
 )
 
 type profileFlags struct {
-	device string
-	batch  trainer.Batch
-	steps  int
-	asJSON bool
+	device, precision string
+	batch             trainer.Batch
+	steps             int
+	asJSON            bool
 
 	machine   string // whose times are predicted, or ""
 	predicted string // file with a prediction to show beside, or ""
@@ -45,6 +45,7 @@ With --predicted, the times of such a prediction stand beside those that are mea
 	fs := c.Flags()
 	fs.StringVar(&f.device, "device", "auto", deviceHelp)
 	fs.Var(&f.batch, "batch", "samples of a step, or full for all training samples (default: the configuration's)")
+	precisionFlag(fs, &f.precision)
 	fs.IntVar(&f.steps, "steps", 3, "steps to average over")
 	within(fs, "steps", 1, 1e6)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
@@ -60,6 +61,7 @@ func (f *profileFlags) run(c *cobra.Command, model string) error {
 		return err
 	}
 	override(c.Flags().Changed("batch"), &cfg.Training.Batch, f.batch)
+	override(c.Flags().Changed("precision"), &cfg.Training.Precision, f.precision)
 	if err := cfg.Check(); err != nil {
 		return err
 	}

@@ -41,12 +41,12 @@ func summaryCommand() *cobra.Command {
 			}
 			w := c.OutOrStdout()
 			if asJSON {
-				return writeJSON(w, newSummary(m, trainingSummary{dev.Name(), o.Batch, need.Device.Total(), need.Host.Total()}))
+				return writeJSON(w, newSummary(m, trainingSummary{dev.Name(), o.Batch, o.Precision.String(), need.Device.Total(), need.Host.Total()}))
 			}
 			if err := m.WriteSummary(w); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(w, "Training on %s, batch %d: %v, and the data set\n", deviceText(dev), o.Batch, need)
+			_, err = fmt.Fprintf(w, "Training on %s, batch %d: precision %v, %v, and the data set\n", deviceText(dev), o.Batch, o.Precision, need)
 			return err
 		},
 	}
@@ -76,10 +76,11 @@ type layerSummary struct {
 }
 
 type trainingSummary struct {
-	Device string `json:"device"`
-	Batch  int    `json:"batch"`
-	Bytes  int    `json:"memory_bytes"`      // on the device
-	Host   int    `json:"host_memory_bytes"` // besides, without the data set
+	Device    string `json:"device"`
+	Batch     int    `json:"batch"`
+	Precision string `json:"precision"`
+	Bytes     int    `json:"memory_bytes"`      // on the device
+	Host      int    `json:"host_memory_bytes"` // besides, without the data set
 }
 
 func newSummary(m *nn.Model, t trainingSummary) summary {

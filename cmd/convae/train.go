@@ -34,7 +34,7 @@ const slowTest = 500
 type trainFlags struct {
 	data, dataDir, device, out, resume, log string
 	init                                    string
-	loss, optimizer                         string
+	loss, optimizer, precision              string
 	epochs, limit, patience, steps          int
 	batch                                   trainer.Batch
 	lr, noise, validation                   float64
@@ -74,6 +74,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	fs.Var(&f.batch, "batch", "samples of an optimiser step, or full for all training samples")
 	fs.StringArrayVar(&f.settings, "set", nil, "change any value of the configuration: PATH=VALUE, as training.optimizer.name=sgd or model.encoder.1.dense.units=16; may be repeated")
 	fs.StringVar(&f.loss, "loss", "", "bce or mse")
+	precisionFlag(fs, &f.precision)
 	fs.StringVar(&f.optimizer, "optimizer", "", "sgd, adam, adamw or adadelta, with its default constants")
 	fs.Float64Var(&f.lr, "learning-rate", 0, "learning rate of the optimiser")
 	above(fs, "learning-rate", 0, 1e6)
@@ -191,6 +192,7 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 	override(set("epochs"), &t.Epochs, f.epochs)
 	override(set("batch"), &t.Batch, f.batch)
 	override(set("loss"), &t.Loss, f.loss)
+	override(set("precision"), &t.Precision, f.precision)
 	override(set("learning-rate"), &t.Optimizer.LearningRate, f.lr)
 	override(set("accumulate"), &t.Accumulate, f.accumulate)
 	if set("schedule") {

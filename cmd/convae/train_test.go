@@ -65,3 +65,36 @@ func TestTrainJSON(t *testing.T) {
 		t.Errorf("%v, want 40 samples in\n%s", err, out)
 	}
 }
+
+// The flag decides the precision, which log, summary and history say; a run that goes on keeps it.
+func TestPrecisionFlag(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	_, log, err := run(t, "train", "circle", "--epochs", "1", "--precision", "tf32", "--out", dir, "--device", "cpu", "--log", "json")
+	if err != nil || !strings.Contains(log, `"precision":"tf32"`) {
+		t.Errorf("%v\n%s", err, log)
+	}
+	out, _, err := run(t, "summary", dir)
+	if err != nil || !strings.Contains(out, ": precision tf32, ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, log, err = run(t, "train", "--resume", dir, "--epochs", "2", "--device", "cpu", "--log", "json"); err != nil || !strings.Contains(log, `"precision":"tf32"`) {
+		t.Errorf("%v\n%s", err, log)
+	}
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"cannot go on in another precision (training.precision: tf32 -> float32)", []string{"train", "--resume", dir, "--epochs", "3", "--precision", "float32"}},
+		{`precision is "half", want float32 or tf32`, []string{"train", "--precision", "half"}},
+		{"precision is bf16, which is not there yet", []string{"train", "--precision", "bf16"}},
+		{"precision is bf16, which is not there yet", []string{"bench", "circle", "--precision", "bf16"}},
+		{"precision is bf16, which is not there yet", []string{"profile", "circle", "--precision", "bf16"}},
+	} {
+		if _, _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: error %v, want %q", c.args, err, c.want)
+		}
+	}
+	if out, _, err = run(t, "bench", "circle", "--precision", "tf32", "--train", "4", "--seconds", "0.01", "--rounds", "1", "--device", "cpu"); err != nil || !strings.Contains(out, " in tf32, ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -5,19 +5,42 @@ import (
 	"math"
 )
 
-// Precision tells in which types a program computes: factors are rounded to Multiply before they are multiplied, and
-// activations are kept as Store. Sums, and the weights that an optimiser updates, are float32 in every precision. The zero
-// Precision is float32 throughout.
+// Precision tells in which types a program computes: the factors of convolutions, transposed convolutions and dense layers, and of
+// their gradients, are rounded to Multiply before they are multiplied, and activations are kept as Store. Sums, everything else that
+// is computed, and the weights that an optimiser updates are float32 in every precision. The zero Precision is float32 throughout.
 type Precision struct{ Multiply, Store DType }
 
+// precisions are those that have a name.
+var precisions = [...]struct {
+	name string
+	Precision
+}{{"float32", Precision{}}, {"tf32", Precision{Multiply: TF32}}, {"bf16", Precision{Multiply: BFloat16, Store: BFloat16}}}
+
+// ParsePrecision returns the precision of a name: float32, tf32 or bf16. That there is a name does not say that there is a backend
+// which computes so; see Check.
+func ParsePrecision(name string) (Precision, error) {
+	for _, p := range precisions {
+		if p.name == name {
+			return p.Precision, nil
+		}
+	}
+	return Precision{}, fmt.Errorf("precision is %q, want float32 or tf32", name)
+}
+
+// String returns the precision's name or, if it has none, its types.
 func (p Precision) String() string {
+	for _, named := range precisions {
+		if p == named.Precision {
+			return named.name
+		}
+	}
 	return fmt.Sprintf("multiply %v, store %v", p.Multiply, p.Store)
 }
 
 // Check reports a precision that no backend of this build has.
 func (p Precision) Check() error {
-	if p != (Precision{}) {
-		return fmt.Errorf("precision is %v: this build computes in float32 only", p)
+	if p.Multiply.checkFactor() != nil || p.Store != Float32 {
+		return fmt.Errorf("precision is %v, which is not there yet: want float32 or tf32", p)
 	}
 	return nil
 }

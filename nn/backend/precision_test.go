@@ -60,3 +60,23 @@ func TestFactors(t *testing.T) {
 		}
 	}
 }
+
+func TestPrecisionNames(t *testing.T) {
+	for name, want := range map[string]Precision{"float32": {}, "tf32": {Multiply: TF32}, "bf16": {Multiply: BFloat16, Store: BFloat16}} {
+		p, err := ParsePrecision(name)
+		if err != nil || p != want || p.String() != name {
+			t.Errorf("%s is %v (%v), want %+v", name, p, err, want)
+		}
+		if err := p.Check(); (err == nil) != (name != "bf16") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	for _, name := range []string{"", "fp16", "TF32"} {
+		if p, err := ParsePrecision(name); err == nil {
+			t.Errorf("%q is %v", name, p)
+		}
+	}
+	if got := (Precision{Store: BFloat16}).String(); got != "multiply float32, store bfloat16" {
+		t.Error(got)
+	}
+}

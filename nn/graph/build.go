@@ -14,7 +14,8 @@ import (
 type Options struct {
 	Samples  int
 	Training bool
-	Seed     uint64 // of what layers draw in training
+	Seed     uint64        // of what layers draw in training
+	Multiply backend.DType // what factors are rounded to; see backend.Precision
 }
 
 // Part is a list of layers with a name: the encoder or the decoder.
@@ -59,7 +60,22 @@ func Build(input backend.Shape, encoder, decoder Part, o Options) (*Graph, error
 		return nil, err
 	}
 	g.Output = n.last
-	return g, n.allUsed()
+	if err := n.allUsed(); err != nil {
+		return nil, err
+	}
+	return g, g.multiply(o.Multiply)
+}
+
+// multiply has the factors of all products rounded.
+func (g *Graph) multiply(d backend.DType) error {
+	for _, c := range g.Calls {
+		if m, ok := c.Op.(op.Multiplier); ok {
+			if err := m.Multiply(d); err != nil {
+				return fmt.Errorf("%s: %w", c.Layer, err)
+			}
+		}
+	}
+	return nil
 }
 
 // naming resolves the names of layers.

@@ -55,6 +55,14 @@ func (o *Conv) Choice() *Choice {
 	return &Choice{Which: o.Argmax, Taken: o.Out, Candidates: all, Result: &all.Out, Shape: s.Conv, At: at}
 }
 
+// Multiply has factors rounded.
+func (o *Conv) Multiply(d backend.DType) (err error) {
+	spec := o.Shape.ConvSpec
+	spec.Multiply = d
+	o.Shape, err = backend.NewConv(spec)
+	return err
+}
+
 // Fuse takes in an activation, and a pool whose windows tile the output.
 func (o *Conv) Fuse(next Op) Op {
 	spec, out := o.Shape.ConvSpec, None

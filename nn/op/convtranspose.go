@@ -33,6 +33,14 @@ func (o *ConvTranspose) Pack() Op {
 	return &ConvTransposePack{Shape: o.Shape, Dst: o.Packed, W: o.W}
 }
 
+// Multiply has factors rounded.
+func (o *ConvTranspose) Multiply(d backend.DType) (err error) {
+	spec := o.Shape.ConvTransposeSpec
+	spec.Multiply = d
+	o.Shape, err = backend.NewConvTranspose(spec)
+	return err
+}
+
 // Fuse takes in an activation.
 func (o *ConvTranspose) Fuse(next Op) Op {
 	a, ok := next.(*Activate)

@@ -32,6 +32,14 @@ func (o *Dense) Pack() Op {
 	return &DensePack{Shape: o.Shape, Dst: o.Packed, W: o.W}
 }
 
+// Multiply has factors rounded.
+func (o *Dense) Multiply(d backend.DType) (err error) {
+	spec := o.Shape.DenseSpec
+	spec.Multiply = d
+	o.Shape, err = backend.NewDense(spec)
+	return err
+}
+
 // Fuse takes in an activation.
 func (o *Dense) Fuse(next Op) Op {
 	a, ok := next.(*Activate)

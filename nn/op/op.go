@@ -63,6 +63,12 @@ type Sized interface {
 	MACs() int
 }
 
+// Multiplier is an op whose factors, and those of its gradients, can be rounded before they are multiplied.
+type Multiplier interface {
+	// Multiply has them rounded to that type. It comes before the op is fused and before its gradients are made.
+	Multiply(d backend.DType) error
+}
+
 // Needy is an op that needs memory besides its arguments.
 type Needy interface {
 	Needs(b backend.Backend) backend.Needs
