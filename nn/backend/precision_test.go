@@ -61,6 +61,25 @@ func TestFactors(t *testing.T) {
 	}
 }
 
+// What would round single weights, and not the sums that the contract names, is refused; nn then runs it as ops of its own.
+func TestFactorsOfUpsampled(t *testing.T) {
+	spec := ConvSpec{X: Shape{2, 6, 4, 3}, Filters: 4, KernelH: 3, KernelW: 3, Up: 2, Multiply: TF32}
+	if _, err := NewConv(spec); err != nil {
+		t.Error(err)
+	}
+	strided, pooled := spec, spec
+	strided.Stride, pooled.Pool = 2, 2
+	for _, s := range []ConvSpec{strided, pooled} {
+		if _, err := NewConv(s); err == nil || !strings.Contains(err.Error(), "takes factors of type tf32 only with a stride and a pool of 1") {
+			t.Errorf("%+v: error %v", s, err)
+		}
+		s.Multiply = Float32
+		if _, err := NewConv(s); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestPrecisionNames(t *testing.T) {
 	for name, want := range map[string]Precision{"float32": {}, "tf32": {Multiply: TF32}, "bf16": {Multiply: BFloat16, Store: BFloat16}} {
 		p, err := ParsePrecision(name)
