@@ -69,6 +69,9 @@ func splits(s *backend.ConvShape) int {
 	if h, ok := haloGradientFor(s); ok {
 		return fullWaves(haloWave, h.tiles, h.units)
 	}
+	if t, ok := tensorGradientFor(s); ok {
+		return fullWaves(tensorBlocks*nominalSMs, t.tiles, t.units)
+	}
 	if f, ok := fewGradientFor(s); ok {
 		return fullWaves(fewWave, f.tiles, f.units)
 	}
@@ -140,7 +143,9 @@ func (l *lane) destination(s *backend.ConvShape, g *gradient) sums {
 // addGradient makes the partial sums from that row on, or adds to the gradients.
 func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int) {
 	d := to.part(row)
-	if h, ok := haloGradientFor(s); ok {
+	if t, ok := tensorGradientFor(s); ok && l.dev.dev.Info().Major >= tensorMajor {
+		l.gradientTensor(s, g, &t, &d)
+	} else if h, ok := haloGradientFor(s); ok {
 		l.gradientHalo(s, g, &h, &d)
 	} else if f, ok := fewGradientFor(s); ok {
 		l.gradientFew(s, g, &f, &d)

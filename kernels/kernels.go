@@ -58,6 +58,8 @@ const (
 	ConvBackWeights4
 	ConvBackWeightsFew4
 	ConvBackWeightsHalo4
+	ConvBackWeightsTensor
+	ConvBackWeightsTensorSmall
 	ConvSpread
 	ConvSpread4
 
@@ -137,39 +139,41 @@ var entries = [Count]struct {
 	VectorSum:   {"vector_sum", 11},
 	VectorClock: {"vector_clock", 9},
 
-	ConvForward:             {"conv_forward", 29},
-	ConvForward4:            {"conv_forward4", 29},
-	ConvForwardWide4:        {"conv_forward_wide4", 29},
-	ConvForwardSmall4:       {"conv_forward_small4", 29},
-	ConvForwardEach:         {"conv_forward_each", 29},
-	ConvForwardEach4:        {"conv_forward_each4", 29},
-	ConvBackInput:           {"conv_back_input", 29},
-	ConvBackInput4:          {"conv_back_input4", 29},
-	ConvBackInputWide4:      {"conv_back_input_wide4", 29},
-	ConvBackInputSmall4:     {"conv_back_input_small4", 29},
-	ConvBackInputEach:       {"conv_back_input_each", 29},
-	ConvBackInputEach4:      {"conv_back_input_each4", 29},
-	ConvForwardHalo4:        {"conv_forward_halo4", 33},
-	ConvForwardHaloWide4:    {"conv_forward_halo_wide4", 33},
-	ConvForwardHaloSmall4:   {"conv_forward_halo_small4", 33},
-	ConvBackInputHalo4:      {"conv_back_input_halo4", 33},
-	ConvBackInputHaloWide4:  {"conv_back_input_halo_wide4", 33},
-	ConvBackInputHaloSmall4: {"conv_back_input_halo_small4", 33},
-	ConvForwardFew:          {"conv_forward_few", 32},
-	ConvForwardFewPool2:     {"conv_forward_few_pool2", 32},
-	ConvBackInputFew:        {"conv_back_input_few", 32},
-	ConvForwardLanes1:       {"conv_forward_lanes1", 29},
-	ConvForwardLanes4:       {"conv_forward_lanes4", 29},
-	ConvBackInputLanes1:     {"conv_back_input_lanes1", 29},
-	ConvBackInputLanes4:     {"conv_back_input_lanes4", 29},
-	ConvBackWeightsFew12:    {"conv_back_weights_few12", 40},
-	ConvBackWeightsFew32:    {"conv_back_weights_few32", 40},
-	ConvBackWeights:         {"conv_back_weights", 39},
-	ConvBackWeights4:        {"conv_back_weights4", 39},
-	ConvBackWeightsFew4:     {"conv_back_weights_few4", 39},
-	ConvBackWeightsHalo4:    {"conv_back_weights_halo4", 39},
-	ConvSpread:              {"conv_spread", 18},
-	ConvSpread4:             {"conv_spread4", 18},
+	ConvForward:                {"conv_forward", 29},
+	ConvForward4:               {"conv_forward4", 29},
+	ConvForwardWide4:           {"conv_forward_wide4", 29},
+	ConvForwardSmall4:          {"conv_forward_small4", 29},
+	ConvForwardEach:            {"conv_forward_each", 29},
+	ConvForwardEach4:           {"conv_forward_each4", 29},
+	ConvBackInput:              {"conv_back_input", 29},
+	ConvBackInput4:             {"conv_back_input4", 29},
+	ConvBackInputWide4:         {"conv_back_input_wide4", 29},
+	ConvBackInputSmall4:        {"conv_back_input_small4", 29},
+	ConvBackInputEach:          {"conv_back_input_each", 29},
+	ConvBackInputEach4:         {"conv_back_input_each4", 29},
+	ConvForwardHalo4:           {"conv_forward_halo4", 33},
+	ConvForwardHaloWide4:       {"conv_forward_halo_wide4", 33},
+	ConvForwardHaloSmall4:      {"conv_forward_halo_small4", 33},
+	ConvBackInputHalo4:         {"conv_back_input_halo4", 33},
+	ConvBackInputHaloWide4:     {"conv_back_input_halo_wide4", 33},
+	ConvBackInputHaloSmall4:    {"conv_back_input_halo_small4", 33},
+	ConvForwardFew:             {"conv_forward_few", 32},
+	ConvForwardFewPool2:        {"conv_forward_few_pool2", 32},
+	ConvBackInputFew:           {"conv_back_input_few", 32},
+	ConvForwardLanes1:          {"conv_forward_lanes1", 29},
+	ConvForwardLanes4:          {"conv_forward_lanes4", 29},
+	ConvBackInputLanes1:        {"conv_back_input_lanes1", 29},
+	ConvBackInputLanes4:        {"conv_back_input_lanes4", 29},
+	ConvBackWeightsFew12:       {"conv_back_weights_few12", 40},
+	ConvBackWeightsFew32:       {"conv_back_weights_few32", 40},
+	ConvBackWeights:            {"conv_back_weights", 39},
+	ConvBackWeights4:           {"conv_back_weights4", 39},
+	ConvBackWeightsFew4:        {"conv_back_weights_few4", 39},
+	ConvBackWeightsHalo4:       {"conv_back_weights_halo4", 39},
+	ConvBackWeightsTensor:      {"conv_back_weights_tensor", 44},
+	ConvBackWeightsTensorSmall: {"conv_back_weights_tensor_small", 44},
+	ConvSpread:                 {"conv_spread", 18},
+	ConvSpread4:                {"conv_spread4", 18},
 
 	GemmNT:        {"gemm_nt", 9},
 	GemmNT4:       {"gemm_nt4", 9},
@@ -236,6 +240,12 @@ var entries = [Count]struct {
 	RandomSelect:   {"random_select", 23},
 }
 
+// least lists the kernels that older devices have not, with the architecture from which on there are any.
+var least = [Count]int{
+	ConvBackWeightsTensor:      80,
+	ConvBackWeightsTensorSmall: 80,
+}
+
 // MaxParams is the largest number of parameters of a kernel.
 const MaxParams = 64
 
@@ -248,51 +258,53 @@ func (e Entry) Params() int { return entries[e].params }
 // ofBatch lists, of each kernel that is faster with the shape of a layer as constants, the parameters that depend on the number
 // of samples. They are no part of the shape, so that one form serves all batches.
 var ofBatch = [Count][]int{
-	ConvForward:             {15},
-	ConvForward4:            {15},
-	ConvForwardWide4:        {15},
-	ConvForwardSmall4:       {15},
-	ConvForwardEach:         {15},
-	ConvForwardEach4:        {15},
-	ConvBackInput:           {15},
-	ConvBackInput4:          {15},
-	ConvBackInputWide4:      {15},
-	ConvBackInputSmall4:     {15},
-	ConvBackInputEach:       {15},
-	ConvBackInputEach4:      {15},
-	ConvForwardHalo4:        {15},
-	ConvForwardHaloWide4:    {15},
-	ConvForwardHaloSmall4:   {15},
-	ConvBackInputHalo4:      {15},
-	ConvBackInputHaloWide4:  {15},
-	ConvBackInputHaloSmall4: {15},
-	ConvForwardFew:          {15},
-	ConvForwardFewPool2:     {15},
-	ConvBackInputFew:        {15},
-	ConvForwardLanes1:       {15},
-	ConvForwardLanes4:       {15},
-	ConvBackInputLanes1:     {15},
-	ConvBackInputLanes4:     {15},
-	ConvBackWeightsFew12:    {19, 20, 37},
-	ConvBackWeightsFew32:    {19, 20, 37},
-	ConvBackWeights:         {20, 21, 36},
-	ConvBackWeights4:        {20, 21, 36},
-	ConvBackWeightsFew4:     {20, 21, 36},
-	ConvBackWeightsHalo4:    {18, 19, 37},
-	ConvSpread:              {},
-	ConvSpread4:             {},
-	GemmNT:                  {4},
-	GemmNT4:                 {4},
-	GemmNTSquare4:           {4},
-	GemmNTWide4:             {4},
-	GemmNN:                  {4},
-	GemmNN4:                 {4},
-	GemmNNSquare4:           {4},
-	GemmNNWide4:             {4},
-	GemmTN:                  {5, 6, 11},
-	GemmTN4:                 {5, 6, 11},
-	GemmTNSquare4:           {5, 6, 11},
-	GemmTNWide4:             {5, 6, 11},
+	ConvForward:                {15},
+	ConvForward4:               {15},
+	ConvForwardWide4:           {15},
+	ConvForwardSmall4:          {15},
+	ConvForwardEach:            {15},
+	ConvForwardEach4:           {15},
+	ConvBackInput:              {15},
+	ConvBackInput4:             {15},
+	ConvBackInputWide4:         {15},
+	ConvBackInputSmall4:        {15},
+	ConvBackInputEach:          {15},
+	ConvBackInputEach4:         {15},
+	ConvForwardHalo4:           {15},
+	ConvForwardHaloWide4:       {15},
+	ConvForwardHaloSmall4:      {15},
+	ConvBackInputHalo4:         {15},
+	ConvBackInputHaloWide4:     {15},
+	ConvBackInputHaloSmall4:    {15},
+	ConvForwardFew:             {15},
+	ConvForwardFewPool2:        {15},
+	ConvBackInputFew:           {15},
+	ConvForwardLanes1:          {15},
+	ConvForwardLanes4:          {15},
+	ConvBackInputLanes1:        {15},
+	ConvBackInputLanes4:        {15},
+	ConvBackWeightsFew12:       {19, 20, 37},
+	ConvBackWeightsFew32:       {19, 20, 37},
+	ConvBackWeights:            {20, 21, 36},
+	ConvBackWeights4:           {20, 21, 36},
+	ConvBackWeightsFew4:        {20, 21, 36},
+	ConvBackWeightsHalo4:       {18, 19, 37},
+	ConvBackWeightsTensor:      {18, 19, 42},
+	ConvBackWeightsTensorSmall: {18, 19, 42},
+	ConvSpread:                 {},
+	ConvSpread4:                {},
+	GemmNT:                     {4},
+	GemmNT4:                    {4},
+	GemmNTSquare4:              {4},
+	GemmNTWide4:                {4},
+	GemmNN:                     {4},
+	GemmNN4:                    {4},
+	GemmNNSquare4:              {4},
+	GemmNNWide4:                {4},
+	GemmTN:                     {5, 6, 11},
+	GemmTN4:                    {5, 6, 11},
+	GemmTNSquare4:              {5, 6, 11},
+	GemmTNWide4:                {5, 6, 11},
 }
 
 // Specialised reports whether a form of the kernel for one shape, in which the parameters that describe it are constants, is
@@ -315,8 +327,8 @@ func (m Module) Target() string {
 	return s
 }
 
-// Select returns the modules that give a device of compute capability major.minor its best form of every entry. It is
-// an error when the device is too old for one.
+// Select returns the modules that give a device of compute capability major.minor its best form of every entry, but for those that are
+// for newer devices. It is an error when the device is too old for another.
 func Select(major, minor int) ([]Module, error) { return choose(all(), major, minor) }
 
 // file is a PTX file with the least architecture that it runs on.
@@ -378,6 +390,9 @@ func choose(list []file, major, minor int) ([]Module, error) {
 	}
 	for e := range Entry(Count) {
 		i, ok := best[e.Name()]
+		if !ok && arch < least[e] {
+			continue
+		}
 		if !ok {
 			return nil, fmt.Errorf("kernels: compute capability %d.%d is too old for %s", major, minor, e.Name())
 		}

@@ -49,7 +49,7 @@ var opcodes = map[string]*opcode{}
 func add(p pipe, form string, exec func(x *executor, w *warp, in *Inst, ex uint32), names ...string) []*opcode {
 	var list []*opcode
 	for _, n := range names {
-		o := &opcode{name: n, pipe: p, form: form, exec: exec, uniform: strings.HasPrefix(n, "U") || n == "S2UR" || n == "VOTEU.ALL"}
+		o := &opcode{name: n, pipe: p, form: form, exec: exec, uniform: strings.HasPrefix(n, "U") || n == "S2UR" || strings.HasPrefix(n, "VOTEU.")}
 		if o.uniform && n != "S2UR" {
 			o.pipe = pipeUniform
 		}
@@ -221,7 +221,7 @@ func addIntOps() {
 	add(pipeALU, "dsss dpsss dppsss", execAdd3, "IADD3", "UIADD3")
 	add(pipeALU, "dssspp dpssspp dppssspp", execAdd3, "IADD3.X", "UIADD3.X")
 	add(pipeHeavy, "dsss", ternary(func(a, b, c uint32) uint32 { return a*b + c }),
-		"IMAD", "IMAD.IADD", "IMAD.MOV", "IMAD.MOV.U32", "IMAD.SHL.U32", "IMAD.U32", "UIMAD")
+		"IMAD", "IMAD.IADD", "IMAD.IADD.U32", "IMAD.MOV", "IMAD.MOV.U32", "IMAD.SHL.U32", "IMAD.U32", "UIMAD")
 	add(pipeHeavy, "dsssp", func(x *executor, w *warp, in *Inst, ex uint32) {
 		a, b, c, p := x.ints(w, &in.o[1], 0), x.ints(w, &in.o[2], 1), x.ints(w, &in.o[3], 2), w.pred(&in.o[4])
 		for l := range x.out {

@@ -26,7 +26,7 @@ func addPredicateOps() {
 			for _, kind := range []string{"", ".U32"} {
 				base := "SETP." + name + kind + "." + join
 				add(pipeALU, "ppssp", execSetp(f, kind == ""), "I"+base, "UI"+base)
-				add(pipeALU, "ppsspp", execSetpHigh(name, f, kind == ""), "I"+base+".EX")
+				add(pipeALU, "ppsspp", execSetpHigh(name, f, kind == ""), "I"+base+".EX", "UI"+base+".EX")
 			}
 		}
 	}
@@ -72,6 +72,22 @@ func addPredicateOps() {
 		}
 		w.setPred(&in.o[0], v, ex)
 	}, "VOTEU.ALL")
+	add(pipeUniform, "pp", func(x *executor, w *warp, in *Inst, ex uint32) {
+		var v uint32
+		if w.pred(&in.o[1])&w.groups[w.cur].mask != 0 {
+			v = ^uint32(0)
+		}
+		w.setPred(&in.o[0], v, ex)
+	}, "VOTEU.ANY")
+	add(pipeALU, "dpp", func(x *executor, w *warp, in *Inst, ex uint32) {
+		if in.o[1].r != pt {
+			fail("%q is not known", in.Text)
+		}
+		for l := range x.out {
+			x.out[l] = w.pred(&in.o[2]) & ex
+		}
+		w.put(&in.o[0], &x.out, ex, 0)
+	}, "VOTE.ANY")
 }
 
 // join sets a comparison's two predicates: it and its complement, each joined with another.

@@ -55,6 +55,8 @@ func tf32Convs() []convCase {
 		spec(1, 8, 6, 68, 12, 2, 2, stride(2)),
 		spec(1, 6, 5, 64, 64, 1, 1, nil),
 		spec(1, 8, 9, 40, 44, 3, 3, nil),
+		spec(290, 2, 3, 4, 8, 3, 3, nil),
+		spec(1, 20, 18, 8, 36, 3, 5, pool(2)),
 	}
 }
 

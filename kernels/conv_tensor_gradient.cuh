@@ -1,0 +1,346 @@
+// The gradient of weights on tensor cores: both factors are rounded to TF32, and sums are float32.
+//
+// A product of matrices has channels of the other tensor as rows of a, channels of the window's image as columns of b, and eight positions
+// along the sum: those of a column of eight rows of an image. While a warp goes along the columns it keeps the pixels under three
+// taps of a row of the window in registers, and loads only those that are new. Factors are rounded and put in the order of registers once
+// for all warps of a block.
+#pragma once
+#include "conv_halo_gradient.cuh"
+#include "mma.cuh"
+
+// BAND is the number of rows of a unit, ROW_TAPS that of the taps of a row of the window that a warp has, TAP_ROWS the number of such
+// threes that a block has, and SUMS that of the sums of a thread.
+enum { BAND = 8, ROW_TAPS = 3, TAP_ROWS = 3, SUMS = ROW_TAPS * TILE };
+
+// TensorGradient is a Gradient whose positions are dealt in units: eight rows of a strip of an image, width positions wide. Each part has
+// least units, the first ones of them one more.
+struct TensorGradient {
+  Source g, s;
+  unsigned least, more;
+  unsigned stride;
+  int top, left;
+  unsigned kh, kw;
+  float *out;
+  long long first, per_m, per_tap, per_ch, size;
+  unsigned add;
+  unsigned width, strips, bands; // strips of an image, and units of a strip
+  Divider by_width, by_strips, by_bands, by_pitch, by_cells;
+  BiasSum bias;
+};
+
+// cells_of is the number of windows of a pool that n positions meet, which begin with a window where the pool divides n.
+static __device__ __forceinline__ unsigned cells_of(const Source &g, unsigned n) {
+  const unsigned whole = divide(n, g.by_factor);
+  return whole * g.factor == n ? whole : whole + 2;
+}
+
+// Stage is where a unit lies in shared memory, in floats: as it is copied, pixels of TILE channels, and of M channels those of the other
+// tensor, with bytes behind them that say where maxima were if it is pooled; and as it is multiplied. There each of the first four rows of
+// the other tensor, and each row of pixels under one of them, is joined with the row that is four rows of positions below, channel by
+// channel. Rows that lanes read at the same time lie eight banks apart.
+template <int M> struct Stage {
+  unsigned pitch, rows; // of the pixels
+  unsigned cells_pitch, cells_rows, cells, places;
+  unsigned pixels, pixel_row, pixel_rows, others, other_row;
+
+  __device__ __forceinline__ Stage(const TensorGradient &g) {
+    pitch = (g.width - 1) * g.stride + (g.kw + ROW_TAPS - 1) / ROW_TAPS * ROW_TAPS;
+    rows = (BAND - 1) * g.stride + g.kh;
+    cells_pitch = cells_of(g.g, g.width), cells_rows = cells_of(g.g, BAND);
+    cells = rows * pitch * TILE;
+    places = cells + cells_rows * cells_pitch * M;
+    pixels = places + (g.g.places ? cells_rows * cells_pitch * M / 4 : 0);
+    pixel_row = pitch * 2 * TILE + (g.stride == 2 ? 4 : 8);
+    pixel_rows = (BAND / 2 - 1) * g.stride + g.kh;
+    others = pixels + pixel_rows * pixel_row;
+    other_row = g.width * 2 * M + 8;
+  }
+};
+
+// TensorUnit is where a unit lies: the image, its first position, and how many rows it has, and positions in each.
+struct TensorUnit {
+  unsigned n, y, x, rows, positions;
+};
+
+static __device__ __forceinline__ TensorUnit unit_at(const TensorGradient &g, unsigned unit) {
+  const unsigned strip = divide(unit, g.by_bands), n = divide(strip, g.by_strips);
+  TensorUnit u = {n, (unit - strip * g.bands) * BAND, (strip - n * g.strips) * g.width, BAND, g.width};
+  if (g.g.h - u.y < u.rows) u.rows = g.g.h - u.y;
+  if (g.g.w - u.x < u.positions) u.positions = g.g.w - u.x;
+  return u;
+}
+
+// Deal is how T threads share out rows of so many columns of Q quads of channels, at most T/Q: a thread has a quad of a column, in every
+// step'th row from row on.
+struct Deal {
+  unsigned quad, column, row, step;
+};
+
+template <int Q, int T> static __device__ __forceinline__ Deal deal(unsigned columns, Divider by_columns) {
+  const unsigned p = threadIdx.x / Q, row = divide(p, by_columns), step = divide(T / Q, by_columns);
+  return {threadIdx.x % Q * 4, p - row * columns, row < step ? row : nowhere, step};
+}
+
+// copy_window brings channels from ch on of the pixels under a unit's windows to shared memory, 0 where there are none.
+template <int M, int T>
+static __device__ __forceinline__ void copy_window(const TensorGradient &g, const Stage<M> &stage, const TensorUnit &u, float *to, unsigned ch) {
+  const float zero[4] = {0.f, 0.f, 0.f, 0.f};
+  const Deal d = deal<TILE / 4, T>(stage.pitch, g.by_pitch);
+  const int top = (int)(u.y * g.stride) - g.top, x = (int)(u.x * g.stride + d.column) - g.left;
+  const bool inside = ch + d.quad < g.s.c && d.column < (u.positions - 1) * g.stride + g.kw && (unsigned)x < g.s.w;
+  const float *from = g.s.p + (long long)((int)(u.n * g.s.image) + (top + (int)d.row) * (int)g.s.row + x) * (int)g.s.c + ch + d.quad;
+  to += (d.row * stage.pitch + d.column) * TILE + d.quad;
+#pragma unroll 1
+  for (unsigned row = d.row; row < stage.rows; row += d.step, from += d.step * g.s.row * g.s.c, to += d.step * stage.pitch * TILE) {
+    if (inside && (unsigned)(top + (int)row) < g.s.h)
+      copy16(to, from);
+    else
+      store(to, zero);
+  }
+}
+
+// copy_cells brings channels from m on of the other tensor at a unit's positions to shared memory, 0 where there are none; of a pooled
+// tensor its pixels as they are stored, with the places of the maxima.
+template <int M, int T>
+static __device__ __forceinline__ void copy_cells(const TensorGradient &g, const Stage<M> &stage, const TensorUnit &u, float *to, unsigned m) {
+  const float zero[4] = {0.f, 0.f, 0.f, 0.f};
+  const Deal d = deal<M / 4, T>(stage.cells_pitch, g.by_cells);
+  const unsigned y = divide(u.y, g.g.by_factor), x = divide(u.x, g.g.by_factor) + d.column;
+  const unsigned rows = divide(u.y + u.rows - 1, g.g.by_factor) - y + 1;
+  const bool inside = m + d.quad < g.g.c && x * g.g.factor < u.x + u.positions;
+  const u64 first = (u64)(u.n * g.g.image + (y + d.row) * g.g.row + x) * g.g.c + m + d.quad;
+  const float *from = g.g.p + first;
+  const unsigned char *from_places = g.g.places + first;
+  unsigned at = (d.row * stage.cells_pitch + d.column) * M + d.quad;
+#pragma unroll 1
+  for (unsigned row = d.row; row < stage.cells_rows; row += d.step, at += d.step * stage.cells_pitch * M) {
+    if (inside && row < rows)
+      copy16(to + stage.cells + at, from);
+    else
+      store(to + stage.cells + at, zero);
+    from += d.step * g.g.row * g.g.c;
+    if (!g.g.places) continue;
+    if (inside && row < rows)
+      copy4(to + stage.places + at / 4, (const float *)from_places);
+    else
+      to[stage.places + at / 4] = 0.f;
+    from_places += d.step * g.g.row * g.g.c;
+  }
+}
+
+// join rounds a quad of channels of two rows to TF32 and stores both, pair by pair of channels: ByRow, a pair of the first row and that of
+// the second, else a channel of both rows and then the other. So that threads that are neighbours do not want the same banks, half of them
+// store the second pair first.
+template <bool ByRow> static __device__ __forceinline__ void join(float *to, float (&v)[2][4], bool second) {
+#pragma unroll
+  for (int h = 0; h < 2; h++)
+#pragma unroll
+    for (int e = 0; e < 4; e++) v[h][e] = __uint_as_float(round_tf32(__float_as_uint(v[h][e])));
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const bool pair = second != i;
+    float both[4];
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+      const int h = ByRow ? e / 2 : e % 2, c = ByRow ? e % 2 : e / 2;
+      both[e] = pair ? v[h][2 + c] : v[h][c];
+    }
+    store_shared(to + pair * 4, both);
+  }
+}
+
+// prepare makes of a unit as it was copied one as it is multiplied. A value of a pooled tensor goes to the position of its window where the
+// maximum was, and 0 to the others.
+template <int M, int T>
+static __device__ __forceinline__ void prepare(const TensorGradient &g, const Stage<M> &stage, const TensorUnit &u, float *at) {
+  const Deal p = deal<TILE / 4, T>(stage.pitch, g.by_pitch);
+  const unsigned below = BAND / 2 * g.stride * stage.pitch * TILE;
+  const float *pixel = at + (p.row * stage.pitch + p.column) * TILE + p.quad;
+  float *joined = at + stage.pixels + p.row * stage.pixel_row + (p.column * TILE + p.quad) * 2;
+#pragma unroll 1
+  for (unsigned row = p.row; row < stage.pixel_rows; row += p.step, pixel += p.step * stage.pitch * TILE, joined += p.step * stage.pixel_row) {
+    float v[2][4];
+    load(v[0], pixel);
+    load(v[1], pixel + below);
+    join<false>(joined, v, p.quad & 16);
+  }
+  const Deal d = deal<M / 4, T>(g.width, g.by_width);
+  const unsigned pool = g.g.factor, y = u.y - divide(u.y, g.g.by_factor) * pool; // in the first window
+  const unsigned x = u.x - divide(u.x, g.g.by_factor) * pool + d.column, cell_x = divide(x, g.g.by_factor);
+  joined = at + stage.others + d.row * stage.other_row + (d.column * M + d.quad) * 2;
+#pragma unroll 1
+  for (unsigned row = d.row; row < BAND / 2; row += d.step, joined += d.step * stage.other_row) {
+    float v[2][4];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      const unsigned oy = y + row + h * BAND / 2, cell_y = divide(oy, g.g.by_factor);
+      const unsigned cell = (cell_y * stage.cells_pitch + cell_x) * M + d.quad;
+      load(v[h], at + stage.cells + cell);
+      if (!g.g.places) continue;
+      const unsigned place = (oy - cell_y * pool) * pool + x - cell_x * pool;
+      const unsigned other = ((const unsigned *)at)[stage.places + cell / 4] ^ place * 0x01010101u;
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        if (other & 255u << 8 * e) v[h][e] = 0.f;
+    }
+    join<true>(joined, v, d.quad & 16);
+  }
+}
+
+// load_fragment loads four registers of factors.
+static __device__ __forceinline__ void load_fragment(unsigned (&v)[4], const float *p) {
+  const uint4 q = *(const uint4 *)p;
+  v[0] = q.x, v[1] = q.y, v[2] = q.z, v[3] = q.w;
+}
+
+// write2 adds or writes the products of channels m, m+1 and ch to ch+3 at a tap's place out.
+static __device__ __forceinline__ void write2(const TensorGradient &g, float *out, unsigned m, unsigned ch, const float (&v)[2][4]) {
+  if (g.per_ch == 1) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      float *to = out + (m + i) * g.per_m + ch, w[4];
+      clear(w);
+      if (g.add) load(w, to);
+#pragma unroll
+      for (int e = 0; e < 4; e++) w[e] += v[i][e];
+      store(to, w);
+    }
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < 4; e++) { // channels m are neighbours
+    float2 *to = (float2 *)(out + m + (ch + e) * g.per_ch), w = {0.f, 0.f};
+    if (g.add) w = *to;
+    *to = {w.x + v[0][e], w.y + v[1][e]};
+  }
+}
+
+// gradient_tensor computes 32*GM channels m by 32 channels of the window by three rows of three taps each. A warp has 32 by 32 channels
+// at three taps, and GK warps share the columns of every unit. Lane l has channels 2*(l/4), 2*(l/4)+1 and the same from 16 on of both
+// factors, at rows l%4 and l%4+4 of a unit. While a unit is multiplied the next one is copied. Channels of both tensors are multiples of
+// 4, and elements of the gradient that are neighbours by m or by channels. The grid is tiles of m, by those of channels and taps, by parts.
+// The blocks of a part share out the columns of the bias, 32 at a time, while they wait for the first unit.
+template <int GM, int GK> __device__ __forceinline__ void gradient_tensor(const TensorGradient &g) {
+  constexpr unsigned M = GM * TILE, T = 32 * TAP_ROWS * GM * GK;
+  extern __shared__ __align__(16) float buffer[];
+  __shared__ float bias_sums[T];
+  const unsigned groups = (g.kw + ROW_TAPS - 1) / ROW_TAPS; // of the taps of a row
+  const unsigned part = blockIdx.z, m0 = blockIdx.x * M;
+  unsigned ch0 = blockIdx.y * TILE, tap = 0;
+  for (; ch0 >= g.s.c; tap += TAP_ROWS) ch0 -= (g.s.c + TILE - 1) / TILE * TILE;
+  const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, pair = lane / 4, row = lane % 4;
+  const unsigned of_m = warp / TAP_ROWS % GM, of_k = warp / TAP_ROWS / GM;
+  tap += warp % TAP_ROWS;
+  const unsigned ti = groups == 1 ? tap : tap / groups, tj = (tap - ti * groups) * ROW_TAPS;
+  const Stage<M> stage(g);
+  const unsigned begin = part * g.least + (part < g.more ? part : g.more), end = begin + g.least + (part < g.more);
+  auto copy = [&](unsigned unit) {
+    const TensorUnit u = unit_at(g, unit);
+    copy_window<M, T>(g, stage, u, buffer, ch0);
+    copy_cells<M, T>(g, stage, u, buffer, m0);
+    end_copies();
+  };
+  copy(begin);
+#pragma unroll 1
+  for (unsigned block = blockIdx.x + blockIdx.y * gridDim.x; block * 32 < g.bias.columns; block += gridDim.x * gridDim.y) {
+    bias_sum(g.bias, bias_sums, part, gridDim.z, block, g.size, g.add);
+    __syncthreads();
+  }
+
+  float sum[ROW_TAPS][2][4][4];
+#pragma unroll
+  for (int j = 0; j < ROW_TAPS; j++)
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+#pragma unroll
+      for (int n = 0; n < 4; n++) clear(sum[j][i][n]);
+#pragma unroll 1
+  for (unsigned unit = begin; unit < end; unit++) {
+    const TensorUnit u = unit_at(g, unit);
+    wait_for_copies();
+    __syncthreads();
+    prepare<M, T>(g, stage, u, buffer);
+    __syncthreads();
+    if (unit + 1 < end) copy(unit + 1);
+    if (ti >= g.kh) continue;
+    const unsigned x = of_k * u.positions / GK;
+    const float *pixels = buffer + stage.pixels + (row * g.stride + ti) * stage.pixel_row + (tj + x * g.stride) * 2 * TILE + pair * 4;
+    const float *others = buffer + stage.others + row * stage.other_row + x * 2 * M + of_m * 2 * TILE + pair * 4;
+    unsigned a[2][4], b[ROW_TAPS][2][4]; // of b: taps, two channels of both rows
+    auto load_pixel = [&](int tap, unsigned column) {
+#pragma unroll
+      for (int i = 0; i < 2; i++) load_fragment(b[tap][i], pixels + column * 2 * TILE + i * TILE);
+    };
+    if (g.stride == 1) load_pixel(1, 0), load_pixel(2, 1);
+    if (g.stride == 2) load_pixel(2, 0);
+#pragma unroll 1
+    for (unsigned left = (of_k + 1) * u.positions / GK - x; left > 0; left--, pixels += g.stride * 2 * TILE, others += 2 * M) {
+#pragma unroll
+      for (int i = 0; i < 2; i++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          if (g.stride == 1) b[0][i][e] = b[1][i][e], b[1][i][e] = b[2][i][e];
+          if (g.stride == 2) b[0][i][e] = b[2][i][e];
+        }
+      if (g.stride > 2) load_pixel(0, 0);
+      if (g.stride > 1) load_pixel(1, 1);
+      load_pixel(2, 2);
+#pragma unroll
+      for (int i = 0; i < 2; i++) load_fragment(a[i], others + i * TILE);
+#pragma unroll
+      for (int j = 0; j < ROW_TAPS; j++)
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+#pragma unroll
+          for (int n = 0; n < 4; n++) multiply_add(sum[j][i][n], a[i], b[j][n / 2][n % 2 * 2], b[j][n / 2][n % 2 * 2 + 1]);
+    }
+  }
+
+  // A thread has two quads of channels of the window. Of two warps that share the columns the first finishes the first quads and the second
+  // the others, with what the other warp has left of them in shared memory.
+  const unsigned m = m0 + of_m * TILE + pair * 2, ch = ch0 + row * 4;
+  float *out = g.out + part * g.size + g.first + (long long)(ti * g.kw + tj) * g.per_tap;
+  float *at = buffer + threadIdx.x % (T / GK);
+  auto leave = [&](int q) {
+#pragma unroll
+    for (int i = 0; i < SUMS / 2; i++) at[(q * SUMS / 2 + i) * T / 2] = sum[i / 16][i / 8 % 2][q * 2 + i / 4 % 2][i % 4];
+  };
+  auto finish = [&](int q) {
+    if (ti >= g.kh || ch + q * 16 >= g.s.c) return;
+#pragma unroll
+    for (int j = 0; j < ROW_TAPS; j++)
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        float v[2][4]; // of channels m and ch, which are those of rows and columns, and in each of these of n
+#pragma unroll
+        for (int e = 0; e < 8; e++) {
+          v[e / 4][e % 4] = sum[j][i][q * 2 + e % 2][e / 4 * 2 + e / 2 % 2];
+          if (GK == 2) v[e / 4][e % 4] += at[(q * SUMS / 2 + j * 16 + i * 8 + e % 2 * 4 + e / 4 * 2 + e / 2 % 2) * T / 2];
+        }
+        if (tj + j < g.kw && m + i * 16 < g.g.c) write2(g, out + j * g.per_tap, m + i * 16, ch + q * 16, v);
+      }
+  };
+  if (GK == 2) {
+    __syncthreads();
+    if (of_k == 0)
+      leave(1);
+    else
+      leave(0);
+    __syncthreads();
+  }
+  if (GK == 1 || of_k == 0) finish(0);
+  if (GK == 1 || of_k == 1) finish(1);
+}
+
+#define GRADIENT_TENSOR(name, GM, GK)                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(32 * TAP_ROWS * GM * GK, 2)                                                              \
+      name(SOURCE_PARAMS(g), SOURCE_PARAMS(s), unsigned least, unsigned more, unsigned stride, int top, int left, unsigned kh,         \
+           unsigned kw, float *__restrict__ out, long long first, long long per_m, long long per_tap, long long per_ch, long long size, \
+           unsigned add, unsigned width, unsigned strips, unsigned bands, Divider by_width, Divider by_strips, Divider by_bands,      \
+           Divider by_pitch, Divider by_cells, BIAS_PARAMS) {                                                                          \
+    gradient_tensor<GM, GK>({SOURCE(g), SOURCE(s), least, more, stride, top, left, kh, kw, out, first, per_m, per_tap, per_ch, size,   \
+                             add, width, strips, bands, by_width, by_strips, by_bands, by_pitch, by_cells, BIAS});                     \
+  }
+
+GRADIENT_TENSOR(conv_back_weights_tensor, 2, 1)
+GRADIENT_TENSOR(conv_back_weights_tensor_small, 1, 2)
