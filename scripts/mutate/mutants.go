@@ -142,6 +142,101 @@ var mutants = []mutant{
 		"weight: a tap past the end of a kernel's row",
 		"(unsigned)x < g.kw) load(a[u]",
 		"(unsigned)x <= g.kw) load(a[u]"},
+	{"round-tie", "conv.cuh", "conv", "tf32",
+		"round_factor: of two numbers as near, the one nearer to zero",
+		"(bits + 0x1000u)",
+		"(bits + 0xfffu)"},
+	{"round-nan", "conv.cuh", "gemm.sm_80", "tf32",
+		"round_factor: NaN becomes a number",
+		"return (bits & 0x7f800000u) != 0x7f800000u ?",
+		"return bits != 0x7f800000u ?"},
+	{"corr-round-a", "conv.cu", "conv", "tf32",
+		"correlate: values not rounded",
+		`    if (tf32) {
+#pragma unroll
+      for (int u = 0; u < RA; u++) round_factors(a[u]);`,
+		"    if (tf32) {"},
+	{"corr-round-b", "conv.cu", "conv", "tf32",
+		"correlate: weights not rounded",
+		`round_factors(b[u]);
+    }
+#pragma unroll
+    for (int u = 0; u < RA; u++) store(&shared.a`,
+		`{
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < RA; u++) store(&shared.a`},
+	{"corr-round-always", "conv.cu", "conv", forward,
+		"correlate: factors of float32 rounded",
+		"    if (tf32) {",
+		"    if (true) {"},
+	{"each-round-x", "conv.cu", "conv", "tf32",
+		"each: values not rounded",
+		"          if (tf32) round_factors(x);\n",
+		""},
+	{"each-round-w", "conv.cu", "conv", "tf32",
+		"each: weights not rounded",
+		"        if (tf32) round_factors(w);\n",
+		""},
+	{"grad-round-a", "conv.cu", "conv", "tf32",
+		"gradient: the other tensor not rounded",
+		`    if (g.tf32) {
+#pragma unroll
+      for (int u = 0; u < RA; u++) round_factors(a[u]);`,
+		"    if (g.tf32) {"},
+	{"grad-round-b", "conv.cu", "conv", "tf32",
+		"gradient: values under the window not rounded",
+		`round_factors(b[u]);
+    }
+#pragma unroll
+    for (int u = 0; u < RA; u++) store(&as`,
+		`{
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < RA; u++) store(&as`},
+	{"few-round-pixels", "conv_few.cuh", "conv.sm_80", "tf32",
+		"correlate_few: the last pixels not rounded",
+		"k_end * COLUMNS + height * width, tf32",
+		"k_end * COLUMNS + height * width - 3 * width, tf32"},
+	{"few-round-weights", "conv_few.cuh", "conv.sm_80", "tf32",
+		"correlate_few: the first weights not rounded",
+		"round_shared(buffer, k_end * COLUMNS + height * width, tf32",
+		"round_shared(buffer + COLUMNS, (k_end - 1) * COLUMNS + height * width, tf32"},
+	{"few-round-sync", "conv_few.cuh", "conv.sm_80", "tf32",
+		"round_shared: no barrier after the factors are rounded",
+		`p[i] = round_factor(p[i]);
+  __syncthreads();`,
+		"p[i] = round_factor(p[i]);"},
+	{"few-round-v", "conv_few.cuh", "conv.sm_80", "tf32",
+		"gradient_few: the other tensor not rounded",
+		"      if (g.tf32) round_factors(v);\n",
+		""},
+	{"few-round-under", "conv_few.cuh", "conv.sm_80", "tf32",
+		"gradient_few: the last pixels under the window not rounded",
+		"round_shared(buffer, under * width",
+		"round_shared(buffer, (under - 3) * width"},
+	{"lanes-round-a", "conv_few.cuh", "conv.sm_80", "tf32",
+		"correlate_lanes: values not rounded",
+		"round_factors(a[u]);",
+		"{\n          }"},
+	{"lanes-round-v", "conv_few.cuh", "conv.sm_80", "tf32",
+		"correlate_lanes: weights not rounded",
+		"    if (tf32) round_factors(v);\n    store(weights",
+		"    store(weights"},
+	{"gemm-round-a", "gemm.cuh", "gemm.sm_80", "tf32",
+		"gemm: the first factor not rounded",
+		"A::round(panels), ",
+		""},
+	{"gemm-round-b", "gemm.cuh", "gemm.sm_80", "tf32",
+		"gemm: the second factor not rounded",
+		", B::round(panels + A::FLOATS)",
+		""},
+	{"gemm-round-sync", "gemm.cuh", "gemm.sm_80", "tf32",
+		"gemm: no barrier after factors are rounded",
+		"B::round(panels + A::FLOATS);\n        __syncthreads();",
+		"B::round(panels + A::FLOATS);"},
 	{"each-sync1", "conv.cu", "conv", forward + "," + backInput,
 		"each: no barrier before weights are overwritten",
 		`      __syncthreads();
