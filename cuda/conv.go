@@ -249,6 +249,8 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 		src, w.residues = upsampled(s, c.x), 1
 		t := eachFor(s.X.C)
 		l.product(t.forward, t, &src, c, &w)
+	} else if f, ok := l.dev.correlateFor(s.Multiply, &src, &w, false); ok {
+		l.productTensor(&f, f.forward, &src, c, &w)
 	} else if f, ok := fewFor(&src, &w, false); ok {
 		l.productFew(&f, &src, c, &w)
 	} else if f, ok := lanesFor(src.c, &w, false); ok {
@@ -272,7 +274,9 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 			src = l.spread(c.op, &s, c.x, c.xArgmax)
 			w = window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, s.X, 1}
 		}
-		if f, ok := fewFor(&src, &w, true); ok {
+		if f, ok := l.dev.correlateFor(s.Multiply, &src, &w, true); ok {
+			l.productTensor(&f, f.back, &src, &c, &w)
+		} else if f, ok := fewFor(&src, &w, true); ok {
 			l.productFew(&f, &src, &c, &w)
 		} else if f, ok := lanesFor(src.c, &w, true); ok {
 			l.productLanes(&f, &src, &c, &w)

@@ -71,8 +71,22 @@ func (d *Device) haloFor(channels int, w *window, back bool) (*haloForm, strips)
 	return nil, strips{}
 }
 
-// strips deals the windows of the largest residue to blocks.
+// strips deals the windows to blocks.
 func (f *haloForm) strips(channels int, w *window, back bool) strips {
+	s := stripsOf(w, f.positions, back)
+	kh, kw := w.taps(back)
+	buffers := 1
+	if channels > haloChunk*f.groups {
+		buffers = 2
+	}
+	weights := kh * kw * 2 * (4*f.columns + 16)
+	s.bytes = 4*f.groups*buffers*(s.rows*s.pitch*haloChunk+weights) + 8*s.rows*s.pitch
+	s.bytes = max(s.bytes, 4*f.groups*f.positions*(f.columns+16))
+	return s
+}
+
+// stripsOf deals the windows of the largest residue to blocks of so many positions.
+func stripsOf(w *window, positions int, back bool) strips {
 	height, across := ceilDiv(w.out.H, w.residues), ceilDiv(w.out.W, w.residues)
 	kh, kw := w.taps(back)
 	s := strips{count: ceilDiv(across, max(haloStrip/w.pool, 1))}
@@ -81,7 +95,7 @@ func (f *haloForm) strips(channels int, w *window, back bool) strips {
 	s.windows = w.out.N * s.count * height * s.width
 
 	// A block's windows lie in so many rows of the strips, of which the pixels of those that are of one strip overlap.
-	perBlock := f.positions / (w.pool * w.pool)
+	perBlock := positions / (w.pool * w.pool)
 	rows, crossings := (perBlock+s.width-2)/s.width+1, 0
 	if perBlock%s.width == 0 {
 		rows = perBlock / s.width
@@ -90,14 +104,6 @@ func (f *haloForm) strips(channels int, w *window, back bool) strips {
 		crossings = ceilDiv(rows-1, height)
 	}
 	s.rows = (rows-1)*w.pool*w.stride + crossings*max(kh-w.stride, 0) + (w.pool-1)*w.stride + kh
-
-	buffers := 1
-	if channels > haloChunk*f.groups {
-		buffers = 2
-	}
-	weights := kh * kw * 2 * (4*f.columns + 16)
-	s.bytes = 4*f.groups*buffers*(s.rows*s.pitch*haloChunk+weights) + 8*s.rows*s.pitch
-	s.bytes = max(s.bytes, 4*f.groups*f.positions*(f.columns+16))
 	return s
 }
 
@@ -114,8 +120,13 @@ func (l *lane) productHalo(e kernels.Entry, f *haloForm, s *strips, src *source,
 	blocks := ceilDiv(s.windows, f.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, f.columns)
 	grid := driver.Dim3{X: blocks, Y: 1, Z: w.residues * w.residues}
 	a := productArgs(src, c, w)
-	a.add(i32(s.width), i32(s.count), i32(s.pitch), i32(s.stack), i32(s.rows))
+	a.addStrips(s)
 	l.launch(c.op, e, grid, driver.Dim3{X: f.threads}, s.bytes, a.all()...)
+}
+
+// addStrips adds the parameters of a Strips.
+func (a *arguments) addStrips(s *strips) {
+	a.add(i32(s.width), i32(s.count), i32(s.pitch), i32(s.stack), i32(s.rows), divider(s.width), divider(s.count), divider(s.pitch), divider(s.stack))
 }
 
 // haloGradient says how the positions of a gradient are dealt to the blocks of gradient_halo.

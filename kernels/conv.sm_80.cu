@@ -2,3 +2,4 @@
 #include "conv_few.cuh"
 #include "conv_halo_gradient.cuh"
 #include "conv_tensor_gradient.cuh"
+#include "conv_tensor.cuh"

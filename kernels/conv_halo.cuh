@@ -9,7 +9,57 @@
 // pixels, stack of them a strip with its halo, and a block needs at most so many rows.
 struct Strips {
   unsigned width, count, pitch, stack, rows;
+  Divider by_width, by_count, by_pitch, by_stack;
 };
+
+#define STRIPS_PARAMS                                                                                                  \
+  unsigned width, unsigned count, unsigned pitch, unsigned stack, unsigned rows, Divider by_width, Divider by_count,   \
+      Divider by_pitch, Divider by_stack
+#define STRIPS                                                                                                         \
+  { width, count, pitch, stack, rows, by_width, by_count, by_pitch, by_stack }
+
+// Stretch is the windows that a block has, from number first on, of all there are. The first lies in row y of a strip.
+struct Stretch {
+  unsigned first, windows, all, strip, y, window_size, window_step;
+};
+
+// stretch_of finds the stretch of block number block, of positions positions. Beyond the last window there is none: first is not below all.
+static __device__ __forceinline__ Stretch stretch_of(const Correlation &g, const Strips &strips, const Taps &t, unsigned block, unsigned positions) {
+  Stretch s;
+  s.window_size = g.pool * g.pool, s.window_step = g.pool * g.stride, s.windows = positions / s.window_size;
+  s.first = block * s.windows, s.all = g.images * strips.count * t.h * strips.width;
+  const unsigned row = divide(s.first, strips.by_width);
+  s.strip = row / t.h, s.y = row - s.strip * t.h;
+  return s;
+}
+
+// halo_pixel finds the pixel that belongs in column x of a row of a stretch's pixels.
+template <bool Scaled>
+static __device__ __forceinline__ Pixel halo_pixel(const Correlation &g, const Strips &strips, const Taps &t, const Stretch &s, unsigned of_stretch,
+                                                   unsigned x) {
+  const unsigned row = s.y * s.window_step + of_stretch, stacks = divide(row, strips.by_stack), strip = s.strip + stacks;
+  const unsigned n = divide(strip, strips.by_count);
+  const int y = (int)(row - stacks * strips.stack) - t.top;
+  return under<Scaled>(g.s, n * g.s.image, n < g.images ? y : -1, (int)((strip - n * strips.count) * strips.width * s.window_step + x) - t.left);
+}
+
+// HaloPosition is a position of a stretch: row and column of its first pixel among the stretch's, and the pixel of its output, or nowhere.
+struct HaloPosition {
+  unsigned y, x, out;
+};
+
+// halo_position finds position number r of a stretch. One that there is not has the first pixels.
+static __device__ __forceinline__ HaloPosition halo_position(const Correlation &g, const Strips &strips, const Taps &t, const Stretch &s, unsigned r) {
+  const unsigned of_stretch = g.pool == 1 ? r : g.pool == 2 ? r / 4 : r / s.window_size, in_window = r - of_stretch * s.window_size;
+  const unsigned py = g.pool == 2 ? in_window / 2 : in_window / g.pool, px = in_window - py * g.pool, window = s.first + of_stretch;
+  const unsigned row = divide(window, strips.by_width), in_strip = window - row * strips.width, strip = row / t.h, y = row - strip * t.h;
+  const unsigned n = divide(strip, strips.by_count), x = (strip - n * strips.count) * strips.width + in_strip;
+  HaloPosition p = {0, 0, nowhere};
+  if (of_stretch >= s.windows || window >= s.all) return p;
+  p.y = (strip - s.strip) * strips.stack + (y - s.y) * s.window_step + py * g.stride, p.x = (in_strip * g.pool + px) * g.stride;
+  if (x < t.w) p.out = (n * g.out_h + y * g.step + t.ry) * g.out_w + x * g.step + t.rx;
+  return p;
+}
 
 // CHUNK is the number of channels of a step.
 enum { CHUNK = 8 };
@@ -27,10 +77,10 @@ __device__ __forceinline__ void correlate_halo(const Correlation &g, const Strip
 
   const unsigned group = threadIdx.x / T, tid = threadIdx.x % T;
   const unsigned tiles = (g.columns + BN - 1) / BN, n0 = blockIdx.x % tiles * BN;
-  const unsigned window_size = g.pool * g.pool, windows = BM / window_size, first = blockIdx.x / tiles * windows;
   const Taps t = taps_of<Back>(g);
-  const unsigned all = g.images * strips.count * t.h * strips.width, pixels = strips.rows * strips.pitch;
-  if (first >= all) return;
+  const Stretch stretch = stretch_of(g, strips, t, blockIdx.x / tiles, BM);
+  const unsigned pixels = strips.rows * strips.pitch;
+  if (stretch.first >= stretch.all) return;
 
   // A buffer of a group has the pixels, and then the weights: forward of each tap two quads of channels by columns, back of each tap
   // eight channels by columns. There are two, unless one step is all; behind all buffers is where pixels come from.
@@ -38,21 +88,13 @@ __device__ __forceinline__ void correlate_halo(const Correlation &g, const Strip
   const unsigned part = pixels * CHUNK + t.kh * t.kw * TAP;
   Pixel *from = (Pixel *)(buffer + buffers * G * part);
 
-  const unsigned row0 = first / strips.width, strip0 = row0 / t.h, y0 = row0 % t.h, window_step = g.pool * g.stride;
   for (unsigned p = threadIdx.x; p < pixels; p += T * G) {
-    const unsigned row = y0 * window_step + p / strips.pitch, strip = strip0 + row / strips.stack, n = strip / strips.count;
-    const int y = (int)(row % strips.stack) - t.top;
-    const int x = (int)(strip % strips.count * strips.width * window_step + p % strips.pitch) - t.left;
-    from[p] = under<Back>(g.s, n * g.s.image, n < g.images ? y : -1, x);
+    const unsigned row = divide(p, strips.by_pitch);
+    from[p] = halo_pixel<Back>(g, strips, t, stretch, row, p - row * strips.pitch);
   }
   for (unsigned r = threadIdx.x; r < BM; r += T * G) {
-    const unsigned window = first + r / window_size, py = r % window_size / g.pool, px = r % window_size % g.pool;
-    const unsigned row = window / strips.width, in_strip = window % strips.width, strip = row / t.h, y = row % t.h;
-    const unsigned n = strip / strips.count, x = strip % strips.count * strips.width + in_strip;
-    const bool inside = r / window_size < windows && window < all;
-    const unsigned pixel_y = (strip - strip0) * strips.stack + (y - y0) * window_step + py * g.stride;
-    pixel_of[r] = inside ? (pixel_y * strips.pitch + (in_strip * g.pool + px) * g.stride) * CHUNK : 0;
-    out_of[r] = inside && x < t.w ? (n * g.out_h + y * g.step + t.ry) * g.out_w + x * g.step + t.rx : nowhere;
+    const HaloPosition p = halo_position(g, strips, t, stretch, r);
+    pixel_of[r] = (p.y * strips.pitch + p.x) * CHUNK, out_of[r] = p.out;
   }
   // Pixels outside of an image and columns that there are not are never copied and stay 0.
   for (unsigned i = threadIdx.x; i < buffers * G * part / 4; i += T * G) {
@@ -172,13 +214,13 @@ __device__ __forceinline__ void correlate_halo(const Correlation &g, const Strip
       for (int j = 0; j < TN; j++) to[tn + j * NS] = sum[i][j];
   }
   __syncthreads();
-  finish<BN, G, G * T>(g, {buffer, LDC, BM * LDC, out_of, 1, windows, window_size, n0});
+  finish<BN, G, G * T>(g, {buffer, LDC, BM * LDC, out_of, 1, stretch.windows, stretch.window_size, n0});
 }
 
 #define CORRELATE_HALO(name, BM, BN, TM, TN, G, Back, blocks)                                                          \
   extern "C" __global__ void __launch_bounds__(BM / TM * 8 * G, blocks)                                                \
-      name(CORRELATION_PARAMS, unsigned width, unsigned count, unsigned pitch, unsigned stack, unsigned rows) {        \
-    correlate_halo<BM, BN, TM, TN, G, Back>(CORRELATION, {width, count, pitch, stack, rows});                          \
+      name(CORRELATION_PARAMS, STRIPS_PARAMS) {                                                                        \
+    correlate_halo<BM, BN, TM, TN, G, Back>(CORRELATION, STRIPS);                                                      \
   }
 
 CORRELATE_HALO(conv_forward_halo_wide4, 128, 64, 8, 8, 1, false, 3)

@@ -45,6 +45,14 @@ const (
 	ConvBackInputHalo4
 	ConvBackInputHaloWide4
 	ConvBackInputHaloSmall4
+	ConvForwardTensor
+	ConvForwardTensorWide
+	ConvForwardTensorDeep
+	ConvForwardTensorSmall
+	ConvBackInputTensor
+	ConvBackInputTensorWide
+	ConvBackInputTensorDeep
+	ConvBackInputTensorSmall
 	ConvForwardFew
 	ConvForwardFewPool2
 	ConvBackInputFew
@@ -151,12 +159,20 @@ var entries = [Count]struct {
 	ConvBackInputSmall4:        {"conv_back_input_small4", 29},
 	ConvBackInputEach:          {"conv_back_input_each", 29},
 	ConvBackInputEach4:         {"conv_back_input_each4", 29},
-	ConvForwardHalo4:           {"conv_forward_halo4", 33},
-	ConvForwardHaloWide4:       {"conv_forward_halo_wide4", 33},
-	ConvForwardHaloSmall4:      {"conv_forward_halo_small4", 33},
-	ConvBackInputHalo4:         {"conv_back_input_halo4", 33},
-	ConvBackInputHaloWide4:     {"conv_back_input_halo_wide4", 33},
-	ConvBackInputHaloSmall4:    {"conv_back_input_halo_small4", 33},
+	ConvForwardHalo4:           {"conv_forward_halo4", 37},
+	ConvForwardHaloWide4:       {"conv_forward_halo_wide4", 37},
+	ConvForwardHaloSmall4:      {"conv_forward_halo_small4", 37},
+	ConvBackInputHalo4:         {"conv_back_input_halo4", 37},
+	ConvBackInputHaloWide4:     {"conv_back_input_halo_wide4", 37},
+	ConvBackInputHaloSmall4:    {"conv_back_input_halo_small4", 37},
+	ConvForwardTensor:          {"conv_forward_tensor", 40},
+	ConvForwardTensorWide:      {"conv_forward_tensor_wide", 40},
+	ConvForwardTensorDeep:      {"conv_forward_tensor_deep", 40},
+	ConvForwardTensorSmall:     {"conv_forward_tensor_small", 40},
+	ConvBackInputTensor:        {"conv_back_input_tensor", 40},
+	ConvBackInputTensorWide:    {"conv_back_input_tensor_wide", 40},
+	ConvBackInputTensorDeep:    {"conv_back_input_tensor_deep", 40},
+	ConvBackInputTensorSmall:   {"conv_back_input_tensor_small", 40},
 	ConvForwardFew:             {"conv_forward_few", 32},
 	ConvForwardFewPool2:        {"conv_forward_few_pool2", 32},
 	ConvBackInputFew:           {"conv_back_input_few", 32},
@@ -242,6 +258,14 @@ var entries = [Count]struct {
 
 // least lists the kernels that older devices have not, with the architecture from which on there are any.
 var least = [Count]int{
+	ConvForwardTensor:          80,
+	ConvForwardTensorWide:      80,
+	ConvForwardTensorDeep:      80,
+	ConvForwardTensorSmall:     80,
+	ConvBackInputTensor:        80,
+	ConvBackInputTensorWide:    80,
+	ConvBackInputTensorDeep:    80,
+	ConvBackInputTensorSmall:   80,
 	ConvBackWeightsTensor:      80,
 	ConvBackWeightsTensorSmall: 80,
 }
@@ -276,6 +300,14 @@ var ofBatch = [Count][]int{
 	ConvBackInputHalo4:         {15},
 	ConvBackInputHaloWide4:     {15},
 	ConvBackInputHaloSmall4:    {15},
+	ConvForwardTensor:          {15},
+	ConvForwardTensorWide:      {15},
+	ConvForwardTensorDeep:      {15},
+	ConvForwardTensorSmall:     {15},
+	ConvBackInputTensor:        {15},
+	ConvBackInputTensorWide:    {15},
+	ConvBackInputTensorDeep:    {15},
+	ConvBackInputTensorSmall:   {15},
 	ConvForwardFew:             {15},
 	ConvForwardFewPool2:        {15},
 	ConvBackInputFew:           {15},

@@ -15,6 +15,11 @@ static __device__ __forceinline__ void load_matrices(unsigned (&v)[4], unsigned 
                : "r"(address));
 }
 
+// load_words loads row e of each of four matrices b from shared memory: the same of one after the other.
+static __device__ __forceinline__ void load_words(unsigned (&b)[4][2], int e, unsigned address) {
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(b[0][e]), "=r"(b[1][e]), "=r"(b[2][e]), "=r"(b[3][e]) : "r"(address));
+}
+
 // multiply_add adds the product of a and b, floats of which the low 13 bits are not looked at, to d.
 static __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

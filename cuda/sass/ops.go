@@ -369,14 +369,22 @@ func execLEA(x *executor, w *warp, in *Inst, ex uint32) {
 	a, b, s := x.ints(w, &o[0], 0), x.ints(w, &o[1], 1), o[2].imm
 	var out uint32
 	for l := range x.out {
-		v := uint64(a[l]<<s) + uint64(b[l])
+		v := term(a[l]<<s, o[0].neg) + term(b[l], o[1].neg)
 		x.out[l] = uint32(v)
-		out |= uint32(v>>32) << l
+		out |= uint32(v>>32&1) << l
 	}
 	w.put(&in.o[0], &x.out, ex, 0)
 	if carry {
 		w.setPred(&in.o[1], out, ex)
 	}
+}
+
+// term is what v adds to a sum with a carry. What is subtracted is added as its complement plus one, which carries if v is 0.
+func term(v uint32, subtracted bool) uint64 {
+	if subtracted && v == 0 {
+		return 1 << 32
+	}
+	return uint64(v)
 }
 
 // execLEAHigh is the upper word of (c:a << s) plus b and a carry; extend takes the sign of a for c.

@@ -144,6 +144,23 @@ func TestArithmetic(t *testing.T) {
 	}
 }
 
+// A shifted value that is subtracted carries unless it is more than what it is subtracted from, so also if it is 0.
+func TestCarryOfDifference(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for text, a := range map[string]int{"LEA R0, P1, -R1, R2, 0x3": 1, "LEA R0, P1, -RZ, R2, 0x3": -1} {
+		w, in := one(t, text, 0, r)
+		for l := range 32 {
+			var v uint32
+			if a >= 0 {
+				v = in.regs[a][l] << 3
+			}
+			if g, want := w.p[1]>>l&1 != 0, in.regs[2][l] >= v; g != want || w.regs[0][l] != in.regs[2][l]-v {
+				t.Errorf("%s: %#x of %#x and %#x with carry %v, want %v", text, w.regs[0][l], v, in.regs[2][l], g, want)
+			}
+		}
+	}
+}
+
 // A multiply-add rounds once.
 func TestFMA(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

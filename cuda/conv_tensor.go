@@ -1,0 +1,175 @@
+package cuda
+
+import (
+	"math/bits"
+
+	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
+)
+
+// The forms of conv_tensor.cuh multiply on tensor cores, on devices of compute capability 8.0 and newer.
+
+const (
+	tensorOctet  = 8         // channels of a product of matrices
+	tensorOctets = 4         // that are brought to shared memory at a time, at most: 128 bytes of a pixel
+	tensorUnit   = 16        // bytes of four channels
+	tensorStages = 4         // of the ring, at most
+	tensorBytes  = moreBytes // of dynamic shared memory that a block takes at most
+	tensorRing   = 72 << 10  // that more than two stages take at most
+	largeImage   = 64 * 64   // so many positions of an image make many blocks
+)
+
+// correlateForm is a form of the correlate_tensor kernels: how many positions and columns a block computes, with how many threads, in how
+// many groups, each of which takes its share of the channels.
+type correlateForm struct {
+	forward, back                       kernels.Entry
+	positions, columns, threads, groups int
+}
+
+var (
+	correlateWide  = correlateForm{kernels.ConvForwardTensorWide, kernels.ConvBackInputTensorWide, 256, 64, 128, 1}
+	correlateDeep  = correlateForm{kernels.ConvForwardTensorDeep, kernels.ConvBackInputTensorDeep, 128, 64, 128, 2}
+	correlateMost  = correlateForm{kernels.ConvForwardTensor, kernels.ConvBackInputTensor, 64, 32, 128, 4}
+	correlateSmall = correlateForm{kernels.ConvForwardTensorSmall, kernels.ConvBackInputTensorSmall, 32, 32, 128, 4}
+)
+
+// correlateLaunch is a launch of a form: how windows are dealt to blocks, and the Ring of conv_tensor.cuh.
+type correlateLaunch struct {
+	*correlateForm
+	strips
+	stages, pools, octets int
+}
+
+// correlateFor chooses the form for a window on a source whose factors are rounded to a type, or returns false if none fits. The choice does not
+// depend on the number of images, for forms differ in the order of summation.
+func (d *Device) correlateFor(t backend.DType, src *source, w *window, back bool) (correlateLaunch, bool) {
+	if t != backend.TF32 || d.dev.Info().Major < 8 || src.c%4 != 0 || src.factor > 1 && !back || w.out.C <= fewColumns || back && w.out.C%4 != 0 {
+		return correlateLaunch{}, false
+	}
+	for _, f := range correlateForms(w) {
+		if w.pool*w.pool > f.positions {
+			continue
+		}
+		if l, ok := f.launch(src, w, back); ok {
+			return l, true
+		}
+	}
+	return correlateLaunch{}, false
+}
+
+// correlateForms lists forms, the best first.
+func correlateForms(w *window) []*correlateForm {
+	positions := ceilDiv(w.out.H, w.residues) * ceilDiv(w.out.W, w.residues) * w.pool * w.pool
+	switch {
+	case w.out.W == 1 || positions <= smallImage:
+		return []*correlateForm{&correlateSmall}
+	case w.out.C <= correlateMost.columns:
+		return []*correlateForm{&correlateMost, &correlateSmall}
+	case positions >= largeImage:
+		return []*correlateForm{&correlateWide, &correlateMost, &correlateSmall}
+	}
+	return []*correlateForm{&correlateDeep, &correlateMost, &correlateSmall}
+}
+
+// launch is false if the form does not fit in shared memory. It takes as many channels at a time as can be, up to those whose pixels are 128
+// bytes, and then stages.
+func (f *correlateForm) launch(src *source, w *window, back bool) (correlateLaunch, bool) {
+	l := correlateLaunch{correlateForm: f, strips: stripsOf(w, f.positions, back)}
+	l.pitch = l.quietPitch(w)
+	l.octets = 1
+	for l.octets < tensorOctets && l.octets*tensorOctet < src.c {
+		l.octets *= 2
+	}
+	for ; l.octets >= 1; l.octets /= 2 {
+		for l.stages = tensorStages; l.stages >= 1; l.stages-- {
+			if steps := l.deal(src, w, back); (l.stages >= 3 && l.bytes <= tensorRing || l.stages <= 2 && l.bytes <= tensorBytes) && l.stages >= min(steps, 2) {
+				return l, true
+			}
+		}
+	}
+	return l, false
+}
+
+// deal sets what follows from the octets and the number of stages, which becomes no larger than the number of steps that it returns.
+func (l *correlateLaunch) deal(src *source, w *window, back bool) (steps int) {
+	kh, kw := w.taps(back)
+	bands, taps := kh, kw
+	if !back && w.residues > 1 {
+		bands, taps = 1, w.kh*w.kw
+	}
+	chunks := ceilDiv(src.c, tensorOctet*l.octets)
+	steps = chunks * bands
+	l.stages = min(l.stages, steps)
+	least := bands // of all residues
+	if back {
+		least = max(w.kh/w.residues, 1)
+	}
+	l.pools = max(l.chunksAhead(chunks, bands), l.chunksAhead(chunks, least))
+
+	pixels, quads := l.rows*l.pitch, 2*l.octets
+	pool := quads * ((pixels+7-4/l.octets)/8*8 + 4/l.octets)
+	if back && src.argmax != 0 {
+		pool += pool / 4
+	}
+	units := l.pools*pool + l.stages*l.octets*taps*2*l.columns
+	l.bytes = max(tensorUnit*units+8*pixels, 4*l.groups*l.positions*(l.columns+4))
+	return steps
+}
+
+// chunksAhead is of how many chunks pixels are in use or under way at a time, when a chunk is so many steps.
+func (l *correlateLaunch) chunksAhead(chunks, bands int) int {
+	if chunks*bands <= l.stages {
+		return chunks
+	}
+	return min(chunks, ceilDiv(l.stages-1, bands)+1)
+}
+
+// quietPitch is the pitch of a row of pixels, at least that of the strips, with which rows of matrices that are read at once lie in different
+// banks as often as can be.
+func (l *correlateLaunch) quietPitch(w *window) int {
+	best, least := 0, -1
+	for columns := ceilDiv(l.pitch, w.stride); columns < ceilDiv(l.pitch, w.stride)+8; columns++ {
+		if n := l.conflicts(w, columns); least < 0 || n < least {
+			best, least = columns*w.stride, n
+		}
+	}
+	return best
+}
+
+// conflicts is how many of the rows of a block's matrices wait for others, if so many windows begin in a row of pixels.
+func (l *correlateLaunch) conflicts(w *window, columns int) (n int) {
+	for first := 0; first < l.positions; first += 8 {
+		var rows [8]int // in each eighth of the banks
+		for row := first; row < first+8; row++ {
+			r := rowOf(row, w.pool)
+			window, in := r/(w.pool*w.pool), r%(w.pool*w.pool)
+			y, x := window/l.width*w.pool+in/w.pool, window%l.width*w.pool+in%w.pool
+			if window < l.positions/(w.pool*w.pool) {
+				rows[(y*w.stride*w.stride*columns+x)%8]++
+			}
+		}
+		for _, r := range rows {
+			n += max(r-1, 0)
+		}
+	}
+	return n
+}
+
+// rowOf is row_of of conv_tensor.cuh.
+func rowOf(row, pool int) int {
+	if pool != 2 {
+		return row
+	}
+	return row&^15 | row&6<<1 | row>>2&2 | row&1
+}
+
+// productTensor launches a correlate_tensor kernel.
+func (l *lane) productTensor(t *correlateLaunch, e kernels.Entry, src *source, c *correlation, w *window) {
+	blocks := ceilDiv(t.windows, t.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, t.columns)
+	grid := driver.Dim3{X: blocks, Y: 1, Z: w.residues * w.residues}
+	a := productArgs(src, c, w)
+	a.addStrips(&t.strips)
+	a.add(i32(t.stages), i32(t.pools), i32(bits.TrailingZeros(uint(t.octets))))
+	l.launch(c.op, e, grid, driver.Dim3{X: t.threads}, t.bytes, a.all()...)
+}

@@ -1,0 +1,90 @@
+package cuda
+
+import (
+	"testing"
+
+	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
+)
+
+// What is multiplied in TF32 takes the forms on tensor cores for its shape, and what does not fit them takes the others.
+func TestTensorForms(t *testing.T) {
+	shape := func(n, h, w, c int) backend.Shape { return backend.Shape{N: n, H: h, W: w, C: c} }
+	for _, c := range []struct {
+		name          string
+		spec          backend.ConvSpec
+		forward, back string // "" where another form is taken
+	}{
+		{"large image, pooled", backend.ConvSpec{X: shape(1, 65, 64, 20), Filters: 68, KernelH: 3, KernelW: 3, Pool: 1, Act: backend.ReLU},
+			"conv_forward_tensor_wide", "conv_back_input_tensor"},
+		{"many columns", backend.ConvSpec{X: shape(2, 18, 14, 68), Filters: 72, KernelH: 3, KernelW: 3, Pool: 2, Act: backend.Tanh},
+			"conv_forward_tensor_deep", "conv_back_input_tensor_deep"},
+		{"few columns", backend.ConvSpec{X: shape(3, 14, 14, 32), Filters: 32, KernelH: 3, KernelW: 3, Pool: 2, InAct: backend.ReLU},
+			"conv_forward_tensor", "conv_back_input_tensor"},
+		{"small image", backend.ConvSpec{X: shape(5, 7, 7, 36), Filters: 40, KernelH: 3, KernelW: 3},
+			"conv_forward_tensor_small", "conv_back_input_tensor_small"},
+		{"large kernel, strided", backend.ConvSpec{X: shape(2, 21, 19, 12), Filters: 36, KernelH: 5, KernelW: 5, Stride: 2, Padding: backend.Valid},
+			"conv_forward_tensor_deep", "conv_back_input_tensor"},
+		{"one tap", backend.ConvSpec{X: shape(2, 12, 9, 100), Filters: 68, KernelH: 1, KernelW: 1, Act: backend.Sigmoid},
+			"conv_forward_tensor_deep", "conv_back_input_tensor_deep"},
+		{"channels of no quads", backend.ConvSpec{X: shape(2, 9, 9, 33), Filters: 34, KernelH: 3, KernelW: 3}, "", ""},
+		{"a pool larger than a block", backend.ConvSpec{X: shape(1, 30, 30, 8), Filters: 36, KernelH: 3, KernelW: 3, Pool: 15}, "",
+			"conv_back_input_tensor"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.spec.Multiply = backend.TF32
+			d := openCounter(t)
+			reference := must(cpu.Open(cpu.Options{Lanes: 1}))
+			bound := backend.Bound{Abs: 2e-5, Rel: 2e-5}
+			check := op.Checker{Reference: reference.Lanes()[0], Bound: bound, Report: func(m op.Mismatch) { t.Errorf("%+v", m) }}
+			b, s := d.Lanes()[0], must(backend.NewConv(c.spec))
+			a := newConvArgs(t, b, s)
+			for _, x := range []backend.Tensor{a.x, a.p.W, a.gradOut} {
+				v := make([]float32, x.Shape.Len())
+				if err := b.Download(v, x); err != nil {
+					t.Fatal(err)
+				}
+				for i := range v {
+					v[i] = backend.RoundTF32(v[i])
+				}
+				b.Upload(x, v)
+			}
+			ops, tensors := a.ops(s)
+			d.launches = nil
+			for _, o := range ops[:2] {
+				if err := check.Run(&op.Call{Op: o}, &op.Frame{B: b, Tensors: tensors}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, want := range []string{c.forward, c.back} {
+				if got := d.launches[i].Kernel; want != "" && got != want || want == "" && tensorKernels[got] {
+					t.Errorf("kernel %d is %s, want %q", i, got, want)
+				}
+			}
+		})
+	}
+}
+
+// tensorKernels are the names of the kernels of conv_tensor.cuh.
+var tensorKernels = func() map[string]bool {
+	names := map[string]bool{}
+	for _, f := range []*correlateForm{&correlateWide, &correlateDeep, &correlateMost, &correlateSmall} {
+		names[f.forward.Name()], names[f.back.Name()] = true, true
+	}
+	return names
+}()
+
+// A block's rows of pixels are as long as it takes that rows of a matrix that are read at once lie in different banks.
+func TestQuietPitch(t *testing.T) {
+	for _, c := range []struct{ w, pool, stride, positions, most int }{
+		{64, 1, 1, 128, 0}, {14, 1, 1, 64, 0}, {7, 1, 1, 32, 0}, {32, 2, 1, 256, 0}, {7, 2, 1, 64, 0}, {32, 1, 2, 128, 0}, {9, 3, 1, 128, 40},
+	} {
+		w := window{3, 3, c.stride, 1, 1, 1, backend.Shape{N: 4, H: c.w, W: c.w, C: 32}, c.pool}
+		l := correlateLaunch{correlateForm: &correlateForm{positions: c.positions}, strips: stripsOf(&w, c.positions, false)}
+		pitch := l.quietPitch(&w)
+		if n := l.conflicts(&w, pitch/c.stride); n > c.most || pitch < l.pitch || pitch%c.stride != 0 {
+			t.Errorf("%+v: %d rows wait with a pitch of %d, want at most %d", c, n, pitch, c.most)
+		}
+	}
+}
