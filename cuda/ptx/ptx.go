@@ -191,13 +191,7 @@ func (e *Entry) statement(s *scanner, tokens []token, origin int, loaded map[str
 	if len(tokens) > 0 {
 		start = tokens[0].start
 	}
-	if len(tokens) > 0 && tokens[0].s == "@" { // @p or @!p
-		n := 2
-		if len(tokens) > 1 && tokens[1].s == "!" {
-			n = 3
-		}
-		tokens = tokens[min(n, len(tokens)):]
-	}
+	tokens, _ = unguarded(tokens)
 	if len(tokens) == 0 {
 		return nil
 	}
@@ -234,6 +228,18 @@ func (e *Entry) statement(s *scanner, tokens []token, origin int, loaded map[str
 	return nil
 }
 
+// unguarded returns a statement without its guard, and whether it has one.
+func unguarded(tokens []token) ([]token, bool) {
+	if len(tokens) == 0 || tokens[0].s != "@" { // @p or @!p
+		return tokens, false
+	}
+	n := 2
+	if len(tokens) > 1 && tokens[1].s == "!" {
+		n = 3
+	}
+	return tokens[min(n, len(tokens)):], true
+}
+
 // Form is how an entry differs from what the module has.
 type Form struct {
 	Constants map[int]uint64 // of parameters, by their numbers
@@ -262,32 +268,37 @@ func (m *Module) Specialise(entry string, f Form) (string, error) {
 		}
 	}
 	var out strings.Builder
-	version, target, at := m.version, m.target, 0
+	version, target, before := m.version, m.target, ""
 	if f.Waits {
-		version, target = max(version, waitVersion), max(target, waitTarget)
+		version, target, before = max(version, waitVersion), max(target, waitTarget), wait
 	}
 	fmt.Fprintf(&out, ".version %s\n.target %s\n", version, target)
 	for _, s := range m.shared {
 		fmt.Fprintln(&out, s)
 	}
-	if f.Waits {
-		out.WriteString(e.text[:e.first])
-		out.WriteString(wait)
-		at = e.first
+	body := e.withConstants(f.Constants)
+	if len(f.Constants) > 0 {
+		body = divideByConstants(body)
 	}
+	fmt.Fprintln(&out, e.text[:e.first]+before+body)
+	return out.String(), nil
+}
+
+// withConstants returns the text from the first instruction on, with constants in the place of parameters.
+func (e *Entry) withConstants(constants map[int]uint64) string {
+	var out strings.Builder
+	at := e.first
 	for _, l := range e.loads {
-		value, ok := f.Constants[l.param]
+		value, ok := constants[l.param]
 		if !ok {
 			continue
 		}
-		out.WriteString(e.text[at:l.start])
 		ty := e.Params[l.param].Type
-		fmt.Fprintf(&out, "mov.%s %s, %s", ty, l.register, literal(ty, value))
+		fmt.Fprintf(&out, "%smov.%s %s, %s", e.text[at:l.start], ty, l.register, literal(ty, value))
 		at = l.end
 	}
 	out.WriteString(e.text[at:])
-	out.WriteByte('\n')
-	return out.String(), nil
+	return out.String()
 }
 
 // literal writes a value, which is in the low bytes of a word, as a type's literal.
