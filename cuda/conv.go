@@ -63,9 +63,10 @@ func (l *lane) mask(a backend.Act, x backend.Tensor) driver.Ptr {
 // source is the Source of conv.cu: the images that a window moves over.
 type source struct {
 	p, argmax  driver.Ptr
-	c, h, w    int // channels, and the extents of an image as it is read
-	row, image int // pixels of a row and of an image as they are stored
-	factor     int // pixels that are read for each stored one, in each direction
+	c, h, w    int  // channels, and the extents of an image as it is read
+	row, image int  // pixels of a row and of an image as they are stored
+	factor     int  // pixels that are read for each stored one, in each direction
+	summed     bool // over the copies of an upsampled pixel, of which there are factor in each direction
 }
 
 // addSource adds the parameters of a Source.
@@ -82,16 +83,25 @@ func divider(d int) uint64 {
 // A source is read in one of three forms: stored is a tensor as it is, upsampled is the input of a convolution that upsamples
 // it, and unpooled is the gradient of a pool's output, read as the gradient of the pool's input.
 func stored(p driver.Ptr, s backend.Shape) source {
-	return source{p, 0, s.C, s.H, s.W, s.W, s.H * s.W, 1}
+	return source{p, 0, s.C, s.H, s.W, s.W, s.H * s.W, 1, false}
 }
 
 func upsampled(s *backend.ConvShape, x driver.Ptr) source {
-	return source{x, 0, s.X.C, s.In.H, s.In.W, s.X.W, s.X.H * s.X.W, s.Up}
+	return source{x, 0, s.X.C, s.In.H, s.In.W, s.X.W, s.X.H * s.X.W, s.Up, false}
 }
 
 func unpooled(s *backend.ConvShape, g, argmax driver.Ptr) source {
-	return source{g, argmax, s.Filters, s.Conv.H, s.Conv.W, s.Out.W, s.Out.H * s.Out.W, s.Pool}
+	return source{g, argmax, s.Filters, s.Conv.H, s.Conv.W, s.Out.W, s.Out.H * s.Out.W, s.Pool, false}
 }
+
+// summed is what spread makes of the gradient of the output, for a kernel of few channels that does so itself as it reads it.
+func summed(s *backend.ConvShape, g driver.Ptr) source {
+	to := spreadShape(s)
+	return source{g, 0, s.Filters, to.H, to.W, s.Out.W, s.Out.H * s.Out.W, s.Up, true}
+}
+
+// sumsAsRead says whether such a kernel can: one that sums the gradients of up by up neighbours, and no others.
+func sumsAsRead(s *backend.ConvShape) bool { return s.Up > 1 && s.Stride*s.Pool == 1 }
 
 // spread sums, in scratch memory, the gradient of the output over the copies of each upsampled pixel. The backward pass of a
 // convolution that upsamples reads these sums: a pixel's copies then need one product with the kernel together, where each
@@ -271,8 +281,11 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 		s = s.WithN(min(n, all-done))
 		src, w := unpooled(&s, c.x, c.xArgmax), window{s.KernelH, s.KernelW, 1, s.PadTop, s.PadLeft, s.Stride, s.X, 1}
 		if s.Up > 1 {
-			src = l.spread(c.op, &s, c.x, c.xArgmax)
+			src = summed(&s, c.x)
 			w = window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, s.X, 1}
+			if _, few := fewFor(&src, &w, true); !few || !sumsAsRead(&s) {
+				src = l.spread(c.op, &s, c.x, c.xArgmax)
+			}
 		}
 		if f, ok := l.dev.correlateFor(s.Multiply, &src, &w, true); ok {
 			l.productTensor(&f, f.back, &src, &c, &w)

@@ -30,7 +30,7 @@ type fewForm struct {
 // fewFor is false if the window is not one over a source of few channels, or does not fit.
 func fewFor(src *source, w *window, back bool) (f fewForm, ok bool) {
 	values := src.c * w.kh * w.kw
-	if values > fewValues || src.c%4 == 0 || src.factor > 1 || w.residues > 1 || w.pool > 2 || w.out.C <= fewColumns {
+	if values > fewValues || src.c%4 == 0 || src.factor > 1 && !src.summed || w.residues > 1 || w.pool > 2 || w.out.C <= fewColumns {
 		return f, false
 	}
 	f = fewForm{entry: kernels.ConvForwardFew, rows: rowsOf(w.out), pitch: (w.out.W*w.pool-1)*w.stride + w.kw}

@@ -112,7 +112,7 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
 		l.addGradient(&s, &g, &to, row)
-		if s.Up > 1 && l.err == nil {
+		if s.Up > 1 && !gradientSums(&s) && l.err == nil {
 			l.spreadOf = spreadKeyOf(&s, g.out, g.argmax, l.workspace(spreadBytes(&s))) // the partial sums lie behind it
 		}
 		row += splits(&s)
@@ -154,6 +154,12 @@ func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int)
 	}
 }
 
+// gradientSums says whether the kernel sums the gradient of the output over the copies of upsampled pixels itself.
+func gradientSums(s *backend.ConvShape) bool {
+	f, few := fewGradientFor(s)
+	return few && f.entry == kernels.ConvBackWeightsFew12 && sumsAsRead(s)
+}
+
 // factors are the two tensors of a Gradient of conv.cu: the window moves over under, and the product with the value of other at
 // channel m belongs to element first + m*perM + tap*perTap + ch*perCh.
 type factors struct {
@@ -165,7 +171,11 @@ type factors struct {
 func (l *lane) factors(s *backend.ConvShape, g *gradient) factors {
 	taps, row := s.KernelH*s.KernelW, s.Weights().Image()
 	if s.Up > 1 {
-		return factors{stored(g.x, s.X), l.spread(g.op, s, g.out, g.argmax), s.Up, s.KernelH - s.Up - s.PadTop, s.KernelW - s.Up - s.PadLeft,
+		under := summed(s, g.out)
+		if !gradientSums(s) {
+			under = l.spread(g.op, s, g.out, g.argmax)
+		}
+		return factors{stored(g.x, s.X), under, s.Up, s.KernelH - s.Up - s.PadTop, s.KernelW - s.Up - s.PadLeft,
 			(taps - 1) * s.X.C, 1, -s.X.C, row}
 	}
 	return factors{unpooled(s, g.out, g.argmax), stored(g.x, s.X), s.Stride, s.PadTop, s.PadLeft, 0, row, s.X.C, 1}

@@ -14,6 +14,7 @@ const (
 	haloChunk = 8        // CHUNK of halo.cuh: the channels of a step
 	haloTile  = 32       // TILE of halo_gradient.cuh: the channels of each factor of a block
 	haloTaps  = 9        // TAPS of halo_gradient.cuh
+	haloGroup = 2        // GROUPS of halo_gradient.cuh
 	haloStrip = 16       // positions across a strip, at most
 	haloBytes = 64 << 10 // of shared memory that a block takes at most: what a device of compute capability 7.5 has
 	moreBytes = 96 << 10 // what newer ones have
@@ -132,8 +133,10 @@ func (a *arguments) addStrips(s *strips) {
 // haloGradient says how the positions of a gradient are dealt to the blocks of gradient_halo.
 type haloGradient struct {
 	width, strips, rows int // a unit is so many rows of a strip
+	byRows              int // 1 if the groups of a block share out the rows of a unit, 0 if they do the positions of each row
 	units               int
 	tiles               int // of channels and taps
+	threads             int
 	bytes               int // of shared memory
 }
 
@@ -148,21 +151,19 @@ func haloGradientFor(s *backend.ConvShape) (haloGradient, bool) {
 	if s.Up > 1 {
 		height, across, stride, pool = s.X.H, s.X.W, s.Up, 1
 	}
-	h := haloGradient{strips: ceilDiv(across, haloStrip)}
+	h := haloGradient{strips: ceilDiv(across, haloStrip), threads: 32 * haloGroup * min(taps, haloTaps)}
 	even := 2 * pool // strips that do not end with the image end with a pair of positions and with a window of the pool
 	if h.width = across; h.strips > 1 {
 		h.width = ceilDiv(ceilDiv(across, h.strips), even) * even
 	}
 	h.strips = ceilDiv(across, h.width)
-	h.rows = min(ceilDiv(max(haloUnit/h.width, 1), pool)*pool, height)
-	width := ceilDiv(h.width, 2) * 2
-	bytes := func(rows int) int {
-		return 2 * 4 * haloTile * (((rows-1)*stride+s.KernelH)*((width-1)*stride+s.KernelW) + rows*width)
+	rows := min(ceilDiv(max(haloUnit/h.width, 1), pool)*pool, ceilDiv(height, pool)*pool)
+	for h.setRows(s, rows, stride); h.bytes > haloBytes && rows > pool; rows -= pool {
+		h.setRows(s, rows-pool, stride)
 	}
-	for h.rows > pool && bytes(h.rows) > haloBytes {
-		h.rows = ceilDiv(h.rows/2, pool) * pool
-	}
-	if h.bytes = bytes(h.rows); h.bytes > haloBytes {
+	// As few units as before, and as equal as can be.
+	h.setRows(s, ceilDiv(ceilDiv(height, ceilDiv(height, h.rows)), pool)*pool, stride)
+	if h.bytes > haloBytes {
 		return haloGradient{}, false
 	}
 	h.units = s.X.N * h.strips * ceilDiv(height, h.rows)
@@ -170,10 +171,23 @@ func haloGradientFor(s *backend.ConvShape) (haloGradient, bool) {
 	return h, true
 }
 
-// haloWave is how many blocks of gradient_halo are on the nominal device at once.
-const haloWave = 2 * nominalSMs
+// setRows makes a unit so many rows. Its groups share out what leaves the least to the one that gets most.
+func (h *haloGradient) setRows(s *backend.ConvShape, rows, stride int) {
+	h.rows, h.byRows = rows, 0
+	multiple := 2 * haloGroup
+	if ceilDiv(rows, haloGroup)*ceilDiv(h.width, 2) < rows*ceilDiv(h.width, multiple) {
+		h.byRows, multiple = 1, 2
+	}
+	width := ceilDiv(h.width, multiple) * multiple
+	unit := haloTile * (((rows-1)*stride+s.KernelH)*((width-1)*stride+s.KernelW) + rows*width)
+	// Two units and a float a thread for the bias; then the sums that the groups exchange.
+	h.bytes = max(4*(2*unit+h.threads), 64*h.threads)
+}
 
-// gradientHalo launches the kernel of the weights' gradient, with blocks for the bias's.
+// haloWave is how many blocks of gradient_halo are on the nominal device at once.
+const haloWave = nominalSMs
+
+// gradientHalo launches the kernel of the weights' gradient, which makes the bias's too.
 func (l *lane) gradientHalo(s *backend.ConvShape, g *gradient, h *haloGradient, d *part) {
 	f, parts := l.factors(s, g), splits(s)
 	var a arguments
@@ -181,8 +195,7 @@ func (l *lane) gradientHalo(s *backend.ConvShape, g *gradient, h *haloGradient, 
 	a.addSource(&f.under)
 	a.add(i32(h.units), i32(parts), i32(f.stride), i32(f.top), i32(f.left), i32(s.KernelH), i32(s.KernelW))
 	a.addPart(&f, d)
-	a.add(i32(h.width), i32(h.strips), i32(h.rows))
+	a.add(i32(h.width), i32(h.strips), i32(h.rows), i32(h.byRows))
 	a.addBias(g, d, s.X.N)
-	blocks := (h.tiles + ceilDiv(d.nb, biasColumns)) * parts
-	l.launch(g.op, kernels.ConvBackWeightsHalo4, driver.Dim3{X: blocks}, driver.Dim3{X: 32 * min(s.KernelH*s.KernelW, haloTaps)}, h.bytes, a.all()...)
+	l.launch(g.op, kernels.ConvBackWeightsHalo4, driver.Dim3{X: h.tiles * parts}, driver.Dim3{X: h.threads}, h.bytes, a.all()...)
 }

@@ -377,14 +377,14 @@ func TestSplits(t *testing.T) {
 		{1, 1, 4, 32, 1},        // one place
 		{1, 16, 4, 32, 4},       // 256 places
 		{128, 28, 30, 32, 62},   // 17 blocks, of which 1,056 are a wave
-		{128, 28, 32, 32, 264},  // 1 block, of which 264 are a wave
-		{16, 64, 128, 64, 33},   // 8 blocks: 264
-		{16, 32, 256, 128, 8},   // 32 blocks: 256
-		{16, 32, 384, 256, 5},   // 96 blocks: a wave of two parts is not full to three quarters, two of five parts are
-		{16, 32, 512, 384, 4},   // 192 blocks: a wave of one part is not full to three quarters, nor are two; three of four parts are
+		{128, 28, 32, 32, 132},  // 1 block, of which 132 are a wave
+		{16, 64, 128, 64, 16},   // 8 blocks: 128
+		{16, 32, 256, 128, 4},   // 32 blocks: 128
+		{16, 32, 384, 256, 4},   // 96 blocks: neither one wave nor two are full to three quarters, three of four parts are
+		{16, 32, 512, 384, 2},   // 192 blocks: two waves of one part are not full to three quarters, three of two parts are
 		{16, 32, 512, 512, 1},   // 256 blocks
 		{16, 32, 1024, 1024, 1}, // 1,024 blocks: four waves
-		{1024, 32, 64, 64, 264 / 4},
+		{1024, 32, 64, 64, 132 / 4},
 	} {
 		s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: c.n, H: c.size, W: c.size, C: c.channels}, Filters: c.filters, KernelH: 3, KernelW: 3}))
 		if got := splits(&s); got != c.want {

@@ -250,7 +250,7 @@ template <int BM, int BN, int TM, int TN, int VM, int VN> __device__ __forceinli
   const unsigned tiles = m_tiles * ((k_end + BN - 1) / BN);
   if (blockIdx.x >= tiles * g.parts) {
     const unsigned block = blockIdx.x - tiles * g.parts;
-    bias_sum(g.bias, as[0][0], block % g.parts, g.parts, block / g.parts, g.size, g.add);
+    bias_sum<16>(g.bias, as[0][0], block % g.parts, g.parts, block / g.parts, g.size, g.add);
     return;
   }
   const unsigned tile = blockIdx.x % tiles, part = blockIdx.x / tiles, m0 = tile % m_tiles * BM, k0 = tile / m_tiles * BN;

@@ -323,12 +323,12 @@ struct BiasSum {
 #define BIAS                                                                                                           \
   { bias_rows, bias, bias_count, bias_columns }
 
-// bias_sum computes columns 32*block to 32*block+31 of a part. Warp w adds up rows w, w+W, ..., 16 of which it asks for before it
+// bias_sum computes columns 32*block to 32*block+31 of a part. Warp w adds up rows w, w+W, ..., ROWS of which it asks for before it
 // adds the first, because it would else wait for the memory at every one; the sums of the warps are then added in their order.
 // shared has room for a float a thread.
+template <unsigned ROWS>
 static __device__ __forceinline__ void bias_sum(const BiasSum &b, float *shared, unsigned part, unsigned parts, unsigned block,
                                                 long long size, bool add) {
-  enum { ROWS = 16 };
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32, column = block * 32 + lane;
   const Share s = share_of(b.count, part, parts);
   float sum = 0.f;

@@ -6,9 +6,13 @@
 // WARPS is the number of warps of a block of all of these kernels.
 enum { WARPS = 8 };
 
-// copy_rows brings rows of pixels of image n, from pixel (y, x) on, to shared memory; a pixel outside of the image is zero.
+// copy_rows brings rows of pixels of image n, from pixel (y, x) on, to shared memory; a pixel outside of the image is zero. If it is
+// summed and has a factor above 1, the image is a gradient that is summed over the copies of an upsampled pixel as it is read, as spread does for
+// a stride of 1.
+template <bool Summed>
 static __device__ __forceinline__ void copy_rows(const Source &s, float *to, unsigned n, int y, int x, unsigned rows, unsigned pitch) {
   const unsigned width = pitch * s.c;
+  const int stored_width = s.row * s.c, height = s.image / s.row;
 #pragma unroll 1
   for (unsigned r = threadIdx.x / 32; r < rows; r += WARPS) {
     const bool inside = (unsigned)(y + (int)r) < s.h;
@@ -16,10 +20,20 @@ static __device__ __forceinline__ void copy_rows(const Source &s, float *to, uns
 #pragma unroll 1
     for (unsigned i = threadIdx.x % 32; i < width; i += 32) {
       const unsigned at = i + x * (int)s.c;
-      if (inside && at < s.w * s.c)
-        copy4(to + r * width + i, from + at);
-      else
+      if (!inside || at >= s.w * s.c) {
         to[r * width + i] = 0.f;
+      } else if (!Summed || s.factor == 1) {
+        copy4(to + r * width + i, from + at);
+      } else {
+        float sum = 0.f;
+        for (int above = s.factor - 1; above >= 0; above--)
+          for (int before = s.factor - 1; before >= 0; before--) {
+            const int row = y + (int)r - above, column = (int)at - before * (int)s.c;
+            if (row >= 0 && row < height && column >= 0 && column < stored_width)
+              sum += s.p[(u64)(n * s.image + row * s.row) * s.c + column];
+          }
+        to[r * width + i] = sum;
+      }
     }
   }
 }
@@ -50,7 +64,7 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(con
   const unsigned bands = (t.h + rows.count - 1) / rows.count, image = unit / bands, y0 = unit % bands * rows.count;
   float *pixels = buffer + k_end * COLUMNS;
   const unsigned height = (rows.count * Pool - 1) * g.stride + t.kh;
-  copy_rows(g.s, pixels, image, (int)(y0 * Pool * g.stride) - t.top, -t.left, height, rows.pitch);
+  copy_rows<Back>(g.s, pixels, image, (int)(y0 * Pool * g.stride) - t.top, -t.left, height, rows.pitch);
   const unsigned taps = t.kh * t.kw;
 #pragma unroll 1
   for (unsigned k = threadIdx.x / 32; k < k_end; k += WARPS) {
@@ -244,7 +258,7 @@ template <int K> __device__ __forceinline__ void gradient_few(const FewGradient 
   const unsigned tiles = (g.g.c + 31) / 32;
   if (blockIdx.x >= tiles * g.parts) {
     const unsigned block = blockIdx.x - tiles * g.parts;
-    bias_sum(g.bias, buffer, block % g.parts, g.parts, block / g.parts, g.size, g.add);
+    bias_sum<16>(g.bias, buffer, block % g.parts, g.parts, block / g.parts, g.size, g.add);
     return;
   }
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, m0 = blockIdx.x % tiles * 32, part = blockIdx.x / tiles;
@@ -261,7 +275,7 @@ template <int K> __device__ __forceinline__ void gradient_few(const FewGradient 
     const unsigned n = unit / bands, y0 = unit % bands * g.rows;
     __syncthreads();
     const unsigned under = (g.rows * pool - 1) * g.stride + g.kh; // rows
-    copy_rows(g.s, buffer, n, (int)(y0 * pool * g.stride) - g.top, -g.left, under, g.pitch);
+    copy_rows<K <= 16>(g.s, buffer, n, (int)(y0 * pool * g.stride) - g.top, -g.left, under, g.pitch);
     end_copies();
     const unsigned pixels = (height - y0 < g.rows ? height - y0 : g.rows) * g.g.row;
     const u64 base = (u64)(n * g.g.image + y0 * g.g.row) * g.g.c + m0 + lane;

@@ -96,55 +96,70 @@ __device__ __forceinline__ void correlate_halo(const Correlation &g, const Strip
     const HaloPosition p = halo_position(g, strips, t, stretch, r);
     pixel_of[r] = (p.y * strips.pitch + p.x) * CHUNK, out_of[r] = p.out;
   }
-  // Pixels outside of an image and columns that there are not are never copied and stay 0.
-  for (unsigned i = threadIdx.x; i < buffers * G * part / 4; i += T * G) {
-    const float zero[4] = {0.f, 0.f, 0.f, 0.f};
-    store(buffer + i * 4, zero);
-  }
+  // Columns that there are not are never copied and stay 0.
+  const float zeros[4] = {0.f, 0.f, 0.f, 0.f};
+  if (g.columns - n0 < BN)
+    for (unsigned i = threadIdx.x * 4; i < t.kh * t.kw * TAP; i += T * G * 4)
+#pragma unroll 1
+      for (unsigned k = 0; k < buffers * G; k++) store(buffer + k * part + pixels * CHUNK + i, zeros);
   __syncthreads();
 
   // A thread copies pixels, and four weights of every tap: forward four channels of a column, back four columns of a channel.
   const unsigned w_ch = Back ? tid / (BN / 4) : tid % 2 * 4, w_n = Back ? tid % (BN / 4) * 4 : tid / 2;
   const unsigned w_at = Back ? w_ch * K_ROW + w_n : w_ch / 4 * QUAD_ROW + w_n * 4;
+  constexpr unsigned U = 4; // pixels that it looks up at a time
   auto copy = [&](unsigned step) {
     const unsigned ch0 = (step * G + group) * CHUNK, n = n0 + w_n, ch = ch0 + w_ch;
     if (ch0 >= g.s.c) return;
     float *xs = buffer + (step % 2 * G + group) * part, *to = xs + pixels * CHUNK + w_at;
-    const float zero[4] = {0.f, 0.f, 0.f, 0.f};
+    const bool rest = g.s.c % CHUNK != 0; // the last chunk has fewer channels
 #pragma unroll 1
-    for (unsigned i = tid; i < pixels * 2; i += T) {
-      const Pixel p = from[i / 2];
-      const unsigned c = ch0 + i % 2 * 4;
-      const u64 at = (u64)p.index * g.s.c + c;
-      if (p.index == nowhere) continue;
-      if (c >= g.s.c) {
-        store(xs + i * 4, zero);
-      } else if (Back && g.s.places) {
-        float v[4];
-        read_at<4, true>(v, g.s, at, p.place);
-        store_shared(xs + i * 4, v);
-      } else {
-        copy16(xs + i * 4, g.s.p + at);
+    for (unsigned first_quad = tid; first_quad < pixels * 2; first_quad += U * T) {
+      Pixel p[U];
+#pragma unroll
+      for (unsigned u = 0; u < U; u++) p[u] = first_quad + u * T < pixels * 2 ? from[(first_quad + u * T) / 2] : Pixel{nowhere, 0};
+#pragma unroll
+      for (unsigned u = 0; u < U; u++) {
+        const unsigned i = first_quad + u * T, c = ch0 + i % 2 * 4;
+        const u64 at = (u64)p[u].index * g.s.c + c;
+        if (i >= pixels * 2) continue;
+        if (p[u].index == nowhere || rest && c >= g.s.c) {
+          store(xs + i * 4, zeros);
+        } else if (Back && g.s.places) {
+          float v[4];
+          read_at<4, true>(v, g.s, at, p[u].place);
+          store_shared(xs + i * 4, v);
+        } else {
+          copy16(xs + i * 4, g.s.p + at);
+        }
       }
     }
     if (n >= g.columns) return;
-#pragma unroll 1
-    for (unsigned i = 0; i < t.kh; i++)
-#pragma unroll 1
-      for (unsigned j = 0; j < t.kw; j++, to += TAP) {
-        if (ch >= g.s.c) {
-          store(to, zero);
-        } else if (Back) {
-          const unsigned tap = (t.first_y - (int)(i * g.step)) * g.kw + t.first_x - (int)(j * g.step);
-          copy16(to, g.w + ((u64)ch * (g.kh * g.kw) + tap) * g.columns + n);
-        } else if (g.step == 1) {
-          copy16(to, g.w + ((u64)n * (g.kh * g.kw) + i * g.kw + j) * g.s.c + ch);
-        } else {
-          float v[4];
-          weight<4, false>(v, g, t, n, i, j, ch);
-          store(to, v);
-        }
+    auto copy_tap = [&](unsigned i, unsigned j) {
+      float *at = to + (i * t.kw + j) * TAP;
+      if (rest && ch >= g.s.c) {
+        store(at, zeros);
+      } else if (Back) {
+        const unsigned tap = (t.first_y - (int)(i * g.step)) * g.kw + t.first_x - (int)(j * g.step);
+        copy16(at, g.w + ((u64)ch * (g.kh * g.kw) + tap) * g.columns + n);
+      } else if (g.step == 1) {
+        copy16(at, g.w + ((u64)n * (g.kh * g.kw) + i * g.kw + j) * g.s.c + ch);
+      } else {
+        float v[4];
+        weight<4, false>(v, g, t, n, i, j, ch);
+        store(at, v);
       }
+    };
+#pragma unroll 1
+    for (unsigned i = 0; i < t.kh; i++) {
+      if (t.kw == 3 && (Back || g.step == 1)) { // the most frequent width, as below
+#pragma unroll
+        for (unsigned j = 0; j < 3; j++) copy_tap(i, j);
+      } else {
+#pragma unroll 1
+        for (unsigned j = 0; j < t.kw; j++) copy_tap(i, j);
+      }
+    }
   };
 
   const unsigned tm = tid / 32 * 4 + lane_m(tid % 32), tn = lane_n(tid % 32);

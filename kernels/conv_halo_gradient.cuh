@@ -15,11 +15,13 @@ struct HaloGradient {
   long long first, per_m, per_tap, per_ch, size;
   unsigned add;
   unsigned width, strips, rows;
+  unsigned by_rows; // the groups of a block share out the rows of a unit, else the positions of each row
   BiasSum bias;
 };
 
-// TILE is the number of channels of each factor that a block has, TAPS the number of taps: of a warp each.
-enum { TILE = 32, TAPS = 9 };
+// TILE is the number of channels of each factor that a block has, TAPS the number of taps, GROUPS the number of groups of warps, in which
+// each has a tap.
+enum { TILE = 32, TAPS = 9, GROUPS = 2 };
 
 // HaloUnit is where a unit lies: the image, its first position, and how many positions a row of it has.
 struct HaloUnit {
@@ -96,22 +98,20 @@ static __device__ __forceinline__ void write(const HaloGradient &g, float *out, 
   }
 }
 
-// gradient_halo computes 32 channels m by 32 channels of the window by 9 taps. A warp has a tap; 4 by 4 threads of each of its halves own
-// 8 by 8 products, in quads from 4*tm and 16+4*tm, and the halves take every other position of a row. Their sums, each over its
-// positions in ascending order, are added at the end. Channels of both tensors are multiples of 4, and elements of the
-// gradient that are neighbours by m or by channels.
+// gradient_halo computes 32 channels m by 32 channels of the window by 9 taps. A warp of a group has a tap; 4 by 4 threads of each of its
+// halves own 8 by 8 products, in quads from 4*tm and 16+4*tm. The groups take every other row of a unit, and the halves every other
+// position of a row, or the four of them every fourth. Their sums, each over its positions in ascending order, are added at the end.
+// Channels of both tensors are multiples of 4, and elements of the gradient that are neighbours by m or by channels. The blocks of a
+// part's first tiles have 32 elements each of the gradient of the bias too.
 __device__ __forceinline__ void gradient_halo(const HaloGradient &g) {
   extern __shared__ __align__(16) float buffer[];
   const unsigned taps = g.kh * g.kw, m_tiles = (g.g.c + TILE - 1) / TILE, ch_tiles = (g.s.c + TILE - 1) / TILE;
   const unsigned tiles = m_tiles * ch_tiles * ((taps + TAPS - 1) / TAPS);
-  if (blockIdx.x >= tiles * g.parts) {
-    const unsigned block = blockIdx.x - tiles * g.parts;
-    bias_sum(g.bias, buffer, block % g.parts, g.parts, block / g.parts, g.size, g.add);
-    return;
-  }
   const unsigned tile = blockIdx.x % tiles, part = blockIdx.x / tiles, m0 = tile % m_tiles * TILE, ch0 = tile / m_tiles % ch_tiles * TILE;
-  const unsigned tap = tile / m_tiles / ch_tiles * TAPS + threadIdx.x / 32, ti = tap / g.kw, tj = tap % g.kw;
-  const unsigned width = (g.width + 1) / 2 * 2, pitch = (width - 1) * g.stride + g.kw; // of the other tensor and of the pixels
+  const unsigned warps = blockDim.x / 32 / GROUPS, group = threadIdx.x / 32 / warps;
+  const unsigned tap = tile / m_tiles / ch_tiles * TAPS + threadIdx.x / 32 % warps, ti = tap / g.kw, tj = tap % g.kw;
+  const unsigned multiple = g.by_rows ? 2 : 2 * GROUPS;
+  const unsigned width = (g.width + multiple - 1) / multiple * multiple, pitch = (width - 1) * g.stride + g.kw; // of the other tensor and of the pixels
   const unsigned others = ((g.rows - 1) * g.stride + g.kh) * pitch * TILE, unit_size = others + g.rows * width * TILE;
   const Share share = share_of(g.units, part, g.parts);
   auto copy = [&](unsigned unit) {
@@ -120,13 +120,15 @@ __device__ __forceinline__ void gradient_halo(const HaloGradient &g) {
     copy_pixels(g, u, to, pitch, ch0);
     copy_others(g, u, to + others, width, m0);
   };
+  copy(share.begin);
+  end_copies();
+  if (tile * 32 < g.bias.columns) bias_sum<4>(g.bias, buffer + 2 * unit_size, part, g.parts, tile, g.size, g.add);
 
   const unsigned lane = threadIdx.x % 32, tm = (lane >> 1 & 1) | (lane >> 2 & 2), tc = (lane & 1) | (lane >> 1 & 2), half = lane / 16;
+  const unsigned first_row = g.by_rows ? group : 0, first = g.by_rows ? half : 2 * group + half, rows_apart = g.by_rows ? GROUPS : 1;
   float sum[8][8];
 #pragma unroll
   for (int i = 0; i < 8; i++) clear(sum[i]);
-  copy(share.begin);
-  end_copies();
 #pragma unroll 1
   for (unsigned unit = share.begin; unit < share.end; unit++) {
     wait_for_copies();
@@ -137,11 +139,11 @@ __device__ __forceinline__ void gradient_halo(const HaloGradient &g) {
     const float *pixels = buffer + (unit - share.begin) % 2 * unit_size;
     const unsigned rows = unit_at(g, unit).rows;
 #pragma unroll 1
-    for (unsigned y = 0; y < rows; y++) {
-      const float *a = pixels + others + (y * width + half) * TILE + tm * 4;
-      const float *b = pixels + ((y * g.stride + ti) * pitch + half * g.stride + tj) * TILE + tc * 4;
-#pragma unroll 1
-      for (unsigned x = 0; x < width; x += 2, a += 2 * TILE, b += 2 * g.stride * TILE) {
+    for (unsigned y = first_row; y < rows; y += rows_apart) {
+      const float *a = pixels + others + (y * width + first) * TILE + tm * 4;
+      const float *b = pixels + ((y * g.stride + ti) * pitch + first * g.stride + tj) * TILE + tc * 4;
+#pragma unroll 2
+      for (unsigned x = 0; x < width; x += multiple, a += multiple * TILE, b += multiple * g.stride * TILE) {
         float av[8], bv[8];
         load((float(&)[4])av[0], a);
         load((float(&)[4])av[4], a + TILE / 2);
@@ -154,31 +156,46 @@ __device__ __forceinline__ void gradient_halo(const HaloGradient &g) {
       }
     }
   }
-  if (tap >= taps) return;
 
   // The halves exchange sums: the first gets those of its first quad of channels m, the second those of the second.
-  const unsigned m = m0 + half * (TILE / 2) + tm * 4;
-  float *out = g.out + part * g.size + g.first + (long long)tap * g.per_tap;
+  float both[2][4][4];
 #pragma unroll
-  for (int q = 0; q < 2; q++) {
-    float both[4][4];
+  for (int q = 0; q < 2; q++)
 #pragma unroll
     for (int i = 0; i < 4; i++)
 #pragma unroll
       for (int e = 0; e < 4; e++) {
-        const float first = sum[i][q * 4 + e], second = sum[i + 4][q * 4 + e];
-        both[i][e] = (half ? second : first) + __shfl_xor_sync(0xffffffffu, half ? first : second, 16);
+        const float low = sum[i][q * 4 + e], high = sum[i + 4][q * 4 + e];
+        both[q][i][e] = (half ? high : low) + __shfl_xor_sync(0xffffffffu, half ? low : high, 16);
       }
-    const unsigned ch = ch0 + q * (TILE / 2) + tc * 4;
-    if (m < g.g.c && ch < g.s.c) write(g, out, m, ch, both);
+  // So do the groups, in shared memory, with the quads of channels of the window.
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    float given[4];
+#pragma unroll
+    for (int e = 0; e < 4; e++) given[e] = group ? both[0][i][e] : both[1][i][e];
+    store_shared(buffer + (i * blockDim.x + threadIdx.x) * 4, given);
   }
+  __syncthreads();
+  const unsigned other = group ? threadIdx.x - warps * 32 : threadIdx.x + warps * 32;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    float taken[4];
+    load(taken, buffer + (i * blockDim.x + other) * 4);
+#pragma unroll
+    for (int e = 0; e < 4; e++) both[0][i][e] = (group ? both[1][i][e] : both[0][i][e]) + taken[e];
+  }
+  const unsigned m = m0 + half * (TILE / 2) + tm * 4, ch = ch0 + group * (TILE / 2) + tc * 4;
+  float *out = g.out + part * g.size + g.first + (long long)tap * g.per_tap;
+  if (tap < taps && m < g.g.c && ch < g.s.c) write(g, out, m, ch, both[0]);
 }
 
-extern "C" __global__ void __launch_bounds__(TAPS * 32, 2)
+extern "C" __global__ void __launch_bounds__(GROUPS *TAPS * 32, 1)
     conv_back_weights_halo4(SOURCE_PARAMS(g), SOURCE_PARAMS(s), unsigned units, unsigned parts, unsigned stride,
                             int top, int left, unsigned kh, unsigned kw, float *__restrict__ out, long long first,
                             long long per_m, long long per_tap, long long per_ch, long long size, unsigned add, unsigned width,
-                            unsigned strips, unsigned rows, BIAS_PARAMS) {
+                            unsigned strips, unsigned rows, unsigned by_rows, BIAS_PARAMS) {
   gradient_halo({SOURCE(g), SOURCE(s), units, parts, stride, top, left, kh, kw, out, first, per_m, per_tap, per_ch, size, add,
-                 width, strips, rows, BIAS});
+                 width, strips, rows, by_rows, BIAS});
 }

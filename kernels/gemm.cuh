@@ -183,7 +183,7 @@ template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> __devi
   const unsigned tiles_n = (g.n + BN - 1) / BN, tiles = (g.m + BM - 1) / BM * tiles_n;
   if (TransA && blockIdx.x >= tiles * g.parts) {
     const unsigned block = blockIdx.x - tiles * g.parts;
-    bias_sum(sums, buffer, block % g.parts, g.parts, block / g.parts, g.size, g.add);
+    bias_sum<16>(sums, buffer, block % g.parts, g.parts, block / g.parts, g.size, g.add);
     return;
   }
   const unsigned tile = TransA ? blockIdx.x % tiles : blockIdx.x, part = TransA ? blockIdx.x / tiles : 0;
