@@ -159,9 +159,9 @@ func TestLargeConv(t *testing.T) {
 		{spec{X: backend.Shape{N: 1, H: 22, W: 50, C: 40}, Filters: 44, KernelH: 4, KernelW: 4, Padding: backend.Same, Pool: 2, Act: backend.ReLU, InAct: backend.ReLU},
 			[]string{"conv_forward_halo_wide4", "conv_back_input_halo_wide4", "conv_back_weights_halo4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 181, W: 183, C: 8}, Filters: 12, KernelH: 2, KernelW: 3, InAct: backend.Tanh, Multiply: backend.TF32},
-			[]string{"conv_forward4", "conv_back_input4", "conv_back_weights_tensor_small", "partial_sum"}},
+			[]string{"conv_forward_tensor", "conv_back_input_tensor", "conv_back_weights_tensor_small", "partial_sum"}},
 		{spec{X: backend.Shape{N: 5, H: 82, W: 83, C: 4}, Filters: 36, KernelH: 1, KernelW: 1, Act: backend.ReLU, Multiply: backend.TF32},
-			[]string{"conv_forward_wide4", "conv_back_input_lanes4", "conv_back_weights4", "partial_sum"}},
+			[]string{"conv_forward_tensor_wide", "conv_back_input_lanes4", "conv_back_weights4", "partial_sum"}},
 	} {
 		s := must(backend.NewConv(c.spec))
 		t.Run(fmt.Sprintf("%v-%d", s.X, s.Filters), func(t *testing.T) {

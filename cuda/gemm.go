@@ -1,8 +1,6 @@
 package cuda
 
 import (
-	"slices"
-
 	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn/backend"
@@ -17,18 +15,34 @@ type gemm struct {
 	multiply backend.DType // both factors are rounded to it
 }
 
-// gemmForm is a form of the kernels: the tile that a block computes, its threads, and in how many groups these share out the sum.
+// gemmForm is a form of the kernels: the tile that a block computes, its threads, and in how many groups these share out the sum. It has one
+// entry for each of the three products, and others for tensor cores.
 type gemmForm struct {
-	nt, nn, tn                    kernels.Entry
+	nt, nn, tn                    gemmEntry
 	tileM, tileN, threads, groups int
 }
 
+// gemmEntry is a kernel, and that of the same form on tensor cores, unless both are one.
+type gemmEntry struct{ scalar, tensor kernels.Entry }
+
 // The forms with a 4 are for factors whose rows in memory have a multiple of 4 elements.
 var (
-	gemmAny     = gemmForm{kernels.GemmNT, kernels.GemmNN, kernels.GemmTN, 32, 32, 256, 8}
-	gemm4       = gemmForm{kernels.GemmNT4, kernels.GemmNN4, kernels.GemmTN4, 32, 32, 256, 8}
-	gemmSquare4 = gemmForm{kernels.GemmNTSquare4, kernels.GemmNNSquare4, kernels.GemmTNSquare4, 64, 64, 256, 2}
-	gemmWide4   = gemmForm{kernels.GemmNTWide4, kernels.GemmNNWide4, kernels.GemmTNWide4, 128, 64, 256, 2}
+	gemmAny = gemmForm{
+		gemmEntry{kernels.GemmNT, kernels.GemmNT}, gemmEntry{kernels.GemmNN, kernels.GemmNN}, gemmEntry{kernels.GemmTN, kernels.GemmTN},
+		32, 32, 256, 8,
+	}
+	gemm4 = gemmForm{
+		gemmEntry{kernels.GemmNT4, kernels.GemmNTTensor4}, gemmEntry{kernels.GemmNN4, kernels.GemmNNTensor4},
+		gemmEntry{kernels.GemmTN4, kernels.GemmTNTensor4}, 32, 32, 256, 8,
+	}
+	gemmSquare4 = gemmForm{
+		gemmEntry{kernels.GemmNTSquare4, kernels.GemmNTTensorSquare4}, gemmEntry{kernels.GemmNNSquare4, kernels.GemmNNTensorSquare4},
+		gemmEntry{kernels.GemmTNSquare4, kernels.GemmTNTensorSquare4}, 64, 64, 256, 2,
+	}
+	gemmWide4 = gemmForm{
+		gemmEntry{kernels.GemmNTWide4, kernels.GemmNTTensorWide4}, gemmEntry{kernels.GemmNNWide4, kernels.GemmNNTensorWide4},
+		gemmEntry{kernels.GemmTNWide4, kernels.GemmTNTensorWide4}, 128, 64, 256, 2,
+	}
 )
 
 const (
@@ -56,7 +70,7 @@ func (g *gemm) formFor(rows ...int) *gemmForm {
 
 // shared is the shared memory of a block in bytes: panels of both factors for each stage, and in their place the sums of each group.
 func (f *gemmForm) shared() int {
-	panels := gemmStages * f.groups * ((f.tileM+f.tileN)*gemmStep + 2*gemmApart)
+	panels := gemmStages * f.groups * (f.tileM + f.tileN + 2*gemmApart) * gemmStep
 	sums := f.groups * f.tileM * (f.tileN + gemmApart)
 	if 4*sums > gemmBytes {
 		sums = f.groups * f.tileM * f.tileN
@@ -91,6 +105,18 @@ func (l *lane) gemmTN(g gemm, d *part) {
 		i32(parts), uint64(d.size), d.add, ptr(g.a), ptr(d.bias), i32(g.k), i32(d.nb))
 }
 
-func (l *lane) gemm(g *gemm, f *gemmForm, e kernels.Entry, blocks int, args ...uint64) {
-	l.launch(g.op, e, driver.Dim3{X: blocks}, driver.Dim3{X: f.threads}, f.shared(), slices.Concat([]uint64{ptr(g.a), ptr(g.b)}, args, []uint64{rounding(g.multiply)})...)
+// gemm launches a kernel: on tensor cores if the factors are rounded to what these multiply and the device has them.
+func (l *lane) gemm(g *gemm, f *gemmForm, e gemmEntry, blocks int, args ...uint64) {
+	entry := e.scalar
+	if g.multiply == backend.TF32 && l.dev.tensor() {
+		entry = e.tensor
+	}
+	var a arguments
+	a.add(ptr(g.a), ptr(g.b))
+	a.add(args...)
+	a.add(rounding(g.multiply))
+	l.launch(g.op, entry, driver.Dim3{X: blocks}, driver.Dim3{X: f.threads}, f.shared(), a.all()...)
 }
+
+// tensor reports whether the device has tensor cores for TF32.
+func (d *Device) tensor() bool { return d.dev.Info().Major >= 8 }

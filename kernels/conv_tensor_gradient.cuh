@@ -243,7 +243,7 @@ template <int GM, int GK> __device__ __forceinline__ void gradient_tensor(const 
   copy(begin);
 #pragma unroll 1
   for (unsigned block = blockIdx.x + blockIdx.y * gridDim.x; block * 32 < g.bias.columns; block += gridDim.x * gridDim.y) {
-    bias_sum(g.bias, bias_sums, part, gridDim.z, block, g.size, g.add);
+    bias_sum<16>(g.bias, bias_sums, part, gridDim.z, block, g.size, g.add);
     __syncthreads();
   }
 

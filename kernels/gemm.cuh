@@ -26,9 +26,9 @@ enum { KC = 8, STAGES = 3 };
 
 // Panel is what a step needs of a factor, R rows or columns of the product, in shared memory: a piece for each of G groups. In the piece of
 // a factor that is stored along k a row has two quads of k, which are exchanged in every second four rows, so that eight rows do
-// not share banks, and the pieces do not begin in the same banks; else there is a row of R values for each k.
+// not share banks, and the pieces do not begin in the same banks; else there is a row of R values for each k, and neither do the rows.
 template <int R, int G, int V, int T, bool AlongK> struct Panel {
-  enum { PIECE = R * KC + (AlongK ? 8 : 0), FLOATS = G * PIECE };
+  enum { ROW = AlongK ? KC : R + 8, PIECE = AlongK ? R * KC + 8 : KC * ROW, FLOATS = G * PIECE };
   // So many of the T threads take neighbours in memory; at a time they take so many rows, or so many k.
   enum { LANES = (AlongK ? G * KC : R) / V, AT_ONCE = T / LANES, TURNS = R * KC * G / V / T };
 
@@ -39,18 +39,9 @@ template <int R, int G, int V, int T, bool AlongK> struct Panel {
   __device__ __forceinline__ Panel(const float *factor, unsigned r0, unsigned rows, unsigned k0, unsigned ks) {
     const unsigned lane = threadIdx.x % LANES * V, other = threadIdx.x / LANES;
     const unsigned r = AlongK ? other : lane, c = AlongK ? lane : other;
-    to = c / KC * PIECE + (AlongK ? r * KC + (c % KC ^ (r & 4)) : c % KC * R + r);
+    to = c / KC * PIECE + (AlongK ? r * ROW + (c % KC ^ (r & 4)) : c % KC * ROW + r);
     row = r0 + r, k = k0 + c;
     from = factor + (AlongK ? (u64)row * ks + k : (u64)k * rows + row);
-  }
-
-  // round rounds a panel that all threads have copied to a stage.
-  static __device__ __forceinline__ void round(float *stage) {
-#pragma unroll 1
-    for (unsigned i = threadIdx.x; i < G * R * KC; i += T) {
-      float &v = stage[i / (R * KC) * PIECE + i % (R * KC)];
-      v = round_factor(v);
-    }
   }
 
   // copy copies the panel to a stage, and goes on to the next one. What is beyond the last row, or the last k, is zero.
@@ -58,7 +49,7 @@ template <int R, int G, int V, int T, bool AlongK> struct Panel {
 #pragma unroll
     for (unsigned u = 0; u < TURNS; u++) {
       const unsigned r = row + (AlongK ? u * AT_ONCE : 0), c = k + (AlongK ? 0 : u * AT_ONCE);
-      float *at = stage + (AlongK ? (to ^ (u * AT_ONCE & 4)) + u * AT_ONCE * KC : to + u * AT_ONCE / KC * PIECE);
+      float *at = stage + (AlongK ? (to ^ (u * AT_ONCE & 4)) + u * AT_ONCE * ROW : to + u * AT_ONCE / KC * PIECE);
       if (r < rows && c < ks) {
         const float *p = from + (u64)(u * AT_ONCE) * (AlongK ? ks : rows);
         if (V == 4)
@@ -75,34 +66,45 @@ template <int R, int G, int V, int T, bool AlongK> struct Panel {
   }
 };
 
-// gemm computes BM by BN products a block, in G groups of warps, of which each takes every Gth step: thread (tm, tn) of a warp owns eight rows
-// and TN columns of the warp's 32 by 8*TN. Each product is the sum over the steps of a group, and then over the groups, in ascending order.
-template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> struct Product {
-  // Rows of sums begin in other banks, unless they would not fit the shared memory of a device of compute capability 7.5.
-  enum { WN = 8 * TN, WARPS_M = BM / 32, WARPS_N = BN / WN, T = 32 * WARPS_M * WARPS_N * G, LDC = BN + (G * BM * (BN + 8) > 1 << 14 ? 0 : 8) };
-  typedef Panel<BM, G, V, T, !TransA> A;
-  typedef Panel<BN, G, V, T, TransB> B;
+// Scalar is how a warp multiplies its 32 rows by 8*TN columns of the panels A and B: thread (tm, tn) owns eight rows and TN columns.
+template <int TN, class A, class B, bool TransA, bool TransB> struct Scalar {
+  float sum[8][TN];
+  unsigned tm, tn;
 
-  // add adds the products of a step.
-  static __device__ __forceinline__ void add(float (&sum)[8][TN], const float *a, const float *b, unsigned tm, unsigned tn) {
+  __device__ __forceinline__ Scalar() {
+    tm = lane_m(threadIdx.x % 32), tn = lane_n(threadIdx.x % 32);
+#pragma unroll
+    for (int i = 0; i < 8; i++) clear(sum[i]);
+  }
+
+  // add adds the products of a step; a and b are the first of the warp's rows and columns.
+  __device__ __forceinline__ void add(const float *a, const float *b, unsigned tf32) {
 #pragma unroll
     for (int q = 0; q < KC; q += 4) {
       float av[8][4], bv[TN][4];
       if (!TransA)
 #pragma unroll
-        for (int i = 0; i < 8; i++) load(av[i], a + (tm + 4 * i) * KC + (q ^ (i & 1) * 4));
+        for (int i = 0; i < 8; i++) {
+          load(av[i], a + (tm + 4 * i) * A::ROW + (q ^ (i & 1) * 4));
+          if (tf32) round_factors(av[i]);
+        }
       if (TransB)
 #pragma unroll
-        for (int j = 0; j < TN; j++) load(bv[j], b + (tn + 8 * j) * KC + (q ^ (tn & 4)));
+        for (int j = 0; j < TN; j++) {
+          load(bv[j], b + (tn + 8 * j) * B::ROW + (q ^ (tn & 4)));
+          if (tf32) round_factors(bv[j]);
+        }
 #pragma unroll
       for (int k = 0; k < 4; k++) {
         float ak[8], bk[TN];
         if (TransA)
 #pragma unroll
-          for (int i = 0; i < 8; i += 4) load((float(&)[4])ak[i], a + (q + k) * BM + tm * 4 + i * 4);
+          for (int i = 0; i < 8; i += 4) load((float(&)[4])ak[i], a + (q + k) * A::ROW + tm * 4 + i * 4);
         if (!TransB)
 #pragma unroll
-          for (int j = 0; j < TN; j += 4) load((float(&)[4])bk[j], b + (q + k) * BN + tn * 4 + j * 8);
+          for (int j = 0; j < TN; j += 4) load((float(&)[4])bk[j], b + (q + k) * B::ROW + tn * 4 + j * 8);
+        if (tf32 && TransA) round_factors(ak);
+        if (tf32 && !TransB) round_factors(bk);
 #pragma unroll
         for (int i = 0; i < 8; i++)
 #pragma unroll
@@ -111,12 +113,35 @@ template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> struct
     }
   }
 
+  // put stores the sums, in rows of ld.
+  __device__ __forceinline__ void put(float *to, unsigned ld) const {
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      float *row = to + (TransA ? tm * 4 + i / 4 * 16 + i % 4 : tm + 4 * i) * ld;
+#pragma unroll
+      for (int j = 0; j < TN; j += TransB ? 1 : 4)
+        if (TransB)
+          row[tn + 8 * j] = sum[i][j];
+        else
+          store_shared(row + tn * 4 + j * 8, (const float(&)[4])sum[i][j]);
+    }
+  }
+};
+
+// Product computes BM by BN products a block, in G groups of warps, which share out each step. Each product is the sum of a group's k, and
+// then over the groups, in ascending order.
+template <int BM, int BN, int TN, int G, int V, template <int, class, class, bool, bool> class Warp, bool TransA, bool TransB> struct Product {
+  // Rows of sums begin in other banks, unless they would not fit the shared memory of a device of compute capability 7.5.
+  enum { WN = 8 * TN, WARPS_M = BM / 32, WARPS_N = BN / WN, T = 32 * WARPS_M * WARPS_N * G, LDC = BN + (G * BM * (BN + 8) > 1 << 14 ? 0 : 8) };
+  typedef Panel<BM, G, V, T, !TransA> A;
+  typedef Panel<BN, G, V, T, TransB> B;
+
   // run leaves the sums of a share of k, rows of LDC for each group, in shared memory for all threads to read.
   static __device__ __forceinline__ void run(const Gemm &g, float *shared, unsigned m0, unsigned n0, const Share &share) {
     constexpr unsigned STAGE = A::FLOATS + B::FLOATS;
-    const unsigned group = threadIdx.x / (T / G), warp = threadIdx.x % (T / G) / 32, lane = threadIdx.x % 32;
-    const unsigned tm = lane_m(lane), tn = lane_n(lane), warp_m = warp % WARPS_M * 32, warp_n = warp / WARPS_M * WN;
-    const unsigned a_at = group * A::PIECE + (TransA ? warp_m : warp_m * KC), b_at = group * B::PIECE + (TransB ? warp_n * KC : warp_n);
+    const unsigned group = threadIdx.x / (T / G), warp = threadIdx.x % (T / G) / 32;
+    const unsigned warp_m = warp % WARPS_M * 32, warp_n = warp / WARPS_M * WN;
+    const unsigned a_at = group * A::PIECE + (TransA ? warp_m : warp_m * A::ROW), b_at = group * B::PIECE + (TransB ? warp_n * B::ROW : warp_n);
     A a(g.a, m0, g.m, share.begin * KC * G, g.k);
     B b(g.b, n0, g.n, share.begin * KC * G, g.k);
     auto copy = [&](unsigned step, unsigned stage) {
@@ -126,9 +151,7 @@ template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> struct
       }
       end_copies();
     };
-    float sum[8][TN];
-#pragma unroll
-    for (int i = 0; i < 8; i++) clear(sum[i]);
+    Warp<TN, A, B, TransA, TransB> products;
 #pragma unroll
     for (unsigned s = 0; s < STAGES - 1; s++) copy(share.begin + s, s);
     unsigned stage = 0;
@@ -137,26 +160,12 @@ template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> struct
       wait_for_copies<STAGES - 2>();
       __syncthreads();
       copy(step + STAGES - 1, stage == 0 ? STAGES - 1 : stage - 1);
-      float *panels = shared + stage * STAGE;
-      if (g.tf32) {
-        A::round(panels), B::round(panels + A::FLOATS);
-        __syncthreads();
-      }
-      if (step * KC * G + group * KC < g.k) add(sum, panels + a_at, panels + A::FLOATS + b_at, tm, tn);
+      const float *panels = shared + stage * STAGE;
+      if (step * KC * G + group * KC < g.k) products.add(panels + a_at, panels + A::FLOATS + b_at, g.tf32);
       stage = stage == STAGES - 1 ? 0 : stage + 1;
     }
     __syncthreads(); // the sums take the place of what others may still read
-    float *sums = shared + group * BM * LDC;
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-      float *to = sums + (warp_m + (TransA ? tm * 4 + i / 4 * 16 + i % 4 : tm + 4 * i)) * LDC + warp_n;
-#pragma unroll
-      for (int j = 0; j < TN; j += TransB ? 1 : 4)
-        if (TransB)
-          to[tn + 8 * j] = sum[i][j];
-        else
-          store_shared(to + tn * 4 + j * 8, (const float(&)[4])sum[i][j]);
-    }
+    products.put(shared + group * BM * LDC + warp_m * LDC + warp_n, LDC);
     __syncthreads();
   }
 
@@ -177,8 +186,9 @@ template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> struct
 
 // gemm computes a block of a product and what follows it. Tiles of a row of the product are neighbours, the blocks of a part follow each
 // other, and those of the bias come last.
-template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> __device__ __forceinline__ void gemm(const Gemm &g, const BiasSum &sums) {
-  typedef Product<BM, BN, TN, G, V, TransA, TransB> P;
+template <int BM, int BN, int TN, int G, int V, template <int, class, class, bool, bool> class Warp, bool TransA, bool TransB>
+__device__ __forceinline__ void gemm(const Gemm &g, const BiasSum &sums) {
+  typedef Product<BM, BN, TN, G, V, Warp, TransA, TransB> P;
   extern __shared__ __align__(16) float buffer[];
   const unsigned tiles_n = (g.n + BN - 1) / BN, tiles = (g.m + BM - 1) / BM * tiles_n;
   if (TransA && blockIdx.x >= tiles * g.parts) {
@@ -219,24 +229,24 @@ template <int BM, int BN, int TN, int G, int V, bool TransA, bool TransB> __devi
 
 #define THREADS(BM, BN, TN, G) (BM * BN / (8 * TN) * G)
 
-#define GEMM(form, BM, BN, TN, G, V, blocks)                                                                                                       \
+#define GEMM(form, BM, BN, TN, G, V, Warp, blocks)                                                                                                       \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_nt##form(const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ bias, float *__restrict__ out,         \
-                    unsigned m, unsigned n, unsigned k, int act, unsigned tf32) {                                                              \
-    gemm<BM, BN, TN, G, V, false, true>({a, b, bias, 0, out, m, n, k, act, LINEAR, 1, 0, 0, tf32}, {});                                              \
+                    unsigned m, unsigned n, unsigned k, int act, unsigned tf32) {                                                                             \
+    gemm<BM, BN, TN, G, V, Warp, false, true>({a, b, bias, 0, out, m, n, k, act, LINEAR, 1, 0, 0, tf32}, {});                                              \
   }                                                                                                                                            \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_nn##form(const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ mask, float *__restrict__ out,         \
                     unsigned m, unsigned n, unsigned k, int in_act, unsigned tf32) {                                                                          \
-    gemm<BM, BN, TN, G, V, false, false>({a, b, 0, mask, out, m, n, k, LINEAR, in_act, 1, 0, 0, tf32}, {});                                          \
+    gemm<BM, BN, TN, G, V, Warp, false, false>({a, b, 0, mask, out, m, n, k, LINEAR, in_act, 1, 0, 0, tf32}, {});                                          \
   }                                                                                                                                            \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_tn##form(const float *__restrict__ a, const float *__restrict__ b, float *__restrict__ out, unsigned m, unsigned n, unsigned k,     \
                     unsigned parts, long long size, unsigned add, BIAS_PARAMS, unsigned tf32) {                                                               \
-    gemm<BM, BN, TN, G, V, true, false>({a, b, 0, 0, out, m, n, k, LINEAR, LINEAR, parts, size, add, tf32}, BIAS);                                   \
+    gemm<BM, BN, TN, G, V, Warp, true, false>({a, b, 0, 0, out, m, n, k, LINEAR, LINEAR, parts, size, add, tf32}, BIAS);                                   \
   }
 
-GEMM(, 32, 32, 4, 8, 1, 1)
-GEMM(4, 32, 32, 4, 8, 4, 2)
-GEMM(_square4, 64, 64, 4, 2, 4, 2)
-GEMM(_wide4, 128, 64, 8, 2, 4, 1)
+GEMM(, 32, 32, 4, 8, 1, Scalar, 1)
+GEMM(4, 32, 32, 4, 8, 4, Scalar, 2)
+GEMM(_square4, 64, 64, 4, 2, 4, Scalar, 2)
+GEMM(_wide4, 128, 64, 8, 2, 4, Scalar, 1)

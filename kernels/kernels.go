@@ -75,14 +75,23 @@ const (
 	GemmNT4
 	GemmNTSquare4
 	GemmNTWide4
+	GemmNTTensor4
+	GemmNTTensorSquare4
+	GemmNTTensorWide4
 	GemmNN
 	GemmNN4
 	GemmNNSquare4
 	GemmNNWide4
+	GemmNNTensor4
+	GemmNNTensorSquare4
+	GemmNNTensorWide4
 	GemmTN
 	GemmTN4
 	GemmTNSquare4
 	GemmTNWide4
+	GemmTNTensor4
+	GemmTNTensorSquare4
+	GemmTNTensorWide4
 
 	PartialSum
 
@@ -191,18 +200,27 @@ var entries = [Count]struct {
 	ConvSpread:                 {"conv_spread", 18},
 	ConvSpread4:                {"conv_spread4", 18},
 
-	GemmNT:        {"gemm_nt", 9},
-	GemmNT4:       {"gemm_nt4", 9},
-	GemmNTSquare4: {"gemm_nt_square4", 9},
-	GemmNTWide4:   {"gemm_nt_wide4", 9},
-	GemmNN:        {"gemm_nn", 9},
-	GemmNN4:       {"gemm_nn4", 9},
-	GemmNNSquare4: {"gemm_nn_square4", 9},
-	GemmNNWide4:   {"gemm_nn_wide4", 9},
-	GemmTN:        {"gemm_tn", 14},
-	GemmTN4:       {"gemm_tn4", 14},
-	GemmTNSquare4: {"gemm_tn_square4", 14},
-	GemmTNWide4:   {"gemm_tn_wide4", 14},
+	GemmNT:              {"gemm_nt", 9},
+	GemmNT4:             {"gemm_nt4", 9},
+	GemmNTSquare4:       {"gemm_nt_square4", 9},
+	GemmNTWide4:         {"gemm_nt_wide4", 9},
+	GemmNTTensor4:       {"gemm_nt_tensor4", 9},
+	GemmNTTensorSquare4: {"gemm_nt_tensor_square4", 9},
+	GemmNTTensorWide4:   {"gemm_nt_tensor_wide4", 9},
+	GemmNN:              {"gemm_nn", 9},
+	GemmNN4:             {"gemm_nn4", 9},
+	GemmNNSquare4:       {"gemm_nn_square4", 9},
+	GemmNNWide4:         {"gemm_nn_wide4", 9},
+	GemmNNTensor4:       {"gemm_nn_tensor4", 9},
+	GemmNNTensorSquare4: {"gemm_nn_tensor_square4", 9},
+	GemmNNTensorWide4:   {"gemm_nn_tensor_wide4", 9},
+	GemmTN:              {"gemm_tn", 14},
+	GemmTN4:             {"gemm_tn4", 14},
+	GemmTNSquare4:       {"gemm_tn_square4", 14},
+	GemmTNWide4:         {"gemm_tn_wide4", 14},
+	GemmTNTensor4:       {"gemm_tn_tensor4", 14},
+	GemmTNTensorSquare4: {"gemm_tn_tensor_square4", 14},
+	GemmTNTensorWide4:   {"gemm_tn_tensor_wide4", 14},
 
 	PartialSum: {"partial_sum", 64},
 
@@ -268,6 +286,15 @@ var least = [Count]int{
 	ConvBackInputTensorSmall:   80,
 	ConvBackWeightsTensor:      80,
 	ConvBackWeightsTensorSmall: 80,
+	GemmNTTensor4:              80,
+	GemmNTTensorSquare4:        80,
+	GemmNTTensorWide4:          80,
+	GemmNNTensor4:              80,
+	GemmNNTensorSquare4:        80,
+	GemmNNTensorWide4:          80,
+	GemmTNTensor4:              80,
+	GemmTNTensorSquare4:        80,
+	GemmTNTensorWide4:          80,
 }
 
 // MaxParams is the largest number of parameters of a kernel.
@@ -337,6 +364,15 @@ var ofBatch = [Count][]int{
 	GemmTN4:                    {5, 6, 11},
 	GemmTNSquare4:              {5, 6, 11},
 	GemmTNWide4:                {5, 6, 11},
+	GemmNTTensor4:              {4},
+	GemmNTTensorSquare4:        {4},
+	GemmNTTensorWide4:          {4},
+	GemmNNTensor4:              {4},
+	GemmNNTensorSquare4:        {4},
+	GemmNNTensorWide4:          {4},
+	GemmTNTensor4:              {5, 6, 11},
+	GemmTNTensorSquare4:        {5, 6, 11},
+	GemmTNTensorWide4:          {5, 6, 11},
 }
 
 // Specialised reports whether a form of the kernel for one shape, in which the parameters that describe it are constants, is

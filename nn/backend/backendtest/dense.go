@@ -17,6 +17,12 @@ type denseCase struct {
 	special bool
 }
 
+// largeDenses are layers of rows, inputs and units for which a GPU has larger tiles, of the outputs, of the gradient of the input or of that of
+// the weights, or of whose gradients it shares out the sums.
+var largeDenses = [][3]int{
+	{1100, 12, 740}, {1100, 740, 12}, {12, 740, 1100}, {580, 20, 740}, {580, 740, 20}, {20, 740, 580}, {2100, 36, 5}, {3100, 12, 8},
+}
+
 func denseCases() []Case {
 	acts := []backend.Act{backend.Linear, backend.ReLU, backend.Sigmoid, backend.Tanh}
 	var table []denseCase
@@ -30,9 +36,7 @@ func denseCases() []Case {
 	table = append(table,
 		denseCase{DenseSpec: backend.DenseSpec{N: 3, In: 33, Out: 5, Act: backend.ReLU, InAct: backend.Sigmoid}, images: 4},
 		denseCase{DenseSpec: backend.DenseSpec{N: 32, In: 784, Out: 128, Act: backend.ReLU}, bench: true})
-	// A large device has larger tiles for large products, and shares out long sums: of the outputs, of the gradient of the input, and of
-	// that of the weights.
-	for _, d := range [][3]int{{1100, 12, 740}, {1100, 740, 12}, {12, 740, 1100}, {580, 20, 740}, {580, 740, 20}, {20, 740, 580}, {2100, 36, 5}, {3100, 12, 8}} {
+	for _, d := range largeDenses {
 		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: backend.ReLU, InAct: backend.Tanh}})
 	}
 	var cases []Case

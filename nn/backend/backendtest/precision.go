@@ -1,6 +1,10 @@
 package backendtest
 
-import "github.com/convae/convae/nn/backend"
+import (
+	"slices"
+
+	"github.com/convae/convae/nn/backend"
+)
 
 // precisionCases are layers whose factors are rounded to tf32. Their sizes are odd, and such that every form of a kernel that rounds
 // takes some.
@@ -70,7 +74,7 @@ func tf32ConvTransposes() (table []convTransposeCase) {
 }
 
 func tf32Denses() (table []denseCase) {
-	for _, d := range [][3]int{{1, 1, 1}, {2, 8, 16}, {7, 31, 33}, {33, 64, 1}, {5, 3, 40}, {17, 68, 36}, {257, 4, 4}} {
+	for _, d := range slices.Concat([][3]int{{1, 1, 1}, {2, 8, 16}, {7, 31, 33}, {33, 64, 1}, {5, 3, 40}, {17, 68, 36}, {257, 4, 4}}, largeDenses) {
 		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: backend.Sigmoid, InAct: backend.ReLU,
 			Multiply: backend.TF32}})
 	}

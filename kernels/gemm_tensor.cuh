@@ -1,0 +1,67 @@
+// Products of matrices on tensor cores, of factors rounded to TF32.
+#pragma once
+#include "gemm.cuh"
+#include "mma.cuh"
+
+// Tensor is how a warp multiplies its 32 rows by 8*TN columns of the panels A and B: in products of 16 by 8 by 8.
+template <int TN, class A, class B, bool TransA, bool TransB> struct Tensor {
+  float sum[2][TN][4];
+
+  __device__ __forceinline__ Tensor() {
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+#pragma unroll
+      for (int j = 0; j < TN; j++) clear(sum[i][j]);
+  }
+
+  // add adds the products of a step; a and b are the first of the warp's rows and columns. A factor that is stored along k is loaded as
+  // matrices, of which a lane gives the address of a row; of others a lane loads its elements.
+  __device__ __forceinline__ void add(const float *a, const float *b, unsigned) {
+    const unsigned lane = threadIdx.x % 32, row = lane % 8, half = lane / 8 % 2, quad = lane / 16, k = lane % 4, r = lane / 4;
+    unsigned av[2][4];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      if (!TransA)
+        load_matrices(av[i], shared_address(a + (i * 16 + half * 8 + row) * A::ROW + (quad * 4 ^ (row & 4))));
+      else
+#pragma unroll
+        for (int e = 0; e < 4; e++) av[i][e] = __float_as_uint(a[(k + e / 2 * 4) * A::ROW + i * 16 + r + e % 2 * 8]);
+#pragma unroll
+      for (int e = 0; e < 4; e++) av[i][e] = round_tf32(av[i][e]);
+    }
+#pragma unroll
+    for (int j = 0; j < TN; j += 2) {
+      unsigned bv[4]; // k 0 to 3 and 4 to 7 of eight columns, and of the next eight
+      if (TransB)
+        load_matrices(bv, shared_address(b + (j * 8 + quad * 8 + row) * B::ROW + (half * 4 ^ (row & 4))));
+      else
+#pragma unroll
+        for (int e = 0; e < 4; e++) bv[e] = __float_as_uint(b[(k + e % 2 * 4) * B::ROW + j * 8 + e / 2 * 8 + r]);
+#pragma unroll
+      for (int e = 0; e < 4; e++) bv[e] = round_tf32(bv[e]);
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        multiply_add(sum[i][j], av[i], bv[0], bv[1]);
+        multiply_add(sum[i][j + 1], av[i], bv[2], bv[3]);
+      }
+    }
+  }
+
+  // put stores the sums, in rows of ld.
+  __device__ __forceinline__ void put(float *to, unsigned ld) const {
+    const unsigned row = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+#pragma unroll
+      for (int j = 0; j < TN; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e += 2)
+          asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(shared_address(to + (i * 16 + row + e * 4) * ld + j * 8 + column)),
+                       "f"(sum[i][j][e]), "f"(sum[i][j][e + 1])
+                       : "memory");
+  }
+};
+
+GEMM(_tensor4, 32, 32, 4, 8, 4, Tensor, 2)
+GEMM(_tensor_square4, 64, 64, 4, 2, 4, Tensor, 2)
+GEMM(_tensor_wide4, 128, 64, 8, 2, 4, Tensor, 1)
