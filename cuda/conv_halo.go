@@ -197,5 +197,6 @@ func (l *lane) gradientHalo(s *backend.ConvShape, g *gradient, h *haloGradient, 
 	a.addPart(&f, d)
 	a.add(i32(h.width), i32(h.strips), i32(h.rows), i32(h.byRows))
 	a.addBias(g, d, s.X.N)
-	l.launch(g.op, kernels.ConvBackWeightsHalo4, driver.Dim3{X: h.tiles * parts}, driver.Dim3{X: h.threads}, h.bytes, a.all()...)
+	tilesM := ceilDiv(f.other.c, haloTile)
+	l.launch(g.op, kernels.ConvBackWeightsHalo4, driver.Dim3{X: tilesM, Y: h.tiles / tilesM, Z: parts}, driver.Dim3{X: h.threads}, h.bytes, a.all()...)
 }

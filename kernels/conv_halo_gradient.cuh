@@ -105,11 +105,11 @@ static __device__ __forceinline__ void write(const HaloGradient &g, float *out, 
 // part's first tiles have 32 elements each of the gradient of the bias too.
 __device__ __forceinline__ void gradient_halo(const HaloGradient &g) {
   extern __shared__ __align__(16) float buffer[];
-  const unsigned taps = g.kh * g.kw, m_tiles = (g.g.c + TILE - 1) / TILE, ch_tiles = (g.s.c + TILE - 1) / TILE;
-  const unsigned tiles = m_tiles * ch_tiles * ((taps + TAPS - 1) / TAPS);
-  const unsigned tile = blockIdx.x % tiles, part = blockIdx.x / tiles, m0 = tile % m_tiles * TILE, ch0 = tile / m_tiles % ch_tiles * TILE;
+  // A block's place is in its three numbers, which can be read again whenever they are needed and take no registers.
+  const unsigned taps = g.kh * g.kw, ch_tiles = (g.s.c + TILE - 1) / TILE;
+  const unsigned m0 = blockIdx.x * TILE, ch0 = blockIdx.y % ch_tiles * TILE, part = blockIdx.z, tile = blockIdx.y * gridDim.x + blockIdx.x;
   const unsigned warps = blockDim.x / 32 / GROUPS, group = threadIdx.x / 32 / warps;
-  const unsigned tap = tile / m_tiles / ch_tiles * TAPS + threadIdx.x / 32 % warps, ti = tap / g.kw, tj = tap % g.kw;
+  const unsigned tap = blockIdx.y / ch_tiles * TAPS + threadIdx.x / 32 % warps, ti = tap / g.kw, tj = tap % g.kw;
   const unsigned multiple = g.by_rows ? 2 : 2 * GROUPS;
   const unsigned width = (g.width + multiple - 1) / multiple * multiple, pitch = (width - 1) * g.stride + g.kw; // of the other tensor and of the pixels
   const unsigned others = ((g.rows - 1) * g.stride + g.kh) * pitch * TILE, unit_size = others + g.rows * width * TILE;

@@ -66,6 +66,13 @@ template <int R, int G, int V, int T, bool AlongK> struct Panel {
   }
 };
 
+// keep has the compiler hold values in registers as they were loaded. Left to itself it loads some of them twice if they may be changed
+// behind a condition, and not always the same ones, so that the PTX would differ from one build to the next.
+template <int V> static __device__ __forceinline__ void keep(float (&v)[V]) {
+#pragma unroll
+  for (int e = 0; e < V; e++) asm volatile("" : "+f"(v[e]));
+}
+
 // Scalar is how a warp multiplies its 32 rows by 8*TN columns of the panels A and B: thread (tm, tn) owns eight rows and TN columns.
 template <int TN, class A, class B, bool TransA, bool TransB> struct Scalar {
   float sum[8][TN];
@@ -86,12 +93,14 @@ template <int TN, class A, class B, bool TransA, bool TransB> struct Scalar {
 #pragma unroll
         for (int i = 0; i < 8; i++) {
           load(av[i], a + (tm + 4 * i) * A::ROW + (q ^ (i & 1) * 4));
+          keep(av[i]);
           if (tf32) round_factors(av[i]);
         }
       if (TransB)
 #pragma unroll
         for (int j = 0; j < TN; j++) {
           load(bv[j], b + (tn + 8 * j) * B::ROW + (q ^ (tn & 4)));
+          keep(bv[j]);
           if (tf32) round_factors(bv[j]);
         }
 #pragma unroll
@@ -103,6 +112,8 @@ template <int TN, class A, class B, bool TransA, bool TransB> struct Scalar {
         if (!TransB)
 #pragma unroll
           for (int j = 0; j < TN; j += 4) load((float(&)[4])bk[j], b + (q + k) * B::ROW + tn * 4 + j * 8);
+        if (TransA) keep(ak);
+        if (!TransB) keep(bk);
         if (tf32 && TransA) round_factors(ak);
         if (tf32 && !TransB) round_factors(bk);
 #pragma unroll
