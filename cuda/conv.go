@@ -259,7 +259,7 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 		src, w.residues = upsampled(s, c.x), 1
 		t := eachFor(s.X.C)
 		l.product(t.forward, t, &src, c, &w)
-	} else if f, ok := l.dev.correlateFor(s.Multiply, &src, &w, false); ok {
+	} else if f, ok := l.dev.tensorFor(s.Multiply, &src, &w, false); ok {
 		l.productTensor(&f, f.forward, &src, c, &w)
 	} else if f, ok := fewFor(&src, &w, false); ok {
 		l.productFew(&f, &src, c, &w)
@@ -287,7 +287,7 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 				src = l.spread(c.op, &s, c.x, c.xArgmax)
 			}
 		}
-		if f, ok := l.dev.correlateFor(s.Multiply, &src, &w, true); ok {
+		if f, ok := l.dev.tensorFor(s.Multiply, &src, &w, true); ok {
 			l.productTensor(&f, f.back, &src, &c, &w)
 		} else if f, ok := fewFor(&src, &w, true); ok {
 			l.productFew(&f, &src, &c, &w)

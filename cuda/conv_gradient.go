@@ -143,7 +143,7 @@ func (l *lane) destination(s *backend.ConvShape, g *gradient) sums {
 // addGradient makes the partial sums from that row on, or adds to the gradients.
 func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int) {
 	d := to.part(row)
-	if t, ok := tensorGradientFor(s); ok && l.dev.dev.Info().Major >= tensorMajor {
+	if t, ok := tensorGradientFor(s); ok && l.dev.tensorCores() {
 		l.gradientTensor(s, g, &t, &d)
 	} else if h, ok := haloGradientFor(s); ok {
 		l.gradientHalo(s, g, &h, &d)

@@ -21,17 +21,17 @@ const (
 	haloUnit  = 64       // positions that are brought to shared memory at a time for a gradient, about
 )
 
-// haloForm is a form of the correlate_halo kernels: how many positions and columns a block computes, with how many threads, in how
+// correlateForm is a form of the correlate_halo or of the correlate_tensor kernels: how many positions and columns a block computes, with how many threads, in how
 // many groups, each of which takes its share of the channels.
-type haloForm struct {
+type correlateForm struct {
 	forward, back                       kernels.Entry
 	positions, columns, threads, groups int
 }
 
 var (
-	halo4      = haloForm{kernels.ConvForwardHalo4, kernels.ConvBackInputHalo4, 64, 32, 128, 2}
-	haloWide4  = haloForm{kernels.ConvForwardHaloWide4, kernels.ConvBackInputHaloWide4, 128, 64, 128, 1}
-	haloSmall4 = haloForm{kernels.ConvForwardHaloSmall4, kernels.ConvBackInputHaloSmall4, 32, 32, 256, 4}
+	halo4      = correlateForm{kernels.ConvForwardHalo4, kernels.ConvBackInputHalo4, 64, 32, 128, 2}
+	haloWide4  = correlateForm{kernels.ConvForwardHaloWide4, kernels.ConvBackInputHaloWide4, 128, 64, 128, 1}
+	haloSmall4 = correlateForm{kernels.ConvForwardHaloSmall4, kernels.ConvBackInputHaloSmall4, 32, 32, 256, 4}
 )
 
 // smallImage is how many positions of an image are so few that blocks get few of them, and share out the channels instead.
@@ -46,7 +46,7 @@ type strips struct {
 
 // haloFor chooses the form for a window on a source of that many channels, or returns nil if none fits. The choice does not depend
 // on the number of images, for forms differ in the order of summation.
-func (d *Device) haloFor(channels int, w *window, back bool) (*haloForm, strips) {
+func (d *Device) haloFor(channels int, w *window, back bool) (*correlateForm, strips) {
 	most := haloBytes
 	if d.dev.Info().Major >= 8 {
 		most = moreBytes
@@ -54,12 +54,12 @@ func (d *Device) haloFor(channels int, w *window, back bool) (*haloForm, strips)
 	if channels%4 != 0 || w.out.C <= fewColumns || w.kh*w.kw == 1 || back && w.out.C%4 != 0 {
 		return nil, strips{}
 	}
-	forms := []*haloForm{&halo4}
+	forms := []*correlateForm{&halo4}
 	switch {
 	case w.out.C > halo4.columns:
-		forms = []*haloForm{&haloWide4, &halo4}
+		forms = []*correlateForm{&haloWide4, &halo4}
 	case w.out.H*w.out.W*w.pool*w.pool <= smallImage:
-		forms = []*haloForm{&haloSmall4, &halo4}
+		forms = []*correlateForm{&haloSmall4, &halo4}
 	}
 	for _, f := range forms {
 		if w.pool*w.pool > f.positions {
@@ -73,7 +73,7 @@ func (d *Device) haloFor(channels int, w *window, back bool) (*haloForm, strips)
 }
 
 // strips deals the windows to blocks.
-func (f *haloForm) strips(channels int, w *window, back bool) strips {
+func (f *correlateForm) strips(channels int, w *window, back bool) strips {
 	s := stripsOf(w, f.positions, back)
 	kh, kw := w.taps(back)
 	buffers := 1
@@ -117,7 +117,7 @@ func (w *window) taps(back bool) (kh, kw int) {
 }
 
 // productHalo launches a correlate_halo kernel.
-func (l *lane) productHalo(e kernels.Entry, f *haloForm, s *strips, src *source, c *correlation, w *window) {
+func (l *lane) productHalo(e kernels.Entry, f *correlateForm, s *strips, src *source, c *correlation, w *window) {
 	blocks := ceilDiv(s.windows, f.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, f.columns)
 	grid := driver.Dim3{X: blocks, Y: 1, Z: w.residues * w.residues}
 	a := productArgs(src, c, w)

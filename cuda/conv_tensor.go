@@ -20,34 +20,27 @@ const (
 	largeImage   = 64 * 64   // so many positions of an image make many blocks
 )
 
-// correlateForm is a form of the correlate_tensor kernels: how many positions and columns a block computes, with how many threads, in how
-// many groups, each of which takes its share of the channels.
-type correlateForm struct {
-	forward, back                       kernels.Entry
-	positions, columns, threads, groups int
-}
-
 var (
-	correlateWide  = correlateForm{kernels.ConvForwardTensorWide, kernels.ConvBackInputTensorWide, 256, 64, 128, 1}
-	correlateDeep  = correlateForm{kernels.ConvForwardTensorDeep, kernels.ConvBackInputTensorDeep, 128, 64, 128, 2}
-	correlateMost  = correlateForm{kernels.ConvForwardTensor, kernels.ConvBackInputTensor, 64, 32, 128, 4}
-	correlateSmall = correlateForm{kernels.ConvForwardTensorSmall, kernels.ConvBackInputTensorSmall, 32, 32, 128, 4}
+	tensorWide  = correlateForm{kernels.ConvForwardTensorWide, kernels.ConvBackInputTensorWide, 256, 64, 128, 1}
+	tensorDeep  = correlateForm{kernels.ConvForwardTensorDeep, kernels.ConvBackInputTensorDeep, 128, 64, 128, 2}
+	tensorMost  = correlateForm{kernels.ConvForwardTensor, kernels.ConvBackInputTensor, 64, 32, 128, 4}
+	tensorSmall = correlateForm{kernels.ConvForwardTensorSmall, kernels.ConvBackInputTensorSmall, 32, 32, 128, 4}
 )
 
-// correlateLaunch is a launch of a form: how windows are dealt to blocks, and the Ring of conv_tensor.cuh.
-type correlateLaunch struct {
+// tensorLaunch is a launch of a form: how windows are dealt to blocks, and the Ring of conv_tensor.cuh.
+type tensorLaunch struct {
 	*correlateForm
 	strips
 	stages, pools, octets int
 }
 
-// correlateFor chooses the form for a window on a source whose factors are rounded to a type, or returns false if none fits. The choice does not
+// tensorFor chooses the form for a window on a source whose factors are rounded to a type, or returns false if none fits. The choice does not
 // depend on the number of images, for forms differ in the order of summation.
-func (d *Device) correlateFor(t backend.DType, src *source, w *window, back bool) (correlateLaunch, bool) {
-	if t != backend.TF32 || d.dev.Info().Major < 8 || src.c%4 != 0 || src.factor > 1 && !back || w.out.C <= fewColumns || back && w.out.C%4 != 0 {
-		return correlateLaunch{}, false
+func (d *Device) tensorFor(t backend.DType, src *source, w *window, back bool) (tensorLaunch, bool) {
+	if t != backend.TF32 || !d.tensorCores() || src.c%4 != 0 || src.factor > 1 && !back || w.out.C <= fewColumns || back && w.out.C%4 != 0 {
+		return tensorLaunch{}, false
 	}
-	for _, f := range correlateForms(w) {
+	for _, f := range tensorForms(w) {
 		if w.pool*w.pool > f.positions {
 			continue
 		}
@@ -55,27 +48,27 @@ func (d *Device) correlateFor(t backend.DType, src *source, w *window, back bool
 			return l, true
 		}
 	}
-	return correlateLaunch{}, false
+	return tensorLaunch{}, false
 }
 
-// correlateForms lists forms, the best first.
-func correlateForms(w *window) []*correlateForm {
+// tensorForms lists forms, the best first.
+func tensorForms(w *window) []*correlateForm {
 	positions := ceilDiv(w.out.H, w.residues) * ceilDiv(w.out.W, w.residues) * w.pool * w.pool
 	switch {
 	case w.out.W == 1 || positions <= smallImage:
-		return []*correlateForm{&correlateSmall}
-	case w.out.C <= correlateMost.columns:
-		return []*correlateForm{&correlateMost, &correlateSmall}
+		return []*correlateForm{&tensorSmall}
+	case w.out.C <= tensorMost.columns:
+		return []*correlateForm{&tensorMost, &tensorSmall}
 	case positions >= largeImage:
-		return []*correlateForm{&correlateWide, &correlateMost, &correlateSmall}
+		return []*correlateForm{&tensorWide, &tensorMost, &tensorSmall}
 	}
-	return []*correlateForm{&correlateDeep, &correlateMost, &correlateSmall}
+	return []*correlateForm{&tensorDeep, &tensorMost, &tensorSmall}
 }
 
 // launch is false if the form does not fit in shared memory. It takes as many channels at a time as can be, up to those whose pixels are 128
 // bytes, and then stages.
-func (f *correlateForm) launch(src *source, w *window, back bool) (correlateLaunch, bool) {
-	l := correlateLaunch{correlateForm: f, strips: stripsOf(w, f.positions, back)}
+func (f *correlateForm) launch(src *source, w *window, back bool) (tensorLaunch, bool) {
+	l := tensorLaunch{correlateForm: f, strips: stripsOf(w, f.positions, back)}
 	l.pitch = l.quietPitch(w)
 	l.octets = 1
 	for l.octets < tensorOctets && l.octets*tensorOctet < src.c {
@@ -92,7 +85,7 @@ func (f *correlateForm) launch(src *source, w *window, back bool) (correlateLaun
 }
 
 // deal sets what follows from the octets and the number of stages, which becomes no larger than the number of steps that it returns.
-func (l *correlateLaunch) deal(src *source, w *window, back bool) (steps int) {
+func (l *tensorLaunch) deal(src *source, w *window, back bool) (steps int) {
 	kh, kw := w.taps(back)
 	bands, taps := kh, kw
 	if !back && w.residues > 1 {
@@ -118,7 +111,7 @@ func (l *correlateLaunch) deal(src *source, w *window, back bool) (steps int) {
 }
 
 // chunksAhead is of how many chunks pixels are in use or under way at a time, when a chunk is so many steps.
-func (l *correlateLaunch) chunksAhead(chunks, bands int) int {
+func (l *tensorLaunch) chunksAhead(chunks, bands int) int {
 	if chunks*bands <= l.stages {
 		return chunks
 	}
@@ -127,7 +120,7 @@ func (l *correlateLaunch) chunksAhead(chunks, bands int) int {
 
 // quietPitch is the pitch of a row of pixels, at least that of the strips, with which rows of matrices that are read at once lie in different
 // banks as often as can be.
-func (l *correlateLaunch) quietPitch(w *window) int {
+func (l *tensorLaunch) quietPitch(w *window) int {
 	best, least := 0, -1
 	for columns := ceilDiv(l.pitch, w.stride); columns < ceilDiv(l.pitch, w.stride)+8; columns++ {
 		if n := l.conflicts(w, columns); least < 0 || n < least {
@@ -138,7 +131,7 @@ func (l *correlateLaunch) quietPitch(w *window) int {
 }
 
 // conflicts is how many of the rows of a block's matrices wait for others, if so many windows begin in a row of pixels.
-func (l *correlateLaunch) conflicts(w *window, columns int) (n int) {
+func (l *tensorLaunch) conflicts(w *window, columns int) (n int) {
 	for first := 0; first < l.positions; first += 8 {
 		var rows [8]int // in each eighth of the banks
 		for row := first; row < first+8; row++ {
@@ -165,7 +158,7 @@ func rowOf(row, pool int) int {
 }
 
 // productTensor launches a correlate_tensor kernel.
-func (l *lane) productTensor(t *correlateLaunch, e kernels.Entry, src *source, c *correlation, w *window) {
+func (l *lane) productTensor(t *tensorLaunch, e kernels.Entry, src *source, c *correlation, w *window) {
 	blocks := ceilDiv(t.windows, t.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, t.columns)
 	grid := driver.Dim3{X: blocks, Y: 1, Z: w.residues * w.residues}
 	a := productArgs(src, c, w)

@@ -7,7 +7,6 @@ import (
 )
 
 const (
-	tensorMajor   = 8       // compute capability from which on there are tensor cores for TF32
 	tensorBand    = 8       // BAND of conv_tensor_gradient.cuh: the rows of a unit
 	tensorRowTaps = 3       // ROW_TAPS
 	tensorTapRows = 3       // TAP_ROWS
@@ -15,24 +14,24 @@ const (
 	tensorSums    = 32 * 96 // of a warp
 )
 
-// tensorForm is a form of the gradient_tensor kernels: how many 32 channels m a block has, how many of its warps share the columns of a
+// tensorGradForm is a form of the gradient_tensor kernels: how many 32 channels m a block has, how many of its warps share the columns of a
 // unit, and how many columns a unit has at most.
-type tensorForm struct {
+type tensorGradForm struct {
 	entry                 kernels.Entry
 	tiles, share, columns int
 }
 
 var (
-	tensorWide  = tensorForm{kernels.ConvBackWeightsTensor, 2, 1, 10}
-	tensorSmall = tensorForm{kernels.ConvBackWeightsTensorSmall, 1, 2, 16}
+	tensorGradWide  = tensorGradForm{kernels.ConvBackWeightsTensor, 2, 1, 10}
+	tensorGradSmall = tensorGradForm{kernels.ConvBackWeightsTensorSmall, 1, 2, 16}
 )
 
 // warps is the number of warps of a block.
-func (f *tensorForm) warps() int { return tensorTapRows * f.tiles * f.share }
+func (f *tensorGradForm) warps() int { return tensorTapRows * f.tiles * f.share }
 
 // tensorGradient says how the positions of a gradient are dealt to the blocks of gradient_tensor.
 type tensorGradient struct {
-	form                 *tensorForm
+	form                 *tensorGradForm
 	stride, pool         int
 	width, strips, bands int // a unit is a band of rows of a strip
 	units                int
@@ -46,13 +45,13 @@ func tensorGradientFor(s *backend.ConvShape) (tensorGradient, bool) {
 	if s.Multiply != backend.TF32 || m%4 != 0 || ch%4 != 0 || s.KernelH*s.KernelW == 1 {
 		return tensorGradient{}, false
 	}
-	t := tensorGradient{form: &tensorSmall, stride: s.Stride, pool: s.Pool}
+	t := tensorGradient{form: &tensorGradSmall, stride: s.Stride, pool: s.Pool}
 	height, across := s.Conv.H, s.Conv.W
 	if s.Up > 1 {
 		height, across, t.stride, t.pool = s.X.H, s.X.W, s.Up, 1
 	}
 	if m > haloTile {
-		t.form = &tensorWide
+		t.form = &tensorGradWide
 	}
 	for columns := min(t.form.columns, across); ; columns-- {
 		if columns == 0 {

@@ -69,7 +69,7 @@ func TestTensorForms(t *testing.T) {
 // tensorKernels are the names of the kernels of conv_tensor.cuh.
 var tensorKernels = func() map[string]bool {
 	names := map[string]bool{}
-	for _, f := range []*correlateForm{&correlateWide, &correlateDeep, &correlateMost, &correlateSmall} {
+	for _, f := range []*correlateForm{&tensorWide, &tensorDeep, &tensorMost, &tensorSmall} {
 		names[f.forward.Name()], names[f.back.Name()] = true, true
 	}
 	return names
@@ -81,7 +81,7 @@ func TestQuietPitch(t *testing.T) {
 		{64, 1, 1, 128, 0}, {14, 1, 1, 64, 0}, {7, 1, 1, 32, 0}, {32, 2, 1, 256, 0}, {7, 2, 1, 64, 0}, {32, 1, 2, 128, 0}, {9, 3, 1, 128, 40},
 	} {
 		w := window{3, 3, c.stride, 1, 1, 1, backend.Shape{N: 4, H: c.w, W: c.w, C: 32}, c.pool}
-		l := correlateLaunch{correlateForm: &correlateForm{positions: c.positions}, strips: stripsOf(&w, c.positions, false)}
+		l := tensorLaunch{correlateForm: &correlateForm{positions: c.positions}, strips: stripsOf(&w, c.positions, false)}
 		pitch := l.quietPitch(&w)
 		if n := l.conflicts(&w, pitch/c.stride); n > c.most || pitch < l.pitch || pitch%c.stride != 0 {
 			t.Errorf("%+v: %d rows wait with a pitch of %d, want at most %d", c, n, pitch, c.most)

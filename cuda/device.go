@@ -110,6 +110,9 @@ func (d *Device) init(choose func(major, minor int) ([]kernels.Module, error)) e
 	return nil
 }
 
+// tensorCores reports whether the device has those that multiply TF32.
+func (d *Device) tensorCores() bool { return d.dev.Info().Major >= 8 }
+
 // Name returns the name given to Open.
 func (d *Device) Name() string { return d.name }
 

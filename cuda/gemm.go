@@ -108,7 +108,7 @@ func (l *lane) gemmTN(g gemm, d *part) {
 // gemm launches a kernel: on tensor cores if the factors are rounded to what these multiply and the device has them.
 func (l *lane) gemm(g *gemm, f *gemmForm, e gemmEntry, blocks int, args ...uint64) {
 	entry := e.scalar
-	if g.multiply == backend.TF32 && l.dev.tensor() {
+	if g.multiply == backend.TF32 && l.dev.tensorCores() {
 		entry = e.tensor
 	}
 	var a arguments
@@ -117,6 +117,3 @@ func (l *lane) gemm(g *gemm, f *gemmForm, e gemmEntry, blocks int, args ...uint6
 	a.add(rounding(g.multiply))
 	l.launch(g.op, entry, driver.Dim3{X: blocks}, driver.Dim3{X: f.threads}, f.shared(), a.all()...)
 }
-
-// tensor reports whether the device has tensor cores for TF32.
-func (d *Device) tensor() bool { return d.dev.Info().Major >= 8 }

@@ -4,25 +4,16 @@
 #include "conv_halo.cuh"
 #include "mma.cuh"
 
-// copy_unit and copy_word copy 16 and 4 bytes to an address of shared memory in the background.
-static __device__ __forceinline__ void copy_unit(unsigned to, const float *from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
-}
-
-static __device__ __forceinline__ void copy_word(unsigned to, const void *from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
-}
-
 // wait_for_all_but waits until at most so many of a thread's last groups of copies, 0 to 3, have not landed.
 static __device__ __forceinline__ void wait_for_all_but(unsigned groups) {
   if (groups == 0)
-    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    wait_for_copies<0>();
   else if (groups == 1)
-    asm volatile("cp.async.wait_group 1;" ::: "memory");
+    wait_for_copies<1>();
   else if (groups == 2)
-    asm volatile("cp.async.wait_group 2;" ::: "memory");
+    wait_for_copies<2>();
   else
-    asm volatile("cp.async.wait_group 3;" ::: "memory");
+    wait_for_copies<3>();
 }
 
 // Ring is how a block's factors come: by chunks of 8 << shift channels, and of a chunk the weights by bands: rows of taps, or all taps where
@@ -123,8 +114,8 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
     for (unsigned p = pixel0; p < pixels; p += more) {
       const Pixel pixel = from[p];
       if (pixel.index == nowhere || absent(ch, to + p * 16, 0, 1)) continue;
-      copy_unit(to + p * 16, source + (u64)pixel.index * g.s.c);
-      if (Back && g.s.places) copy_word(places + p * 4, chosen + (u64)pixel.index * g.s.c);
+      copy16(to + p * 16, source + (u64)pixel.index * g.s.c);
+      if (Back && g.s.places) copy4(places + p * 4, chosen + (u64)pixel.index * g.s.c);
     }
   };
   auto weight_at = [&](unsigned s) { // forward, of unit number s of a plane, which has column_of(s)
@@ -136,10 +127,10 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   auto copy_row = [&](unsigned to, const float *w, int apart) {
     if (kernel_w == 3) {
 #pragma unroll
-      for (int x = 0; x < 3; x++) copy_unit(to + x * TAP * 16, w + x * apart);
+      for (int x = 0; x < 3; x++) copy16(to + x * TAP * 16, w + x * apart);
     } else {
 #pragma unroll 1
-      for (int x = 0; x < (int)kernel_w; x++) copy_unit(to + x * TAP * 16, w + x * apart);
+      for (int x = 0; x < (int)kernel_w; x++) copy16(to + x * TAP * 16, w + x * apart);
     }
   };
   auto copy_weights = [&](unsigned stage, unsigned ch0, unsigned row) {

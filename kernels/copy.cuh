@@ -1,12 +1,20 @@
 // Copies to shared memory, which a device of compute capability 8.0 or newer makes in the background.
 #pragma once
 
-// copy16 copies four floats, copy4 one.
+// copy16 copies four floats, copy4 one, to a place or, always in the background, to an address of shared memory.
+#if __CUDA_ARCH__ >= 800
+static __device__ __forceinline__ void copy16(unsigned to, const float *from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
+}
+
+static __device__ __forceinline__ void copy4(unsigned to, const void *from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
+}
+#endif
+
 static __device__ __forceinline__ void copy16(float *to, const float *from) {
 #if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
-               "l"(__cvta_generic_to_global(from))
-               : "memory");
+  copy16((unsigned)__cvta_generic_to_shared(to), from);
 #else
   *(float4 *)to = *(const float4 *)from;
 #endif
@@ -14,9 +22,7 @@ static __device__ __forceinline__ void copy16(float *to, const float *from) {
 
 static __device__ __forceinline__ void copy4(float *to, const float *from) {
 #if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"((unsigned)__cvta_generic_to_shared(to)),
-               "l"(__cvta_generic_to_global(from))
-               : "memory");
+  copy4((unsigned)__cvta_generic_to_shared(to), from);
 #else
   *to = *from;
 #endif
