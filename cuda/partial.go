@@ -38,17 +38,20 @@ const (
 	manyRows   = 256
 )
 
-// columns is the number of columns that a block adds up: four a thread or one, of few rows; or, of many, one by 8 threads or by 32.
+// columns is the number of columns that a block adds up, by one thread each, of few rows, or by 8 or 32 threads; and four times as many
+// where they are aligned, unless there are so many rows that columns make few blocks.
 func (s *sums) columns() int {
+	columns, four := threads, s.nw%4 == 0 && s.nb%4 == 0 && (s.partials|s.w|s.bias)%16 == 0
 	switch {
-	case s.rows <= fewRows && s.nw%4 == 0 && s.nb%4 == 0 && (s.partials|s.w|s.bias)%16 == 0:
-		return 4 * threads
-	case s.rows <= fewRows:
-		return threads
-	case s.rows <= manyRows:
-		return threads / 8
+	case s.rows > manyRows:
+		return threads / 32
+	case s.rows > fewRows:
+		columns = threads / 8
 	}
-	return threads / 32
+	if four {
+		columns *= 4
+	}
+	return columns
 }
 
 func (s *sums) blocks() int { return ceilDiv(s.nw+s.nb, s.columns()) }
