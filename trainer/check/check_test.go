@@ -55,7 +55,7 @@ func (l wrongLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gra
 }
 
 func TestWrongDeviceFails(t *testing.T) {
-	r, err := Run(t.Context(), wrong{open(t, cpu.Options{})}, open(t, cpu.Options{}), Options{Words: []string{"conv"}, Steps: 2, Batch: 4})
+	r, err := Run(t.Context(), wrong{open(t, cpu.Options{})}, open(t, cpu.Options{}), Options{Words: []string{"conv"}, Every: 5, Steps: 2, Batch: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

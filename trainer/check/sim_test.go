@@ -54,7 +54,7 @@ func replaceIn(t *testing.T, kernel, old, new string) func(string) string {
 }
 
 func TestSimPasses(t *testing.T) {
-	r, err := Run(t.Context(), openSim(t, func(s string) string { return s }), open(t, cpu.Options{}), Options{Words: []string{"upsample/", "dense/"}, Steps: 2, Batch: 2})
+	r, err := Run(t.Context(), openSim(t, func(s string) string { return s }), open(t, cpu.Options{}), Options{Words: []string{"upsample/", "dense/"}, Every: 5, Steps: 2, Batch: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

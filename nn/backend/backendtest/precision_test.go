@@ -8,6 +8,9 @@ import (
 
 // A backend that does not round one of the two factors, or neither, is beyond the bound in some case of every op.
 func TestPrecisionNeedsRounding(t *testing.T) {
+	if testing.Short() {
+		t.Skip("references alone, which one goroutine computes")
+	}
 	worst := map[string]float64{}
 	look := func(rounding, plain Case) {
 		for _, factor := range []string{"neither", "x", "w", "gradOut"} {
