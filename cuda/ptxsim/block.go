@@ -29,6 +29,7 @@ type block struct {
 	safe    uint32 // tags below it are of launches that are ordered before this one
 	beside  []past // launches that nothing orders before this one
 	bars    [16]barrier
+	groups  []warpgroup
 	past    uint32 // no clock of a warp is less
 	runs    []runCount
 	traffic traffic
@@ -76,6 +77,9 @@ func newBlock(p *program, d *Device, l *driver.Launch) *block {
 			w.special(s)
 		}
 		b.warps = append(b.warps, w)
+	}
+	if p.groups {
+		b.groups = make([]warpgroup, len(b.warps)/4)
 	}
 	return b
 }
@@ -173,12 +177,16 @@ func (b *block) exec(i int) {
 	b.shared.reset(b.checks)
 	clear(b.bars[:])
 	b.past = 0
+	for i := range b.groups {
+		b.groups[i] = warpgroup{calls: b.groups[i].calls[:0]}
+	}
 	for _, w := range b.warps {
 		w.live, w.mask, w.dead = w.born, w.born, ^w.born
 		w.pc, w.state, w.steps, w.others, w.copies = 0, warpRuns, 0, w.others[:0], w.copies[:0]
 		clear(w.clock[:])
 		clear(w.groups[:])
 		clear(w.written)
+		w.products, w.accumulators, w.committed, w.fenced, w.fences = w.products[:0], w.accumulators[:0], 0, false, 0
 		for _, s := range b.prog.specials {
 			if s.name[1] == 'c' { // %ctaid
 				v := [...]int{b.id.X, b.id.Y, b.id.Z}[s.name[len(s.name)-1]-'x']
@@ -196,6 +204,7 @@ func (b *block) exec(i int) {
 			done = done && w.state == warpDone
 		}
 		if done {
+			b.checkGroups()
 			return
 		}
 		if !ran {

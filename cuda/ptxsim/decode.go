@@ -74,6 +74,7 @@ type program struct {
 	registers int
 	narrow    bool // touches less than 4 bytes of shared memory
 	waits     bool // for the launch before it, first of all
+	groups    bool // has instructions of warpgroups
 }
 
 type constSlot struct {
@@ -252,7 +253,7 @@ var minTarget = []struct {
 }{
 	{"cp.async", 80}, {"ldmatrix", 75}, {"mma", 80}, {"redux", 80}, {"tanh.approx", 75}, {"cvt.rn.f16x2.f32", 80},
 	{"cvt.rn.bf16", 80}, {"cvt.rna.tf32", 80}, {"cvt.f32.bf16", 90}, {"min.NaN", 80}, {"min.ftz.NaN", 80}, {"max.NaN", 80}, {"max.ftz.NaN", 80},
-	{"griddepcontrol", 90},
+	{"griddepcontrol", 90}, {"wgmma", 90}, {"fence.proxy", 90},
 }
 
 // inst decodes one statement.
@@ -260,6 +261,9 @@ func (d *decoder) inst(s *stmt) (*inst, error) {
 	for _, t := range minTarget {
 		if strings.HasPrefix(s.op, t.prefix) && d.m.target < t.target {
 			return nil, fmt.Errorf("%s needs sm_%d, the target is sm_%d", s.op, t.target, d.m.target)
+		}
+		if t.prefix == "wgmma" && strings.HasPrefix(s.op, t.prefix) && !d.m.accelerated {
+			return nil, fmt.Errorf("%s needs sm_90a, the target is sm_%d", s.op, d.m.target)
 		}
 	}
 	parts := strings.Split(s.op, ".")
@@ -283,6 +287,6 @@ func init() { // refers to itself through set
 		"and": (*decoder).logic, "or": (*decoder).logic, "xor": (*decoder).logic, "not": (*decoder).logic, "lop3": (*decoder).lop3,
 		"add": (*decoder).carry, "addc": (*decoder).carry, "sub": (*decoder).carry, "subc": (*decoder).carry, "mad": (*decoder).carry, "madc": (*decoder).carry,
 		"shfl": (*decoder).shfl, "vote": (*decoder).vote, "activemask": (*decoder).activemask, "match": (*decoder).match, "redux": (*decoder).redux,
-		"cp": (*decoder).cpAsync, "ldmatrix": (*decoder).ldmatrix, "mma": (*decoder).mma,
+		"cp": (*decoder).cpAsync, "ldmatrix": (*decoder).ldmatrix, "mma": (*decoder).mma, "wgmma": (*decoder).wgmma,
 	}
 }

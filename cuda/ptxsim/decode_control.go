@@ -39,6 +39,9 @@ func (d *decoder) fence(s *stmt, m mods) (*inst, error) {
 			return nil, m.unknown()
 		}
 	} else {
+		if m.take("proxy") != "" {
+			return fenceOfProxy(s, m)
+		}
 		m.take("sc", "acq_rel")
 		if m.take("cta", "gpu", "sys") == "" {
 			return nil, m.unknown()
@@ -48,6 +51,15 @@ func (d *decoder) fence(s *stmt, m mods) (*inst, error) {
 		return nil, err
 	}
 	return &inst{fn: nop, class: ClassControl}, m.end()
+}
+
+// fenceOfProxy decodes fence.proxy.async, of shared memory if it says so.
+func fenceOfProxy(s *stmt, m mods) (*inst, error) {
+	if m.take("async") == "" {
+		return nil, m.unknown()
+	}
+	m.take("shared::cta")
+	return &inst{fn: fenceProxy, class: ClassControl}, cmpEnd(want(s, 0), m)
 }
 
 // dependency decodes griddepcontrol. A launch runs when the one before it has ended: there is nothing to wait for, and nothing to let

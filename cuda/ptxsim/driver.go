@@ -119,8 +119,11 @@ func (d *Device) Load(ptx string) (driver.Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cc := 10*d.opt.Major + d.opt.Minor; m.target > cc {
+	switch cc := 10*d.opt.Major + d.opt.Minor; {
+	case m.target > cc:
 		return nil, fmt.Errorf("ptxsim: the text is for sm_%d, the device is sm_%d", m.target, cc)
+	case m.accelerated && m.target != cc:
+		return nil, fmt.Errorf("ptxsim: the text is for sm_%da alone, the device is sm_%d", m.target, cc)
 	}
 	mod := &loaded{dev: d, funcs: map[string]*function{}}
 	symbols, err := mod.place(m.global)

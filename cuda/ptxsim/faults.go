@@ -23,6 +23,7 @@ const (
 	DivergentSync    Kind = "divergent warp"            // a warp-wide instruction without its members
 	Deadlock         Kind = "deadlock"
 	Endless          Kind = "endless loop" // more instructions than Options.Limit
+	Unfenced         Kind = "missing fence"
 	Trap             Kind = "trap"
 	Internal         Kind = "error of the simulator"
 )

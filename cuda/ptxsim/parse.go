@@ -73,15 +73,16 @@ type entry struct {
 
 // module is parsed PTX.
 type module struct {
-	source  string
-	target  int // 75 for sm_75
-	entries []*entry
-	global  []*variable // .global and .const
-	shared  []*variable
-	lines   []string
-	once    sync.Once
-	plain   []*program // of a module without variables
-	err     error
+	source      string
+	target      int  // 75 for sm_75
+	accelerated bool // for devices of this target alone: sm_90a
+	entries     []*entry
+	global      []*variable // .global and .const
+	shared      []*variable
+	lines       []string
+	once        sync.Once
+	plain       []*program // of a module without variables
+	err         error
 }
 
 type parser struct {
@@ -162,7 +163,9 @@ func (p *parser) module() error {
 			}
 		case ".target":
 			v := p.next()
-			n, e := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(v.s, "sm_"), "a"))
+			var number string
+			number, p.m.accelerated = strings.CutSuffix(strings.TrimPrefix(v.s, "sm_"), "a")
+			n, e := strconv.Atoi(number)
 			if e != nil || !strings.HasPrefix(v.s, "sm_") {
 				err = p.m.errorf(v.line, "target %s", v.s)
 			}

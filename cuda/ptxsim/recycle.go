@@ -12,7 +12,7 @@ type recycle struct {
 }
 
 // noResult are the instructions whose first operand is no destination.
-var noResult = map[string]bool{"st": true, "red": true, "bra": true, "bar": true, "barrier": true, "cp": true, "nanosleep": true}
+var noResult = map[string]bool{"st": true, "red": true, "bra": true, "bar": true, "barrier": true, "cp": true, "nanosleep": true, "wgmma": true}
 
 func baseOp(op string) string {
 	s, _, _ := strings.Cut(op, ".")
@@ -55,6 +55,9 @@ func (d *decoder) lifetimes(targets map[string]bool) {
 			touch(o.reg, at, def && o.kind == opReg)
 			for _, e := range o.elems {
 				touch(e.reg, at, def)
+				if op == "wgmma" && e.reg >= 0 { // written when it has been waited for, wherever that is
+					in[e.reg] = -2
+				}
 			}
 		}
 		if op == "bra" || op == "ret" || op == "exit" {

@@ -16,6 +16,7 @@ type sharedMemory struct {
 	shift  uint32
 	wr     []uint32
 	rd     []uint64
+	proxy  []uint32 // who wrote last by ordinary instructions: fences<<5 | warp, with the fences to come counted; see checkProxy
 }
 
 const inFlight = 16
@@ -34,6 +35,9 @@ func (s *sharedMemory) make(p *program, dynamic int) {
 	}
 	s.wr = make([]uint32, n>>s.shift+8)
 	s.rd = make([]uint64, n>>s.shift+8)
+	if p.groups {
+		s.proxy = make([]uint32, n>>s.shift+8)
+	}
 }
 
 // reset readies the memory for the next block.
@@ -44,6 +48,7 @@ func (s *sharedMemory) reset(c Checks) {
 	if c.Race {
 		clear(s.wr)
 		clear(s.rd)
+		clear(s.proxy)
 	}
 }
 
@@ -98,6 +103,9 @@ func (w *warp) checkShared(in *inst, lane int, off, n uint32) {
 		for k := off >> s.shift; k <= (off+n-1)>>s.shift; k++ {
 			if in.access&accessWrite != 0 {
 				w.sharedWrite(in, lane, k)
+				if s.proxy != nil {
+					s.proxy[k] = (w.fences+1)<<5 | uint32(w.id)
+				}
 			} else {
 				w.sharedRead(in, lane, k)
 			}
@@ -221,6 +229,9 @@ func (w *warp) noteReads(spots []spot, k, n uint32) bool {
 func (w *warp) noteWrites(spots []spot, k, n uint32) bool {
 	s := &w.block.shared
 	g := 2 - s.shift
+	if s.proxy != nil {
+		return false
+	}
 	ordered := (w.block.past + 1) << 11
 	now := (w.clock[w.id]+1)<<11 | uint32(w.id)<<5
 	for _, p := range spots {

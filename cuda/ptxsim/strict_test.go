@@ -54,7 +54,7 @@ func TestStrict(t *testing.T) {
 		{"lop3.b32 %r0, %r1, %r2, %r3, %r4;", "table"},
 		{"cp.async.ca.shared.global [%r0], [%a0], 4;", "needs sm_80"},
 		{"mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 {%f0}, {%r0}, {%r1}, {%f1};", "needs sm_80"},
-		{"wgmma.fence.sync.aligned;", "unknown instruction"},
+		{"wgmma.fence.sync.aligned;", "needs sm_90"},
 		{".loc2 1 2;", "unknown directive"},
 		{".reg .b8 %z;", "register type"},
 		{".pragma \"fast\";", "pragma"},

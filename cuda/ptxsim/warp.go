@@ -45,10 +45,17 @@ type warp struct {
 	written []uint8  // bytes of local that are
 	copies  []copyOp // cp.async under way
 	groups  [32]int32
-	file    []uint64
-	slice   uint64 // instructions until other warps have a turn
-	steps   uint64
-	old     [32]uint64
+
+	products     []wgmmaOp // wgmma under way
+	accumulators []accumulator
+	committed    int32  // groups of wgmma
+	fenced       bool   // a wgmma.fence orders the registers
+	fences       uint32 // fence.proxy.async executed
+
+	file  []uint64
+	slice uint64 // instructions until other warps have a turn
+	steps uint64
+	old   [32]uint64
 }
 
 func (w *warp) u32(o int32) *[32]uint32 { return (*[32]uint32)(unsafe.Add(w.base, uintptr(uint32(o)))) }
