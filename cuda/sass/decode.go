@@ -33,6 +33,7 @@ const (
 	kindSpecial
 	kindTarget
 	kindBarrier
+	kindDescriptor // of two matrices, in uniform registers
 )
 
 const (
@@ -111,7 +112,7 @@ func (in *Inst) check() error {
 }
 
 // letters of a form: d register written, s value read, p predicate, m address, c constant, i immediate, x special register,
-// t target, b barrier register, z the zero register.
+// t target, b barrier register, g matrix descriptors, z the zero register.
 func (in *Inst) matches(form string) bool {
 	if len(form) != len(in.o) {
 		return false
@@ -138,6 +139,8 @@ func (in *Inst) matches(form string) bool {
 			ok = k == kindTarget
 		case 'b':
 			ok = k == kindBarrier
+		case 'g':
+			ok = k == kindDescriptor
 		case 'z':
 			ok = k == kindReg && in.o[i].r == rz
 		}
@@ -225,7 +228,13 @@ func parseOperand(s string, in *Inst) (operand, error) {
 		return constant(o, s)
 	case strings.HasPrefix(s, "[") || strings.HasPrefix(s, "desc["):
 		return address(o, s)
-	case s == "PR" || s == "SB0" || strings.HasPrefix(s, "SR"):
+	case strings.HasPrefix(s, "gdesc["):
+		o.kind = kindDescriptor
+		if o.ur, ok = index(strings.TrimSuffix(s[len("gdesc["):], "]"), "UR", "Z", urz); !ok || o.ur == urz {
+			return o, fmt.Errorf("operand %q", s)
+		}
+		return o, nil
+	case s == "PR" || s == "SB0" || s == "gsb0" || strings.HasPrefix(s, "SR"):
 		o.kind = kindSpecial
 		if !specials[s] {
 			return o, fmt.Errorf("special register %s is not known", s)

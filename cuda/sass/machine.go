@@ -49,7 +49,8 @@ const (
 //
 // The peaks of the tensor cores are those that NVIDIA states for dense TF32, 494.7 TFLOP/s of an H100 SXM5 at 1.83 GHz, 156 of an A100 and
 // 82.6 of an RTX 4090, and twice as much for 16-bit factors with sums of 32: 1024, 512 and 128 TF32 multiply-adds a cycle and SM.
-// On Hopper mma.sync reaches 62.9 % of the peak (W. Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture", 2024,
+// A warpgroup's products (wgmma) reach the peak by assumption, as far as shared memory gives them their factors, 128 bytes a cycle; their latency is an
+// assumption too. On Hopper mma.sync reaches 62.9 % of the peak (W. Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture", 2024,
 // arXiv:2402.13499), whatever the type, by assumption; that it reaches the peak elsewhere is an assumption. When a product is there ptxas
 // knows: its stall counts let 24 cycles go by on sm_90. On the rtx4090, whose tensor cores take longer than that, it may be there later
 // than the model says.
@@ -121,7 +122,7 @@ func (m *Machine) ArithmeticCycles(c *Count) int64 {
 
 // TensorShare is the share of the time in which the tensor cores of the fullest SM are taken.
 func (m *Machine) TensorShare(c *Count) float64 {
-	return float64(c.MMAs*m.Tensor) / 100 / schedulers / float64(max(c.Cycles, 1))
+	return float64(c.Tensor) / 100 / schedulers / float64(max(c.Cycles, 1))
 }
 
 // ByteCycles is the least time of the bytes that the fullest SM moves.

@@ -10,16 +10,17 @@ import (
 type pipe uint8
 
 const (
-	pipeFloat   pipe = iota // FFMA, FADD, FMUL: two half units, one instruction a cycle
-	pipeHeavy               // integer multiply-adds: one half unit
-	pipeALU                 // integers, comparisons, selections
-	pipeShared              // shared memory and shuffles
-	pipeGlobal              // global memory
-	pipeUniform             // the unit for a whole warp
-	pipeSpecial             // approximations and conversions
-	pipeLoad                // constants and special registers, through the queue of memory instructions
-	pipeBranch              // control
-	pipeTensor              // products of matrices
+	pipeFloat     pipe = iota // FFMA, FADD, FMUL: two half units, one instruction a cycle
+	pipeHeavy                 // integer multiply-adds: one half unit
+	pipeALU                   // integers, comparisons, selections
+	pipeShared                // shared memory and shuffles
+	pipeGlobal                // global memory
+	pipeUniform               // the unit for a whole warp
+	pipeSpecial               // approximations and conversions
+	pipeLoad                  // constants and special registers, through the queue of memory instructions
+	pipeBranch                // control
+	pipeTensor                // products of matrices
+	pipeWarpgroup             // products of a warpgroup's matrices, which the warp does not wait for
 )
 
 // opcode is what an instruction of a name does.
@@ -34,6 +35,7 @@ type opcode struct {
 	branch   bool // goes to a register
 	fma      bool
 	products int  // multiply-adds of a lane in a product of matrices
+	tiles    int  // products of 16 x 8 that it is made of
 	wide     bool // keeps its unit twice as long
 	async    bool // a copy from global to shared memory
 	width    int  // bytes a lane
@@ -41,7 +43,7 @@ type opcode struct {
 
 // specials are the special registers that are known.
 var specials = map[string]bool{"SR_TID.X": true, "SR_TID.Y": true, "SR_TID.Z": true, "SR_CTAID.X": true, "SR_CTAID.Y": true,
-	"SR_CTAID.Z": true, "SR_CgaCtaId": true, "SR_LANEID": true, "SRZ": true, "SB0": true, "PR": true}
+	"SR_CTAID.Z": true, "SR_CgaCtaId": true, "SR_LANEID": true, "SRZ": true, "SB0": true, "gsb0": true, "PR": true}
 
 // opcodes holds the instructions that are known, by name and modifiers. No other runs.
 var opcodes = map[string]*opcode{}
@@ -75,6 +77,7 @@ func init() {
 	addMemoryOps()
 	addFlowOps()
 	addMatrixOps()
+	addWarpgroupOps()
 }
 
 // arith makes an instruction of three floats.
@@ -235,6 +238,7 @@ func addIntOps() {
 	for _, o := range wide {
 		o.wide = true
 	}
+	add(pipeALU, "dsss", execAdd64, "UIADD3.64")
 	add(pipeALU, "dssi dpssi", execLEA, "LEA", "ULEA")
 	add(pipeALU, "dsssi", execLEAHigh(false), "LEA.HI", "ULEA.HI")
 	add(pipeALU, "dsssip", execLEAHigh(false), "LEA.HI.X")
@@ -243,6 +247,7 @@ func addIntOps() {
 	add(pipeALU, "dsss", ternary(permute), "PRMT", "UPRMT")
 	add(pipeALU, "dsss", ternary(func(lo, s, hi uint32) uint32 { return lo << s }), "SHF.L.U32", "USHF.L.U32") // Go shifts out at 32
 	add(pipeALU, "dsss", ternary(func(lo, s, hi uint32) uint32 { return hi >> s }), "SHF.R.U32.HI", "USHF.R.U32.HI")
+	add(pipeALU, "dsss", ternary(func(lo, s, hi uint32) uint32 { return uint32((uint64(hi)<<32 | uint64(lo)) >> (s & 63)) }), "SHF.R.U64", "USHF.R.U64")
 	add(pipeALU, "dsss", ternary(func(lo, s, hi uint32) uint32 { return uint32(int32(hi) >> s) }), "SHF.R.S32.HI", "USHF.R.S32.HI")
 	add(pipeALU, "dsss", ternary(func(lo, s, hi uint32) uint32 {
 		return uint32((uint64(hi)<<32 | uint64(lo)) << min(s, 63) >> 32)
@@ -463,4 +468,27 @@ func permute(a, s, c uint32) (v uint32) {
 		v |= b << (8 * i)
 	}
 	return v
+}
+
+// execAdd64 adds three numbers of 64 bits, each in two registers. An immediate is the upper half of one.
+func execAdd64(x *executor, w *warp, in *Inst, ex uint32) {
+	var sum uint64
+	for i := 1; i <= 3; i++ {
+		o := &in.o[i]
+		if o.neg || o.inv {
+			fail("%q is not known", in.Text)
+		}
+		l := bits.TrailingZeros32(ex)
+		if o.kind == kindImm {
+			sum += uint64(o.imm) << 32
+			continue
+		}
+		sum += uint64(x.raw(w, o, 0)[l]) | uint64(x.high(w, o, 1)[l])<<32
+	}
+	for half := range 2 {
+		for l := range x.out {
+			x.out[l] = uint32(sum >> (32 * half))
+		}
+		w.put(&in.o[0], &x.out, ex, half)
+	}
 }

@@ -11,8 +11,8 @@ func addAsyncOps() {
 	for _, o := range add(pipeGlobal, "mm", execCopy, "LDGSTS.E") {
 		o.width, o.async = 4, true
 	}
-	add(pipeBranch, "", func(_ *executor, w *warp, _ *Inst, _ uint32) { w.clock.endGroup() }, "LDGDEPBAR")
-	add(pipeBranch, "xi", func(_ *executor, w *warp, in *Inst, _ uint32) { w.clock.waitGroups(int(in.o[1].imm)) }, "DEPBAR.LE")
+	add(pipeBranch, "", func(_ *executor, w *warp, _ *Inst, _ uint32) { w.clock.copies.close() }, "LDGDEPBAR")
+	add(pipeBranch, "xi", func(_ *executor, w *warp, in *Inst, _ uint32) { w.clock.copies.wait(int(in.o[1].imm), &w.clock.landed) }, "DEPBAR.LE")
 }
 
 func execCopy(x *executor, w *warp, in *Inst, ex uint32) {
@@ -21,16 +21,4 @@ func execCopy(x *executor, w *warp, in *Inst, ex uint32) {
 		l := bits.TrailingZeros32(q)
 		copy(x.sharedAt(w, in, &in.o[0], l), x.globalAt(w, in, &in.o[1], l, false))
 	}
-}
-
-// endGroup makes a group of the copies that are in none.
-func (c *warpClock) endGroup() { c.groups, c.copies = append(c.groups, c.copies), 0 }
-
-// waitGroups waits until at most n groups have not landed.
-func (c *warpClock) waitGroups(n int) {
-	done := max(len(c.groups)-n, 0)
-	for _, at := range c.groups[:done] {
-		c.landed = max(c.landed, at)
-	}
-	c.groups = c.groups[done:]
 }

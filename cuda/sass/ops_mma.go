@@ -16,7 +16,7 @@ type product struct {
 func addMatrixOps() {
 	mma := func(name string, k int, factors func(w *warp, a, b *operand) *product) {
 		for _, o := range add(pipeTensor, "dsss", execMMA(factors), name) {
-			o.products = 16 * 8 * k / 32
+			o.products, o.tiles = 16*8*k/32, 1
 		}
 	}
 	mma("HMMA.1688.F32.TF32", 8, factorsTF32)

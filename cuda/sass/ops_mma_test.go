@@ -203,7 +203,12 @@ mov.f32 %f3, 0fbf800000;
 }
 
 // The machine code of products of matrices gives the bits that the PTX gives.
-func TestMatrixBits(t *testing.T) {
+func TestMatrixBits(t *testing.T) { sameBits(t, matrixKernel(), "matrices", 32, 512, 512) }
+
+// sameBits launches a kernel of one block, with the addresses of its results and of 16-bit floats for arguments, on the PTX simulator,
+// and the machine code beside it, several times. The results are numbers that say something.
+func sameBits(t *testing.T, ptx, entry string, threads, results, inputs int) {
+	t.Helper()
 	c, err := NewCompiler()
 	if errors.Is(err, ErrNoTools) {
 		t.Skip(err)
@@ -212,7 +217,7 @@ func TestMatrixBits(t *testing.T) {
 		t.Fatal(err)
 	}
 	watch := &Watch{Active: true, Compiler: c}
-	d, err := ptxsim.New(ptxsim.Options{BeforeLaunch: watch.Before, OnLaunch: watch.After}).Open(0)
+	d, err := ptxsim.New(ptxsim.Options{Major: 9, BeforeLaunch: watch.Before, OnLaunch: watch.After}).Open(0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,34 +228,35 @@ func TestMatrixBits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m, err := d.Load(matrixKernel())
+	m, err := d.Load(ptx)
 	ok(err)
-	f, err := m.Function("matrices")
+	f, err := m.Function(entry)
 	ok(err)
-	out, err := d.Alloc(512)
+	out, err := d.Alloc(results)
 	ok(err)
-	in, err := d.Alloc(512)
+	in, err := d.Alloc(inputs)
 	ok(err)
 	s, err := d.NewStream()
 	ok(err)
 	r := rand.New(rand.NewPCG(7, 8))
-	data := make([]byte, 512)
-	for range 20 {
-		for i := range 256 { // floats of 16 bits of like size, with all bits of their fractions; two are one of 32 too
+	data := make([]byte, inputs)
+	const times = 20
+	for range times {
+		for i := range inputs / 2 { // floats of 16 bits of like size, with all bits of their fractions; two are one of 32 too
 			binary.LittleEndian.PutUint16(data[2*i:], uint16(r.IntN(2)<<15|0x3a00+r.IntN(0x800)))
 		}
 		ok(s.ToDevice(in, data))
-		ok(s.Launch(&driver.Launch{Function: f, Grid: driver.Dim3{X: 1}, Block: driver.Dim3{X: 32}, Args: []uint64{uint64(out), uint64(in)}}))
+		ok(s.Launch(&driver.Launch{Function: f, Grid: driver.Dim3{X: 1}, Block: driver.Dim3{X: threads}, Args: []uint64{uint64(out), uint64(in)}}))
 		ok(s.Synchronize())
 		ok(watch.Err())
 	}
-	if n := watch.Launches(); n != 20 {
-		t.Errorf("%d launches were compared, want 20", n)
+	if n := watch.Launches(); n != times {
+		t.Errorf("%d launches were compared, want %d", n, times)
 	}
-	result := make([]byte, 512)
+	result := make([]byte, results)
 	ok(s.ToHost(result, out))
 	ok(s.Synchronize())
-	for i := range 128 {
+	for i := range results / 4 {
 		if v := float64(float(binary.LittleEndian.Uint32(result[4*i:]))); v == 0 || v != v || math.IsInf(v, 0) {
 			t.Fatalf("result %d is %v, which says nothing", i, v)
 		}

@@ -34,7 +34,8 @@ type Count struct {
 	Cycles       int64
 	Instructions int64 // of warps, on that SM
 	FMAs         int64 // of them multiply-adds of floats
-	MMAs         int64 // of them products of matrices
+	MMAs         int64 // products of 16 x 8 matrices, of which a warpgroup's instruction is several
+	Tensor       int64 // hundredths of a cycle in which the SM's tensor cores are taken, added up
 	Products     int64 // multiply-adds of a lane in both
 	Bytes        int64 // between that SM and L2
 	Stalls       [numStalls]int64
@@ -73,7 +74,7 @@ func (k *Kernel) Time(m *Machine, l *Launch) (c *Count, r *Run, err error) {
 	part.todo = dealt(m, l, 0, 0)
 	c = &Count{Kernel: k.Name, Grid: l.Grid, Block: l.Block, Registers: k.Registers, Shared: k.Shared + l.Shared, Resident: part.resident, Blocks: len(part.todo)}
 	s := simulate(m, [][]*share{{part}})
-	c.Cycles, c.Instructions, c.FMAs, c.MMAs, c.Products, c.Bytes = s.now, s.instructions, s.fmas, s.mmas, s.products, s.sectors*sectorBytes
+	c.Cycles, c.Instructions, c.FMAs, c.MMAs, c.Tensor, c.Products, c.Bytes = s.now, s.instructions, s.fmas, s.mmas, s.tensor, s.products, s.sectors*sectorBytes
 	for i := range s.sched {
 		for j, n := range s.sched[i].stalled {
 			c.Stalls[j] += n

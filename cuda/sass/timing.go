@@ -18,6 +18,8 @@ const (
 	barrierLatency = 20
 	branchLatency  = 5
 	memoryQueue    = 24 // cycles of work that the load/store unit takes in advance
+	// From when the tensor cores have taken a warpgroup's product to when its sums are in registers.
+	warpgroupLatency = 24
 )
 
 // Stall says why a scheduler that has warps issues nothing.
@@ -39,10 +41,27 @@ type warpClock struct {
 	next  int64
 	board [6]int64
 	age   int64
-	// Copies to shared memory: when those that are in no group yet have landed, those of each group, and those that are waited for.
-	copies int64
+	// Copies to shared memory and products of warpgroups, and when those that are waited for have landed.
+	copies, products pending
+	landed           int64
+}
+
+// pending is what a warp has begun and not waited for: when that which is in no group yet has landed, and that of each group.
+type pending struct {
+	open   int64
 	groups []int64
-	landed int64
+}
+
+// close makes a group of what is in none.
+func (p *pending) close() { p.groups, p.open = append(p.groups, p.open), 0 }
+
+// wait puts off landed until at most n groups have not landed.
+func (p *pending) wait(n int, landed *int64) {
+	done := max(len(p.groups)-n, 0)
+	for _, at := range p.groups[:done] {
+		*landed = max(*landed, at)
+	}
+	p.groups = p.groups[done:]
 }
 
 // scheduler is one of four in an SM.
@@ -83,6 +102,7 @@ type sm struct {
 	age       int64
 
 	instructions, fmas, mmas, products, sectors int64
+	tensor                                      int64 // hundredths of a cycle in which tensor cores are taken, added up
 }
 
 // maxCycles ends a launch that does not end.
@@ -248,13 +268,19 @@ func (s *sm) issue(q *scheduler, w *warp) {
 		s.fmas++
 		s.products++
 	case in.op.products > 0:
-		s.mmas++
+		s.mmas += int64(in.op.tiles)
 		s.products += int64(in.op.products)
 	}
 	x.step(w)
 	result, read := s.book(q, in, &x.access)
-	if in.op.async {
-		w.clock.copies = max(w.clock.copies, result)
+	switch {
+	case in.op.async:
+		w.clock.copies.open = max(w.clock.copies.open, result)
+	case in.op.pipe == pipeWarpgroup:
+		w.clock.products.open = max(w.clock.products.open, result)
+		if in.o[len(in.o)-1].kind == kindSpecial { // the last of a group
+			w.clock.products.close()
+		}
 	}
 	if c := in.Control.Write; c < 6 {
 		w.clock.board[c] = max(w.clock.board[c], result)
@@ -326,6 +352,13 @@ func (s *sm) book(q *scheduler, in *Inst, a *access) (result, read int64) {
 		result = s.now + specialLatency
 	case pipeTensor: // the cycle in which the unit becomes free and the next product begins counts for both
 		q.tensor = max(q.tensor, 100*s.now-99) + s.m.Tensor
+		s.tensor += s.m.Tensor
+	case pipeWarpgroup: // at the peak, if shared memory gives the factors in time
+		took := int64(in.op.tiles) * s.m.TensorPeak
+		s.loadStore = max(s.now, s.loadStore) + in.op.sharedPasses()
+		q.tensor = max(q.tensor, 100*s.now-99, 100*s.loadStore-took) + took
+		s.tensor += took
+		result = (q.tensor+99)/100 + warpgroupLatency
 	case pipeLoad:
 		q.queue = s.now + 2
 		result = s.now + registerRead

@@ -53,7 +53,11 @@ func FindTools() (Tools, error) {
 // Compile makes machine code for sm_90 of PTX and decodes it. It returns the kernels by name. An instruction that this package
 // does not know is an error only when the kernel is run.
 func (t Tools) Compile(ptx string) (ks map[string]*Kernel, err error) {
-	err = t.assemble(ptx, "sm_90", func(log, cubin string) error {
+	target := "sm_90"
+	if strings.Contains(ptx, ".target sm_90a") {
+		target += "a"
+	}
+	err = t.assemble(ptx, target, func(log, cubin string) error {
 		text, err := exec.Command(t.nvdisasm, "-hex", cubin).Output()
 		if err != nil {
 			return fmt.Errorf("sass: nvdisasm: %w", err)

@@ -123,7 +123,7 @@ func (w *Watch) Before(p *ptxsim.Launching) {
 		err = w.time(p, Work{k, l})
 	}
 	if err != nil {
-		w.err = err
+		w.run, w.err = nil, err
 	}
 }
 

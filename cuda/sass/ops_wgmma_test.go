@@ -1,0 +1,128 @@
+package sass
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/convae/convae/cuda/driver"
+)
+
+// warpgroupKernel is a kernel of a warpgroup that copies 16 KiB to shared memory and multiplies matrices there in all types and layouts
+// along k, one product after another, the last ones in a group of their own.
+func warpgroupKernel() string {
+	var s strings.Builder
+	s.WriteString(`.version 8.0
+.target sm_90a
+.address_size 64
+.visible .entry warpgroup(.param .u64 out, .param .u64 in)
+{
+.reg .pred %p<2>;
+.reg .b32 %r<10>;
+.reg .b64 %d<10>;
+.reg .f32 %f<32>;
+.shared .align 1024 .b8 s[16384];
+ld.param.u64 %d0, [out];
+ld.param.u64 %d1, [in];
+mov.u32 %r0, %tid.x;
+mul.wide.u32 %d2, %r0, 128;
+add.s64 %d1, %d1, %d2;
+add.s64 %d0, %d0, %d2;
+mov.u32 %r6, s;
+mad.lo.u32 %r5, %r0, 128, %r6;
+`)
+	for i := range 8 {
+		fmt.Fprintf(&s, "ld.global.v4.u32 {%%r1, %%r2, %%r3, %%r4}, [%%d1+%d];\nst.shared.v4.u32 [%%r5+%[1]d], {%%r1, %%r2, %%r3, %%r4};\n", 16*i)
+	}
+	var d []string
+	for i := range 32 {
+		d = append(d, fmt.Sprintf("%%f%d", i))
+		fmt.Fprintf(&s, "mov.f32 %%f%d, 0f3F800000;\n", i)
+	}
+	s.WriteString("fence.proxy.async.shared::cta;\nbar.sync 0;\nshr.u32 %r7, %r6, 4;\ncvt.u64.u32 %d3, %r7;\nwgmma.fence.sync.aligned;\n")
+	descriptor := func(from, leading, stride, swizzle uint64) int64 {
+		return int64(from/16 | leading/16<<16 | stride/16<<32 | swizzle<<62)
+	}
+	product := func(n, k int, ty string, add bool, a, b int64) {
+		flags := ""
+		if k == 16 {
+			flags = ", 0, 0"
+		}
+		fmt.Fprintf(&s, "add.s64 %%d4, %%d3, %d;\nadd.s64 %%d5, %%d3, %d;\n", a, b)
+		p := "1"
+		if !add {
+			p = "0"
+		}
+		fmt.Fprintf(&s, "wgmma.mma_async.sync.aligned.m64n%dk%d.f32.%s.%[3]s {%s}, %%d4, %%d5, %s, 1, 1%s;\n", n, k, ty, strings.Join(d[:n/2], ", "), p, flags)
+	}
+	commit := func(wait int) {
+		fmt.Fprintf(&s, "wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned %d;\n", wait)
+	}
+	plain := func(from uint64) int64 { return descriptor(from, 1024, 128, 0) }
+	product(64, 16, "bf16", false, plain(0), plain(4096))
+	product(64, 16, "f16", true, plain(2048), plain(6144))
+	product(64, 8, "tf32", true, descriptor(0, 2304, 160, 0), plain(8192))
+	commit(1)
+	product(64, 8, "tf32", true, descriptor(0, 0, 1024, 1), descriptor(4096+64, 0, 1024, 1))
+	product(64, 16, "bf16", true, descriptor(32, 0, 512, 2), descriptor(8192, 0, 256, 3))
+	commit(0)
+	for i := range 8 {
+		fmt.Fprintf(&s, "st.global.v4.f32 [%%d0+%d], {%s};\n", 16*i, strings.Join(d[4*i:4*i+4], ", "))
+	}
+	s.WriteString("ret;\n}\n")
+	return s.String()
+}
+
+func TestWarpgroupBits(t *testing.T) {
+	sameBits(t, warpgroupKernel(), "warpgroup", 128, 128*128, 128*128)
+}
+
+// Products of a warpgroup take the tensor cores for as long as the machine says or, where these are small, shared memory; the warps go on
+// until they wait.
+func TestWarpgroupTime(t *testing.T) {
+	const n = 100
+	for _, c := range []struct {
+		text   string
+		cycles float64 // of a product
+	}{
+		{"HGMMA.64x128x16.F32.BF16 R8, gdesc[UR4], R8", 64},
+		{"HGMMA.64x256x8.F32.TF32 R8, gdesc[UR4], R8", 128},
+		{"HGMMA.64x8x16.F32.BF16 R8, gdesc[UR4], R8", 16}, // 2304 bytes, 4 of which are rounded down: a pass of shared memory each 128
+	} {
+		m, err := FindMachine("h100")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SMs, m.L2Latency = 1, 0
+		k := &Kernel{Name: "products", Registers: 160, Shared: 16384}
+		texts := append(make([]string, 0, n+3), strings.Split(strings.Repeat(c.text+";", n-1)+c.text+", gsb0", ";")...)
+		for _, text := range append(texts, "NOP", "WARPGROUP.DEPBAR.LE gsb0, 0x0", "EXIT") {
+			in, err := decode(text, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.Control = Control{Stall: 1, Write: 7, Read: 7}
+			k.Code = append(k.Code, in)
+		}
+		// Uniform registers that are 0 describe matrices in the first KiB of the window, which is not the block's.
+		prologue := []string{"UMOV UR4, 0x80", "UMOV UR5, 0x8", "UMOV UR6, 0x80", "UMOV UR7, 0x8"}
+		for i := len(prologue) - 1; i >= 0; i-- {
+			in, err := decode(prologue[i], 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.Control = Control{Stall: 2, Write: 7, Read: 7}
+			k.Code = append([]Inst{in}, k.Code...)
+		}
+		count, _, err := k.Time(&m, &Launch{Grid: driver.Dim3{X: 1, Y: 1, Z: 1}, Block: driver.Dim3{X: 128, Y: 1, Z: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, least := float64(count.Cycles), n*c.cycles; v < least || v > least+2*warpgroupLatency+40 {
+			t.Errorf("%s: %d products take %v cycles, want %v", c.text, n, v, least)
+		}
+		if want := int64(4 * n * k.Code[4].op.tiles); count.MMAs != want {
+			t.Errorf("%s: %d products of 16 x 8, want %d", c.text, count.MMAs, want)
+		}
+	}
+}
