@@ -10,7 +10,7 @@ import (
 
 // ConvNeeds returns the memory of the scratch. The weights are used as they are.
 func (l *lane) ConvNeeds(s backend.ConvShape) backend.Needs {
-	return needs(s, s.Filters)
+	return l.dev.needs(s, s.Filters)
 }
 
 // ConvPack is never due.
@@ -37,7 +37,7 @@ func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend
 
 // ConvBackWeights adds to grad.W and grad.Bias.
 func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
-	s.CheckBackWeights(&grad, partials(s), &gradOut, &argmax, &x)
+	s.CheckBackWeights(&grad, l.dev.partials(s), &gradOut, &argmax, &x)
 	g := gradient{op: "ConvBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias), partials: l.at(grad.Partials)}
 	g.out, g.argmax, g.x = l.at(gradOut), l.backArgmax(&s, argmax), l.at(x)
 	g.rows, g.image, g.filters = g.out, s.Out.H*s.Out.W, s.Filters
@@ -156,8 +156,8 @@ func group(s *backend.ConvShape) int {
 }
 
 // needs is the memory of a convolution whose bias has so many elements. Only the gradients need any.
-func needs(s backend.ConvShape, bias int) backend.Needs {
-	rows := partials(s)
+func (d *Device) needs(s backend.ConvShape, bias int) backend.Needs {
+	rows := d.partials(s)
 	s = s.WithN(group(&s))
 	bytes := 4 * rows * (s.Weights().Len() + bias)
 	return backend.Needs{Workspace: spreadBytes(&s) + bytes, Partials: rows, PartialBytes: bytes}

@@ -125,7 +125,7 @@ const fewWave = 2 * nominalSMs
 
 // gradientFew launches the kernel of the weights' gradient, with blocks for the bias's.
 func (l *lane) gradientFew(s *backend.ConvShape, g *gradient, h *fewGradient, d *part) {
-	f, parts := l.factors(s, g), splits(s)
+	f, parts := l.factors(s, g), l.dev.splits(s)
 	var a arguments
 	a.addSource(&f.other)
 	a.addSource(&f.under)

@@ -65,12 +65,12 @@ const (
 )
 
 // splits is the number of partial sums that the weights' gradient is summed in.
-func splits(s *backend.ConvShape) int {
+func (d *Device) splits(s *backend.ConvShape) int {
+	if t, ok := d.tensorGradientFor(s); ok {
+		return fullWaves(tensorBlocks*nominalSMs, t.tiles, t.units)
+	}
 	if h, ok := haloGradientFor(s); ok {
 		return fullWaves(haloWave, h.tiles, h.units)
-	}
-	if t, ok := tensorGradientFor(s); ok {
-		return fullWaves(tensorBlocks*nominalSMs, t.tiles, t.units)
 	}
 	if f, ok := fewGradientFor(s); ok {
 		return fullWaves(fewWave, f.tiles, f.units)
@@ -90,12 +90,12 @@ func fullWaves(wave, blocks, most int) int {
 }
 
 // partials is the number of partial sums that the gradients are left in, 0 if they are made in one sum.
-func partials(s backend.ConvShape) int {
+func (d *Device) partials(s backend.ConvShape) int {
 	s.Check()
 	rows := 0
 	for n, rest := group(&s), s.X.N; rest > 0; rest -= n {
 		s = s.WithN(min(n, rest))
-		rows += splits(&s)
+		rows += d.splits(&s)
 	}
 	if rows == 1 {
 		return 0
@@ -115,7 +115,7 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 		if s.Up > 1 && !gradientSums(&s) && l.err == nil {
 			l.spreadOf = spreadKeyOf(&s, g.out, g.argmax, l.workspace(spreadBytes(&s))) // the partial sums lie behind it
 		}
-		row += splits(&s)
+		row += l.dev.splits(&s)
 		g.out, g.argmax = skip(g.out, 4*s.Out.Len()), skip(g.argmax, s.Out.Len())
 		g.x, g.rows = skip(g.x, 4*s.X.Len()), skip(g.rows, 4*s.X.N*g.image*g.filters)
 	}
@@ -128,7 +128,7 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 
 // destination is where the partial sums of the gradients go; without any rows, they are added to the gradients.
 func (l *lane) destination(s *backend.ConvShape, g *gradient) sums {
-	to := sums{partials: g.partials, w: g.w, bias: g.bias, nw: s.Weights().Len(), rows: partials(*s)}
+	to := sums{partials: g.partials, w: g.w, bias: g.bias, nw: s.Weights().Len(), rows: l.dev.partials(*s)}
 	if g.bias != 0 {
 		to.nb = g.filters
 	}
@@ -143,7 +143,7 @@ func (l *lane) destination(s *backend.ConvShape, g *gradient) sums {
 // addGradient makes the partial sums from that row on, or adds to the gradients.
 func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int) {
 	d := to.part(row)
-	if t, ok := tensorGradientFor(s); ok && l.dev.tensorCores() {
+	if t, ok := l.dev.tensorGradientFor(s); ok {
 		l.gradientTensor(s, g, &t, &d)
 	} else if h, ok := haloGradientFor(s); ok {
 		l.gradientHalo(s, g, &h, &d)
@@ -195,7 +195,7 @@ const biasColumns = 32
 
 // gradientTile launches a kernel of the weights' gradient, with blocks for the bias's.
 func (l *lane) gradientTile(s *backend.ConvShape, g *gradient, t *gradTile, d *part) {
-	f, parts := l.factors(s, g), splits(s)
+	f, parts := l.factors(s, g), l.dev.splits(s)
 	positions := f.other.h * f.other.w * s.X.N
 	var a arguments
 	a.addSource(&f.other)

@@ -189,7 +189,7 @@ const haloWave = nominalSMs
 
 // gradientHalo launches the kernel of the weights' gradient, which makes the bias's too.
 func (l *lane) gradientHalo(s *backend.ConvShape, g *gradient, h *haloGradient, d *part) {
-	f, parts := l.factors(s, g), splits(s)
+	f, parts := l.factors(s, g), l.dev.splits(s)
 	var a arguments
 	a.addSource(&f.other)
 	a.addSource(&f.under)

@@ -20,11 +20,22 @@ const (
 	largeImage   = 64 * 64   // so many positions of an image make many blocks
 )
 
+// tensorForms are the forms of a precision: for large images, for many columns, for few, and for small images.
+type tensorForms struct{ wide, deep, few, small correlateForm }
+
 var (
-	tensorWide  = correlateForm{kernels.ConvForwardTensorWide, kernels.ConvBackInputTensorWide, 256, 64, 128, 1}
-	tensorDeep  = correlateForm{kernels.ConvForwardTensorDeep, kernels.ConvBackInputTensorDeep, 128, 64, 128, 2}
-	tensorMost  = correlateForm{kernels.ConvForwardTensor, kernels.ConvBackInputTensor, 64, 32, 128, 4}
-	tensorSmall = correlateForm{kernels.ConvForwardTensorSmall, kernels.ConvBackInputTensorSmall, 32, 32, 128, 4}
+	roundedForms = tensorForms{ // of factors rounded to TF32
+		correlateForm{kernels.ConvForwardTensorWide, kernels.ConvBackInputTensorWide, 256, 64, 128, 1},
+		correlateForm{kernels.ConvForwardTensorDeep, kernels.ConvBackInputTensorDeep, 128, 64, 128, 2},
+		correlateForm{kernels.ConvForwardTensor, kernels.ConvBackInputTensor, 64, 32, 128, 4},
+		correlateForm{kernels.ConvForwardTensorSmall, kernels.ConvBackInputTensorSmall, 32, 32, 128, 4},
+	}
+	splitForms = tensorForms{ // of float32 in two parts
+		correlateForm{kernels.ConvForwardTensorSplitWide, kernels.ConvBackInputTensorSplitWide, 256, 64, 128, 1},
+		correlateForm{kernels.ConvForwardTensorSplitDeep, kernels.ConvBackInputTensorSplitDeep, 128, 64, 128, 2},
+		correlateForm{kernels.ConvForwardTensorSplit, kernels.ConvBackInputTensorSplit, 64, 32, 128, 4},
+		correlateForm{kernels.ConvForwardTensorSplitSmall, kernels.ConvBackInputTensorSplitSmall, 32, 32, 128, 4},
+	}
 )
 
 // tensorLaunch is a launch of a form: how windows are dealt to blocks, and the Ring of conv_tensor.cuh.
@@ -34,14 +45,18 @@ type tensorLaunch struct {
 	stages, pools, octets int
 }
 
-// tensorFor chooses the form for a window on a source whose factors are rounded to a type, or returns false if none fits. The choice does not
+// tensorFor chooses the form for a window on a source of factors of a type, or returns false if none fits. The choice does not
 // depend on the number of images, for forms differ in the order of summation.
 func (d *Device) tensorFor(t backend.DType, src *source, w *window, back bool) (tensorLaunch, bool) {
-	if t != backend.TF32 || !d.tensorCores() || src.c%4 != 0 || src.factor > 1 && !back || w.out.C <= fewColumns || back && w.out.C%4 != 0 {
+	if !d.tensorCores() || src.c%4 != 0 || src.factor > 1 && !back || w.out.C <= fewColumns || back && w.out.C%4 != 0 {
 		return tensorLaunch{}, false
 	}
-	for _, f := range tensorForms(w) {
-		if w.pool*w.pool > f.positions {
+	forms := &splitForms
+	if t == backend.TF32 {
+		forms = &roundedForms
+	}
+	for _, f := range forms.list(w) {
+		if f == nil || w.pool*w.pool > f.positions {
 			continue
 		}
 		if l, ok := f.launch(src, w, back); ok {
@@ -51,18 +66,18 @@ func (d *Device) tensorFor(t backend.DType, src *source, w *window, back bool) (
 	return tensorLaunch{}, false
 }
 
-// tensorForms lists forms, the best first.
-func tensorForms(w *window) []*correlateForm {
+// list lists forms for a window, the best first. Some may be nil.
+func (f *tensorForms) list(w *window) [3]*correlateForm {
 	positions := ceilDiv(w.out.H, w.residues) * ceilDiv(w.out.W, w.residues) * w.pool * w.pool
 	switch {
-	case w.out.W == 1 || positions <= smallImage:
-		return []*correlateForm{&tensorSmall}
-	case w.out.C <= tensorMost.columns:
-		return []*correlateForm{&tensorMost, &tensorSmall}
+	case w.out.W == 1 || w.residues == 1 && positions <= smallImage:
+		return [3]*correlateForm{&f.small}
+	case w.out.C <= f.few.columns:
+		return [3]*correlateForm{&f.few, &f.small}
 	case positions >= largeImage:
-		return []*correlateForm{&tensorWide, &tensorMost, &tensorSmall}
+		return [3]*correlateForm{&f.wide, &f.few, &f.small}
 	}
-	return []*correlateForm{&tensorDeep, &tensorMost, &tensorSmall}
+	return [3]*correlateForm{&f.deep, &f.few, &f.small}
 }
 
 // launch is false if the form does not fit in shared memory. It takes as many channels at a time as can be, up to those whose pixels are 128

@@ -17,13 +17,13 @@ const (
 // tensorGradForm is a form of the gradient_tensor kernels: how many 32 channels m a block has, how many of its warps share the columns of a
 // unit, and how many columns a unit has at most.
 type tensorGradForm struct {
-	entry                 kernels.Entry
+	rounded, split        kernels.Entry // of factors rounded to TF32, of float32 in two parts
 	tiles, share, columns int
 }
 
 var (
-	tensorGradWide  = tensorGradForm{kernels.ConvBackWeightsTensor, 2, 1, 10}
-	tensorGradSmall = tensorGradForm{kernels.ConvBackWeightsTensorSmall, 1, 2, 16}
+	tensorGradWide  = tensorGradForm{kernels.ConvBackWeightsTensor, kernels.ConvBackWeightsTensorSplit, 2, 1, 10}
+	tensorGradSmall = tensorGradForm{kernels.ConvBackWeightsTensorSmall, kernels.ConvBackWeightsTensorSplitSmall, 1, 2, 16}
 )
 
 // warps is the number of warps of a block.
@@ -39,10 +39,10 @@ type tensorGradient struct {
 	bytes                int // of shared memory
 }
 
-// tensorGradientFor returns false if factors are not to be rounded to TF32, or the kernel does not fit.
-func tensorGradientFor(s *backend.ConvShape) (tensorGradient, bool) {
+// tensorGradientFor returns false if the device or the kernel does not fit.
+func (d *Device) tensorGradientFor(s *backend.ConvShape) (tensorGradient, bool) {
 	m, ch, _ := gradSize(s)
-	if s.Multiply != backend.TF32 || m%4 != 0 || ch%4 != 0 || s.KernelH*s.KernelW == 1 {
+	if !d.tensorCores() || m%4 != 0 || ch%4 != 0 || s.KernelH*s.KernelW == 1 {
 		return tensorGradient{}, false
 	}
 	t := tensorGradient{form: &tensorGradSmall, stride: s.Stride, pool: s.Pool}
@@ -99,7 +99,7 @@ func cells(n, pool int) int {
 
 // gradientTensor launches a kernel of the weights' gradient on tensor cores, whose blocks make the bias's too.
 func (l *lane) gradientTensor(s *backend.ConvShape, g *gradient, t *tensorGradient, d *part) {
-	f, parts := l.factors(s, g), splits(s)
+	f, parts := l.factors(s, g), l.dev.splits(s)
 	var a arguments
 	a.addSource(&f.other)
 	a.addSource(&f.under)
@@ -108,5 +108,9 @@ func (l *lane) gradientTensor(s *backend.ConvShape, g *gradient, t *tensorGradie
 	a.add(i32(t.width), i32(t.strips), i32(t.bands), divider(t.width), divider(t.strips), divider(t.bands), divider(t.pitch(s.KernelW)), divider(cells(t.width, t.pool)))
 	a.addBias(g, d, s.X.N)
 	grid := driver.Dim3{X: t.tilesM, Y: t.tiles / t.tilesM, Z: parts}
-	l.launch(g.op, t.form.entry, grid, driver.Dim3{X: 32 * t.form.warps()}, t.bytes, a.all()...)
+	entry := t.form.split
+	if s.Multiply == backend.TF32 {
+		entry = t.form.rounded
+	}
+	l.launch(g.op, entry, grid, driver.Dim3{X: 32 * t.form.warps()}, t.bytes, a.all()...)
 }

@@ -108,8 +108,8 @@ func TestTensorGradientOnOlderDevices(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := d.Lanes()[0]
-		if n := b.ConvNeeds(s).Partials; n != partials(s) || n < 2 {
-			t.Errorf("compute capability %d.5: %d partial sums, want %d", major, n, partials(s))
+		if n := b.ConvNeeds(s).Partials; n != d.partials(s) || n < 2 {
+			t.Errorf("compute capability %d.5: %d partial sums, want %d", major, n, d.partials(s))
 		}
 		a := newConvArgs(t, b, s)
 		a.backWeights(b, s)

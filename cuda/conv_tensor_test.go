@@ -69,7 +69,7 @@ func TestTensorForms(t *testing.T) {
 // tensorKernels are the names of the kernels of conv_tensor.cuh.
 var tensorKernels = func() map[string]bool {
 	names := map[string]bool{}
-	for _, f := range []*correlateForm{&tensorWide, &tensorDeep, &tensorMost, &tensorSmall} {
+	for _, f := range []*correlateForm{&roundedForms.wide, &roundedForms.deep, &roundedForms.few, &roundedForms.small} {
 		names[f.forward.Name()], names[f.back.Name()] = true, true
 	}
 	return names

@@ -40,11 +40,14 @@ type counter struct {
 	launches []*ptxsim.LaunchCount
 }
 
-func openCounter(t *testing.T) *counter {
+func openCounter(t *testing.T) *counter { return openCounterOf(t, 8, 0) }
+
+// openCounterOf opens one of that compute capability.
+func openCounterOf(t *testing.T, major, minor int) *counter {
 	t.Helper()
 	c := &counter{}
 	var err error
-	c.Device, err = Open(ptxsim.New(ptxsim.Options{OnLaunch: func(l *ptxsim.LaunchCount) {
+	c.Device, err = Open(ptxsim.New(ptxsim.Options{Major: major, Minor: minor, OnLaunch: func(l *ptxsim.LaunchCount) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.launches = append(c.launches, l)
@@ -126,16 +129,32 @@ func (a *convArgs) ops(s backend.ConvShape) ([]op.Op, []backend.Tensor) {
 	}, tensors
 }
 
-// The table has small tensors. Here are those for which the other forms of the kernels are taken.
+// The table has small tensors. Here are those for which the other forms of the kernels are taken, on a device without tensor cores and on
+// one that has them.
 func TestLargeConv(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: the simulator takes seconds, and minutes under the race detector")
 	}
 	type spec = backend.ConvSpec
-	for _, c := range []struct {
+	type layer struct {
 		spec
 		kernels []string
-	}{
+	}
+	run := func(major, minor int, layers []layer) {
+		for _, c := range layers {
+			s := must(backend.NewConv(c.spec))
+			t.Run(fmt.Sprintf("%d.%d %v-%d", major, minor, s.X, s.Filters), func(t *testing.T) {
+				checkKernels(t, openCounterOf(t, major, minor), s, c.kernels, func(m op.Mismatch) {
+					if m.Err != nil || m.Op != "ConvBackWeights" { // whose sums are long; the next line has a bound for them
+						t.Errorf("%+v", m)
+					} else if math.Abs(m.Got-m.Want) > 1e-6*float64(s.X.N*s.Conv.H*s.Conv.W) {
+						t.Errorf("%+v", m)
+					}
+				})
+			})
+		}
+	}
+	run(7, 5, []layer{
 		{spec{X: backend.Shape{N: 5, H: 82, W: 83, C: 4}, Filters: 33, KernelH: 1, KernelW: 1, Act: backend.ReLU},
 			[]string{"conv_forward_wide4", "conv_back_input_each", "conv_back_weights", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 181, W: 183, C: 8}, Filters: 12, KernelH: 1, KernelW: 1, InAct: backend.Tanh},
@@ -156,30 +175,32 @@ func TestLargeConv(t *testing.T) {
 			[]string{"conv_forward_each4", "conv_back_input_halo4", "conv_back_weights4", "partial_sum"}},
 		{spec{X: backend.Shape{N: 9, H: 8, W: 7, C: 28}, Filters: 32, KernelH: 3, KernelW: 3, Padding: backend.Same, Act: backend.ReLU, InAct: backend.ReLU},
 			[]string{"conv_forward_halo_small4", "conv_back_input_halo_small4", "conv_back_weights_halo4", "partial_sum"}},
-		{spec{X: backend.Shape{N: 1, H: 22, W: 50, C: 40}, Filters: 44, KernelH: 4, KernelW: 4, Padding: backend.Same, Pool: 2, Act: backend.ReLU, InAct: backend.ReLU},
+		{spec{X: backend.Shape{N: 1, H: 22, W: 50, C: 40}, Filters: 44, KernelH: 3, KernelW: 3, Padding: backend.Same, Pool: 2, Act: backend.ReLU, InAct: backend.ReLU},
 			[]string{"conv_forward_halo_wide4", "conv_back_input_halo_wide4", "conv_back_weights_halo4", "partial_sum"}},
+	})
+	run(8, 0, []layer{
+		{spec{X: backend.Shape{N: 1, H: 81, W: 83, C: 8}, Filters: 12, KernelH: 1, KernelW: 1, InAct: backend.Tanh},
+			[]string{"conv_forward_tensor_split", "conv_back_input_tensor_split", "conv_back_weights4", "partial_sum"}},
+		{spec{X: backend.Shape{N: 2, H: 31, W: 32, C: 12}, Filters: 8, KernelH: 3, KernelW: 3, Up: 2, InAct: backend.ReLU},
+			[]string{"conv_forward_tensor_split", "conv_spread4", "conv_back_input_tensor_split", "conv_spread4", "conv_back_weights_tensor_split_small", "partial_sum"}},
+		{spec{X: backend.Shape{N: 2, H: 8, W: 8, C: 16}, Filters: 16, KernelH: 4, KernelW: 4, Stride: 2}, // forward, with a few bytes less than 48 KB of dynamic shared memory
+			[]string{"conv_forward_tensor_split_small", "conv_back_input_tensor_split", "conv_back_weights_tensor_split_small", "partial_sum"}},
+		{spec{X: backend.Shape{N: 9, H: 8, W: 7, C: 28}, Filters: 32, KernelH: 3, KernelW: 3, Padding: backend.Same, Act: backend.ReLU, InAct: backend.ReLU},
+			[]string{"conv_forward_tensor_split_small", "conv_back_input_tensor_split_small", "conv_back_weights_tensor_split_small", "partial_sum"}},
+		{spec{X: backend.Shape{N: 1, H: 22, W: 50, C: 40}, Filters: 44, KernelH: 4, KernelW: 4, Padding: backend.Same, Pool: 2, Act: backend.ReLU, InAct: backend.ReLU},
+			[]string{"conv_forward_tensor_split_deep", "conv_back_input_tensor_split_deep", "conv_back_weights_tensor_split", "partial_sum"}},
+		{spec{X: backend.Shape{N: 1, H: 66, W: 66, C: 36}, Filters: 36, KernelH: 3, KernelW: 3, Padding: backend.Same, Pool: 2},
+			[]string{"conv_forward_tensor_split_wide", "conv_back_input_tensor_split_wide", "conv_back_weights_tensor_split", "partial_sum"}},
 		{spec{X: backend.Shape{N: 1, H: 181, W: 183, C: 8}, Filters: 12, KernelH: 2, KernelW: 3, InAct: backend.Tanh, Multiply: backend.TF32},
 			[]string{"conv_forward_tensor", "conv_back_input_tensor", "conv_back_weights_tensor_small", "partial_sum"}},
 		{spec{X: backend.Shape{N: 5, H: 82, W: 83, C: 4}, Filters: 36, KernelH: 1, KernelW: 1, Act: backend.ReLU, Multiply: backend.TF32},
 			[]string{"conv_forward_tensor_wide", "conv_back_input_lanes4", "conv_back_weights4", "partial_sum"}},
-	} {
-		s := must(backend.NewConv(c.spec))
-		t.Run(fmt.Sprintf("%v-%d", s.X, s.Filters), func(t *testing.T) {
-			checkKernels(t, s, c.kernels, func(m op.Mismatch) {
-				if m.Err != nil || m.Op != "ConvBackWeights" { // whose sums are long; the next line has a bound for them
-					t.Errorf("%+v", m)
-				} else if math.Abs(m.Got-m.Want) > 1e-6*float64(s.X.N*s.Conv.H*s.Conv.W) {
-					t.Errorf("%+v", m)
-				}
-			})
-		})
-	}
+	})
 }
 
 // checkKernels compares a convolution and its gradients with the CPU's, and asks that these kernels compute them.
-func checkKernels(t *testing.T, s backend.ConvShape, kernels []string, report func(m op.Mismatch)) {
+func checkKernels(t *testing.T, d *counter, s backend.ConvShape, kernels []string, report func(m op.Mismatch)) {
 	t.Helper()
-	d := openCounter(t)
 	reference := must(cpu.Open(cpu.Options{Lanes: 1}))
 	check := op.Checker{Reference: reference.Lanes()[0], Bound: backend.Bound{Abs: 2e-5, Rel: 2e-5}, Report: report}
 	b := d.Lanes()[0]
@@ -200,14 +221,14 @@ func checkKernels(t *testing.T, s backend.ConvShape, kernels []string, report fu
 	}
 }
 
-// A layer of 32 filters on 32 channels takes few instructions for each multiply-add, and no bank conflicts to speak of.
+// Without tensor cores a layer of 32 filters on 32 channels takes few instructions for each multiply-add, and no bank conflicts to speak of.
 func TestConvCost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: the simulator takes seconds, and minutes under the race detector")
 	}
 	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 168, H: 14, W: 14, C: 32}, Filters: 32, KernelH: 3, KernelW: 3,
 		Pool: 2, Act: backend.ReLU, InAct: backend.ReLU}))
-	d := openCounter(t)
+	d := openCounterOf(t, 7, 5)
 	b := d.Lanes()[0]
 	a := newConvArgs(t, b, s)
 	for name, op := range map[string]func(backend.Backend, backend.ConvShape){
@@ -373,6 +394,7 @@ func one(x backend.Tensor) backend.Tensor {
 // The split of the weights' gradient follows from the shape alone, fills waves of a nominal device, and is not made for parts
 // too small.
 func TestSplits(t *testing.T) {
+	d := openSim(t, 7, 5)
 	for _, c := range []struct{ n, size, channels, filters, want int }{
 		{1, 1, 4, 32, 1},        // one place
 		{1, 16, 4, 32, 4},       // 256 places
@@ -387,7 +409,7 @@ func TestSplits(t *testing.T) {
 		{1024, 32, 64, 64, 132 / 4},
 	} {
 		s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: c.n, H: c.size, W: c.size, C: c.channels}, Filters: c.filters, KernelH: 3, KernelW: 3}))
-		if got := splits(&s); got != c.want {
+		if got := d.splits(&s); got != c.want {
 			t.Errorf("%+v: %d parts, want %d", c, got, c.want)
 		}
 	}

@@ -7,7 +7,7 @@ import "github.com/convae/convae/nn/backend"
 
 // ConvTransposeNeeds returns the memory of the scratch. The weights are used as they are.
 func (l *lane) ConvTransposeNeeds(s backend.ConvTransposeShape) backend.Needs {
-	return needs(s.Dual, s.Filters)
+	return l.dev.needs(s.Dual, s.Filters)
 }
 
 // ConvTransposePack is never due.
@@ -31,7 +31,7 @@ func (l *lane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradO
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.
 func (l *lane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad backend.Params, gradOut, x backend.Tensor) {
-	s.CheckBackWeights(&grad, partials(s.Dual), &gradOut, &x)
+	s.CheckBackWeights(&grad, l.dev.partials(s.Dual), &gradOut, &x)
 	g := gradient{op: "ConvTransposeBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias), partials: l.at(grad.Partials)}
 	g.out, g.x = l.at(x), l.at(gradOut)
 	g.rows, g.image, g.filters = g.x, s.Out.H*s.Out.W, s.Filters

@@ -22,26 +22,34 @@ type gemmForm struct {
 	tileM, tileN, threads, groups int
 }
 
-// gemmEntry is a kernel, and that of the same form on tensor cores, unless both are one.
-type gemmEntry struct{ scalar, tensor kernels.Entry }
+// gemmEntry is a kernel, and those of the same form on tensor cores, of factors rounded to TF32 and of float32 in two parts. All may be one.
+type gemmEntry struct{ scalar, rounded, split kernels.Entry }
 
 // The forms with a 4 are for factors whose rows in memory have a multiple of 4 elements.
 var (
 	gemmAny = gemmForm{
-		gemmEntry{kernels.GemmNT, kernels.GemmNT}, gemmEntry{kernels.GemmNN, kernels.GemmNN}, gemmEntry{kernels.GemmTN, kernels.GemmTN},
-		32, 32, 256, 8,
+		nt:    gemmEntry{kernels.GemmNT, kernels.GemmNT, kernels.GemmNT},
+		nn:    gemmEntry{kernels.GemmNN, kernels.GemmNN, kernels.GemmNN},
+		tn:    gemmEntry{kernels.GemmTN, kernels.GemmTN, kernels.GemmTN},
+		tileM: 32, tileN: 32, threads: 256, groups: 8,
 	}
 	gemm4 = gemmForm{
-		gemmEntry{kernels.GemmNT4, kernels.GemmNTTensor4}, gemmEntry{kernels.GemmNN4, kernels.GemmNNTensor4},
-		gemmEntry{kernels.GemmTN4, kernels.GemmTNTensor4}, 32, 32, 256, 8,
+		nt:    gemmEntry{kernels.GemmNT4, kernels.GemmNTTensor4, kernels.GemmNTTensorSplit4},
+		nn:    gemmEntry{kernels.GemmNN4, kernels.GemmNNTensor4, kernels.GemmNNTensorSplit4},
+		tn:    gemmEntry{kernels.GemmTN4, kernels.GemmTNTensor4, kernels.GemmTNTensorSplit4},
+		tileM: 32, tileN: 32, threads: 256, groups: 8,
 	}
 	gemmSquare4 = gemmForm{
-		gemmEntry{kernels.GemmNTSquare4, kernels.GemmNTTensorSquare4}, gemmEntry{kernels.GemmNNSquare4, kernels.GemmNNTensorSquare4},
-		gemmEntry{kernels.GemmTNSquare4, kernels.GemmTNTensorSquare4}, 64, 64, 256, 2,
+		nt:    gemmEntry{kernels.GemmNTSquare4, kernels.GemmNTTensorSquare4, kernels.GemmNTTensorSplitSquare4},
+		nn:    gemmEntry{kernels.GemmNNSquare4, kernels.GemmNNTensorSquare4, kernels.GemmNNTensorSplitSquare4},
+		tn:    gemmEntry{kernels.GemmTNSquare4, kernels.GemmTNTensorSquare4, kernels.GemmTNTensorSplitSquare4},
+		tileM: 64, tileN: 64, threads: 256, groups: 2,
 	}
 	gemmWide4 = gemmForm{
-		gemmEntry{kernels.GemmNTWide4, kernels.GemmNTTensorWide4}, gemmEntry{kernels.GemmNNWide4, kernels.GemmNNTensorWide4},
-		gemmEntry{kernels.GemmTNWide4, kernels.GemmTNTensorWide4}, 128, 64, 256, 2,
+		nt:    gemmEntry{kernels.GemmNTWide4, kernels.GemmNTTensorWide4, kernels.GemmNTTensorSplitWide4},
+		nn:    gemmEntry{kernels.GemmNNWide4, kernels.GemmNNTensorWide4, kernels.GemmNNTensorSplitWide4},
+		tn:    gemmEntry{kernels.GemmTNWide4, kernels.GemmTNTensorWide4, kernels.GemmTNTensorSplitWide4},
+		tileM: 128, tileN: 64, threads: 256, groups: 2,
 	}
 )
 
@@ -105,11 +113,14 @@ func (l *lane) gemmTN(g gemm, d *part) {
 		i32(parts), uint64(d.size), d.add, ptr(g.a), ptr(d.bias), i32(g.k), i32(d.nb))
 }
 
-// gemm launches a kernel: on tensor cores if the factors are rounded to what these multiply and the device has them.
+// gemm launches a kernel: on tensor cores if the device has them.
 func (l *lane) gemm(g *gemm, f *gemmForm, e gemmEntry, blocks int, args ...uint64) {
 	entry := e.scalar
-	if g.multiply == backend.TF32 && l.dev.tensorCores() {
-		entry = e.tensor
+	if l.dev.tensorCores() {
+		entry = e.split
+		if g.multiply == backend.TF32 {
+			entry = e.rounded
+		}
 	}
 	var a arguments
 	a.add(ptr(g.a), ptr(g.b))

@@ -8,8 +8,8 @@ import (
 	"github.com/convae/convae/kernels"
 )
 
-// staticShared is what a kernel may use of dynamic shared memory without asking.
-const staticShared = 48 << 10
+// unasked is what a kernel may use of dynamic shared memory without asking: it has 48 KB, with what is its own.
+const unasked = 40 << 10
 
 // do runs a call of the driver for an op, unless the device has failed before or ops are only prepared; a failure is kept.
 func (l *lane) do(op string, call func() error) {

@@ -191,14 +191,14 @@ func TestLaunchAsksForSharedMemory(t *testing.T) {
 	one := driver.Dim3{X: 1}
 	d.lane.launch("test", kernels.ActForward, one, one, 0, 0, 0, 0, 0) // which loads it
 	f.Calls = nil
-	for _, n := range []int{100, 48 << 10, 60000, 50000, 60000, 70000} {
+	for _, n := range []int{100, unasked, 60000, 50000, 60000, 70000} {
 		d.lane.launch("test", kernels.ActForward, one, one, n, 0, 0, 0, 0)
 	}
 	var got []string
 	for _, c := range f.Calls {
 		got = append(got, fmt.Sprint(c.Name, " ", c.N+c.Launch.Shared))
 	}
-	want := []string{"act_forward 100", "act_forward 49152", "SetDynamicShared 60000", "act_forward 60000", "act_forward 50000",
+	want := []string{"act_forward 100", "act_forward 40960", "SetDynamicShared 60000", "act_forward 60000", "act_forward 50000",
 		"act_forward 60000", "SetDynamicShared 70000", "act_forward 70000"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)

@@ -34,7 +34,7 @@ type function struct {
 
 // allow asks for so much dynamic shared memory, if it is more than there is without asking and more than was asked for before.
 func (f *function) allow(shared int) error {
-	if shared <= max(staticShared, f.shared) {
+	if shared <= max(unasked, f.shared) {
 		return nil
 	}
 	err := f.SetDynamicShared(shared)

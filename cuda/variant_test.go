@@ -74,7 +74,7 @@ func TestPrepare(t *testing.T) {
 			t.Errorf("%s has a special form", e.Name())
 		}
 	}
-	for _, e := range []kernels.Entry{kernels.ConvForwardHalo4, kernels.ConvBackInputHalo4, kernels.ConvBackWeightsHalo4, kernels.ConvSpread4, kernels.ConvForwardFew} {
+	for _, e := range []kernels.Entry{kernels.ConvForwardTensorSplit, kernels.ConvBackInputTensorSplit, kernels.ConvBackWeightsTensorSplitSmall, kernels.ConvSpread4, kernels.ConvForwardFew} {
 		if special[e] == 0 {
 			t.Errorf("%s has no special form", e.Name())
 		}

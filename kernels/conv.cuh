@@ -255,15 +255,21 @@ struct Tile {
   unsigned out_step, windows, window_size, n0;
 };
 
+// Kept leaves the sums of a tile as they are.
+struct Kept {
+  __device__ __forceinline__ void operator()(float (&)[4], unsigned, unsigned, unsigned) const {}
+};
+
 // finish makes the outputs of a tile of BN columns: the sums of G groups are added in their order, and bias, activation, pool and
-// the derivative of the other activation follow. T threads take four columns of a window each.
-template <int BN, int G, int T> __device__ __forceinline__ void finish(const Correlation &g, const Tile &t) {
+// the derivative of the other activation follow. T threads take four columns of a window each. mend may change the sums of a pixel of the
+// output, at a place of its window and from a column on.
+template <int BN, int G, int T, class Mend = Kept> __device__ __forceinline__ void finish(const Correlation &g, const Tile &t, const Mend &mend = Mend()) {
 #pragma unroll 1
   for (unsigned i = threadIdx.x; i < t.windows * (BN / 4); i += T) {
     const unsigned r = i / (BN / 4) * t.window_size, q = i % (BN / 4) * 4, n = t.n0 + q;
-    u64 pixel = t.outs[r * t.out_step];
-    if (n >= g.columns || pixel == nowhere) continue;
-    pixel *= g.columns;
+    const unsigned out = t.outs[r * t.out_step];
+    if (n >= g.columns || out == nowhere) continue;
+    const u64 pixel = (u64)out * g.columns;
     Four bias = {0.f, 0.f, 0.f, 0.f}, best;
     if (g.bias) bias = load4(g.bias, n, g.columns);
     unsigned place[4] = {0, 0, 0, 0};
@@ -278,6 +284,7 @@ template <int BN, int G, int T> __device__ __forceinline__ void finish(const Cor
 #pragma unroll
         for (int e = 0; e < 4; e++) v[e] += more[e];
       }
+      mend(v, out, k, n);
 #pragma unroll
       for (int e = 0; e < 4; e++) v[e] += bias.v[e];
       act_apply4(g.act, v);
@@ -296,6 +303,37 @@ template <int BN, int G, int T> __device__ __forceinline__ void finish(const Cor
       for (int e = 0; e < 4; e++)
         if (n + e < g.columns) g.argmax[pixel + n + e] = place[e];
   }
+}
+
+// finite is false for infinities and NaN.
+static __device__ __forceinline__ bool finite(float v) { return fabsf(v) <= 3.40282347e38f; }
+
+static __device__ __forceinline__ bool finite(const float (&v)[4]) { return finite(v[0]) && finite(v[1]) && finite(v[2]) && finite(v[3]); }
+
+// plain_sums sets v to the sums, without the bias, at place k of the window of a pixel of the output, of columns n to n+3, in float32: for
+// what a tile cannot sum.
+template <bool Back>
+static __device__ __forceinline__ void plain_sums(float (&v)[4], const Correlation &g, const Taps &t, unsigned out, unsigned k, unsigned n) {
+  const unsigned row = out / g.out_w, x = (out - row * g.out_w) / g.step, image = row / g.out_h, y = (row - image * g.out_h) / g.step;
+  const int y0 = (int)((y * g.pool + k / g.pool) * g.stride) - t.top, x0 = (int)((x * g.pool + k % g.pool) * g.stride) - t.left;
+  clear(v);
+#pragma unroll 1
+  for (unsigned i = 0; i < t.kh; i++)
+#pragma unroll 1
+    for (unsigned j = 0; j < t.kw; j++) {
+      const Pixel pixel = under<Back>(g.s, image * g.s.image, y0 + (int)i, x0 + (int)j);
+#pragma unroll 1
+      for (unsigned ch = 0; ch < g.s.c; ch++) {
+        float value[1];
+        read<1, Back>(value, g.s, pixel, ch);
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          float w[1];
+          weight<1, Back>(w, g, t, n + e < g.columns ? n + e : n, i, j, ch);
+          v[e] = fmaf(value[0], w[0], v[e]);
+        }
+      }
+    }
 }
 
 // Share is one of the parts, as equal as can be, of so many things.

@@ -43,7 +43,7 @@ static __device__ __forceinline__ unsigned row_of(unsigned row, unsigned pool) {
   return pool == 2 ? (row & ~15u) | (row & 6) << 1 | (row >> 2 & 2) | (row & 1) : row;
 }
 
-// correlate_tensor computes BM positions by BN columns, as correlate does, of factors rounded to TF32. G groups of threads take every Gth
+// correlate_tensor computes BM positions by BN columns, as correlate does, of factors in a precision F. G groups of threads take every Gth
 // octet of channels each. A warp of a group owns the products at WM positions by WN columns: row i of its matrices is position row_of(i),
 // and of every 32 columns lane l has eight neighbours, 8*(l%4) to 8*(l%4)+7. Channels of the source are a multiple of 4, back the columns too.
 //
@@ -52,7 +52,7 @@ static __device__ __forceinline__ unsigned row_of(unsigned row, unsigned pool) {
 // Behind them is what a pool chose, where the window sees through one. Weights lie by octets, then by taps, forward in two planes of four
 // channels of a column, back in rows of columns of a channel. Their units are permuted so that those that are read at once, and those that are
 // written at once, lie in different banks; planes of pixels begin in different ones.
-template <int BM, int BN, int WM, int WN, int G, bool Back>
+template <class F, int BM, int BN, int WM, int WN, int G, bool Back>
 __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Strips &strips, const Ring &ring) {
   constexpr unsigned WARPS = BM / WM * (BN / WN), T = 32 * WARPS, LDC = BN + 4, TAP = 2 * BN;
   constexpr int MT = WM / 16, NT = WN / 32;
@@ -219,12 +219,12 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   }
   // add adds the products of a tap with eight channels: x is the address of its first pixel, w that of its weights for this lane.
   auto add = [&](unsigned x, unsigned w) {
-    unsigned a[MT][4];
+    unsigned a[MT][F::PARTS][4];
 #pragma unroll
     for (int i = 0; i < MT; i++) {
-      load_matrices(a[i], x + pixel[i]);
-#pragma unroll
-      for (int e = 0; e < 4; e++) a[i][e] = round_tf32(a[i][e]);
+      unsigned bits[4];
+      load_matrices(bits, x + pixel[i]);
+      split<F>(a[i], bits);
     }
 #pragma unroll
     for (int q = 0; q < NT; q++) {
@@ -236,12 +236,15 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
         load_matrices((unsigned(&)[4])b[0], w + q * 512);
         load_matrices((unsigned(&)[4])b[2], w + q * 512 + 256);
       }
+      unsigned parts[4][F::PARTS][2];
 #pragma unroll
-      for (int j = 0; j < 4; j++) {
-        const unsigned b0 = round_tf32(b[j][0]), b1 = round_tf32(b[j][1]);
+      for (int j = 0; j < 4; j++) split<F>(parts[j], b[j]);
 #pragma unroll
-        for (int i = 0; i < MT; i++) multiply_add(sum[i][q * 4 + j], a[i], b0, b1);
-      }
+      for (int p = 0; p < F::PRODUCTS; p++)
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+#pragma unroll
+          for (int i = 0; i < MT; i++) multiply_add(sum[i][q * 4 + j], a[i][F::of_a(p)], parts[j][F::of_b(p)]);
     }
   };
 
@@ -292,20 +295,34 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
       }
     }
   __syncthreads();
-  finish<BN, G, G * T>(g, {buffer, LDC, BM * LDC, out_of, 1, stretch.windows, stretch.window_size, n0});
+  const Tile tile = {buffer, LDC, BM * LDC, out_of, 1, stretch.windows, stretch.window_size, n0};
+  if (F::PARTS == 1)
+    finish<BN, G, G * T>(g, tile);
+  else
+    finish<BN, G, G * T>(g, tile, [&](float (&v)[4], unsigned out, unsigned k, unsigned n) {
+      if (!finite(v)) plain_sums<Back>(v, g, t, out, k, n);
+    });
 }
 
-#define CORRELATE_TENSOR(name, BM, BN, WM, WN, G, Back, blocks)                                                        \
+#define CORRELATE_TENSOR(name, F, BM, BN, WM, WN, G, Back, blocks)                                                        \
   extern "C" __global__ void __launch_bounds__(BM / WM *(BN / WN) * 32 * G, blocks)                                    \
       name(CORRELATION_PARAMS, STRIPS_PARAMS, unsigned stages, unsigned pools, unsigned shift) {                       \
-    correlate_tensor<BM, BN, WM, WN, G, Back>(CORRELATION, STRIPS, {stages, pools, shift});                            \
+    correlate_tensor<F, BM, BN, WM, WN, G, Back>(CORRELATION, STRIPS, {stages, pools, shift});                            \
   }
 
-CORRELATE_TENSOR(conv_forward_tensor_wide, 256, 64, 64, 64, 1, false, 2)
-CORRELATE_TENSOR(conv_forward_tensor_deep, 128, 64, 64, 64, 2, false, 2)
-CORRELATE_TENSOR(conv_forward_tensor, 64, 32, 64, 32, 4, false, 3)
-CORRELATE_TENSOR(conv_forward_tensor_small, 32, 32, 32, 32, 4, false, 4)
-CORRELATE_TENSOR(conv_back_input_tensor_wide, 256, 64, 64, 64, 1, true, 2)
-CORRELATE_TENSOR(conv_back_input_tensor_deep, 128, 64, 64, 64, 2, true, 2)
-CORRELATE_TENSOR(conv_back_input_tensor, 64, 32, 64, 32, 4, true, 3)
-CORRELATE_TENSOR(conv_back_input_tensor_small, 32, 32, 32, 32, 4, true, 4)
+CORRELATE_TENSOR(conv_forward_tensor_wide, TF32, 256, 64, 64, 64, 1, false, 2)
+CORRELATE_TENSOR(conv_forward_tensor_deep, TF32, 128, 64, 64, 64, 2, false, 2)
+CORRELATE_TENSOR(conv_forward_tensor, TF32, 64, 32, 64, 32, 4, false, 3)
+CORRELATE_TENSOR(conv_forward_tensor_small, TF32, 32, 32, 32, 32, 4, false, 4)
+CORRELATE_TENSOR(conv_back_input_tensor_wide, TF32, 256, 64, 64, 64, 1, true, 2)
+CORRELATE_TENSOR(conv_back_input_tensor_deep, TF32, 128, 64, 64, 64, 2, true, 2)
+CORRELATE_TENSOR(conv_back_input_tensor, TF32, 64, 32, 64, 32, 4, true, 3)
+CORRELATE_TENSOR(conv_back_input_tensor_small, TF32, 32, 32, 32, 32, 4, true, 4)
+CORRELATE_TENSOR(conv_forward_tensor_split_wide, Split, 256, 64, 64, 64, 1, false, 2)
+CORRELATE_TENSOR(conv_forward_tensor_split_deep, Split, 128, 64, 64, 64, 2, false, 2)
+CORRELATE_TENSOR(conv_forward_tensor_split, Split, 64, 32, 64, 32, 4, false, 3)
+CORRELATE_TENSOR(conv_forward_tensor_split_small, Split, 32, 32, 32, 32, 4, false, 4)
+CORRELATE_TENSOR(conv_back_input_tensor_split_wide, Split, 256, 64, 64, 64, 1, true, 2)
+CORRELATE_TENSOR(conv_back_input_tensor_split_deep, Split, 128, 64, 64, 64, 2, true, 2)
+CORRELATE_TENSOR(conv_back_input_tensor_split, Split, 64, 32, 64, 32, 4, true, 3)
+CORRELATE_TENSOR(conv_back_input_tensor_split_small, Split, 32, 32, 32, 32, 4, true, 4)

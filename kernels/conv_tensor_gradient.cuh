@@ -1,9 +1,10 @@
-// The gradient of weights on tensor cores: both factors are rounded to TF32, and sums are float32.
+// The gradient of weights on tensor cores, of factors in TF32 and in parts.
 //
 // A product of matrices has channels of the other tensor as rows of a, channels of the window's image as columns of b, and eight positions
 // along the sum: those of a column of eight rows of an image. While a warp goes along the columns it keeps the pixels under three
-// taps of a row of the window in registers, and loads only those that are new. Factors are rounded and put in the order of registers once
-// for all warps of a block.
+// taps of a row of the window in registers, and loads only those that are new. Factors are put in the order of registers, and those in
+// TF32 rounded, once for all warps of a block. Those in parts are split when they are used, which takes the registers of pixels that could
+// be kept.
 #pragma once
 #include "conv_halo_gradient.cuh"
 #include "mma.cuh"
@@ -128,14 +129,15 @@ static __device__ __forceinline__ void copy_cells(const TensorGradient &g, const
   }
 }
 
-// join rounds a quad of channels of two rows to TF32 and stores both, pair by pair of channels: ByRow, a pair of the first row and that of
+// join stores a quad of channels of two rows, rounded if the precision F has one part, pair by pair of channels: ByRow, a pair of the first row and that of
 // the second, else a channel of both rows and then the other. So that threads that are neighbours do not want the same banks, half of them
 // store the second pair first.
-template <bool ByRow> static __device__ __forceinline__ void join(float *to, float (&v)[2][4], bool second) {
+template <class F, bool ByRow> static __device__ __forceinline__ void join(float *to, float (&v)[2][4], bool second) {
 #pragma unroll
   for (int h = 0; h < 2; h++)
 #pragma unroll
-    for (int e = 0; e < 4; e++) v[h][e] = __uint_as_float(round_tf32(__float_as_uint(v[h][e])));
+    for (int e = 0; e < 4; e++)
+      if (F::PARTS == 1) v[h][e] = __uint_as_float(round_tf32(__float_as_uint(v[h][e])));
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     const bool pair = second != i;
@@ -151,7 +153,7 @@ template <bool ByRow> static __device__ __forceinline__ void join(float *to, flo
 
 // prepare makes of a unit as it was copied one as it is multiplied. A value of a pooled tensor goes to the position of its window where the
 // maximum was, and 0 to the others.
-template <int M, int T>
+template <class F, int M, int T>
 static __device__ __forceinline__ void prepare(const TensorGradient &g, const Stage<M> &stage, const TensorUnit &u, float *at) {
   const Deal p = deal<TILE / 4, T>(stage.pitch, g.by_pitch);
   const unsigned below = BAND / 2 * g.stride * stage.pitch * TILE;
@@ -162,7 +164,7 @@ static __device__ __forceinline__ void prepare(const TensorGradient &g, const St
     float v[2][4];
     load(v[0], pixel);
     load(v[1], pixel + below);
-    join<false>(joined, v, p.quad & 16);
+    join<F, false>(joined, v, p.quad & 16);
   }
   const Deal d = deal<M / 4, T>(g.width, g.by_width);
   const unsigned pool = g.g.factor, y = u.y - divide(u.y, g.g.by_factor) * pool; // in the first window
@@ -183,7 +185,7 @@ static __device__ __forceinline__ void prepare(const TensorGradient &g, const St
       for (int e = 0; e < 4; e++)
         if (other & 255u << 8 * e) v[h][e] = 0.f;
     }
-    join<true>(joined, v, d.quad & 16);
+    join<F, true>(joined, v, d.quad & 16);
   }
 }
 
@@ -191,6 +193,43 @@ static __device__ __forceinline__ void prepare(const TensorGradient &g, const St
 static __device__ __forceinline__ void load_fragment(unsigned (&v)[4], const float *p) {
   const uint4 q = *(const uint4 *)p;
   v[0] = q.x, v[1] = q.y, v[2] = q.z, v[3] = q.w;
+}
+
+// parts_of splits factors as join has left them.
+template <class F, int N> static __device__ __forceinline__ void parts_of(unsigned (&parts)[F::PARTS][N], const unsigned (&bits)[N]) {
+  if constexpr (F::PARTS > 1) {
+    split<F>(parts, bits);
+  } else {
+#pragma unroll
+    for (int e = 0; e < N; e++) parts[0][e] = bits[e];
+  }
+}
+
+// plain_products are the products of channels m, m+1 and ch to ch+3 at tap (ti, tj), summed over the units from begin to end in float32.
+static __device__ __forceinline__ void plain_products(float (&v)[2][4], const TensorGradient &g, unsigned begin, unsigned end, unsigned ti, unsigned tj,
+                                                      unsigned m, unsigned ch) {
+  clear(v[0]), clear(v[1]);
+#pragma unroll 1
+  for (unsigned unit = begin; unit < end; unit++) {
+    const TensorUnit u = unit_at(g, unit);
+#pragma unroll 1
+    for (unsigned y = u.y; y < u.y + u.rows; y++)
+#pragma unroll 1
+      for (unsigned x = u.x; x < u.x + u.positions; x++) {
+        const Pixel other = under<true>(g.g, u.n * g.g.image, y, x);
+        const Pixel pixel = under<false>(g.s, u.n * g.s.image, (int)(y * g.stride + ti) - g.top, (int)(x * g.stride + tj) - g.left);
+        if (pixel.index == nowhere) continue;
+        float b[4];
+        read<4, false>(b, g.s, pixel, ch);
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          float a[1];
+          read<1, true>(a, g.g, other, m + i);
+#pragma unroll
+          for (int e = 0; e < 4; e++) v[i][e] = fmaf(a[0], b[e], v[i][e]);
+        }
+      }
+  }
 }
 
 // write2 adds or writes the products of channels m, m+1 and ch to ch+3 at a tap's place out.
@@ -220,7 +259,7 @@ static __device__ __forceinline__ void write2(const TensorGradient &g, float *ou
 // factors, at rows l%4 and l%4+4 of a unit. While a unit is multiplied the next one is copied. Channels of both tensors are multiples of
 // 4, and elements of the gradient that are neighbours by m or by channels. The grid is tiles of m, by those of channels and taps, by parts.
 // The blocks of a part share out the columns of the bias, 32 at a time, while they wait for the first unit.
-template <int GM, int GK> __device__ __forceinline__ void gradient_tensor(const TensorGradient &g) {
+template <class F, int GM, int GK> __device__ __forceinline__ void gradient_tensor(const TensorGradient &g) {
   constexpr unsigned M = GM * TILE, T = 32 * TAP_ROWS * GM * GK;
   extern __shared__ __align__(16) float buffer[];
   __shared__ float bias_sums[T];
@@ -259,40 +298,53 @@ template <int GM, int GK> __device__ __forceinline__ void gradient_tensor(const 
     const TensorUnit u = unit_at(g, unit);
     wait_for_copies();
     __syncthreads();
-    prepare<M, T>(g, stage, u, buffer);
+    prepare<F, M, T>(g, stage, u, buffer);
     __syncthreads();
     if (unit + 1 < end) copy(unit + 1);
     if (ti >= g.kh) continue;
     const unsigned x = of_k * u.positions / GK;
     const float *pixels = buffer + stage.pixels + (row * g.stride + ti) * stage.pixel_row + (tj + x * g.stride) * 2 * TILE + pair * 4;
     const float *others = buffer + stage.others + row * stage.other_row + x * 2 * M + of_m * 2 * TILE + pair * 4;
-    unsigned a[2][4], b[ROW_TAPS][2][4]; // of b: taps, two channels of both rows
+    unsigned a[2][F::PARTS][4], b[ROW_TAPS][2][4]; // of b: taps, two channels of both rows
     auto load_pixel = [&](int tap, unsigned column) {
 #pragma unroll
       for (int i = 0; i < 2; i++) load_fragment(b[tap][i], pixels + column * 2 * TILE + i * TILE);
     };
-    if (g.stride == 1) load_pixel(1, 0), load_pixel(2, 1);
-    if (g.stride == 2) load_pixel(2, 0);
+    constexpr bool keeps = F::PARTS == 1; // pixels for the next columns
+    if (keeps && g.stride == 1) load_pixel(1, 0), load_pixel(2, 1);
+    if (keeps && g.stride == 2) load_pixel(2, 0);
 #pragma unroll 1
     for (unsigned left = (of_k + 1) * u.positions / GK - x; left > 0; left--, pixels += g.stride * 2 * TILE, others += 2 * M) {
 #pragma unroll
       for (int i = 0; i < 2; i++)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-          if (g.stride == 1) b[0][i][e] = b[1][i][e], b[1][i][e] = b[2][i][e];
-          if (g.stride == 2) b[0][i][e] = b[2][i][e];
+          if (keeps && g.stride == 1) b[0][i][e] = b[1][i][e], b[1][i][e] = b[2][i][e];
+          if (keeps && g.stride == 2) b[0][i][e] = b[2][i][e];
         }
-      if (g.stride > 2) load_pixel(0, 0);
-      if (g.stride > 1) load_pixel(1, 1);
+      if (!keeps || g.stride > 2) load_pixel(0, 0);
+      if (!keeps || g.stride > 1) load_pixel(1, 1);
       load_pixel(2, 2);
 #pragma unroll
-      for (int i = 0; i < 2; i++) load_fragment(a[i], others + i * TILE);
+      for (int i = 0; i < 2; i++) {
+        unsigned bits[4];
+        load_fragment(bits, others + i * TILE);
+        parts_of<F>(a[i], bits);
+      }
 #pragma unroll
       for (int j = 0; j < ROW_TAPS; j++)
 #pragma unroll
-        for (int i = 0; i < 2; i++)
+        for (int n = 0; n < 4; n += 2) {
+          unsigned parts[2][F::PARTS][2];
+          parts_of<F>(parts[0], {b[j][n / 2][0], b[j][n / 2][1]});
+          parts_of<F>(parts[1], {b[j][n / 2][2], b[j][n / 2][3]});
 #pragma unroll
-          for (int n = 0; n < 4; n++) multiply_add(sum[j][i][n], a[i], b[j][n / 2][n % 2 * 2], b[j][n / 2][n % 2 * 2 + 1]);
+          for (int p = 0; p < F::PRODUCTS; p++)
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+#pragma unroll
+              for (int h = 0; h < 2; h++) multiply_add(sum[j][i][n + h], a[i][F::of_a(p)], parts[h][F::of_b(p)]);
+        }
     }
   }
 
@@ -305,18 +357,45 @@ template <int GM, int GK> __device__ __forceinline__ void gradient_tensor(const 
 #pragma unroll
     for (int i = 0; i < SUMS / 2; i++) at[(q * SUMS / 2 + i) * T / 2] = sum[i / 16][i / 8 % 2][q * 2 + i / 4 % 2][i % 4];
   };
-  auto finish = [&](int q) {
-    if (ti >= g.kh || ch + q * 16 >= g.s.c) return;
+  // total sets v to sums of tap j and channels m and ch, which are those of rows and columns, and in each of these of n.
+  auto total = [&](float (&v)[2][4], int q, int j, int i) {
+#pragma unroll
+    for (int e = 0; e < 8; e++) {
+      v[e / 4][e % 4] = sum[j][i][q * 2 + e % 2][e / 4 * 2 + e / 2 % 2];
+      if (GK == 2) v[e / 4][e % 4] += at[(q * SUMS / 2 + j * 16 + i * 8 + e % 2 * 4 + e / 4 * 2 + e / 2 % 2) * T / 2];
+    }
+  };
+  // mended makes quads q anew if a sum is not finite, and says so.
+  auto mended = [&](int q) {
+    bool all = true;
 #pragma unroll
     for (int j = 0; j < ROW_TAPS; j++)
 #pragma unroll
       for (int i = 0; i < 2; i++) {
-        float v[2][4]; // of channels m and ch, which are those of rows and columns, and in each of these of n
+        float v[2][4];
+        total(v, q, j, i);
+        all = all && finite(v[0]) && finite(v[1]);
+      }
+    if (all) return false;
+#pragma unroll 1
+    for (int n = 0; n < 2 * ROW_TAPS; n++) {
+      const unsigned j = n / 2, plain_m = m + n % 2 * 16;
+      float v[2][4];
+      if (tj + j >= g.kw || plain_m >= g.g.c) continue;
+      plain_products(v, g, begin, end, ti, tj + j, plain_m, ch + q * 16);
+      write2(g, out + j * g.per_tap, plain_m, ch + q * 16, v);
+    }
+    return true;
+  };
+  auto finish = [&](int q) {
+    if (ti >= g.kh || ch + q * 16 >= g.s.c) return;
+    if (F::PARTS > 1 && mended(q)) return;
 #pragma unroll
-        for (int e = 0; e < 8; e++) {
-          v[e / 4][e % 4] = sum[j][i][q * 2 + e % 2][e / 4 * 2 + e / 2 % 2];
-          if (GK == 2) v[e / 4][e % 4] += at[(q * SUMS / 2 + j * 16 + i * 8 + e % 2 * 4 + e / 4 * 2 + e / 2 % 2) * T / 2];
-        }
+    for (int j = 0; j < ROW_TAPS; j++)
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        float v[2][4];
+        total(v, q, j, i);
         if (tj + j < g.kw && m + i * 16 < g.g.c) write2(g, out + j * g.per_tap, m + i * 16, ch + q * 16, v);
       }
   };
@@ -332,15 +411,17 @@ template <int GM, int GK> __device__ __forceinline__ void gradient_tensor(const 
   if (GK == 1 || of_k == 1) finish(1);
 }
 
-#define GRADIENT_TENSOR(name, GM, GK)                                                                                                  \
+#define GRADIENT_TENSOR(name, F, GM, GK)                                                                                                  \
   extern "C" __global__ void __launch_bounds__(32 * TAP_ROWS * GM * GK, 2)                                                              \
       name(SOURCE_PARAMS(g), SOURCE_PARAMS(s), unsigned least, unsigned more, unsigned stride, int top, int left, unsigned kh,         \
            unsigned kw, float *__restrict__ out, long long first, long long per_m, long long per_tap, long long per_ch, long long size, \
            unsigned add, unsigned width, unsigned strips, unsigned bands, Divider by_width, Divider by_strips, Divider by_bands,      \
            Divider by_pitch, Divider by_cells, BIAS_PARAMS) {                                                                          \
-    gradient_tensor<GM, GK>({SOURCE(g), SOURCE(s), least, more, stride, top, left, kh, kw, out, first, per_m, per_tap, per_ch, size,   \
+    gradient_tensor<F, GM, GK>({SOURCE(g), SOURCE(s), least, more, stride, top, left, kh, kw, out, first, per_m, per_tap, per_ch, size,   \
                              add, width, strips, bands, by_width, by_strips, by_bands, by_pitch, by_cells, BIAS});                     \
   }
 
-GRADIENT_TENSOR(conv_back_weights_tensor, 2, 1)
-GRADIENT_TENSOR(conv_back_weights_tensor_small, 1, 2)
+GRADIENT_TENSOR(conv_back_weights_tensor, TF32, 2, 1)
+GRADIENT_TENSOR(conv_back_weights_tensor_small, TF32, 1, 2)
+GRADIENT_TENSOR(conv_back_weights_tensor_split, Split, 2, 1)
+GRADIENT_TENSOR(conv_back_weights_tensor_split_small, Split, 1, 2)

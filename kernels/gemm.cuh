@@ -75,6 +75,7 @@ template <int V> static __device__ __forceinline__ void keep(float (&v)[V]) {
 
 // Scalar is how a warp multiplies its 32 rows by 8*TN columns of the panels A and B: thread (tm, tn) owns eight rows and TN columns.
 template <int TN, class A, class B, bool TransA, bool TransB> struct Scalar {
+  enum { FINITE = false }; // sums that are not finite are what they should be
   float sum[8][TN];
   unsigned tm, tn;
 
@@ -146,6 +147,7 @@ template <int BM, int BN, int TN, int G, int V, template <int, class, class, boo
   enum { WN = 8 * TN, WARPS_M = BM / 32, WARPS_N = BN / WN, T = 32 * WARPS_M * WARPS_N * G, LDC = BN + (G * BM * (BN + 8) > 1 << 14 ? 0 : 8) };
   typedef Panel<BM, G, V, T, !TransA> A;
   typedef Panel<BN, G, V, T, TransB> B;
+  typedef Warp<TN, A, B, TransA, TransB> W;
 
   // run leaves the sums of a share of k, rows of LDC for each group, in shared memory for all threads to read.
   static __device__ __forceinline__ void run(const Gemm &g, float *shared, unsigned m0, unsigned n0, const Share &share) {
@@ -162,7 +164,7 @@ template <int BM, int BN, int TN, int G, int V, template <int, class, class, boo
       }
       end_copies();
     };
-    Warp<TN, A, B, TransA, TransB> products;
+    W products;
 #pragma unroll
     for (unsigned s = 0; s < STAGES - 1; s++) copy(share.begin + s, s);
     unsigned stage = 0;
@@ -195,6 +197,22 @@ template <int BM, int BN, int TN, int G, int V, template <int, class, class, boo
   }
 };
 
+// plain_products are the sums of k from begin to end, in row m and columns n to n+3.
+template <bool TransA, bool TransB>
+static __device__ __forceinline__ Four plain_products(const Gemm &g, unsigned m, unsigned n, unsigned begin, unsigned end) {
+  Four v = {0.f, 0.f, 0.f, 0.f};
+#pragma unroll 1
+  for (unsigned k = begin; k < end && k < g.k; k++) {
+    const float a = g.a[TransA ? (u64)k * g.m + m : (u64)m * g.k + k];
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+      const unsigned column = n + e < g.n ? n + e : n;
+      v.v[e] = fmaf(a, g.b[TransB ? (u64)column * g.k + k : (u64)k * g.n + column], v.v[e]);
+    }
+  }
+  return v;
+}
+
 // gemm computes a block of a product and what follows it. Tiles of a row of the product are neighbours, the blocks of a part follow each
 // other, and those of the bias come last.
 template <int BM, int BN, int TN, int G, int V, template <int, class, class, bool, bool> class Warp, bool TransA, bool TransB>
@@ -209,12 +227,14 @@ __device__ __forceinline__ void gemm(const Gemm &g, const BiasSum &sums) {
   }
   const unsigned tile = TransA ? blockIdx.x % tiles : blockIdx.x, part = TransA ? blockIdx.x / tiles : 0;
   const unsigned m0 = tile / tiles_n * BM, n0 = tile % tiles_n * BN;
-  P::run(g, buffer, m0, n0, share_of((g.k + KC * G - 1) / (KC * G), part, g.parts));
+  const Share share = share_of((g.k + KC * G - 1) / (KC * G), part, g.parts);
+  P::run(g, buffer, m0, n0, share);
 #pragma unroll 1
   for (unsigned i = threadIdx.x; i < BM * (BN / 4); i += P::T) {
     const unsigned row = i / (BN / 4), q = i % (BN / 4) * 4, m = m0 + row, n = n0 + q;
     if (m >= g.m || n >= g.n) continue;
     Four v = P::total(buffer, row, q);
+    if (P::W::FINITE && !finite(v.v)) v = plain_products<TransA, TransB>(g, m, n, share.begin * KC * G, share.end * KC * G);
     const u64 at = (u64)m * g.n + (TransA ? part * g.size : 0);
     if (TransA) {
       if (g.add) {

@@ -70,6 +70,16 @@ const (
 	ConvBackWeightsTensorSmall
 	ConvSpread
 	ConvSpread4
+	ConvForwardTensorSplit
+	ConvForwardTensorSplitWide
+	ConvForwardTensorSplitDeep
+	ConvForwardTensorSplitSmall
+	ConvBackInputTensorSplit
+	ConvBackInputTensorSplitWide
+	ConvBackInputTensorSplitDeep
+	ConvBackInputTensorSplitSmall
+	ConvBackWeightsTensorSplit
+	ConvBackWeightsTensorSplitSmall
 
 	GemmNT
 	GemmNT4
@@ -92,6 +102,15 @@ const (
 	GemmTNTensor4
 	GemmTNTensorSquare4
 	GemmTNTensorWide4
+	GemmNTTensorSplit4
+	GemmNTTensorSplitSquare4
+	GemmNTTensorSplitWide4
+	GemmNNTensorSplit4
+	GemmNNTensorSplitSquare4
+	GemmNNTensorSplitWide4
+	GemmTNTensorSplit4
+	GemmTNTensorSplitSquare4
+	GemmTNTensorSplitWide4
 
 	PartialSum
 
@@ -200,6 +219,17 @@ var entries = [Count]struct {
 	ConvSpread:                 {"conv_spread", 18},
 	ConvSpread4:                {"conv_spread4", 18},
 
+	ConvForwardTensorSplit:          {"conv_forward_tensor_split", 40},
+	ConvForwardTensorSplitWide:      {"conv_forward_tensor_split_wide", 40},
+	ConvForwardTensorSplitDeep:      {"conv_forward_tensor_split_deep", 40},
+	ConvForwardTensorSplitSmall:     {"conv_forward_tensor_split_small", 40},
+	ConvBackInputTensorSplit:        {"conv_back_input_tensor_split", 40},
+	ConvBackInputTensorSplitWide:    {"conv_back_input_tensor_split_wide", 40},
+	ConvBackInputTensorSplitDeep:    {"conv_back_input_tensor_split_deep", 40},
+	ConvBackInputTensorSplitSmall:   {"conv_back_input_tensor_split_small", 40},
+	ConvBackWeightsTensorSplit:      {"conv_back_weights_tensor_split", 44},
+	ConvBackWeightsTensorSplitSmall: {"conv_back_weights_tensor_split_small", 44},
+
 	GemmNT:              {"gemm_nt", 9},
 	GemmNT4:             {"gemm_nt4", 9},
 	GemmNTSquare4:       {"gemm_nt_square4", 9},
@@ -221,6 +251,16 @@ var entries = [Count]struct {
 	GemmTNTensor4:       {"gemm_tn_tensor4", 14},
 	GemmTNTensorSquare4: {"gemm_tn_tensor_square4", 14},
 	GemmTNTensorWide4:   {"gemm_tn_tensor_wide4", 14},
+
+	GemmNTTensorSplit4:       {"gemm_nt_tensor_split4", 9},
+	GemmNTTensorSplitSquare4: {"gemm_nt_tensor_split_square4", 9},
+	GemmNTTensorSplitWide4:   {"gemm_nt_tensor_split_wide4", 9},
+	GemmNNTensorSplit4:       {"gemm_nn_tensor_split4", 9},
+	GemmNNTensorSplitSquare4: {"gemm_nn_tensor_split_square4", 9},
+	GemmNNTensorSplitWide4:   {"gemm_nn_tensor_split_wide4", 9},
+	GemmTNTensorSplit4:       {"gemm_tn_tensor_split4", 14},
+	GemmTNTensorSplitSquare4: {"gemm_tn_tensor_split_square4", 14},
+	GemmTNTensorSplitWide4:   {"gemm_tn_tensor_split_wide4", 14},
 
 	PartialSum: {"partial_sum", 64},
 
@@ -295,6 +335,26 @@ var least = [Count]int{
 	GemmTNTensor4:              80,
 	GemmTNTensorSquare4:        80,
 	GemmTNTensorWide4:          80,
+
+	ConvForwardTensorSplit:          80,
+	ConvForwardTensorSplitWide:      80,
+	ConvForwardTensorSplitDeep:      80,
+	ConvForwardTensorSplitSmall:     80,
+	ConvBackInputTensorSplit:        80,
+	ConvBackInputTensorSplitWide:    80,
+	ConvBackInputTensorSplitDeep:    80,
+	ConvBackInputTensorSplitSmall:   80,
+	ConvBackWeightsTensorSplit:      80,
+	ConvBackWeightsTensorSplitSmall: 80,
+	GemmNTTensorSplit4:              80,
+	GemmNTTensorSplitSquare4:        80,
+	GemmNTTensorSplitWide4:          80,
+	GemmNNTensorSplit4:              80,
+	GemmNNTensorSplitSquare4:        80,
+	GemmNNTensorSplitWide4:          80,
+	GemmTNTensorSplit4:              80,
+	GemmTNTensorSplitSquare4:        80,
+	GemmTNTensorSplitWide4:          80,
 }
 
 // MaxParams is the largest number of parameters of a kernel.
@@ -373,6 +433,26 @@ var ofBatch = [Count][]int{
 	GemmTNTensor4:              {5, 6, 11},
 	GemmTNTensorSquare4:        {5, 6, 11},
 	GemmTNTensorWide4:          {5, 6, 11},
+
+	ConvForwardTensorSplit:          {15},
+	ConvForwardTensorSplitWide:      {15},
+	ConvForwardTensorSplitDeep:      {15},
+	ConvForwardTensorSplitSmall:     {15},
+	ConvBackInputTensorSplit:        {15},
+	ConvBackInputTensorSplitWide:    {15},
+	ConvBackInputTensorSplitDeep:    {15},
+	ConvBackInputTensorSplitSmall:   {15},
+	ConvBackWeightsTensorSplit:      {18, 19, 42},
+	ConvBackWeightsTensorSplitSmall: {18, 19, 42},
+	GemmNTTensorSplit4:              {4},
+	GemmNTTensorSplitSquare4:        {4},
+	GemmNTTensorSplitWide4:          {4},
+	GemmNNTensorSplit4:              {4},
+	GemmNNTensorSplitSquare4:        {4},
+	GemmNNTensorSplitWide4:          {4},
+	GemmTNTensorSplit4:              {5, 6, 11},
+	GemmTNTensorSplitSquare4:        {5, 6, 11},
+	GemmTNTensorSplitWide4:          {5, 6, 11},
 }
 
 // Specialised reports whether a form of the kernel for one shape, in which the parameters that describe it are constants, is

@@ -21,14 +21,51 @@ static __device__ __forceinline__ void load_words(unsigned (&b)[4][2], int e, un
 }
 
 // multiply_add adds the product of a and b, floats of which the low 13 bits are not looked at, to d.
-static __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+static __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 // round_tf32 returns the bits of a float rounded to the nearest TF32, of two as near to the one farther from zero, in all but the low 13
 // bits, which multiply_add does not look at. A carry out of the bits of a NaN would make a number of it.
 static __device__ __forceinline__ unsigned round_tf32(unsigned bits) {
   return __uint_as_float(bits) == __uint_as_float(bits) ? bits + 0x1000u : bits;
+}
+
+// A precision says into which parts a factor is split, and which products of parts, the smallest first, make the product of two factors:
+// product i is that of part of_a(i) of a and part of_b(i) of b.
+//
+// TF32 has one part: the factor rounded.
+struct TF32 {
+  enum { PARTS = 1, PRODUCTS = 1 };
+  static __device__ constexpr int of_a(int) { return 0; }
+  static __device__ constexpr int of_b(int) { return 0; }
+  static __device__ __forceinline__ void split(unsigned (&part)[PARTS], unsigned bits) { part[0] = round_tf32(bits); }
+};
+
+// Split is float32: the parts are the nearest TF32, and what that leaves of the factor. This is a multiple of the factor's last bit, of
+// at most 2^12 of them, and the tensor core drops the last one where it needs 12 bits: each factor is off by 2^-23 of it at most. The
+// product of both rests, 2^-22 of the whole, is left out. So a product is off by 2^-21 at most. Of a factor so small that its rest is
+// no normal number, multiples of 2^-136 are left. An infinity leaves a NaN, and what rounds to one the other infinity: a sum with such a
+// factor is not finite, and must be made anew.
+struct Split {
+  enum { PARTS = 2, PRODUCTS = 3 };
+  static __device__ constexpr int of_a(int i) { return i == 0; }
+  static __device__ constexpr int of_b(int i) { return i == 1; }
+  static __device__ __forceinline__ void split(unsigned (&part)[PARTS], unsigned bits) {
+    part[0] = bits + 0x1000u & ~0x1fffu;
+    part[1] = __float_as_uint(__uint_as_float(bits) - __uint_as_float(part[0]));
+  }
+};
+
+// split splits N factors in a precision F.
+template <class F, int N> static __device__ __forceinline__ void split(unsigned (&parts)[F::PARTS][N], const unsigned (&bits)[N]) {
+#pragma unroll
+  for (int e = 0; e < N; e++) {
+    unsigned part[F::PARTS];
+    F::split(part, bits[e]);
+#pragma unroll
+    for (int p = 0; p < F::PARTS; p++) parts[p][e] = part[p];
+  }
 }

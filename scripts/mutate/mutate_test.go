@@ -107,7 +107,7 @@ func TestNarrow(t *testing.T) {
 	}
 	old := body(string(text))
 	m := mutant{cases: "penalty/row"}
-	if how, err := narrow(context.Background(), swapped{old, old}, m); how != "" || err != nil {
+	if how, err := narrow(context.Background(), swapped{old, old, 8, 0}, m); how != "" || err != nil {
 		t.Errorf("without a fault: %q, error %v", how, err)
 	}
 	// i < n becomes i <= n.
@@ -116,7 +116,7 @@ func TestNarrow(t *testing.T) {
 	if fault == old {
 		t.Fatal("penalty_row has no setp.ge.u32 any more: plant another fault here")
 	}
-	if how, err := narrow(context.Background(), swapped{old, fault}, m); !strings.Contains(how, "out of bounds: penalty_row") || err != nil {
+	if how, err := narrow(context.Background(), swapped{old, fault, 8, 0}, m); !strings.Contains(how, "out of bounds: penalty_row") || err != nil {
 		t.Errorf("with a fault: %q, error %v", how, err)
 	}
 }

@@ -80,16 +80,16 @@ func compile(ctx context.Context, root, nvcc string, m mutant) (s swapped, err e
 	if out, err := build.CombinedOutput(); err != nil {
 		return s, fmt.Errorf("compiling: %w: %s", err, out)
 	}
-	file := m.stem + ".ptx"
+	file, major, minor := m.stem+".ptx", 8, 0
 	if !strings.Contains(m.stem, ".sm_") {
-		file = m.stem + ".sm_75.ptx"
+		file, major, minor = m.stem+".sm_75.ptx", 7, 5
 	}
 	ptx, err := os.ReadFile(filepath.Join(tmp, "kernels", file))
 	if err != nil {
 		return s, err
 	}
 	committed, err := os.ReadFile(filepath.Join(root, "kernels", file))
-	return swapped{old: body(string(committed)), new: body(string(ptx))}, err
+	return swapped{body(string(committed)), body(string(ptx)), major, minor}, err
 }
 
 // body is PTX without the line that says what it was made of.
@@ -98,8 +98,11 @@ func body(ptx string) string {
 	return body
 }
 
-// swapped is a module of PTX in place of one that is shipped.
-type swapped struct{ old, new string }
+// swapped is a module of PTX in place of one that is shipped, and the least compute capability that it is for, whose devices take it.
+type swapped struct {
+	old, new     string
+	major, minor int
+}
 
 // choose is kernels.Select with the swapped PTX.
 func (s swapped) choose(major, minor int) ([]kernels.Module, error) {
@@ -114,7 +117,7 @@ func (s swapped) choose(major, minor int) ([]kernels.Module, error) {
 
 // open opens the device with the fault. A module that is refused is found too.
 func open(s swapped) (d *cuda.Device, how string) {
-	d, err := cuda.OpenWith(ptxsim.New(ptxsim.Options{Workers: 1, Limit: endless}), 0, "sim", s.choose)
+	d, err := cuda.OpenWith(ptxsim.New(ptxsim.Options{Major: s.major, Minor: s.minor, Workers: 1, Limit: endless}), 0, "sim", s.choose)
 	if err != nil {
 		return nil, err.Error()
 	}

@@ -41,7 +41,7 @@ type Case struct {
 
 // Cases returns the table.
 func Cases() []Case {
-	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(), precisionCases(), partialCases(),
+	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(), precisionCases(), unusualCases(), partialCases(),
 		poolCases(), upsampleCases(), mergeCases(), actCases(), lossCases(), optimCases(), randomCases(), clipCases(), penaltyCases(), gaussianCases(), contractCases(), concreteCases())
 }
 
