@@ -261,8 +261,12 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 		l.product(t.forward, t, &src, c, &w)
 	} else if f, ok := l.dev.tensorFor(s.Multiply, &src, &w, false); ok {
 		l.productTensor(&f, f.forward, &src, c, &w)
+	} else if f, ok := l.dev.fewTensorFor(s.Multiply, &src, &w, false); ok {
+		l.productFew(&f, &src, c, &w)
 	} else if f, ok := fewFor(&src, &w, false); ok {
 		l.productFew(&f, &src, c, &w)
+	} else if f, ok := l.dev.lanesTensorFor(s.Multiply, &src, &w); ok {
+		l.productLanesTensor(&f, &src, c, &w)
 	} else if f, ok := lanesFor(src.c, &w, false); ok {
 		l.productLanes(&f, &src, c, &w)
 	} else if f, strips := l.dev.haloFor(src.c, &w, false); f != nil && c.multiply == backend.Float32 {
@@ -289,6 +293,8 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 		}
 		if f, ok := l.dev.tensorFor(s.Multiply, &src, &w, true); ok {
 			l.productTensor(&f, f.back, &src, &c, &w)
+		} else if f, ok := l.dev.fewTensorFor(s.Multiply, &src, &w, true); ok {
+			l.productFew(&f, &src, &c, &w)
 		} else if f, ok := fewFor(&src, &w, true); ok {
 			l.productFew(&f, &src, &c, &w)
 		} else if f, ok := lanesFor(src.c, &w, true); ok {

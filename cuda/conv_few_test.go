@@ -33,6 +33,16 @@ func TestFewChannels(t *testing.T) {
 			[]string{"conv_forward", "conv_back_input_lanes4", "conv_back_weights_few4", "partial_sum"}},
 		{"weights that do not fit", backend.ConvSpec{X: shape(1, 3, 3, 512), Filters: 4, KernelH: 3, KernelW: 3},
 			[]string{"conv_forward_each4", "conv_back_input_tensor_split_small", "conv_back_weights_tensor_split_small"}},
+		{"tf32: one channel, pooled", backend.ConvSpec{X: shape(3, 14, 18, 1), Filters: 33, KernelH: 3, KernelW: 3, Pool: 2, Act: backend.ReLU, Multiply: backend.TF32},
+			[]string{"conv_forward_few_tensor_pool2", "conv_back_input_each", "conv_back_weights_few12", "partial_sum"}},
+		{"tf32: three channels, strided", backend.ConvSpec{X: shape(2, 21, 19, 3), Filters: 36, KernelH: 3, KernelW: 3, Stride: 2, InAct: backend.Tanh, Multiply: backend.TF32},
+			[]string{"conv_forward_few_tensor", "conv_back_input_lanes4", "conv_back_weights_few32", "partial_sum"}},
+		{"tf32: one filter, upsampled", backend.ConvSpec{X: shape(2, 7, 9, 40), Filters: 1, KernelH: 3, KernelW: 3, Up: 2, InAct: backend.ReLU, Multiply: backend.TF32},
+			[]string{"conv_forward_lanes_tensor", "conv_back_input_few_tensor", "conv_back_weights_few12", "partial_sum"}},
+		{"tf32: three filters, upsampled", backend.ConvSpec{X: shape(2, 7, 9, 36), Filters: 3, KernelH: 3, KernelW: 3, Up: 2, Multiply: backend.TF32},
+			[]string{"conv_forward_lanes_tensor2", "conv_back_input_few_tensor", "conv_spread", "conv_back_weights_few32", "partial_sum"}},
+		{"tf32: two channels, too many taps for the steps", backend.ConvSpec{X: shape(1, 9, 9, 2), Filters: 8, KernelH: 4, KernelW: 4, Multiply: backend.TF32},
+			[]string{"conv_forward_few", "conv_back_input_lanes4", "conv_back_weights_few32"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := must(backend.NewConv(c.spec))

@@ -6,13 +6,23 @@
 // WARPS is the number of warps of a block of all of these kernels.
 enum { WARPS = 8 };
 
+// sum_of_copies is float number at of row y of an image, summed over the copies of an upsampled pixel as spread does for a stride of 1.
+static __device__ __forceinline__ float sum_of_copies(const Source &s, unsigned n, int y, int at) {
+  const int width = s.row * s.c, height = s.image / s.row;
+  float sum = 0.f;
+  for (int above = s.factor - 1; above >= 0; above--)
+    for (int before = s.factor - 1; before >= 0; before--) {
+      const int row = y - above, column = at - before * (int)s.c;
+      if (row >= 0 && row < height && column >= 0 && column < width) sum += s.p[(u64)(n * s.image + row * s.row) * s.c + column];
+    }
+  return sum;
+}
+
 // copy_rows brings rows of pixels of image n, from pixel (y, x) on, to shared memory; a pixel outside of the image is zero. If it is
-// summed and has a factor above 1, the image is a gradient that is summed over the copies of an upsampled pixel as it is read, as spread does for
-// a stride of 1.
+// summed and has a factor above 1, the image is a gradient that is summed over the copies of an upsampled pixel as it is read.
 template <bool Summed>
 static __device__ __forceinline__ void copy_rows(const Source &s, float *to, unsigned n, int y, int x, unsigned rows, unsigned pitch) {
   const unsigned width = pitch * s.c;
-  const int stored_width = s.row * s.c, height = s.image / s.row;
 #pragma unroll 1
   for (unsigned r = threadIdx.x / 32; r < rows; r += WARPS) {
     const bool inside = (unsigned)(y + (int)r) < s.h;
@@ -25,14 +35,7 @@ static __device__ __forceinline__ void copy_rows(const Source &s, float *to, uns
       } else if (!Summed || s.factor == 1) {
         copy4(to + r * width + i, from + at);
       } else {
-        float sum = 0.f;
-        for (int above = s.factor - 1; above >= 0; above--)
-          for (int before = s.factor - 1; before >= 0; before--) {
-            const int row = y + (int)r - above, column = (int)at - before * (int)s.c;
-            if (row >= 0 && row < height && column >= 0 && column < stored_width)
-              sum += s.p[(u64)(n * s.image + row * s.row) * s.c + column];
-          }
-        to[r * width + i] = sum;
+        to[r * width + i] = sum_of_copies(s, n, y + (int)r, (int)at);
       }
     }
   }
@@ -52,13 +55,51 @@ struct Rows {
   Divider by_width; // of the grid
 };
 
+// all_taps is taps_of without residues: without the divisions that compilers do not know the results of.
+template <bool Back> static __device__ __forceinline__ Taps all_taps(const Correlation &g) {
+  const int kh = g.kh, kw = g.kw;
+  return {g.out_h, g.out_w, 0, 0, g.kh, g.kw, Back ? kh - 1 - g.top : g.top, Back ? kw - 1 - g.left : g.left, Back ? kh - 1 : 0, Back ? kw - 1 : 0};
+}
+
+// mask_at is four values of the output of the activation whose derivative is due, if one is.
+static __device__ __forceinline__ Four mask_at(const Correlation &g, u64 pixel, unsigned n) {
+  if (g.in_act == LINEAR) return {};
+  return load4(g.mask + pixel, n, g.columns);
+}
+
+// finish_few makes the output of a pool window of so many positions at four columns from n on; pixel is where its columns begin, and y its
+// mask.
+template <int Positions>
+static __device__ __forceinline__ void finish_few(const Correlation &g, const float (*v)[4], u64 pixel, unsigned n, const Four &y) {
+  Four best;
+  unsigned places = 0;
+#pragma unroll
+  for (int e = 0; e < 4; e++) best.v[e] = v[0][e];
+#pragma unroll
+  for (unsigned k = 1; k < Positions; k++)
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      if (above(v[k][e], best.v[e])) best.v[e] = v[k][e], places = (places & ~(255u << 8 * e)) | k << 8 * e;
+  if (g.in_act != LINEAR)
+#pragma unroll
+    for (int e = 0; e < 4; e++) best.v[e] = act_derive(g.in_act, best.v[e], y.v[e]);
+  store4(g.out + pixel, n, g.columns, best);
+  if (!g.argmax) return;
+  if (g.columns % 4 == 0)
+    *(unsigned *)(g.argmax + pixel + n) = places;
+  else
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      if (n + e < g.columns) g.argmax[pixel + n + e] = places >> 8 * e;
+}
+
 // correlate_few computes pool windows of some rows of an image by 32 columns, as correlate does, for a source of few channels. A warp
 // has 4 by 8 threads; one owns 4 positions by 4 columns: the windows w, w+32, w+64 and w+96 or, of a pool of 2, the 4 positions of
 // one window. tf32 says that pixels and weights are rounded.
 template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(const Correlation &g, const Rows &rows, unsigned tf32) {
   constexpr unsigned COLUMNS = 32, WINDOWS = 4 / (Pool * Pool), M = 4; // windows of a thread, threads of a warp side by side
   extern __shared__ __align__(16) float buffer[];
-  const Taps t = taps_of<Back>(g);
+  const Taps t = all_taps<Back>(g);
   const unsigned lane = threadIdx.x % 32, c = g.s.c, run = t.kw * c, k_end = t.kh * run, width = rows.pitch * c;
   const unsigned tiles = (g.columns + COLUMNS - 1) / COLUMNS, n0 = blockIdx.x % tiles * COLUMNS, unit = blockIdx.x / tiles;
   const unsigned bands = (t.h + rows.count - 1) / rows.count, image = unit / bands, y0 = unit % bands * rows.count;
@@ -123,28 +164,7 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(con
       const unsigned window = first + u * WARPS * M;
       if (window >= windows) break;
       const u64 pixel = ((u64)(image * g.out_h + y0) * t.w + window) * g.columns;
-      Four best;
-      unsigned places = 0;
-#pragma unroll
-      for (int e = 0; e < 4; e++) best.v[e] = sum[u][e];
-#pragma unroll
-      for (unsigned k = 1; k < Pool * Pool; k++)
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-          if (above(sum[k][e], best.v[e])) best.v[e] = sum[k][e], places = (places & ~(255u << 8 * e)) | k << 8 * e;
-      if (g.in_act != LINEAR) {
-        const Four y = load4(g.mask + pixel, n, g.columns);
-#pragma unroll
-        for (int e = 0; e < 4; e++) best.v[e] = act_derive(g.in_act, best.v[e], y.v[e]);
-      }
-      store4(g.out + pixel, n, g.columns, best);
-      if (!g.argmax) continue;
-      if (g.columns % 4 == 0)
-        *(unsigned *)(g.argmax + pixel + n) = places;
-      else
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-          if (n + e < g.columns) g.argmax[pixel + n + e] = places >> 8 * e;
+      finish_few<Pool * Pool>(g, sum + u, pixel, n, mask_at(g, pixel, n));
     }
   }
 }

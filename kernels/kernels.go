@@ -56,6 +56,11 @@ const (
 	ConvForwardFew
 	ConvForwardFewPool2
 	ConvBackInputFew
+	ConvForwardFewTensor
+	ConvForwardFewTensorPool2
+	ConvBackInputFewTensor
+	ConvForwardLanesTensor
+	ConvForwardLanesTensor2
 	ConvForwardLanes1
 	ConvForwardLanes4
 	ConvBackInputLanes1
@@ -204,6 +209,11 @@ var entries = [Count]struct {
 	ConvForwardFew:             {"conv_forward_few", 32},
 	ConvForwardFewPool2:        {"conv_forward_few_pool2", 32},
 	ConvBackInputFew:           {"conv_back_input_few", 32},
+	ConvForwardFewTensor:       {"conv_forward_few_tensor", 36},
+	ConvForwardFewTensorPool2:  {"conv_forward_few_tensor_pool2", 36},
+	ConvBackInputFewTensor:     {"conv_back_input_few_tensor", 36},
+	ConvForwardLanesTensor:     {"conv_forward_lanes_tensor", 32},
+	ConvForwardLanesTensor2:    {"conv_forward_lanes_tensor2", 32},
 	ConvForwardLanes1:          {"conv_forward_lanes1", 29},
 	ConvForwardLanes4:          {"conv_forward_lanes4", 29},
 	ConvBackInputLanes1:        {"conv_back_input_lanes1", 29},
@@ -324,6 +334,11 @@ var least = [Count]int{
 	ConvBackInputTensorWide:    80,
 	ConvBackInputTensorDeep:    80,
 	ConvBackInputTensorSmall:   80,
+	ConvForwardFewTensor:       80,
+	ConvForwardFewTensorPool2:  80,
+	ConvBackInputFewTensor:     80,
+	ConvForwardLanesTensor:     80,
+	ConvForwardLanesTensor2:    80,
 	ConvBackWeightsTensor:      80,
 	ConvBackWeightsTensorSmall: 80,
 	GemmNTTensor4:              80,
@@ -398,6 +413,11 @@ var ofBatch = [Count][]int{
 	ConvForwardFew:             {15},
 	ConvForwardFewPool2:        {15},
 	ConvBackInputFew:           {15},
+	ConvForwardFewTensor:       {15},
+	ConvForwardFewTensorPool2:  {15},
+	ConvBackInputFewTensor:     {15},
+	ConvForwardLanesTensor:     {15},
+	ConvForwardLanesTensor2:    {15},
 	ConvForwardLanes1:          {15},
 	ConvForwardLanes4:          {15},
 	ConvBackInputLanes1:        {15},

@@ -44,6 +44,8 @@ func tf32Convs() []convCase {
 		spec(2, 9, 10, 1, 33, 3, 3, nil),
 		spec(2, 10, 8, 1, 32, 3, 3, pool(2)),
 		spec(1, 9, 11, 3, 36, 3, 3, stride(2)),
+		spec(1, 28, 38, 3, 37, 3, 3, pool(2)),
+		spec(1, 26, 31, 2, 5, 5, 2, nil),
 		spec(2, 5, 7, 6, 5, 5, 4, stride(2)),
 		spec(1, 9, 7, 12, 20, 4, 5, stride(2)),
 		spec(2, 6, 9, 36, 3, 3, 3, pool(3)),
@@ -54,6 +56,9 @@ func tf32Convs() []convCase {
 		spec(2, 5, 4, 3, 6, 3, 3, up(2)),
 		spec(2, 4, 5, 16, 8, 3, 3, up(2)),
 		spec(2, 5, 6, 32, 1, 3, 3, up(2)),
+		spec(1, 5, 9, 40, 3, 3, 3, up(2)),
+		spec(2, 4, 3, 8, 4, 4, 5, up(2)),
+		spec(1, 2, 133, 36, 2, 3, 2, nil),
 		spec(1, 3, 4, 5, 6, 4, 5, up(3)),
 		spec(1, 3, 2, 4, 8, 3, 7, up(6)),
 		spec(1, 8, 6, 68, 12, 2, 2, stride(2)),
@@ -65,7 +70,7 @@ func tf32Convs() []convCase {
 }
 
 func tf32ConvTransposes() (table []convTransposeCase) {
-	for i, k := range [][7]int{{2, 4, 5, 3, 5, 3, 3}, {1, 5, 4, 8, 16, 3, 3}, {2, 3, 4, 32, 1, 4, 4}, {1, 4, 3, 1, 33, 3, 2}, {1, 5, 6, 36, 40, 3, 3}} {
+	for i, k := range [][7]int{{2, 4, 5, 3, 5, 3, 3}, {1, 5, 4, 8, 16, 3, 3}, {2, 3, 4, 32, 1, 4, 4}, {1, 4, 3, 1, 33, 3, 2}, {1, 5, 6, 36, 40, 3, 3}, {1, 5, 6, 2, 12, 3, 3}, {1, 4, 5, 2, 12, 3, 3}} {
 		table = append(table, convTransposeCase{ConvTransposeSpec: backend.ConvTransposeSpec{X: shape{N: k[0], H: k[1], W: k[2], C: k[3]},
 			Filters: k[4], KernelH: k[5], KernelW: k[6], Stride: 1 + (i+1)%2, Padding: backend.Padding(i % 2), Act: backend.Tanh, InAct: backend.ReLU,
 			Multiply: backend.TF32}})
