@@ -11,6 +11,7 @@ func (l *lane) Activate(a backend.Act, out, x backend.Tensor) {
 	o, in := l.floats(out), l.floats(x)
 	copy(o, in)
 	activate(a, o)
+	round(out.Type, o)
 }
 
 // ActivateBack: gradX = gradOut times the derivative of act at its output.
@@ -19,6 +20,7 @@ func (l *lane) ActivateBack(a backend.Act, gradX, gradOut, out backend.Tensor) {
 	gx, g, o := l.floats(gradX), l.floats(gradOut), l.floats(out)
 	copy(gx, g)
 	derive(a, gx, o)
+	round(gradX.Type, gx)
 }
 
 // activate applies an activation in place.

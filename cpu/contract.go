@@ -68,4 +68,5 @@ func (l *lane) Accumulate(dst backend.Tensor, alpha float32, x backend.Tensor) {
 	for i, v := range l.floats(x) {
 		d[i] += alpha * v
 	}
+	round(dst.Type, d)
 }

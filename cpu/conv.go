@@ -26,6 +26,7 @@ func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backen
 	o, arg, in := l.floats(out), l.optionalArgmax(&s, argmax), l.floats(x)
 	s = whole(s)
 	l.ahead(&s, o, arg, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
+	round(out.Type, o)
 }
 
 // ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
@@ -38,6 +39,7 @@ func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend
 	}
 	s = whole(s)
 	l.back(&s, gx, g, arg, p.Packed, e)
+	round(gradX.Type, gx)
 }
 
 // ConvBackWeights adds to grad.W and grad.Bias.

@@ -47,6 +47,7 @@ func (l plainLane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p ba
 			}
 		}
 	}
+	round(out.Type, o)
 }
 
 // ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
@@ -57,12 +58,13 @@ func (l plainLane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax bac
 	clear(gx)
 	plainBack(&s, g, arg, func(at, w0 int, d float32) {
 		for c := range s.X.C {
-			gx[at+c] += d * rounded(s.Multiply, w[w0+c])
+			gx[at+c] += d * s.Multiply.Round(w[w0+c])
 		}
 	})
 	if s.InAct != backend.Linear {
 		derive(s.InAct, gx, l.floats(x))
 	}
+	round(gradX.Type, gx)
 }
 
 // ConvBackWeights adds to grad.W and grad.Bias.
@@ -72,7 +74,7 @@ func (l plainLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gra
 	gw, gb := l.floats(grad.W), l.floats(grad.Bias)
 	plainBack(&s, g, arg, func(at, w0 int, d float32) {
 		for c := range s.X.C {
-			gw[w0+c] += d * rounded(s.Multiply, in[at+c])
+			gw[w0+c] += d * s.Multiply.Round(in[at+c])
 		}
 	})
 	if gb != nil {
@@ -94,7 +96,7 @@ func plainDot(s *backend.ConvShape, in, w []float32, n, y, x, f int) float32 {
 						weight += w[index(s.Weights(), f, i, j, c)]
 					}
 				}
-				sum += rounded(s.Multiply, in[index(s.X, n, py, px, c)]) * rounded(s.Multiply, weight)
+				sum += s.Multiply.Round(in[index(s.X, n, py, px, c)]) * s.Multiply.Round(weight)
 			}
 		}
 	}
@@ -111,7 +113,7 @@ func plainBack(s *backend.ConvShape, g []float32, argmax []byte, visit func(x, w
 					for i := range s.KernelH {
 						for j := range s.KernelW {
 							if d, read := plainSpread(s, g, argmax, n, y, x, i, j, f); read {
-								visit(index(s.X, n, y, x, 0), index(s.Weights(), f, i, j, 0), rounded(s.Multiply, d))
+								visit(index(s.X, n, y, x, 0), index(s.Weights(), f, i, j, 0), s.Multiply.Round(d))
 							}
 						}
 					}
@@ -166,11 +168,12 @@ func (l plainLane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Te
 	clear(o)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
-			o[out+f] += rounded(s.Multiply, in[at]) * rounded(s.Multiply, w[w0+f])
+			o[out+f] += s.Multiply.Round(in[at]) * s.Multiply.Round(w[w0+f])
 		}
 	})
 	e := epilogue{bias: bias, act: s.Act}
 	e.finish(o, s.Filters, 0)
+	round(out.Type, o)
 }
 
 // ConvTransposeBackInput: gradX from gradOut, times the derivative of s.InAct at x.
@@ -181,12 +184,13 @@ func (l plainLane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, g
 	clear(gx)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
-			gx[at] += rounded(s.Multiply, g[out+f]) * rounded(s.Multiply, w[w0+f])
+			gx[at] += s.Multiply.Round(g[out+f]) * s.Multiply.Round(w[w0+f])
 		}
 	})
 	if s.InAct != backend.Linear {
 		derive(s.InAct, gx, l.floats(x))
 	}
+	round(gradX.Type, gx)
 }
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.
@@ -196,7 +200,7 @@ func (l plainLane) ConvTransposeBackWeights(s backend.ConvTransposeShape, grad b
 	g, in, gw := l.floats(gradOut), l.floats(x), l.floats(grad.W)
 	plainTranspose(&s, func(at, out, w0 int) {
 		for f := range s.Filters {
-			gw[w0+f] += rounded(s.Multiply, in[at]) * rounded(s.Multiply, g[out+f])
+			gw[w0+f] += s.Multiply.Round(in[at]) * s.Multiply.Round(g[out+f])
 		}
 	})
 	if b := l.floats(grad.Bias); b != nil {

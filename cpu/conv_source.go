@@ -27,22 +27,18 @@ type source struct {
 	full   []float32
 }
 
-// round rounds factors in place.
+// round rounds factors, or narrow activations, in place.
 func round(d backend.DType, v []float32) {
-	if d == backend.Float32 {
-		return
+	switch d {
+	case backend.TF32:
+		for i, x := range v {
+			v[i] = backend.RoundTF32(x)
+		}
+	case backend.BFloat16:
+		for i, x := range v {
+			v[i] = backend.RoundBF16(x)
+		}
 	}
-	for i, x := range v {
-		v[i] = rounded(d, x)
-	}
-}
-
-// rounded is a factor as it is multiplied.
-func rounded(d backend.DType, x float32) float32 {
-	if d == backend.TF32 {
-		return backend.RoundTF32(x)
-	}
-	return x
 }
 
 // inputs and gradients are the two kinds of sources: a convolution's input, and the gradient of its output.

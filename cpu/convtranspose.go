@@ -23,6 +23,7 @@ func (l *lane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Tensor
 	o, in := l.floats(out), l.floats(x)
 	d := whole(s.Dual)
 	l.back(&d, o, in, nil, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
+	round(out.Type, o)
 }
 
 // ConvTransposeBackInput: gradX from gradOut, times the derivative of s.InAct at x.
@@ -35,6 +36,7 @@ func (l *lane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradO
 	}
 	d := whole(s.Dual)
 	l.ahead(&d, gx, nil, g, p.Packed, e)
+	round(gradX.Type, gx)
 }
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.

@@ -27,6 +27,7 @@ func (l *lane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Para
 	s.CheckForward(&out, &x, &p)
 	o, in, c := l.floats(out), l.floats(x), pixels(s)
 	l.ahead(&c, o, nil, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
+	round(out.Type, o)
 }
 
 // DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
@@ -38,6 +39,7 @@ func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tenso
 		e.x = l.floats(x)
 	}
 	l.back(&c, gx, g, nil, p.Packed, e)
+	round(gradX.Type, gx)
 }
 
 // DenseBackWeights adds to grad.W and grad.Bias.

@@ -17,13 +17,14 @@ func (l plainLane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.
 		for u := range units {
 			var sum float32
 			for i := range s.In {
-				sum += rounded(s.Multiply, in[n*s.In+i]) * rounded(s.Multiply, w[u*s.In+i])
+				sum += s.Multiply.Round(in[n*s.In+i]) * s.Multiply.Round(w[u*s.In+i])
 			}
 			o[n*units+u] = sum
 		}
 	}
 	e := epilogue{bias: l.floats(p.Bias), act: s.Act}
 	e.finish(o, units, 0)
+	round(out.Type, o)
 }
 
 // DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
@@ -35,7 +36,7 @@ func (l plainLane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.T
 		for i := range s.In {
 			var sum float32
 			for u := range units {
-				sum += rounded(s.Multiply, g[n*units+u]) * rounded(s.Multiply, w[u*s.In+i])
+				sum += s.Multiply.Round(g[n*units+u]) * s.Multiply.Round(w[u*s.In+i])
 			}
 			gx[n*s.In+i] = sum
 		}
@@ -43,6 +44,7 @@ func (l plainLane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.T
 	if s.InAct != backend.Linear {
 		derive(s.InAct, gx, l.floats(x))
 	}
+	round(gradX.Type, gx)
 }
 
 // DenseBackWeights adds to grad.W and grad.Bias.
@@ -58,7 +60,7 @@ func (l plainLane) DenseBackWeights(s backend.DenseShape, grad backend.Params, g
 				gb[u] += d
 			}
 			for i := range s.In {
-				gw[u*s.In+i] += rounded(s.Multiply, d) * rounded(s.Multiply, in[n*s.In+i])
+				gw[u*s.In+i] += s.Multiply.Round(d) * s.Multiply.Round(in[n*s.In+i])
 			}
 		}
 	}

@@ -152,10 +152,14 @@ func (l *lane) Free(b backend.Buffer) {
 
 const stepParamsBytes = int(unsafe.Sizeof(backend.StepParams{}))
 
-// Bytes returns the bytes that a tensor occupies.
+// Bytes returns the bytes that a tensor occupies. Narrow activations have the values of their type and the memory of floats, which a CPU
+// computes with.
 func (l *lane) Bytes(r backend.Role, d backend.DType, s backend.Shape) int {
-	if r == backend.PerStep {
+	switch {
+	case r == backend.PerStep:
 		return stepParamsBytes
+	case r == backend.Activation:
+		d = backend.Float32
 	}
 	return d.Size() * s.Len()
 }
@@ -176,7 +180,9 @@ func (l *lane) SetWorkspace(b backend.Buffer) {
 // Upload copies src to an Activation, Param or Flat tensor.
 func (l *lane) Upload(dst backend.Tensor, src []float32) {
 	dst.CheckFloats(len(src))
-	copy(l.floats(dst), src)
+	v := l.floats(dst)
+	copy(v, src)
+	round(dst.Type, v)
 }
 
 // Download copies an Activation, Param or Flat tensor to dst.
@@ -261,7 +267,7 @@ func (l *lane) words(t *backend.Tensor, n int) []float32 {
 	return b.f[at/4 : at/4+n : at/4+n]
 }
 
-// floats returns the elements of a float32 tensor, and nil for the zero Tensor.
+// floats returns the elements of a tensor of float32 values or of narrow ones, and nil for the zero Tensor.
 func (l *lane) floats(t backend.Tensor) []float32 {
 	if t.IsZero() {
 		return nil

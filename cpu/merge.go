@@ -8,7 +8,9 @@ import (
 // Plus sets out to a + b.
 func (l *lane) Plus(out, a, b backend.Tensor) {
 	backend.CheckPlus(&out, &a, &b)
-	simd.Sum(l.floats(out), l.floats(a), l.floats(b))
+	o := l.floats(out)
+	simd.Sum(o, l.floats(a), l.floats(b))
+	round(out.Type, o)
 }
 
 // CopyChannels copies some of each pixel's channels.
@@ -17,6 +19,8 @@ func (l *lane) CopyChannels(dst backend.Tensor, to int, src backend.Tensor, from
 	d, s := dst.Shape, src.Shape
 	o, in := l.floats(dst), l.floats(src)
 	for p := range d.N * d.H * d.W {
-		copy(o[p*d.C+to:][:count], in[p*s.C+from:])
+		to := o[p*d.C+to:][:count]
+		copy(to, in[p*s.C+from:])
+		round(dst.Type, to)
 	}
 }

@@ -11,6 +11,7 @@ func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
 	s.CheckForward(&out, &argmax, &x)
 	o, in := l.floats(out), l.floats(x)
 	arg := l.bytes(argmax)
+	defer round(out.Type, o)
 	if tiled(&s) {
 		maxPool(o, arg, in, s.X.N*s.Out.H, s.Size, s.Out.W, s.X.C)
 		return
@@ -75,6 +76,7 @@ func fill(b []byte, v byte) {
 func (l *lane) MaxPoolBack(s backend.PoolShape, gradX, gradOut, argmax backend.Tensor) {
 	s.CheckBack(&gradX, &gradOut, &argmax)
 	gx, g, arg := l.floats(gradX), l.floats(gradOut), l.bytes(argmax)
+	defer round(gradX.Type, gx)
 	if tiled(&s) {
 		unpool(gx, g, arg, s.X.N*s.Out.H, s.Size, s.Out.W, s.X.C)
 		return

@@ -24,6 +24,7 @@ func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.
 	for n := range x.Shape.N {
 		simd.Dropout(o[n*size:][:size], in[n*size:][:size], rate, src, uint32(first+n), draw)
 	}
+	round(out.Type, o)
 }
 
 // GatherPixels collects a batch of the data set in the order's order, and adds noise.

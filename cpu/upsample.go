@@ -19,6 +19,7 @@ func (l *lane) Upsample(s backend.UpsampleShape, out, x backend.Tensor) {
 			copy(o[(y*s.Factor+f)*row:][:row], first)
 		}
 	}
+	round(out.Type, o)
 }
 
 // UpsampleBack gives every pixel the sum of the gradients of its copies.
@@ -35,4 +36,5 @@ func (l *lane) UpsampleBack(s backend.UpsampleShape, gradX, gradOut backend.Tens
 			}
 		}
 	}
+	round(gradX.Type, gx)
 }

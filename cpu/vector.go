@@ -11,7 +11,16 @@ func (l *lane) Zero(dst backend.Tensor) { clear(l.floats(dst)) }
 // Copy copies src to dst.
 func (l *lane) Copy(dst, src backend.Tensor) {
 	backend.CheckCopy(&dst, &src)
-	copy(l.floats(dst), l.floats(src))
+	l.copy(&dst, &src)
+}
+
+// copy copies values, and rounds them where they come to a narrower tensor.
+func (l *lane) copy(dst, src *backend.Tensor) {
+	o := l.floats(*dst)
+	copy(o, l.floats(*src))
+	if src.Type != dst.Type {
+		round(dst.Type, o)
+	}
 }
 
 // Axpy adds alpha*src to dst.
@@ -34,5 +43,5 @@ func (l *lane) Sum(dst backend.Tensor, src []backend.Tensor) {
 // Reshape copies activations to another shape of as many elements an image.
 func (l *lane) Reshape(dst, src backend.Tensor) {
 	backend.CheckReshape(&dst, &src)
-	copy(l.floats(dst), l.floats(src))
+	l.copy(&dst, &src)
 }

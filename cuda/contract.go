@@ -30,6 +30,6 @@ func (l *lane) Perturb(std float32, src rng.Source, out, x, stepParams backend.T
 // Accumulate adds alpha x to dst.
 func (l *lane) Accumulate(dst backend.Tensor, alpha float32, x backend.Tensor) {
 	backend.CheckAccumulate(&dst, &x)
-	d, p, n := l.at(dst), l.at(x), x.Shape.Len()
-	l.launch1("Accumulate", kernels.VectorAxpy, ceilDiv(n, 4), ptr(d), ptr(p), i32(n), f32(alpha))
+	d, p, n := l.values(dst), l.values(x), x.Shape.Len()
+	l.launch1("Accumulate", kernels.VectorAxpy, ceilDiv(n, 4), ptr(d.p), ptr(p.p), i32(n), f32(alpha), narrow(d, p))
 }

@@ -8,30 +8,27 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// ConvNeeds returns the memory of the scratch. The weights are used as they are.
+// ConvNeeds returns the memory of the scratch and of the packed weights. Most kernels use the weights as they are.
 func (l *lane) ConvNeeds(s backend.ConvShape) backend.Needs {
 	return l.dev.needs(s, s.Filters)
 }
 
-// ConvPack is never due.
-func (l *lane) ConvPack(backend.ConvShape, backend.Tensor, backend.Tensor) {}
-
 // Conv: out = pool(act(conv(upsample(x), w) + bias)). The positions of the maxima are dropped when argmax is zero.
 func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
 	s.CheckForward(&out, &argmax, &x, &p)
-	c := correlation{op: "Conv", out: l.at(out), x: l.at(x), act: s.Act}
+	c := correlation{op: "Conv", out: l.values(out), x: l.values(x), act: s.Act}
 	if s.Pool > 1 {
 		c.argmax = l.at(argmax)
 	}
-	c.w, c.bias = l.at(p.W), l.at(p.Bias)
+	c.w, c.packed, c.bias = l.at(p.W), l.at(p.Packed), l.at(p.Bias)
 	l.correlate(&s, &c)
 }
 
 // ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
 func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend.Tensor, p backend.Params, x backend.Tensor) {
 	s.CheckBackInput(&gradX, &gradOut, &argmax, &p, &x)
-	c := correlation{op: "ConvBackInput", out: l.at(gradX), x: l.at(gradOut), inAct: s.InAct}
-	c.xArgmax, c.mask, c.w = l.backArgmax(&s, argmax), l.mask(s.InAct, x), l.at(p.W)
+	c := correlation{op: "ConvBackInput", out: l.values(gradX), x: l.values(gradOut), inAct: s.InAct}
+	c.xArgmax, c.mask, c.w, c.packed = l.backArgmax(&s, argmax), l.mask(s.InAct, x), l.at(p.W), l.at(p.Packed)
 	l.backInput(s, c)
 }
 
@@ -39,7 +36,7 @@ func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend
 func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut, argmax, x backend.Tensor) {
 	s.CheckBackWeights(&grad, l.dev.partials(s), &gradOut, &argmax, &x)
 	g := gradient{op: "ConvBackWeights", w: l.at(grad.W), bias: l.at(grad.Bias), partials: l.at(grad.Partials)}
-	g.out, g.argmax, g.x = l.at(gradOut), l.backArgmax(&s, argmax), l.at(x)
+	g.out, g.argmax, g.x = l.values(gradOut), l.backArgmax(&s, argmax), l.values(x)
 	g.rows, g.image, g.filters = g.out, s.Out.H*s.Out.W, s.Filters
 	l.backWeights(s, g)
 }
@@ -52,17 +49,18 @@ func (l *lane) backArgmax(s *backend.ConvShape, argmax backend.Tensor) driver.Pt
 	return l.at(argmax)
 }
 
-// mask is the output of an activation where its derivative needs one, or 0.
-func (l *lane) mask(a backend.Act, x backend.Tensor) driver.Ptr {
+// mask is the output of an activation where its derivative needs one, or at 0.
+func (l *lane) mask(a backend.Act, x backend.Tensor) values {
 	if a == backend.Linear {
-		return 0
+		return values{}
 	}
-	return l.at(x)
+	return l.values(x)
 }
 
 // source is the Source of conv.cu: the images that a window moves over.
 type source struct {
-	p, argmax  driver.Ptr
+	values
+	argmax     driver.Ptr
 	c, h, w    int  // channels, and the extents of an image as it is read
 	row, image int  // pixels of a row and of an image as they are stored
 	factor     int  // pixels that are read for each stored one, in each direction
@@ -71,7 +69,7 @@ type source struct {
 
 // addSource adds the parameters of a Source.
 func (a *arguments) addSource(s *source) {
-	a.add(ptr(s.p), ptr(s.argmax), i32(s.c), i32(s.h), i32(s.w), i32(s.row), i32(s.image), i32(s.factor), divider(s.factor))
+	a.add(ptr(s.p), ptr(s.argmax), i32(s.c), i32(s.h), i32(s.w), i32(s.row), i32(s.image), i32(s.factor), divider(s.factor), narrow(s.values))
 }
 
 // divider is a Divider of conv.cu, which divides by d.
@@ -82,20 +80,20 @@ func divider(d int) uint64 {
 
 // A source is read in one of three forms: stored is a tensor as it is, upsampled is the input of a convolution that upsamples
 // it, and unpooled is the gradient of a pool's output, read as the gradient of the pool's input.
-func stored(p driver.Ptr, s backend.Shape) source {
-	return source{p, 0, s.C, s.H, s.W, s.W, s.H * s.W, 1, false}
+func stored(v values, s backend.Shape) source {
+	return source{v, 0, s.C, s.H, s.W, s.W, s.H * s.W, 1, false}
 }
 
-func upsampled(s *backend.ConvShape, x driver.Ptr) source {
+func upsampled(s *backend.ConvShape, x values) source {
 	return source{x, 0, s.X.C, s.In.H, s.In.W, s.X.W, s.X.H * s.X.W, s.Up, false}
 }
 
-func unpooled(s *backend.ConvShape, g, argmax driver.Ptr) source {
+func unpooled(s *backend.ConvShape, g values, argmax driver.Ptr) source {
 	return source{g, argmax, s.Filters, s.Conv.H, s.Conv.W, s.Out.W, s.Out.H * s.Out.W, s.Pool, false}
 }
 
 // summed is what spread makes of the gradient of the output, for a kernel of few channels that does so itself as it reads it.
-func summed(s *backend.ConvShape, g driver.Ptr) source {
+func summed(s *backend.ConvShape, g values) source {
 	to := spreadShape(s)
 	return source{g, 0, s.Filters, to.H, to.W, s.Out.W, s.Out.H * s.Out.W, s.Up, true}
 }
@@ -106,39 +104,45 @@ func sumsAsRead(s *backend.ConvShape) bool { return s.Up > 1 && s.Stride*s.Pool 
 // spread sums, in scratch memory, the gradient of the output over the copies of each upsampled pixel. The backward pass of a
 // convolution that upsamples reads these sums: a pixel's copies then need one product with the kernel together, where each
 // would have needed its own. Both gradients of a layer read them; they are not computed again when the first of the two
-// gradients was the last thing done. In branches, the second waits for those of the first.
-func (l *lane) spread(op string, s *backend.ConvShape, g, argmax driver.Ptr) source {
+// gradients was the last thing done. What is rounded to bfloat16 as a factor is kept so. In branches, the second waits for those of the first.
+func (l *lane) spread(op string, s *backend.ConvShape, g values, argmax driver.Ptr) source {
 	from, to := unpooled(s, g, argmax), spreadShape(s)
 	if done := l.spreadOf.in; l.spreadOf == spreadKeyOf(s, g, argmax, done) {
 		if l.branches.second {
 			l.order(op, func() error { return l.stream.Wait(l.branches.spread) })
 		}
-		return stored(done, to)
+		return stored(spreadValues(s, done), to)
 	}
-	p := l.workspace(4 * to.Len())
+	sums := spreadValues(s, 0)
+	sums.p = l.workspace(sums.bytes(to.Len()))
 	e, v := wide(from.c, kernels.ConvSpread, kernels.ConvSpread4)
 	blocks := ceilDiv(to.Image()/v, threads)
 	var a arguments
 	a.addSource(&from)
-	a.add(divider(from.c/v), ptr(p), i32(s.Stride), divider(s.Stride), i32(s.Up), i32(to.H), i32(to.W), divider(to.W), i32(blocks))
+	a.add(divider(from.c/v), ptr(sums.p), i32(s.Stride), divider(s.Stride), i32(s.Up), i32(to.H), i32(to.W), divider(to.W), i32(blocks), narrow(sums))
 	l.launch(op, e, driver.Dim3{X: to.N * blocks}, driver.Dim3{X: threads}, 0, a.all()...)
 	if l.stream == l.branches.side {
 		l.order(op, func() error { return l.stream.Record(l.branches.spread) })
 	}
-	return stored(p, to)
+	return stored(sums, to)
 }
 
 // spreadKey says of what gradient spread has left its result in which memory.
 type spreadKey struct {
-	shape         backend.ConvShape
-	g, argmax, in driver.Ptr
+	shape      backend.ConvShape
+	g          values
+	argmax, in driver.Ptr
 }
 
 // spreadKeyOf leaves out the activations, which have no part in it.
-func spreadKeyOf(s *backend.ConvShape, g, argmax, in driver.Ptr) spreadKey {
+func spreadKeyOf(s *backend.ConvShape, g values, argmax, in driver.Ptr) spreadKey {
 	k := spreadKey{*s, g, argmax, in}
 	k.shape.Act, k.shape.InAct = backend.Linear, backend.Linear
 	return k
+}
+
+func spreadValues(s *backend.ConvShape, p driver.Ptr) values {
+	return values{p, s.Multiply == backend.BFloat16}
 }
 
 func spreadShape(s *backend.ConvShape) backend.Shape { return s.Spread().WithN(s.X.N) }
@@ -157,26 +161,29 @@ func group(s *backend.ConvShape) int {
 
 // needs is the memory of a convolution whose bias has so many elements. Only the gradients need any.
 func (d *Device) needs(s backend.ConvShape, bias int) backend.Needs {
+	forward, back := d.packing(&s)
 	rows := d.partials(s)
 	s = s.WithN(group(&s))
 	bytes := 4 * rows * (s.Weights().Len() + bias)
-	return backend.Needs{Workspace: spreadBytes(&s) + bytes, Partials: rows, PartialBytes: bytes}
+	return backend.Needs{Packed: 4 * (forward + back), Workspace: spreadBytes(&s) + bytes, Partials: rows, PartialBytes: bytes}
 }
 
 func spreadBytes(s *backend.ConvShape) int {
 	if s.Up == 1 {
 		return 0
 	}
-	return backend.AlignUp(4 * spreadShape(s).Len())
+	return backend.AlignUp(spreadValues(s, 0).bytes(spreadShape(s).Len()))
 }
 
 // correlation has the tensors of a Correlation of conv.cu: a window moves over x, the values in it are multiplied by the
 // weights and summed, and bias, activation and pool, or the derivative of an activation, follow.
 type correlation struct {
-	op                                     string
-	out, argmax, x, xArgmax, w, bias, mask driver.Ptr
-	act, inAct                             backend.Act
-	multiply                               backend.DType // both factors are rounded to it
+	op                       string
+	out, x, mask             values
+	argmax, xArgmax, w, bias driver.Ptr
+	packed                   driver.Ptr // the weights as conv_pack makes them, or 0
+	act, inAct               backend.Act
+	multiply                 backend.DType // both factors are rounded to it
 }
 
 // tile is a form of the correlate kernels: how many positions and channels (columns) of the output a block computes, and
@@ -219,6 +226,18 @@ type window struct {
 	pool                      int
 }
 
+// forwardWindow is that over the input, backWindow that over the gradient of the output, summed over copies if the input is upsampled.
+func forwardWindow(s *backend.ConvShape) window {
+	return window{s.KernelH, s.KernelW, s.Stride, s.PadTop, s.PadLeft, s.Up, s.Out, s.Pool}
+}
+
+func backWindow(s *backend.ConvShape) window {
+	if s.Up > 1 {
+		return window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, s.X, 1}
+	}
+	return window{s.KernelH, s.KernelW, 1, s.PadTop, s.PadLeft, s.Stride, s.X, 1}
+}
+
 // outputs is the number of outputs, in pixels, of the largest residue.
 func (w *window) outputs() int {
 	return w.out.N * ceilDiv(w.out.H, w.residues) * ceilDiv(w.out.W, w.residues)
@@ -254,12 +273,12 @@ func eachFor(channels int) *tile {
 func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 	c.multiply = s.Multiply
 	src := stored(c.x, s.X)
-	w := window{s.KernelH, s.KernelW, s.Stride, s.PadTop, s.PadLeft, s.Up, s.Out, s.Pool}
+	w := forwardWindow(s)
 	if s.Up > 1 && s.Stride*s.Pool > 1 { // rare, and not worth a tile
 		src, w.residues = upsampled(s, c.x), 1
 		t := eachFor(s.X.C)
 		l.product(t.forward, t, &src, c, &w)
-	} else if f, ok := l.dev.tensorFor(s.Multiply, &src, &w, false); ok {
+	} else if f, ok := l.dev.tensorFor(c, &src, &w, false); ok {
 		l.productTensor(&f, f.forward, &src, c, &w)
 	} else if f, ok := l.dev.fewTensorFor(s.Multiply, &src, &w, false); ok {
 		l.productFew(&f, &src, c, &w)
@@ -281,17 +300,19 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 func (l *lane) backInput(s backend.ConvShape, c correlation) {
 	n, all := group(&s), s.X.N
 	c.multiply = s.Multiply
+	if forward, _ := l.dev.packing(&s); c.packed != 0 {
+		c.packed += driver.Ptr(4 * forward)
+	}
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
-		src, w := unpooled(&s, c.x, c.xArgmax), window{s.KernelH, s.KernelW, 1, s.PadTop, s.PadLeft, s.Stride, s.X, 1}
+		src, w := unpooled(&s, c.x, c.xArgmax), backWindow(&s)
 		if s.Up > 1 {
 			src = summed(&s, c.x)
-			w = window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, s.X, 1}
 			if _, few := fewFor(&src, &w, true); !few || !sumsAsRead(&s) {
 				src = l.spread(c.op, &s, c.x, c.xArgmax)
 			}
 		}
-		if f, ok := l.dev.tensorFor(s.Multiply, &src, &w, true); ok {
+		if f, ok := l.dev.tensorFor(&c, &src, &w, true); ok {
 			l.productTensor(&f, f.back, &src, &c, &w)
 		} else if f, ok := l.dev.fewTensorFor(s.Multiply, &src, &w, true); ok {
 			l.productFew(&f, &src, &c, &w)
@@ -305,8 +326,8 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 			t := tileFor(src.c, &w)
 			l.product(t.back, t, &src, &c, &w)
 		}
-		c.x, c.xArgmax = skip(c.x, 4*s.Out.Len()), skip(c.xArgmax, s.Out.Len())
-		c.out, c.mask = skip(c.out, 4*s.X.Len()), skip(c.mask, 4*s.X.Len())
+		c.x, c.xArgmax = c.x.from(s.Out.Len()), skip(c.xArgmax, s.Out.Len())
+		c.out, c.mask = c.out.from(s.X.Len()), c.mask.from(s.X.Len())
 	}
 }
 
@@ -326,10 +347,13 @@ func (l *lane) product(e kernels.Entry, t *tile, src *source, c *correlation, w 
 	l.launch(c.op, e, grid, driver.Dim3{X: t.threads}, 0, a.all()...)
 }
 
-// rounding is the parameter tf32 of the kernels that round factors themselves.
+// rounding is the parameter of that name of the kernels that round factors themselves; conv.cuh has the same numbers.
 func rounding(multiply backend.DType) uint64 {
-	if multiply == backend.TF32 {
+	switch multiply {
+	case backend.TF32:
 		return 1
+	case backend.BFloat16:
+		return 2
 	}
 	return 0
 }
@@ -337,7 +361,7 @@ func rounding(multiply backend.DType) uint64 {
 // productArgs are the parameters of a Correlation.
 func productArgs(src *source, c *correlation, w *window) (a arguments) {
 	a.addSource(src)
-	a.add(divider(src.c), ptr(c.w), ptr(c.bias), ptr(c.mask), ptr(c.out), ptr(c.argmax), i32(w.out.N), i32(w.out.C), i32(w.stride), i32(w.top),
-		i32(w.left), i32(w.kh), i32(w.kw), i32(w.residues), i32(w.out.H), i32(w.out.W), i32(w.pool), act(c.act), act(c.inAct))
+	a.add(divider(src.c), ptr(c.w), ptr(c.bias), ptr(c.mask.p), ptr(c.out.p), ptr(c.argmax), i32(w.out.N), i32(w.out.C), i32(w.stride), i32(w.top),
+		i32(w.left), i32(w.kh), i32(w.kw), i32(w.residues), i32(w.out.H), i32(w.out.W), i32(w.pool), act(c.act), act(c.inAct), narrow(c.out, c.mask))
 	return a
 }

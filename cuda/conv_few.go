@@ -22,7 +22,7 @@ const (
 	lanesPositions     = 128      // POSITIONS of correlate_lanes, whose own shared memory takes 32 bytes for each
 )
 
-// fewTensorFor is fewFor for correlate_few_tensor.
+// fewTensorFor is fewFor for correlate_few_tensor, which is for tf32.
 func (d *Device) fewTensorFor(t backend.DType, src *source, w *window, back bool) (f fewForm, ok bool) {
 	f, ok = fewFor(src, w, back)
 	f.values, f.ofRow, f.wide = w.kw*src.c, 1, ceilDiv(f.pitch, 8)*8
@@ -137,7 +137,7 @@ type lanesTensor struct {
 // lanesTensorFor is false for what correlate_lanes_tensor does not do, or does not fit.
 func (d *Device) lanesTensorFor(t backend.DType, src *source, w *window) (f lanesTensor, ok bool) {
 	columns, step := w.out.C, w.residues
-	if t != backend.TF32 || !d.tensorCores() || src.c%4 != 0 || columns > fewColumns || w.pool*w.stride > 1 || step > 2 {
+	if t == backend.Float32 || !d.tensorCores() || src.c%4 != 0 || columns > fewColumns || w.pool*w.stride > 1 || step > 2 {
 		return f, false
 	}
 	matrices := 1
@@ -165,7 +165,7 @@ func (d *Device) lanesTensorFor(t backend.DType, src *source, w *window) (f lane
 // productLanesTensor launches a correlate_lanes_tensor kernel.
 func (l *lane) productLanesTensor(f *lanesTensor, src *source, c *correlation, w *window) {
 	a := productArgs(src, c, w)
-	a.add(i32(f.rows), i32(f.pitch), divider(f.w), divider(f.pitch))
+	a.add(i32(f.rows), i32(f.pitch), divider(f.w), divider(f.pitch), rounding(c.multiply))
 	blocks := w.out.N * ceilDiv(f.h, f.rows)
 	l.launch(c.op, f.entry, driver.Dim3{X: blocks}, driver.Dim3{X: threads}, f.bytes, a.all()...)
 }

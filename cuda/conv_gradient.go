@@ -12,8 +12,9 @@ type gradient struct {
 	op             string
 	w, bias        driver.Ptr
 	partials       driver.Ptr // of both, or 0
-	out, argmax, x driver.Ptr
-	rows           driver.Ptr
+	out, x         values
+	argmax         driver.Ptr
+	rows           values
 	image, filters int
 }
 
@@ -116,8 +117,8 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 			l.spreadOf = spreadKeyOf(&s, g.out, g.argmax, l.workspace(spreadBytes(&s))) // the partial sums lie behind it
 		}
 		row += l.dev.splits(&s)
-		g.out, g.argmax = skip(g.out, 4*s.Out.Len()), skip(g.argmax, s.Out.Len())
-		g.x, g.rows = skip(g.x, 4*s.X.Len()), skip(g.rows, 4*s.X.N*g.image*g.filters)
+		g.out, g.argmax = g.out.from(s.Out.Len()), skip(g.argmax, s.Out.Len())
+		g.x, g.rows = g.x.from(s.X.Len()), g.rows.from(s.X.N*g.image*g.filters)
 	}
 	if to.rows > 0 && g.partials == 0 {
 		spread := l.spreadOf
@@ -143,7 +144,7 @@ func (l *lane) destination(s *backend.ConvShape, g *gradient) sums {
 // addGradient makes the partial sums from that row on, or adds to the gradients.
 func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int) {
 	d := to.part(row)
-	if t, ok := l.dev.tensorGradientFor(s); ok {
+	if t, ok := l.dev.tensorGradientFor(s); ok && (t.size == 4 || g.x.narrow && (g.out.narrow || s.Up > 1)) {
 		l.gradientTensor(s, g, &t, &d)
 	} else if h, ok := haloGradientFor(s); ok {
 		l.gradientHalo(s, g, &h, &d)
@@ -187,7 +188,7 @@ func (a *arguments) addPart(f *factors, d *part) {
 }
 
 func (a *arguments) addBias(g *gradient, d *part, images int) {
-	a.add(ptr(g.rows), ptr(d.bias), i32(images*g.image), i32(d.nb))
+	a.add(ptr(g.rows.p), ptr(d.bias), i32(images*g.image), i32(d.nb), narrow(g.rows))
 }
 
 // biasColumns is how many columns of the bias's gradient a block has.

@@ -30,6 +30,12 @@ var (
 		correlateForm{kernels.ConvForwardTensor, kernels.ConvBackInputTensor, 64, 32, 128, 4},
 		correlateForm{kernels.ConvForwardTensorSmall, kernels.ConvBackInputTensorSmall, 32, 32, 128, 4},
 	}
+	pairForms = tensorForms{ // of bfloat16s
+		correlateForm{kernels.ConvForwardTensorBF16Wide, kernels.ConvBackInputTensorBF16Wide, 256, 64, 128, 1},
+		correlateForm{kernels.ConvForwardTensorBF16Deep, kernels.ConvBackInputTensorBF16Deep, 128, 64, 128, 2},
+		correlateForm{kernels.ConvForwardTensorBF16, kernels.ConvBackInputTensorBF16, 64, 32, 128, 4},
+		correlateForm{kernels.ConvForwardTensorBF16Small, kernels.ConvBackInputTensorBF16Small, 32, 32, 128, 4},
+	}
 	splitForms = tensorForms{ // of float32 in two parts
 		correlateForm{kernels.ConvForwardTensorSplitWide, kernels.ConvBackInputTensorSplitWide, 256, 64, 128, 1},
 		correlateForm{kernels.ConvForwardTensorSplitDeep, kernels.ConvBackInputTensorSplitDeep, 128, 64, 128, 2},
@@ -43,23 +49,31 @@ type tensorLaunch struct {
 	*correlateForm
 	strips
 	stages, pools, octets int
+	pairs                 bool // factors are pairs of bfloat16s
 }
 
-// tensorFor chooses the form for a window on a source of factors of a type, or returns false if none fits. The choice does not
-// depend on the number of images, for forms differ in the order of summation.
-func (d *Device) tensorFor(t backend.DType, src *source, w *window, back bool) (tensorLaunch, bool) {
-	if !d.tensorCores() || src.c%4 != 0 || src.factor > 1 && !back || w.out.C <= fewColumns || back && w.out.C%4 != 0 {
-		return tensorLaunch{}, false
-	}
-	forms := &splitForms
-	if t == backend.TF32 {
+// tensorFor chooses the form for a window on a source, or returns false if none fits. The choice does not depend on the number of images, for
+// forms differ in the order of summation.
+func (d *Device) tensorFor(c *correlation, src *source, w *window, back bool) (tensorLaunch, bool) {
+	forms, pairs := &splitForms, c.multiply == backend.BFloat16
+	if c.multiply == backend.TF32 {
 		forms = &roundedForms
+	}
+	switch {
+	case !d.tensorCores() || src.factor > 1 && !back || w.out.C <= fewColumns:
+		return tensorLaunch{}, false
+	case !pairs && (src.c%4 != 0 || back && w.out.C%4 != 0):
+		return tensorLaunch{}, false
+	case pairs && (!packs(src.c) || !src.narrow || c.packed == 0):
+		return tensorLaunch{}, false
+	case pairs:
+		forms = &pairForms
 	}
 	for _, f := range forms.list(w) {
 		if f == nil || w.pool*w.pool > f.positions {
 			continue
 		}
-		if l, ok := f.launch(src, w, back); ok {
+		if l, ok := f.launch(src, w, back, pairs); ok {
 			return l, true
 		}
 	}
@@ -82,11 +96,11 @@ func (f *tensorForms) list(w *window) [3]*correlateForm {
 
 // launch is false if the form does not fit in shared memory. It takes as many channels at a time as can be, up to those whose pixels are 128
 // bytes, and then stages.
-func (f *correlateForm) launch(src *source, w *window, back bool) (tensorLaunch, bool) {
-	l := tensorLaunch{correlateForm: f, strips: stripsOf(w, f.positions, back)}
+func (f *correlateForm) launch(src *source, w *window, back, pairs bool) (tensorLaunch, bool) {
+	l := tensorLaunch{correlateForm: f, strips: stripsOf(w, f.positions, back), pairs: pairs}
 	l.pitch = l.quietPitch(w)
 	l.octets = 1
-	for l.octets < tensorOctets && l.octets*tensorOctet < src.c {
+	for l.octets < tensorOctets && l.octets*tensorOctet < l.words(src) {
 		l.octets *= 2
 	}
 	for ; l.octets >= 1; l.octets /= 2 {
@@ -99,30 +113,49 @@ func (f *correlateForm) launch(src *source, w *window, back bool) (tensorLaunch,
 	return l, false
 }
 
+// words is the number of words of a pixel: its channels, or the pairs of them.
+func (l *tensorLaunch) words(src *source) int {
+	if l.pairs {
+		return src.c / 2
+	}
+	return src.c
+}
+
 // deal sets what follows from the octets and the number of stages, which becomes no larger than the number of steps that it returns.
 func (l *tensorLaunch) deal(src *source, w *window, back bool) (steps int) {
 	kh, kw := w.taps(back)
 	bands, taps := kh, kw
-	if !back && w.residues > 1 {
+	if !back && !l.pairs && w.residues > 1 {
 		bands, taps = 1, w.kh*w.kw
 	}
-	chunks := ceilDiv(src.c, tensorOctet*l.octets)
+	chunks := ceilDiv(l.words(src), tensorOctet*l.octets)
 	steps = chunks * bands
 	l.stages = min(l.stages, steps)
 	least := bands // of all residues
-	if back {
+	switch {
+	case back:
 		least = max(w.kh/w.residues, 1)
+	case l.pairs:
+		least = ceilDiv(w.kh, w.residues)
 	}
 	l.pools = max(l.chunksAhead(chunks, bands), l.chunksAhead(chunks, least))
 
 	pixels, quads := l.rows*l.pitch, 2*l.octets
 	pool := quads * ((pixels+7-4/l.octets)/8*8 + 4/l.octets)
 	if back && src.argmax != 0 {
-		pool += pool / 4
+		pool += pool * l.placeBytes() / tensorUnit
 	}
 	units := l.pools*pool + l.stages*l.octets*taps*2*l.columns
 	l.bytes = max(tensorUnit*units+8*pixels, 4*l.groups*l.positions*(l.columns+4))
 	return steps
+}
+
+// placeBytes is what the places of the maxima of a unit's channels take.
+func (l *tensorLaunch) placeBytes() int {
+	if l.pairs {
+		return 8
+	}
+	return 4
 }
 
 // chunksAhead is of how many chunks pixels are in use or under way at a time, when a chunk is so many steps.
@@ -176,8 +209,45 @@ func rowOf(row, pool int) int {
 func (l *lane) productTensor(t *tensorLaunch, e kernels.Entry, src *source, c *correlation, w *window) {
 	blocks := ceilDiv(t.windows, t.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, t.columns)
 	grid := driver.Dim3{X: blocks, Y: 1, Z: w.residues * w.residues}
+	if t.pairs {
+		words, packed := *src, *c
+		words.c, packed.w = t.words(src), c.packed
+		src, c = &words, &packed
+	}
 	a := productArgs(src, c, w)
 	a.addStrips(&t.strips)
 	a.add(i32(t.stages), i32(t.pools), i32(bits.TrailingZeros(uint(t.octets))))
 	l.launch(c.op, e, grid, driver.Dim3{X: t.threads}, t.bytes, a.all()...)
+}
+
+// packs says whether the weights of a window on a source of so many channels are packed for tensor cores in bf16: a unit is of whole pixels.
+func packs(channels int) bool { return channels%(2*tensorUnit/4) == 0 }
+
+// packing says how many words the packed weights of a convolution have, forward and back; conv_pack makes them.
+func (d *Device) packing(s *backend.ConvShape) (forward, back int) {
+	if s.Multiply != backend.BFloat16 || !d.tensorCores() {
+		return 0, 0
+	}
+	words := func(w window, channels int, back bool) int {
+		kh, kw := w.taps(back)
+		if !packs(channels) || w.out.C <= fewColumns {
+			return 0
+		}
+		return w.residues * w.residues * w.out.C * kh * kw * channels / 2
+	}
+	return words(forwardWindow(s), s.X.C, false), words(backWindow(s), s.Filters, true)
+}
+
+// ConvPack packs the weights.
+func (l *lane) ConvPack(s backend.ConvShape, dst, w backend.Tensor) {
+	forward, back := l.dev.packing(&s)
+	b := backWindow(&s)
+	if dst.Role != backend.Packed {
+		panic(backend.MistakeRole)
+	}
+	if dst.Shape.Len() < 4*(forward+back) {
+		panic(backend.MistakeShape)
+	}
+	l.launch1("ConvPack", kernels.ConvPack, forward+back, ptr(l.at(w)), ptr(l.at(dst)), i32(s.KernelH), i32(s.KernelW), i32(s.Filters), i32(s.X.C),
+		i32(s.Up), i32(s.PadTop), i32(s.PadLeft), i32(forward+back), i32(forward), i32(b.residues), i32(b.top), i32(b.left))
 }

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	tensorBand    = 8       // BAND of conv_tensor_gradient.cuh: the rows of a unit
+	tensorJoined  = 4       // JOINED of conv_tensor_gradient.cuh
 	tensorRowTaps = 3       // ROW_TAPS
 	tensorTapRows = 3       // TAP_ROWS
 	tensorBlocks  = 2       // of a form that an SM holds, by their launch bounds
@@ -17,13 +17,14 @@ const (
 // tensorGradForm is a form of the gradient_tensor kernels: how many 32 channels m a block has, how many of its warps share the columns of a
 // unit, and how many columns a unit has at most.
 type tensorGradForm struct {
-	rounded, split        kernels.Entry // of factors rounded to TF32, of float32 in two parts
+	rounded, pairs, split kernels.Entry // of factors rounded to TF32, of bfloat16s, of float32 in two parts
 	tiles, share, columns int
 }
 
 var (
-	tensorGradWide  = tensorGradForm{kernels.ConvBackWeightsTensor, kernels.ConvBackWeightsTensorSplit, 2, 1, 10}
-	tensorGradSmall = tensorGradForm{kernels.ConvBackWeightsTensorSmall, kernels.ConvBackWeightsTensorSplitSmall, 1, 2, 16}
+	tensorGradWide  = tensorGradForm{kernels.ConvBackWeightsTensor, kernels.ConvBackWeightsTensorBF16, kernels.ConvBackWeightsTensorSplit, 2, 1, 10}
+	tensorGradSmall = tensorGradForm{kernels.ConvBackWeightsTensorSmall, kernels.ConvBackWeightsTensorBF16Small, kernels.ConvBackWeightsTensorSplitSmall,
+		1, 2, 16}
 )
 
 // warps is the number of warps of a block.
@@ -32,6 +33,7 @@ func (f *tensorGradForm) warps() int { return tensorTapRows * f.tiles * f.share 
 // tensorGradient says how the positions of a gradient are dealt to the blocks of gradient_tensor.
 type tensorGradient struct {
 	form                 *tensorGradForm
+	size                 int // bytes of a value
 	stride, pool         int
 	width, strips, bands int // a unit is a band of rows of a strip
 	units                int
@@ -39,13 +41,17 @@ type tensorGradient struct {
 	bytes                int // of shared memory
 }
 
-// tensorGradientFor returns false if the device or the kernel does not fit.
+// tensorGradientFor returns false if the device or the kernel does not fit. In bf16 it is for narrow tensors alone.
 func (d *Device) tensorGradientFor(s *backend.ConvShape) (tensorGradient, bool) {
 	m, ch, _ := gradSize(s)
-	if !d.tensorCores() || m%4 != 0 || ch%4 != 0 || s.KernelH*s.KernelW == 1 {
+	size := 4
+	if s.Multiply == backend.BFloat16 {
+		size = 2
+	}
+	if !d.tensorCores() || m%(tensorUnit/size) != 0 || ch%(tensorUnit/size) != 0 || s.KernelH*s.KernelW == 1 {
 		return tensorGradient{}, false
 	}
-	t := tensorGradient{form: &tensorGradSmall, stride: s.Stride, pool: s.Pool}
+	t := tensorGradient{form: &tensorGradSmall, size: size, stride: s.Stride, pool: s.Pool}
 	height, across := s.Conv.H, s.Conv.W
 	if s.Up > 1 {
 		height, across, t.stride, t.pool = s.X.H, s.X.W, s.Up, 1
@@ -58,34 +64,37 @@ func (d *Device) tensorGradientFor(s *backend.ConvShape) (tensorGradient, bool) 
 			return tensorGradient{}, false
 		}
 		t.width = ceilDiv(across, ceilDiv(across, columns))
-		if t.bytes = t.size(s); t.bytes <= moreBytes && t.pitch(s.KernelW) <= 32*t.form.warps()/(haloTile/4) {
+		if t.bytes = t.shared(s); t.bytes <= moreBytes && t.pitch(s.KernelW) <= 32*t.form.warps()/(haloTile/4) {
 			break
 		}
 	}
-	t.strips, t.bands = ceilDiv(across, t.width), ceilDiv(height, tensorBand)
+	t.strips, t.bands = ceilDiv(across, t.width), ceilDiv(height, t.band())
 	t.units = s.X.N * t.strips * t.bands
 	t.tilesM = ceilDiv(m, haloTile*t.form.tiles)
 	t.tiles = t.tilesM * ceilDiv(ch, haloTile) * ceilDiv(s.KernelH*ceilDiv(s.KernelW, tensorRowTaps), tensorTapRows)
 	return t, true
 }
 
+// band is the number of rows of a unit.
+func (t *tensorGradient) band() int { return tensorJoined * 8 / t.size }
+
 // pitch is the number of pixels of a row of a unit.
 func (t *tensorGradient) pitch(kernelW int) int {
 	return (t.width-1)*t.stride + ceilDiv(kernelW, tensorRowTaps)*tensorRowTaps
 }
 
-// size is the shared memory of a block: the Stage of conv_tensor_gradient.cuh, or the sums that warps leave each other.
-func (t *tensorGradient) size(s *backend.ConvShape) int {
+// shared is the shared memory of a block: the Stage of conv_tensor_gradient.cuh, or the sums that warps leave each other.
+func (t *tensorGradient) shared(s *backend.ConvShape) int {
 	m, pitch, pad := haloTile*t.form.tiles, t.pitch(s.KernelW), 8
 	if t.stride == 2 {
 		pad = 4
 	}
-	copied := ((tensorBand-1)*t.stride+s.KernelH)*pitch*haloTile + cells(t.width, t.pool)*cells(tensorBand, t.pool)*m
+	cells := cells(t.width, t.pool) * cells(t.band(), t.pool) * m
+	copied := (((t.band()-1)*t.stride+s.KernelH)*pitch*haloTile + cells) * t.size / 4
 	if t.pool > 1 {
-		copied += cells(t.width, t.pool) * cells(tensorBand, t.pool) * m / 4
+		copied += cells / 4
 	}
-	rows := tensorBand / 2 // that are joined with those below
-	prepared := ((rows-1)*t.stride+s.KernelH)*(pitch*2*haloTile+pad) + rows*(t.width*2*m+8)
+	prepared := ((tensorJoined-1)*t.stride+s.KernelH)*(pitch*2*haloTile+pad) + tensorJoined*(t.width*2*m+8)
 	return 4 * max(copied+prepared, tensorSums*t.form.warps()/t.form.share*(t.form.share-1))
 }
 
@@ -109,8 +118,11 @@ func (l *lane) gradientTensor(s *backend.ConvShape, g *gradient, t *tensorGradie
 	a.addBias(g, d, s.X.N)
 	grid := driver.Dim3{X: t.tilesM, Y: t.tiles / t.tilesM, Z: parts}
 	entry := t.form.split
-	if s.Multiply == backend.TF32 {
+	switch s.Multiply {
+	case backend.TF32:
 		entry = t.form.rounded
+	case backend.BFloat16:
+		entry = t.form.pairs
 	}
 	l.launch(g.op, entry, grid, driver.Dim3{X: 32 * t.form.warps()}, t.bytes, a.all()...)
 }

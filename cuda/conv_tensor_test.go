@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/op"
 )
@@ -85,6 +86,32 @@ func TestQuietPitch(t *testing.T) {
 		pitch := l.quietPitch(&w)
 		if n := l.conflicts(&w, pitch/c.stride); n > c.most || pitch < l.pitch || pitch%c.stride != 0 {
 			t.Errorf("%+v: %d rows wait with a pitch of %d, want at most %d", c, n, pitch, c.most)
+		}
+	}
+}
+
+// What is multiplied in bf16 takes the forms for pairs if it is narrow, has packed weights and channels in eights.
+func TestPairForms(t *testing.T) {
+	d := openSim(t, 9, 0)
+	for _, c := range []struct {
+		channels int
+		narrow   bool
+		packed   bool
+		want     bool
+	}{{64, true, true, true}, {68, true, true, false}, {64, false, true, false}, {64, true, false, false}} {
+		s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 2, H: 18, W: 14, C: c.channels}, Filters: 72, KernelH: 3, KernelW: 3, Multiply: backend.BFloat16}))
+		forward, back := d.packing(&s)
+		if (forward > 0) != (c.channels%8 == 0) || back != c.channels*9*72/2 {
+			t.Errorf("%d channels: %d words of packed weights forward and %d back", c.channels, forward, back)
+		}
+		k := correlation{multiply: s.Multiply}
+		if c.packed {
+			k.packed = 256
+		}
+		src, w := stored(values{narrow: c.narrow}, s.X), forwardWindow(&s)
+		f, ok := d.tensorFor(&k, &src, &w, false)
+		if ok != c.want || ok && f.forward != kernels.ConvForwardTensorBF16Deep {
+			t.Errorf("%+v: %t, %v", c, ok, f.correlateForm)
 		}
 	}
 }

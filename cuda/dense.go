@@ -38,23 +38,23 @@ func (l *lane) DensePack(backend.DenseShape, backend.Tensor, backend.Tensor) {}
 func (l *lane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Params) {
 	s.CheckForward(&out, &x, &p)
 	g := forward(&s)
-	g.a, g.b = l.at(x), l.at(p.W)
-	l.gemmNT(g, l.at(out), l.at(p.Bias), act(s.Act))
+	g.a, g.b, g.out = l.values(x), l.values(p.W), l.values(out)
+	l.gemmNT(g, l.at(p.Bias), act(s.Act))
 }
 
 // DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
 func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
 	s.CheckBackInput(&gradX, &gradOut, &p, &x)
 	g := backInput(&s)
-	g.a, g.b = l.at(gradOut), l.at(p.W)
-	l.gemmNN(g, l.at(gradX), l.mask(s.InAct, x), act(s.InAct))
+	g.a, g.b, g.out, g.mask = l.values(gradOut), l.values(p.W), l.values(gradX), l.mask(s.InAct, x)
+	l.gemmNN(g, act(s.InAct))
 }
 
 // DenseBackWeights: grad.W += gradOutᵀ x, grad.Bias += the column sums of gradOut.
 func (l *lane) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradOut, x backend.Tensor) {
 	s.CheckBackWeights(&grad, densePartials(&s), &gradOut, &x)
 	g := backWeights(&s)
-	g.a, g.b = l.at(gradOut), l.at(x)
+	g.a, g.b = l.values(gradOut), l.values(x)
 	to := sums{partials: l.at(grad.Partials), w: l.at(grad.W), bias: l.at(grad.Bias), nw: s.Weights().Len(), rows: densePartials(&s)}
 	if to.bias != 0 {
 		to.nb = s.DenseSpec.Out

@@ -8,9 +8,10 @@ import (
 
 // gemm is a product of gemm.cuh: m by n sums of k products each.
 type gemm struct {
-	op      string
-	a, b    driver.Ptr
-	m, n, k int
+	op        string
+	a, b      values
+	out, mask values // out is not set for partial sums
+	m, n, k   int
 
 	multiply backend.DType // both factors are rounded to it
 }
@@ -94,15 +95,15 @@ func (g *gemm) parts(f *gemmForm) int {
 }
 
 // gemmNT: out = act(a bᵀ + bias).
-func (l *lane) gemmNT(g gemm, out, bias driver.Ptr, activation uint64) {
+func (l *lane) gemmNT(g gemm, bias driver.Ptr, activation uint64) {
 	f := g.formFor(g.k)
-	l.gemm(&g, f, f.nt, f.tiles(g.m, g.n), ptr(bias), ptr(out), i32(g.m), i32(g.n), i32(g.k), activation)
+	l.gemm(&g, f, f.nt, f.tiles(g.m, g.n), ptr(bias), ptr(g.out.p), i32(g.m), i32(g.n), i32(g.k), activation)
 }
 
 // gemmNN: out = a b, times the derivative of an activation at mask.
-func (l *lane) gemmNN(g gemm, out, mask driver.Ptr, derivative uint64) {
+func (l *lane) gemmNN(g gemm, derivative uint64) {
 	f := g.formFor(g.k, g.n)
-	l.gemm(&g, f, f.nn, f.tiles(g.m, g.n), ptr(mask), ptr(out), i32(g.m), i32(g.n), i32(g.k), derivative)
+	l.gemm(&g, f, f.nn, f.tiles(g.m, g.n), ptr(g.mask.p), ptr(g.out.p), i32(g.m), i32(g.n), i32(g.k), derivative)
 }
 
 // gemmTN: aᵀ b, and the sums of the columns of a, to d.
@@ -110,7 +111,7 @@ func (l *lane) gemmTN(g gemm, d *part) {
 	f := g.formFor(g.m, g.n)
 	parts := g.parts(f)
 	l.gemm(&g, f, f.tn, (f.tiles(g.m, g.n)+ceilDiv(d.nb, biasColumns))*parts, ptr(d.w), i32(g.m), i32(g.n), i32(g.k),
-		i32(parts), uint64(d.size), d.add, ptr(g.a), ptr(d.bias), i32(g.k), i32(d.nb))
+		i32(parts), uint64(d.size), d.add, ptr(g.a.p), ptr(d.bias), i32(g.k), i32(d.nb), narrow(g.a))
 }
 
 // gemm launches a kernel: on tensor cores if the device has them.
@@ -118,13 +119,13 @@ func (l *lane) gemm(g *gemm, f *gemmForm, e gemmEntry, blocks int, args ...uint6
 	entry := e.scalar
 	if l.dev.tensorCores() {
 		entry = e.split
-		if g.multiply == backend.TF32 {
+		if g.multiply != backend.Float32 {
 			entry = e.rounded
 		}
 	}
 	var a arguments
-	a.add(ptr(g.a), ptr(g.b))
+	a.add(ptr(g.a.p), ptr(g.b.p))
 	a.add(args...)
-	a.add(rounding(g.multiply))
+	a.add(rounding(g.multiply), narrow(g.a, g.b, g.out, g.mask))
 	l.launch(g.op, entry, driver.Dim3{X: blocks}, driver.Dim3{X: f.threads}, f.shared(), a.all()...)
 }

@@ -133,13 +133,31 @@ func (l *lane) workspace(n int) driver.Ptr {
 // Upload copies src to an Activation, Param or Flat tensor.
 func (l *lane) Upload(dst backend.Tensor, src []float32) {
 	dst.CheckFloats(len(src))
-	l.upload("Upload", l.at(dst), raw(src))
+	p := l.at(dst)
+	if dst.Type != backend.BFloat16 {
+		l.upload("Upload", p, raw(src))
+		return
+	}
+	narrow := make([]uint16, len(src))
+	for i, x := range src {
+		narrow[i] = backend.BF16(x)
+	}
+	l.upload("Upload", p, raw(narrow))
 }
 
 // Download copies an Activation, Param or Flat tensor to dst.
 func (l *lane) Download(dst []float32, src backend.Tensor) error {
 	src.CheckFloats(len(dst))
-	return l.download("Download", raw(dst), l.at(src))
+	p := l.at(src)
+	if src.Type != backend.BFloat16 {
+		return l.download("Download", raw(dst), p)
+	}
+	narrow := make([]uint16, len(dst))
+	err := l.download("Download", raw(narrow), p)
+	for i, x := range narrow {
+		dst[i] = backend.FromBF16(x)
+	}
+	return err
 }
 
 // UploadBytes copies src to a tensor of bytes.
@@ -284,8 +302,9 @@ func (l *lane) download(op string, dst []byte, p driver.Ptr) error {
 }
 
 // raw returns the memory of a slice.
-func raw[T float32 | int32](v []T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+func raw[T float32 | int32 | uint16](v []T) []byte {
+	var one T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), int(unsafe.Sizeof(one))*len(v))
 }
 
 // Sync waits for all calls and returns the first failure of the device.
@@ -322,4 +341,37 @@ func (l *lane) at(t backend.Tensor) driver.Ptr {
 	b := l.buffer(t.Buffer)
 	t.CheckBounds(b.size, l.Bytes(t.Role, t.Type, t.Shape))
 	return b.ptr + driver.Ptr(t.Offset)
+}
+
+// values are activations in memory: floats or, if they are narrow, bfloat16s.
+type values struct {
+	p      driver.Ptr
+	narrow bool
+}
+
+// values returns the memory of activations, at the address 0 for the zero Tensor.
+func (l *lane) values(t backend.Tensor) values { return values{l.at(t), t.Type == backend.BFloat16} }
+
+// from returns the values from number n on; those at 0 stay there.
+func (v values) from(n int) values {
+	v.p = skip(v.p, v.bytes(n))
+	return v
+}
+
+// bytes is the size of n values.
+func (v values) bytes(n int) int {
+	if v.narrow {
+		return 2 * n
+	}
+	return 4 * n
+}
+
+// narrow is a kernel's parameter of that name: it has a bit for each of some activations, in the order of the parameters.
+func narrow(list ...values) (bits uint64) {
+	for i, v := range list {
+		if v.narrow {
+			bits |= 1 << i
+		}
+	}
+	return bits
 }

@@ -28,10 +28,10 @@ func (l *lane) Normal(src rng.Source, dst, stepParams backend.Tensor, first int)
 func (l *lane) Dropout(rate float32, src rng.Source, out, x, stepParams backend.Tensor, first int) {
 	backend.CheckDropout(rate, &out, &x, &stepParams)
 	s := x.Shape
-	o, in, c := l.at(out), l.at(x), l.at(stepParams)
+	o, in, c := l.values(out), l.values(x), l.at(stepParams)
 	k0, k1, stream := key(src)
-	l.launch1("Dropout", kernels.RandomDropout, randomThreads(s), ptr(o), ptr(in), ptr(c), i32(s.N), i32(s.Image()), i32(first),
-		k0, k1, stream, f32(rate), f32(1-rate))
+	l.launch1("Dropout", kernels.RandomDropout, randomThreads(s), ptr(o.p), ptr(in.p), ptr(c), i32(s.N), i32(s.Image()), i32(first),
+		k0, k1, stream, f32(rate), f32(1-rate), narrow(o, in))
 }
 
 // GatherPixels collects a batch of the data set in the order's order, and adds noise. An index outside the data set, or a position

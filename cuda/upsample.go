@@ -8,17 +8,17 @@ import (
 // Upsample repeats every pixel Factor times in both directions.
 func (l *lane) Upsample(s backend.UpsampleShape, out, x backend.Tensor) {
 	s.Check(&out, &x)
-	o, in := l.at(out), l.at(x)
+	o, in := l.values(out), l.values(x)
 	e, v := wide(s.X.C, kernels.UpsampleForward, kernels.UpsampleForward4)
 	n := s.Out.Len() / v
-	l.launch1("Upsample", e, n, ptr(o), ptr(in), i32(n), i32(s.X.W), i32(s.X.C), i32(s.Factor))
+	l.launch1("Upsample", e, n, ptr(o.p), ptr(in.p), i32(n), i32(s.X.W), i32(s.X.C), i32(s.Factor), narrow(o, in))
 }
 
 // UpsampleBack gives every pixel the sum of the gradients of its copies.
 func (l *lane) UpsampleBack(s backend.UpsampleShape, gradX, gradOut backend.Tensor) {
 	s.Check(&gradOut, &gradX)
-	gx, g := l.at(gradX), l.at(gradOut)
+	gx, g := l.values(gradX), l.values(gradOut)
 	e, v := wide(s.X.C, kernels.UpsampleBack, kernels.UpsampleBack4)
 	n := s.X.Len() / v
-	l.launch1("UpsampleBack", e, n, ptr(gx), ptr(g), i32(n), i32(s.X.W), i32(s.X.C), i32(s.Factor))
+	l.launch1("UpsampleBack", e, n, ptr(gx.p), ptr(g.p), i32(n), i32(s.X.W), i32(s.X.C), i32(s.Factor), narrow(gx, g))
 }

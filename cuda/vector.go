@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn/backend"
 )
@@ -18,19 +17,23 @@ func (l *lane) Zero(dst backend.Tensor) {
 // Copy copies src to dst.
 func (l *lane) Copy(dst, src backend.Tensor) {
 	backend.CheckCopy(&dst, &src)
-	l.copy("Copy", l.at(dst), l.at(src), dst.Shape.Len())
+	l.copy("Copy", l.values(dst), l.values(src), dst.Shape.Len())
 }
 
 // Reshape copies activations to another shape of as many elements an image.
 func (l *lane) Reshape(dst, src backend.Tensor) {
 	backend.CheckReshape(&dst, &src)
-	l.copy("Reshape", l.at(dst), l.at(src), dst.Shape.Len())
+	l.copy("Reshape", l.values(dst), l.values(src), dst.Shape.Len())
 }
 
-// copy copies n floats.
-func (l *lane) copy(op string, dst, src driver.Ptr, n int) {
-	if n > 0 {
-		l.do(op, func() error { return l.stream.Copy(dst, src, 4*n) })
+// copy copies n values.
+func (l *lane) copy(op string, dst, src values, n int) {
+	switch {
+	case n == 0:
+	case dst.narrow == src.narrow:
+		l.do(op, func() error { return l.stream.Copy(dst.p, src.p, dst.bytes(n)) })
+	default:
+		l.launch1(op, kernels.ActForward, ceilDiv(n, 4), ptr(dst.p), ptr(src.p), i32(n), act(backend.Linear), narrow(dst, src))
 	}
 }
 
@@ -38,7 +41,7 @@ func (l *lane) copy(op string, dst, src driver.Ptr, n int) {
 func (l *lane) Axpy(dst backend.Tensor, alpha float32, src backend.Tensor) {
 	backend.CheckAxpy(&dst, &src)
 	d, s, n := l.at(dst), l.at(src), dst.Shape.Len()
-	l.launch1("Axpy", kernels.VectorAxpy, ceilDiv(n, 4), ptr(d), ptr(s), i32(n), f32(alpha))
+	l.launch1("Axpy", kernels.VectorAxpy, ceilDiv(n, 4), ptr(d), ptr(s), i32(n), f32(alpha), 0)
 }
 
 // sumWidth is the number of vectors that a launch of vector_sum adds.

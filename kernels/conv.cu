@@ -11,9 +11,9 @@ static __device__ __forceinline__ unsigned quad_of(unsigned row, unsigned k) { r
 // correlate computes BM places by BN columns of out = pool(act(window * weights + bias)) * act'(mask), the arg-max counting
 // after the activation. A tile holds whole pool windows. Thread (tm, tn) owns the products at places tm, tm+BM/TM, ... by
 // columns tn, tn+BN/TN, ..., each the sum over k in ascending order; and then outputs by fours. Blocks have BM/TM*BN/TN
-// threads; V is 4 when the channels of the source are a multiple of 4. tf32 says that values and weights are rounded.
+// threads; V is 4 when the channels of the source are a multiple of 4. values and weights are rounded.
 template <int BM, int BN, int TM, int TN, int V, int G, bool Back>
-__device__ __forceinline__ void correlate(const Correlation &g, unsigned tf32) {
+__device__ __forceinline__ void correlate(const Correlation &g, unsigned rounding) {
   constexpr unsigned MS = BM / TM, NS = BN / TN, T = MS * NS; // threads
   constexpr unsigned L = BK / V;                              // threads that load a row
   constexpr unsigned RA = BM * L / T, RB = BN * L / T, LDC = BN + 8;
@@ -100,11 +100,11 @@ __device__ __forceinline__ void correlate(const Correlation &g, unsigned tf32) {
       }
     }
     if (k0 >= k_end) break;
-    if (tf32) {
+    if (rounding) {
 #pragma unroll
-      for (int u = 0; u < RA; u++) round_factors(a[u]);
+      for (int u = 0; u < RA; u++) round_factors(a[u], rounding);
 #pragma unroll
-      for (int u = 0; u < RB; u++) round_factors(b[u]);
+      for (int u = 0; u < RB; u++) round_factors(b[u], rounding);
     }
 #pragma unroll
     for (int u = 0; u < RA; u++) store(&shared.a[buffer][row + u * (T / L)][at], a[u]);
@@ -126,7 +126,7 @@ __device__ __forceinline__ void correlate(const Correlation &g, unsigned tf32) {
 
 // correlate_each computes the same, a thread an output, and a block one column: for few columns of sources that have no
 // tile for them, for pools too large for a tile, and for what a window over stored pixels cannot do.
-template <int V, bool Back> __device__ __forceinline__ void correlate_each(const Correlation &g, unsigned tf32) {
+template <int V, bool Back> __device__ __forceinline__ void correlate_each(const Correlation &g, unsigned rounding) {
   constexpr unsigned chunk = 1024;
   __shared__ __align__(16) float weights[chunk];
   const Taps t = taps_of<Back>(g);
@@ -147,7 +147,7 @@ template <int V, bool Back> __device__ __forceinline__ void correlate_each(const
         unsigned tap = divide(k, g.by_c);
         float w[V];
         weight<V, Back>(w, g, t, n, tap / t.kw, tap % t.kw, k - tap * g.s.c);
-        if (tf32) round_factors(w);
+        if (rounding) round_factors(w, rounding);
         store(weights + k - k0, w);
       }
       __syncthreads();
@@ -163,7 +163,7 @@ template <int V, bool Back> __device__ __forceinline__ void correlate_each(const
         for (unsigned r = 0; r < run; r += V) {
           float x[V], w[V];
           read_at<V, Back>(x, g.s, at + r, pixel.place);
-          if (tf32) round_factors(x);
+          if (rounding) round_factors(x, rounding);
           load(w, w_of_tap + r);
 #pragma unroll
           for (int e = 0; e < V; e++) sum = fmaf(x[e], w[e], sum);
@@ -175,8 +175,13 @@ template <int V, bool Back> __device__ __forceinline__ void correlate_each(const
   }
   if (!inside) return;
   u64 at = (u64)p.out * g.columns + n;
-  if (g.in_act != LINEAR) best = act_derive(g.in_act, best, g.mask[at]);
-  g.out[at] = best;
+  float result[1], mask[1];
+  if (g.in_act != LINEAR) {
+    load_values(mask, element(g.mask, at, g.narrow & 2), g.narrow & 2);
+    best = act_derive(g.in_act, best, mask[0]);
+  }
+  result[0] = best;
+  store_values(element(g.out, at, g.narrow & 1), result, g.narrow & 1);
   if (g.argmax) g.argmax[at] = place;
 }
 
@@ -185,7 +190,7 @@ template <int V, bool Back> __device__ __forceinline__ void correlate_each(const
 // channels of a pixel of out; blocks of 256 threads, blocks of them an image.
 template <int V>
 static __device__ __forceinline__ void spread(const Source &s, Divider by_lanes, float *out, unsigned stride, Divider by_stride,
-                                              unsigned up, unsigned h, unsigned w, Divider by_w, unsigned blocks) {
+                                              unsigned up, unsigned h, unsigned w, Divider by_w, unsigned blocks, unsigned narrow) {
   const unsigned n = blockIdx.x / blocks, index = blockIdx.x % blocks * 256 + threadIdx.x;
   const unsigned pixel = divide(index, by_lanes), ch = (index - pixel * (s.c / V)) * V;
   const unsigned y = divide(pixel, by_w), x = pixel - y * w;
@@ -198,7 +203,7 @@ static __device__ __forceinline__ void spread(const Source &s, Divider by_lanes,
 #pragma unroll
       for (int e = 0; e < V; e++) sum[e] += v[e];
     }
-  store(out + ((u64)n * h * w + pixel) * s.c + ch, sum);
+  store_values(element(out, ((u64)n * h * w + pixel) * s.c + ch, narrow), sum, narrow);
 }
 
 // Gradient is the product of another tensor and the values under a window, both at the places of a grid, summed over the
@@ -216,7 +221,7 @@ struct Gradient {
   long long first, per_m, per_tap, per_ch, size;
   unsigned add;
   BiasSum bias;
-  unsigned tf32; // the two factors are rounded
+  unsigned rounding; // of the two factors
 };
 
 // Spot is a place of the grid: the other tensor's pixel, and the window's pixel under tap (0, 0) and where that lies.
@@ -300,11 +305,11 @@ template <int BM, int BN, int TM, int TN, int VM, int VN> __device__ __forceinli
       }
     }
     if (p0 >= end) break;
-    if (g.tf32) {
+    if (g.rounding) {
 #pragma unroll
-      for (int u = 0; u < RA; u++) round_factors(a[u]);
+      for (int u = 0; u < RA; u++) round_factors(a[u], g.rounding);
 #pragma unroll
-      for (int u = 0; u < RB; u++) round_factors(b[u]);
+      for (int u = 0; u < RB; u++) round_factors(b[u], g.rounding);
     }
 #pragma unroll
     for (int u = 0; u < RA; u++) store(&as[buffer][row_a + u * (T / LA)][tid % LA * VM], a[u]);
@@ -331,12 +336,12 @@ template <int BM, int BN, int TM, int TN, int VM, int VN> __device__ __forceinli
 
 #define CORRELATE(name, BM, BN, TM, TN, V, G, Back)                                                                       \
   extern "C" __global__ void __launch_bounds__(BM / TM *BN / TN * G, G > 1 ? 1 : BN > 32 ? 2 : 4)                         \
-      name(CORRELATION_PARAMS, unsigned tf32) {                                                                           \
-    correlate<BM, BN, TM, TN, V, G, Back>(CORRELATION, tf32);                                                             \
+      name(CORRELATION_PARAMS, unsigned rounding) {                                                                           \
+    correlate<BM, BN, TM, TN, V, G, Back>(CORRELATION, rounding);                                                             \
   }
 #define CORRELATE_EACH(name, V, Back)                                                                                  \
-  extern "C" __global__ void __launch_bounds__(256, 4) name(CORRELATION_PARAMS, unsigned tf32) {                       \
-    correlate_each<V, Back>(CORRELATION, tf32);                                                                        \
+  extern "C" __global__ void __launch_bounds__(256, 4) name(CORRELATION_PARAMS, unsigned rounding) {                       \
+    correlate_each<V, Back>(CORRELATION, rounding);                                                                        \
   }
 
 CORRELATE(conv_forward_wide4, 128, 64, 8, 8, 4, 1, false)
@@ -356,8 +361,8 @@ CORRELATE_EACH(conv_back_input_each4, 4, true)
 #define SPREAD(name, V)                                                                                                \
   extern "C" __global__ void __launch_bounds__(256)                                                                    \
       name(SOURCE_PARAMS(s), Divider by_lanes, float *__restrict__ out, unsigned stride, Divider by_stride,            \
-           unsigned up, unsigned h, unsigned w, Divider by_w, unsigned blocks) {                                       \
-    spread<V>(SOURCE(s), by_lanes, out, stride, by_stride, up, h, w, by_w, blocks);                                    \
+           unsigned up, unsigned h, unsigned w, Divider by_w, unsigned blocks, unsigned narrow) {                      \
+    spread<V>(SOURCE(s), by_lanes, out, stride, by_stride, up, h, w, by_w, blocks, narrow);                                    \
   }
 
 SPREAD(conv_spread, 1)
@@ -368,9 +373,9 @@ SPREAD(conv_spread4, 4)
       name(SOURCE_PARAMS(g), SOURCE_PARAMS(s), Divider by_w, Divider by_h, unsigned places, unsigned parts,            \
            unsigned stride, int top, int left, unsigned kh, unsigned kw, float *__restrict__ out, long long first,     \
            long long per_m, long long per_tap, long long per_ch, long long size, unsigned add, BIAS_PARAMS,            \
-           unsigned tf32) {                                                                                            \
+           unsigned rounding) {                                                                                            \
     gradient<BM, BN, TM, TN, VM, VN>({SOURCE(g), SOURCE(s), by_w, by_h, places, parts, stride, top, left, kh, kw, out, \
-                                      first, per_m, per_tap, per_ch, size, add, BIAS, tf32});                          \
+                                      first, per_m, per_tap, per_ch, size, add, BIAS, rounding});                          \
   }
 
 GRADIENT(conv_back_weights, 32, 32, 4, 4, 1, 1)

@@ -40,15 +40,20 @@ template <int V> static __device__ __forceinline__ void store(float *p, const fl
     *p = v[0];
 }
 
-// round_factor returns the nearest TF32, of two as near the one farther from zero. Infinities and NaN stay.
-static __device__ __forceinline__ float round_factor(float x) {
+// Rounding is what factors are rounded to, if to anything.
+enum Rounding { TO_TF32 = 1, TO_BF16 };
+
+// round_factor returns the nearest TF32, of two as near the one farther from zero, or bfloat16, of two as near the one whose last bit is 0.
+// Infinities and NaN stay.
+static __device__ __forceinline__ float round_factor(float x, unsigned rounding) {
   const unsigned bits = __float_as_uint(x);
-  return (bits & 0x7f800000u) != 0x7f800000u ? __uint_as_float((bits + 0x1000u) & ~0x1fffu) : x;
+  const unsigned rounded = rounding == TO_TF32 ? (bits + 0x1000u) & ~0x1fffu : (bits + (0x7fffu + (bits >> 16 & 1))) & ~0xffffu;
+  return (bits & 0x7f800000u) != 0x7f800000u ? __uint_as_float(rounded) : x;
 }
 
-template <int V> static __device__ __forceinline__ void round_factors(float (&v)[V]) {
+template <int V> static __device__ __forceinline__ void round_factors(float (&v)[V], unsigned rounding) {
 #pragma unroll
-  for (int e = 0; e < V; e++) v[e] = round_factor(v[e]);
+  for (int e = 0; e < V; e++) v[e] = round_factor(v[e], rounding);
 }
 
 // Source is an image under a window, and what it is read from.
@@ -59,14 +64,15 @@ struct Source {
   unsigned row, image;         // stored pixels of a row, of an image
   unsigned factor;             // pixels seen to a side of a stored one
   Divider by_factor;
+  unsigned narrow;
 };
 
 #define SOURCE_PARAMS(name)                                                                                            \
   const float *__restrict__ name##_p, const unsigned char *__restrict__ name##_places, unsigned name##_c,              \
       unsigned name##_h, unsigned name##_w, unsigned name##_row, unsigned name##_image, unsigned name##_factor,        \
-      Divider name##_by_factor
+      Divider name##_by_factor, unsigned name##_narrow
 #define SOURCE(name)                                                                                                   \
-  { name##_p, name##_places, name##_c, name##_h, name##_w, name##_row, name##_image, name##_factor, name##_by_factor }
+  { name##_p, name##_places, name##_c, name##_h, name##_w, name##_row, name##_image, name##_factor, name##_by_factor, name##_narrow }
 
 static const unsigned nowhere = ~0u;
 
@@ -90,7 +96,7 @@ template <bool Scaled> static __device__ __forceinline__ Pixel under(const Sourc
 // window may see through a pool.
 template <int V, bool Scaled>
 static __device__ __forceinline__ void read_at(float (&v)[V], const Source &s, u64 at, unsigned place) {
-  load(v, s.p + at);
+  load_values(v, element(s.p, at, s.narrow), s.narrow);
   if (!Scaled || !s.places) return;
   unsigned others = (V == 4 ? *(const unsigned *)(s.places + at) : s.places[at]) ^ place * 0x01010101u;
 #pragma unroll
@@ -127,17 +133,18 @@ struct Correlation {
   int top, left;
   unsigned kh, kw, step, out_h, out_w, pool;
   int act, in_act;
+  unsigned narrow; // bit 0 is out's, bit 1 the mask's
 };
 
 #define CORRELATION_PARAMS                                                                                             \
   SOURCE_PARAMS(s), Divider by_c, const float *__restrict__ w, const float *__restrict__ bias,                         \
       const float *__restrict__ mask, float *__restrict__ out, unsigned char *__restrict__ argmax, unsigned images,    \
       unsigned columns, unsigned stride, int top, int left, unsigned kh, unsigned kw, unsigned step, unsigned out_h,   \
-      unsigned out_w, unsigned pool, int act, int in_act
+      unsigned out_w, unsigned pool, int act, int in_act, unsigned narrow
 #define CORRELATION                                                                                                    \
   {                                                                                                                    \
     SOURCE(s), by_c, w, bias, mask, out, argmax, images, columns, stride, top, left, kh, kw, step, out_h, out_w, pool, \
-        act, in_act                                                                                                    \
+        act, in_act, narrow                                                                                            \
   }
 
 // Taps are the window of the places of a residue, and the grid of these places. Tap (i, j) is, forward, the sum of the
@@ -293,11 +300,11 @@ template <int BN, int G, int T, class Mend = Kept> __device__ __forceinline__ vo
         if (k == 0 || above(v[e], best.v[e])) best.v[e] = v[e], place[e] = k;
     }
     if (g.in_act != LINEAR) {
-      Four y = load4(g.mask + pixel, n, g.columns);
+      Four y = load4(element(g.mask, pixel, g.narrow & 2), n, g.columns, g.narrow & 2);
 #pragma unroll
       for (int e = 0; e < 4; e++) best.v[e] = act_derive(g.in_act, best.v[e], y.v[e]);
     }
-    store4(g.out + pixel, n, g.columns, best);
+    store4(element(g.out, pixel, g.narrow & 1), n, g.columns, best, g.narrow & 1);
     if (g.argmax)
 #pragma unroll
       for (int e = 0; e < 4; e++)
@@ -353,13 +360,14 @@ static __device__ __forceinline__ Share share_of(unsigned things, unsigned part,
 struct BiasSum {
   const float *rows;
   float *out;
-  unsigned count, columns;
+  unsigned count, columns, narrow;
 };
 
 #define BIAS_PARAMS                                                                                                    \
-  const float *__restrict__ bias_rows, float *__restrict__ bias, unsigned bias_count, unsigned bias_columns
+  const float *__restrict__ bias_rows, float *__restrict__ bias, unsigned bias_count, unsigned bias_columns,                     \
+      unsigned bias_narrow
 #define BIAS                                                                                                           \
-  { bias_rows, bias, bias_count, bias_columns }
+  { bias_rows, bias, bias_count, bias_columns, bias_narrow }
 
 // bias_sum computes columns 32*block to 32*block+31 of a part. Warp w adds up rows w, w+W, ..., ROWS of which it asks for before it
 // adds the first, because it would else wait for the memory at every one; the sums of the warps are then added in their order.
@@ -372,11 +380,15 @@ static __device__ __forceinline__ void bias_sum(const BiasSum &b, float *shared,
   float sum = 0.f;
   if (column < b.columns) {
     const u64 step = (u64)warps * b.columns;
-    const float *p = b.rows + (u64)(s.begin + warp) * b.columns + column;
+    const float *p = element(b.rows, (u64)(s.begin + warp) * b.columns + column, b.narrow);
     for (unsigned r = s.begin + warp; r < s.end; r += ROWS * warps) {
       float v[ROWS];
 #pragma unroll
-      for (unsigned u = 0; u < ROWS; u++, p += step) v[u] = r + u * warps < s.end ? *p : 0.f;
+      for (unsigned u = 0; u < ROWS; u++, p = element(p, step, b.narrow)) {
+        float one[1] = {0.f};
+        if (r + u * warps < s.end) load_values(one, p, b.narrow);
+        v[u] = one[0];
+      }
 #pragma unroll
       for (unsigned u = 0; u < ROWS; u++) sum += v[u];
     }

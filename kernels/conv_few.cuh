@@ -6,14 +6,22 @@
 // WARPS is the number of warps of a block of all of these kernels.
 enum { WARPS = 8 };
 
-// sum_of_copies is float number at of row y of an image, summed over the copies of an upsampled pixel as spread does for a stride of 1.
+// value_at returns number at of the values of a source.
+static __device__ __forceinline__ float value_at(const Source &s, u64 at) {
+  float v[1];
+  load_values(v, element(s.p, at, s.narrow), s.narrow);
+  return v[0];
+}
+
+// sum_of_copies is value number at of row y of an image, summed over the copies of an upsampled pixel as spread does for a stride of 1.
 static __device__ __forceinline__ float sum_of_copies(const Source &s, unsigned n, int y, int at) {
   const int width = s.row * s.c, height = s.image / s.row;
   float sum = 0.f;
   for (int above = s.factor - 1; above >= 0; above--)
+#pragma unroll 1
     for (int before = s.factor - 1; before >= 0; before--) {
       const int row = y - above, column = at - before * (int)s.c;
-      if (row >= 0 && row < height && column >= 0 && column < width) sum += s.p[(u64)(n * s.image + row * s.row) * s.c + column];
+      if (row >= 0 && row < height && column >= 0 && column < width) sum += value_at(s, (n * s.image + row * s.row) * s.c + column);
     }
   return sum;
 }
@@ -26,12 +34,16 @@ static __device__ __forceinline__ void copy_rows(const Source &s, float *to, uns
 #pragma unroll 1
   for (unsigned r = threadIdx.x / 32; r < rows; r += WARPS) {
     const bool inside = (unsigned)(y + (int)r) < s.h;
-    const float *from = s.p + (u64)(n * s.image + (y + r) * s.row) * s.c;
+    const float *from = element(s.p, (u64)(n * s.image + (y + r) * s.row) * s.c, s.narrow);
 #pragma unroll 1
     for (unsigned i = threadIdx.x % 32; i < width; i += 32) {
       const unsigned at = i + x * (int)s.c;
       if (!inside || at >= s.w * s.c) {
         to[r * width + i] = 0.f;
+      } else if (s.narrow && (!Summed || s.factor == 1)) {
+        float v[1];
+        load_values(v, element(from, at, 1), 1);
+        to[r * width + i] = v[0];
       } else if (!Summed || s.factor == 1) {
         copy4(to + r * width + i, from + at);
       } else {
@@ -41,11 +53,11 @@ static __device__ __forceinline__ void copy_rows(const Source &s, float *to, uns
   }
 }
 
-// round_shared rounds n floats of shared memory, which all threads have brought there, if tf32 is set.
-static __device__ __forceinline__ void round_shared(float *p, unsigned n, unsigned tf32) {
-  if (!tf32) return;
+// round_shared rounds n floats of shared memory, which all threads have brought there, if they are to be.
+static __device__ __forceinline__ void round_shared(float *p, unsigned n, unsigned rounding) {
+  if (!rounding) return;
 #pragma unroll 1
-  for (unsigned i = threadIdx.x; i < n; i += 32 * WARPS) p[i] = round_factor(p[i]);
+  for (unsigned i = threadIdx.x; i < n; i += 32 * WARPS) p[i] = round_factor(p[i], rounding);
   __syncthreads();
 }
 
@@ -64,7 +76,7 @@ template <bool Back> static __device__ __forceinline__ Taps all_taps(const Corre
 // mask_at is four values of the output of the activation whose derivative is due, if one is.
 static __device__ __forceinline__ Four mask_at(const Correlation &g, u64 pixel, unsigned n) {
   if (g.in_act == LINEAR) return {};
-  return load4(g.mask + pixel, n, g.columns);
+  return load4(element(g.mask, pixel, g.narrow & 2), n, g.columns, g.narrow & 2);
 }
 
 // finish_few makes the output of a pool window of so many positions at four columns from n on; pixel is where its columns begin, and y its
@@ -83,7 +95,7 @@ static __device__ __forceinline__ void finish_few(const Correlation &g, const fl
   if (g.in_act != LINEAR)
 #pragma unroll
     for (int e = 0; e < 4; e++) best.v[e] = act_derive(g.in_act, best.v[e], y.v[e]);
-  store4(g.out + pixel, n, g.columns, best);
+  store4(element(g.out, pixel, g.narrow & 1), n, g.columns, best, g.narrow & 1);
   if (!g.argmax) return;
   if (g.columns % 4 == 0)
     *(unsigned *)(g.argmax + pixel + n) = places;
@@ -95,8 +107,8 @@ static __device__ __forceinline__ void finish_few(const Correlation &g, const fl
 
 // correlate_few computes pool windows of some rows of an image by 32 columns, as correlate does, for a source of few channels. A warp
 // has 4 by 8 threads; one owns 4 positions by 4 columns: the windows w, w+32, w+64 and w+96 or, of a pool of 2, the 4 positions of
-// one window. tf32 says that pixels and weights are rounded.
-template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(const Correlation &g, const Rows &rows, unsigned tf32) {
+// one window. Pixels and weights are rounded.
+template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(const Correlation &g, const Rows &rows, unsigned rounding) {
   constexpr unsigned COLUMNS = 32, WINDOWS = 4 / (Pool * Pool), M = 4; // windows of a thread, threads of a warp side by side
   extern __shared__ __align__(16) float buffer[];
   const Taps t = all_taps<Back>(g);
@@ -119,7 +131,7 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(con
   end_copies();
   wait_for_copies();
   __syncthreads();
-  round_shared(buffer, k_end * COLUMNS + height * width, tf32);
+  round_shared(buffer, k_end * COLUMNS + height * width, rounding);
 
   const unsigned q = lane_n(lane) * 4, n = n0 + q, windows = (t.h - y0 < rows.count ? t.h - y0 : rows.count) * t.w;
   if (n >= g.columns) return;
@@ -170,9 +182,9 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few(con
 }
 
 // correlate_lanes computes 128 positions by up to N columns, as correlate does, for sources whose channels are a multiple of 4. Eight
-// lanes of a warp share a position at a time; lane l takes channels from 4*l, 32+4*l, ... on by fours, and their sums are added at the end.
-// tf32 says that values and weights are rounded.
-template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(const Correlation &g, unsigned tf32) {
+// lanes of a warp share a position at a time; lane l takes channels from 4*l, 32+4*l, ... on by fours, and their sums are added at the end. Values and weights are
+// rounded.
+template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(const Correlation &g, unsigned rounding) {
   constexpr unsigned U = 4, POSITIONS = 4 * U * WARPS; // positions of a thread, of a block
   extern __shared__ __align__(16) float weights[];
   __shared__ Place places[POSITIONS];
@@ -192,7 +204,7 @@ template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(cons
     float v[4];
     clear(v);
     if (n < g.columns) weight<4, Back>(v, g, t, n, y, tap - y * t.kw, k - tap * c);
-    if (tf32) round_factors(v);
+    if (rounding) round_factors(v, rounding);
     store(weights + i, v);
   }
   __syncthreads();
@@ -217,9 +229,9 @@ template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(cons
         float a[U][4];
 #pragma unroll
         for (unsigned u = 0; u < U; u++) read<4, Back>(a[u], g.s, under<Back>(g.s, image[u], y[u] + (int)i, x[u] + (int)j), ch);
-        if (tf32)
+        if (rounding)
 #pragma unroll
-          for (unsigned u = 0; u < U; u++) round_factors(a[u]);
+          for (unsigned u = 0; u < U; u++) round_factors(a[u], rounding);
 #pragma unroll
         for (int n = 0; n < N; n++) {
           float v[4];
@@ -266,7 +278,7 @@ struct FewGradient {
   unsigned add;
   unsigned rows, pitch;
   BiasSum bias;
-  unsigned tf32; // the two factors are rounded
+  unsigned rounding; // of the two factors
 };
 
 // gradient_few computes 32 channels m by up to K values under a window of few channels. A lane owns all products of a channel. A warp
@@ -298,7 +310,7 @@ template <int K> __device__ __forceinline__ void gradient_few(const FewGradient 
     copy_rows<K <= 16>(g.s, buffer, n, (int)(y0 * pool * g.stride) - g.top, -g.left, under, g.pitch);
     end_copies();
     const unsigned pixels = (height - y0 < g.rows ? height - y0 : g.rows) * g.g.row;
-    const u64 base = (u64)(n * g.g.image + y0 * g.g.row) * g.g.c + m0 + lane;
+    const unsigned base = (n * g.g.image + y0 * g.g.row) * g.g.c + m0 + lane;
 #pragma unroll 1
     for (unsigned first = warp; first == warp || first < pixels; first += U * WARPS) {
       float v[U];
@@ -307,15 +319,15 @@ template <int K> __device__ __forceinline__ void gradient_few(const FewGradient 
       for (unsigned u = 0; u < U; u++) {
         const unsigned p = first + u * WARPS;
         const bool inside = p < pixels && m0 + lane < g.g.c;
-        v[u] = inside ? g.g.p[base + p * g.g.c] : 0.f;
+        v[u] = inside ? value_at(g.g, base + p * g.g.c) : 0.f;
         place[u] = inside && g.g.places ? g.g.places[base + p * g.g.c] : 0;
       }
       if (first == warp) { // the copies land while the first of these are on their way
         wait_for_copies();
         __syncthreads();
-        round_shared(buffer, under * width, g.tf32);
+        round_shared(buffer, under * width, g.rounding);
       }
-      if (g.tf32) round_factors(v);
+      if (g.rounding) round_factors(v, g.rounding);
 #pragma unroll
       for (unsigned u = 0; u < U; u++) {
         const unsigned p = first + u * WARPS;
@@ -348,8 +360,8 @@ template <int K> __device__ __forceinline__ void gradient_few(const FewGradient 
 
 #define CORRELATE_FEW(name, Pool, Back)                                                                                \
   extern "C" __global__ void __launch_bounds__(32 * WARPS, 4)                                                          \
-      name(CORRELATION_PARAMS, unsigned rows, unsigned pitch, Divider by_width, unsigned tf32) {                       \
-    correlate_few<Pool, Back>(CORRELATION, {rows, pitch, by_width}, tf32);                                             \
+      name(CORRELATION_PARAMS, unsigned rows, unsigned pitch, Divider by_width, unsigned rounding) {                       \
+    correlate_few<Pool, Back>(CORRELATION, {rows, pitch, by_width}, rounding);                                             \
   }
 
 CORRELATE_FEW(conv_forward_few, 1, false)
@@ -357,8 +369,8 @@ CORRELATE_FEW(conv_forward_few_pool2, 2, false)
 CORRELATE_FEW(conv_back_input_few, 1, true)
 
 #define CORRELATE_LANES(name, N, Back)                                                                                 \
-  extern "C" __global__ void __launch_bounds__(32 * WARPS, N == 1 ? 3 : 2) name(CORRELATION_PARAMS, unsigned tf32) {    \
-    correlate_lanes<N, Back>(CORRELATION, tf32);                                                                       \
+  extern "C" __global__ void __launch_bounds__(32 * WARPS, N == 1 ? 3 : 2) name(CORRELATION_PARAMS, unsigned rounding) {    \
+    correlate_lanes<N, Back>(CORRELATION, rounding);                                                                       \
   }
 
 CORRELATE_LANES(conv_forward_lanes1, 1, false)
@@ -371,9 +383,9 @@ CORRELATE_LANES(conv_back_input_lanes4, 4, true)
       name(SOURCE_PARAMS(g), SOURCE_PARAMS(s), Divider by_row, unsigned units, unsigned parts, unsigned stride,        \
            int top, int left, unsigned kh, unsigned kw, float *__restrict__ out, long long first, long long per_m,     \
            long long per_tap, long long per_ch, long long size, unsigned add, unsigned rows, unsigned pitch,           \
-           BIAS_PARAMS, unsigned tf32) {                                                                               \
+           BIAS_PARAMS, unsigned rounding) {                                                                               \
     gradient_few<K>({SOURCE(g), SOURCE(s), by_row, units, parts, stride, top, left, kh, kw, out, first, per_m,         \
-                     per_tap, per_ch, size, add, rows, pitch, BIAS, tf32});                                            \
+                     per_tap, per_ch, size, add, rows, pitch, BIAS, rounding});                                            \
   }
 
 GRADIENT_FEW(conv_back_weights_few12, 12)

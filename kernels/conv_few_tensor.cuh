@@ -1,4 +1,5 @@
-// Convolutions with few channels on one side on tensor cores, of factors rounded to TF32.
+// Convolutions with few channels on one side on tensor cores, of factors rounded to TF32 or, where it is the filters that are few, to bfloat16s,
+// which are TF32 too.
 #pragma once
 #include "conv_few.cuh"
 #include "mma.cuh"
@@ -69,13 +70,13 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few_ten
     }
 #pragma unroll
     for (unsigned u = 0; u < U; u++) {
-      round_factors(v[u]);
+      round_factors(v[u], TO_TF32);
       if (first + u * 32 * WARPS < height * wide) store_shared((float *)(pixels + to[u]), v[u]);
     }
   }
 #pragma unroll
   for (unsigned i = 0; i < FEW_STEPS; i++)
-    if (i < steps) buffer[(warp + i * WARPS) * FEW_ROW + lane] = round_factor(w[i]);
+    if (i < steps) buffer[(warp + i * WARPS) * FEW_ROW + lane] = round_factor(w[i], TO_TF32);
   if (threadIdx.x < 4) ((float *)(pixels - 1))[threadIdx.x] = 0.f;
   __syncthreads();
 
@@ -150,7 +151,9 @@ template <int Pool, bool Back> __device__ __forceinline__ void correlate_few_ten
   extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)                                                          \
       name(CORRELATION_PARAMS, unsigned rows, unsigned pitch, Divider by_width, unsigned values, unsigned of_row,      \
            unsigned wide, unsigned plane, Divider by_wide) {                                                           \
-    correlate_few_tensor<Pool, Back>(CORRELATION, {rows, pitch, by_width}, {values, of_row, wide, plane, by_wide});    \
+    Correlation g = CORRELATION;                                                                                       \
+    g.narrow = 0, g.s.narrow = 0; /* never in tf32 */                                                                  \
+    correlate_few_tensor<Pool, Back>(g, {rows, pitch, by_width}, {values, of_row, wide, plane, by_wide});              \
   }
 
 CORRELATE_FEW_TENSOR(conv_forward_few_tensor, 1, false)
@@ -176,7 +179,7 @@ struct Seen {
 // matrices those of each row of residues have one. A warp has 16 pixels at a time. Units of four channels lie in planes of all pixels, and weights
 // in the order of registers, two a lane, but that lanes of the second half change places with their neighbours: so those that are written at
 // once lie in different banks, too.
-template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const Correlation &g, const Rows &rows, Divider by_pitch) {
+template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const Correlation &g, const Rows &rows, Divider by_pitch, unsigned rounding) {
   constexpr unsigned MATRIX = 68; // floats from a matrix of weights to the next
   extern __shared__ __align__(16) float buffer[];
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, quads = g.s.c / 4, steps = (quads + 1) / 2, step = g.step;
@@ -194,8 +197,13 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
     for (unsigned p = threadIdx.x / LANE_UNITS; p < pixels; p += 32 * WARPS / LANE_UNITS) {
       const unsigned row = divide(p, by_pitch), column = p - row * rows.pitch, y = y0 + row - sy.before, x = column - sx.before;
       float *to = (float *)(units + (u - begin) * plane + p);
-      if (y < g.s.h && x < g.s.w && u < quads)
-        copy16(to, g.s.p + (u64)(image * g.s.image + y * g.s.row + x) * g.s.c + u * 4);
+      const u64 at = (u64)(image * g.s.image + y * g.s.row + x) * g.s.c + u * 4;
+      if (y < g.s.h && x < g.s.w && u < quads && g.s.narrow) {
+        float v[4];
+        load_values(v, element(g.s.p, at, 1), 1);
+        store_shared(to, v);
+      } else if (y < g.s.h && x < g.s.w && u < quads)
+        copy16(to, g.s.p + at);
       else if (u < end)
         store_shared(to, zero);
     }
@@ -232,7 +240,7 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
         for (int u = 0; u < 4; u++)
 #pragma unroll
           for (int e = 0; e < 4; e++) sum[e] += v[u][e];
-        round_factors(sum);
+        round_factors(sum, rounding);
         float *to = buffer + (((a * sx.count + b) * steps + quad / 2) * NT + n / 8) * MATRIX + in * 8 + quad % 2;
         if (b < sx.count)
 #pragma unroll
@@ -263,7 +271,8 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
           unsigned m[4];
           load_matrices(m, x + i * 2 * plane * 16);
 #pragma unroll
-          for (int e = 0; e < 4; e++) m[e] = round_tf32(m[e]);
+          for (int e = 0; e < 4; e++)
+            m[e] = rounding == TO_TF32 ? round_tf32(m[e]) : g.s.narrow ? m[e] : __float_as_uint(round_factor(__uint_as_float(m[e]), TO_BF16));
 #pragma unroll
           for (int n = 0; n < NT; n++)
             if (seen[n]) {
@@ -283,11 +292,15 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
         const unsigned residue = in / g.columns, f = in - residue * g.columns, ry = NT == 2 ? n : residue / step, rx = NT == 2 ? residue : residue - ry * step;
         const unsigned row = divide(window, rows.by_width), y = (y0 + row) * step + ry, x = (window - row * w) * step + rx;
         if (window >= windows || ry >= step || rx >= step || y >= g.out_h || x >= g.out_w) continue;
-        float v = sum[n][e];
-        if (g.bias) v += g.bias[f];
-        v = act_apply(g.act, v);
+        float v[1] = {sum[n][e]}, y_of[1];
+        if (g.bias) v[0] += g.bias[f];
+        v[0] = act_apply(g.act, v[0]);
         const u64 to = ((u64)(image * g.out_h + y) * g.out_w + x) * g.columns + f;
-        g.out[to] = g.in_act == LINEAR ? v : act_derive(g.in_act, v, g.mask[to]);
+        if (g.in_act != LINEAR) {
+          load_values(y_of, element(g.mask, to, g.narrow & 2), g.narrow & 2);
+          v[0] = act_derive(g.in_act, v[0], y_of[0]);
+        }
+        store_values(element(g.out, to, g.narrow & 1), v, g.narrow & 1);
       }
   };
 #pragma unroll 1
@@ -313,8 +326,8 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
 
 #define CORRELATE_LANES_TENSOR(name, NT)                                                                               \
   extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)                                                          \
-      name(CORRELATION_PARAMS, unsigned rows, unsigned pitch, Divider by_width, Divider by_pitch) {                    \
-    correlate_lanes_tensor<NT>(CORRELATION, {rows, pitch, by_width}, by_pitch);                                        \
+      name(CORRELATION_PARAMS, unsigned rows, unsigned pitch, Divider by_width, Divider by_pitch, unsigned rounding) {  \
+    correlate_lanes_tensor<NT>(CORRELATION, {rows, pitch, by_width}, by_pitch, rounding);                              \
   }
 
 CORRELATE_LANES_TENSOR(conv_forward_lanes_tensor, 1)

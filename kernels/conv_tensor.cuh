@@ -37,6 +37,12 @@ static __device__ __forceinline__ Band after(const Ring &ring, Band b, unsigned 
   return b;
 }
 
+// packed_taps is the number of taps that packed weights have room for: those of the residue that has most.
+template <bool Back> static __device__ __forceinline__ unsigned packed_taps(const Correlation &g) {
+  const unsigned more = Back ? g.step - 1 : 2 * (g.step - 1); // taps of a window reach into so many more of a kernel's
+  return ((g.kh + more) / g.step) * ((g.kw + more) / g.step);
+}
+
 // row_of is the number of the position that is row number row of a matrix. With a pool of 2, rows 0 to 7 of 16 are neighbours in a row of
 // pixels, and the others those below: what is read together then lies in different banks.
 static __device__ __forceinline__ unsigned row_of(unsigned row, unsigned pool) {
@@ -52,8 +58,12 @@ static __device__ __forceinline__ unsigned row_of(unsigned row, unsigned pool) {
 // Behind them is what a pool chose, where the window sees through one. Weights lie by octets, then by taps, forward in two planes of four
 // channels of a column, back in rows of columns of a channel. Their units are permuted so that those that are read at once, and those that are
 // written at once, lie in different banks; planes of pixels begin in different ones.
+//
+// Of pairs of bfloat16s all is the same for words of two neighbouring channels, of which the source has s.c. The weights are packed (see
+// conv_pack), in either direction as they otherwise are forward, and summed where taps are to be added.
 template <class F, int BM, int BN, int WM, int WN, int G, bool Back>
 __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Strips &strips, const Ring &ring) {
+  constexpr bool Pairs = F::PAIRS;
   constexpr unsigned WARPS = BM / WM * (BN / WN), T = 32 * WARPS, LDC = BN + 4, TAP = 2 * BN;
   constexpr int MT = WM / 16, NT = WN / 32;
   static_assert(WM % 16 == 0 && WN % 32 == 0, "a warp has whole matrices");
@@ -69,8 +79,10 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   const unsigned octets = 1u << ring.shift, quads = 2u << ring.shift;
   const unsigned pixels = strips.rows * strips.pitch, columns = strips.pitch / g.stride; // of the pixels at which windows begin
   const unsigned plane = ((pixels + 7 - (4u >> ring.shift)) & ~7u) + (4u >> ring.shift); // a multiple of 8 and 8/quads more
-  const unsigned pool = Back && g.s.places ? quads * plane * 5 / 4 : quads * plane;
-  const bool added = !Back && g.step > 1; // taps are
+  constexpr unsigned PLACES = Pairs ? 8 : 4; // bytes of a unit
+  constexpr bool ByRow = Back && !Pairs;     // weights lie in rows of columns of a channel
+  const unsigned pool = Back && g.s.places ? quads * plane * (16 + PLACES) / 16 : quads * plane;
+  const bool added = !Back && !Pairs && g.step > 1; // taps are
   const unsigned bands = added ? 1 : t.kh, steps = (g.s.c + (8u << ring.shift) - 1 >> 3 + ring.shift) * bands;
   const unsigned kernel_w = added ? g.kw : t.kw, taps = added ? g.kh * g.kw : kernel_w, weights = octets * taps * TAP; // of a stage
   float4 *const pools = (float4 *)buffer, *const stages = pools + ring.pools * pool;
@@ -107,15 +119,16 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   // What must be done with the units that a thread copies before they are used, settle does later.
   auto copy_pixels = [&](unsigned pool_at, unsigned ch) {
     ch += quad * 4;
-    const unsigned to = pool_at + quad * plane * 16, places = pool_at + quads * plane * 16 + quad * plane * 4;
+    const unsigned to = pool_at + quad * plane * 16, places = pool_at + quads * plane * 16 + quad * plane * PLACES;
     const float *const source = g.s.p + ch;
-    const unsigned char *const chosen = g.s.places + ch;
+    const unsigned char *const chosen = g.s.places + ch * (PLACES / 4);
 #pragma unroll 4
     for (unsigned p = pixel0; p < pixels; p += more) {
       const Pixel pixel = from[p];
       if (pixel.index == nowhere || absent(ch, to + p * 16, 0, 1)) continue;
       copy16(to + p * 16, source + (u64)pixel.index * g.s.c);
-      if (Back && g.s.places) copy4(places + p * 4, chosen + (u64)pixel.index * g.s.c);
+      if (Back && g.s.places && Pairs) copy8(places + p * 8, chosen + (u64)pixel.index * (g.s.c * 2));
+      if (Back && g.s.places && !Pairs) copy4(places + p * 4, chosen + (u64)pixel.index * g.s.c);
     }
   };
   auto weight_at = [&](unsigned s) { // forward, of unit number s of a plane, which has column_of(s)
@@ -134,7 +147,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
     }
   };
   auto copy_weights = [&](unsigned stage, unsigned ch0, unsigned row) {
-    if constexpr (Back) {
+    if constexpr (ByRow) {
       const unsigned unit = threadIdx.x % (BN / 4), last = g.columns - 4, n = n0 + unit * 4 < last ? n0 + unit * 4 : last;
       const float *const w = g.w + ((t.first_y - (int)(row * g.step)) * (int)g.kw + t.first_x) * (int)g.columns + n;
       const unsigned of_channel = g.kh * g.kw * g.columns;
@@ -144,8 +157,8 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
         if (!absent(ch0 + k, to, TAP * 16, kernel_w)) copy_row(to, w + (u64)(ch0 + k) * of_channel, -(int)(g.step * g.columns));
       }
     } else {
-      const unsigned ch = ch0 + quad * 4, last = g.columns - 1, of_column = g.kh * g.kw * g.s.c;
-      const float *const w = g.w + row * g.kw * g.s.c + ch;
+      const unsigned ch = ch0 + quad * 4, last = g.columns - 1, of_column = (Pairs ? packed_taps<Back>(g) : g.kh * g.kw) * g.s.c;
+      const float *const w = g.w + (Pairs ? (u64)blockIdx.z * g.columns * of_column + row * t.kw * g.s.c : row * g.kw * g.s.c) + ch;
 #pragma unroll 2
       for (unsigned s = pixel0; s < BN; s += more) {
         const unsigned n = n0 + column_of(s) < last ? n0 + column_of(s) : last;
@@ -162,18 +175,24 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   // Of what was read through a pool, only the maxima stay.
   auto settle_pixels = [&](float4 *at, unsigned ch) {
     if (ch + quad * 4 >= g.s.c) return;
-    const unsigned *const places = (const unsigned *)(at + quads * plane) + quad * plane;
+    const unsigned *const places = (const unsigned *)(at + quads * plane) + quad * plane * (PLACES / 4);
     at += quad * plane;
 #pragma unroll 2
     for (unsigned p = pixel0; p < pixels; p += more) {
       const Pixel pixel = from[p];
       if (pixel.index == nowhere) continue;
-      const unsigned others = places[p] ^ pixel.place * 0x01010101u;
       float v[4];
       load(v, (const float *)(at + p));
 #pragma unroll
-      for (int e = 0; e < 4; e++)
-        if (others & 255u << 8 * e) v[e] = 0.f;
+      for (int h = 0; h < PLACES / 4; h++) {
+        const unsigned others = places[p * (PLACES / 4) + h] ^ pixel.place * 0x01010101u;
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          if (!(others & 255u << 8 * e)) continue;
+          float &word = v[Pairs ? h * 2 + e / 2 : e];
+          word = Pairs ? __uint_as_float(__float_as_uint(word) & (e % 2 ? 0xffffu : 0xffff0000u)) : 0.f;
+        }
+      }
       store_shared((float *)(at + p), v);
     }
   };
@@ -229,7 +248,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
 #pragma unroll
     for (int q = 0; q < NT; q++) {
       unsigned b[4][2]; // of four matrices: of columns 0, 4, 8, ..., of columns 1, 5, 9, ... and so on
-      if (Back) {
+      if (ByRow) {
         load_words(b, 0, w + q * 128);
         load_words(b, 1, w + q * 128 + BN * 16);
       } else {
@@ -244,7 +263,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
 #pragma unroll
         for (int j = 0; j < 4; j++)
 #pragma unroll
-          for (int i = 0; i < MT; i++) multiply_add(sum[i][q * 4 + j], a[i][F::of_a(p)], parts[j][F::of_b(p)]);
+          for (int i = 0; i < MT; i++) multiply<F>(sum[i][q * 4 + j], a[i][F::of_a(p)], parts[j][F::of_b(p)]);
     }
   };
 
@@ -263,7 +282,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
     copy();
 #pragma unroll 1
     for (unsigned o = group; o < octets && ch0 + o * 8 < g.s.c; o += G) {
-      const unsigned unit = Back ? lane % 4 * (BN / 4) + column0 / 4 + (lane / 4 ^ lane % 4 * 2)
+      const unsigned unit = ByRow ? lane % 4 * (BN / 4) + column0 / 4 + (lane / 4 ^ lane % 4 * 2)
                                  : lane / 8 % 2 * BN + column0 + lane / 16 * 8 + (lane % 8 ^ lane / 8 % 2 * 4 ^ o);
       unsigned x = shared_address(pixels_of_chunk + 2 * o * plane + row * strips.pitch), w = shared_address(stage + o * taps * TAP + unit);
 #pragma unroll 1
@@ -326,3 +345,46 @@ CORRELATE_TENSOR(conv_back_input_tensor_split_wide, Split, 256, 64, 64, 64, 1, t
 CORRELATE_TENSOR(conv_back_input_tensor_split_deep, Split, 128, 64, 64, 64, 2, true, 2)
 CORRELATE_TENSOR(conv_back_input_tensor_split, Split, 64, 32, 64, 32, 4, true, 3)
 CORRELATE_TENSOR(conv_back_input_tensor_split_small, Split, 32, 32, 32, 32, 4, true, 4)
+CORRELATE_TENSOR(conv_forward_tensor_bf16_wide, BF16, 256, 64, 64, 64, 1, false, 2)
+CORRELATE_TENSOR(conv_forward_tensor_bf16_deep, BF16, 128, 64, 64, 64, 2, false, 2)
+CORRELATE_TENSOR(conv_forward_tensor_bf16, BF16, 64, 32, 64, 32, 4, false, 3)
+CORRELATE_TENSOR(conv_forward_tensor_bf16_small, BF16, 32, 32, 32, 32, 4, false, 4)
+CORRELATE_TENSOR(conv_back_input_tensor_bf16_wide, BF16, 256, 64, 64, 64, 1, true, 2)
+CORRELATE_TENSOR(conv_back_input_tensor_bf16_deep, BF16, 128, 64, 64, 64, 2, true, 2)
+CORRELATE_TENSOR(conv_back_input_tensor_bf16, BF16, 64, 32, 64, 32, 4, true, 3)
+CORRELATE_TENSOR(conv_back_input_tensor_bf16_small, BF16, 32, 32, 32, 32, 4, true, 4)
+
+// pack makes packed weights: of every residue, column and tap the words of all channels, each two neighbours rounded to bfloat16. A word is a
+// thread's: this one's is number i.
+template <bool Back> static __device__ __forceinline__ void pack(const Correlation &g, unsigned *out, unsigned i) {
+  const unsigned room = packed_taps<Back>(g), of_residue = g.columns * room * g.s.c, residue = i / of_residue;
+  const unsigned at = i - residue * of_residue, n = at / (room * g.s.c), in_column = at - n * (room * g.s.c);
+  const unsigned tap = in_column / g.s.c, ch = (in_column - tap * g.s.c) * 2;
+  Taps t;
+  residue_taps<Back>(residue / g.step, g.step, g.top, g.kh, t.kh, t.top, t.first_y);
+  residue_taps<Back>(residue % g.step, g.step, g.left, g.kw, t.kw, t.left, t.first_x);
+  if (tap >= t.kh * t.kw) return;
+  Correlation whole = g; // whose channels are not in words
+  whole.s.c *= 2;
+  float low[1], high[1];
+  weight<1, Back>(low, whole, t, n, tap / t.kw, tap % t.kw, ch);
+  weight<1, Back>(high, whole, t, n, tap / t.kw, tap % t.kw, ch + 1);
+  out[i] = bits_of_pair(low[0], high[0]);
+}
+
+// conv_pack packs the weights of a convolution: so many words, a word a thread, of which those from number forward on are those for back.
+extern "C" __global__ void __launch_bounds__(256)
+    conv_pack(const float *__restrict__ w, unsigned *__restrict__ out, unsigned kh, unsigned kw, unsigned filters, unsigned channels, unsigned up,
+              int top, int left, unsigned words, unsigned forward, unsigned back_step, int back_top, int back_left) {
+  const unsigned i = thread_index();
+  if (i >= words) return;
+  Correlation g = {};
+  g.w = w, g.kh = kh, g.kw = kw;
+  if (i < forward) {
+    g.columns = filters, g.s.c = channels / 2, g.step = up, g.top = top, g.left = left;
+    pack<false>(g, out, i);
+    return;
+  }
+  g.columns = channels, g.s.c = filters / 2, g.step = back_step, g.top = back_top, g.left = back_left;
+  pack<true>(g, out + forward, i - forward);
+}

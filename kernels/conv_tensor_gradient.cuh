@@ -1,7 +1,7 @@
-// The gradient of weights on tensor cores, of factors in TF32 and in parts.
+// The gradient of weights on tensor cores, of factors in TF32, in parts, and of bfloat16s.
 //
 // A product of matrices has channels of the other tensor as rows of a, channels of the window's image as columns of b, and eight positions
-// along the sum: those of a column of eight rows of an image. While a warp goes along the columns it keeps the pixels under three
+// along the sum, or 16 of bfloat16s: those of a column of as many rows of an image. While a warp goes along the columns it keeps the pixels under three
 // taps of a row of the window in registers, and loads only those that are new. Factors are put in the order of registers, and those in
 // TF32 rounded, once for all warps of a block. Those in parts are split when they are used, which takes the registers of pixels that could
 // be kept.
@@ -9,11 +9,11 @@
 #include "conv_halo_gradient.cuh"
 #include "mma.cuh"
 
-// BAND is the number of rows of a unit, ROW_TAPS that of the taps of a row of the window that a warp has, TAP_ROWS the number of such
+// JOINED is the number of rows of a unit that are not joined with rows above (see Stage), ROW_TAPS that of the taps of a row of the window that a warp has, TAP_ROWS the number of such
 // threes that a block has, and SUMS that of the sums of a thread.
-enum { BAND = 8, ROW_TAPS = 3, TAP_ROWS = 3, SUMS = ROW_TAPS * TILE };
+enum { JOINED = 4, ROW_TAPS = 3, TAP_ROWS = 3, SUMS = ROW_TAPS * TILE };
 
-// TensorGradient is a Gradient whose positions are dealt in units: eight rows of a strip of an image, width positions wide. Each part has
+// TensorGradient is a Gradient whose positions are dealt in units: eight or 16 rows of a strip of an image, width positions wide. Each part has
 // least units, the first ones of them one more.
 struct TensorGradient {
   Source g, s;
@@ -35,11 +35,13 @@ static __device__ __forceinline__ unsigned cells_of(const Source &g, unsigned n)
   return whole * g.factor == n ? whole : whole + 2;
 }
 
-// Stage is where a unit lies in shared memory, in floats: as it is copied, pixels of TILE channels, and of M channels those of the other
+// Stage is where a unit lies in shared memory, in words: as it is copied, pixels of TILE channels, and of M channels those of the other
 // tensor, with bytes behind them that say where maxima were if it is pooled; and as it is multiplied. There each of the first four rows of
 // the other tensor, and each row of pixels under one of them, is joined with the row that is four rows of positions below, channel by
-// channel. Rows that lanes read at the same time lie eight banks apart.
-template <int M> struct Stage {
+// channel: a word is a float or, of Pairs, the bfloat16s of two rows. Of these all is twice as high, and a row is joined with those that are 4, 8
+// and 12 below. Rows that lanes read at the same time lie eight banks apart.
+template <bool Pairs, int M> struct Stage {
+  enum { BAND = Pairs ? 16 : 8, SIZE = Pairs ? 2 : 4 }; // rows of a unit, bytes of a value
   unsigned pitch, rows; // of the pixels
   unsigned cells_pitch, cells_rows, cells, places;
   unsigned pixels, pixel_row, pixel_rows, others, other_row;
@@ -48,11 +50,11 @@ template <int M> struct Stage {
     pitch = (g.width - 1) * g.stride + (g.kw + ROW_TAPS - 1) / ROW_TAPS * ROW_TAPS;
     rows = (BAND - 1) * g.stride + g.kh;
     cells_pitch = cells_of(g.g, g.width), cells_rows = cells_of(g.g, BAND);
-    cells = rows * pitch * TILE;
-    places = cells + cells_rows * cells_pitch * M;
+    cells = rows * pitch * TILE * SIZE / 4;
+    places = cells + cells_rows * cells_pitch * M * SIZE / 4;
     pixels = places + (g.g.places ? cells_rows * cells_pitch * M / 4 : 0);
     pixel_row = pitch * 2 * TILE + (g.stride == 2 ? 4 : 8);
-    pixel_rows = (BAND / 2 - 1) * g.stride + g.kh;
+    pixel_rows = (JOINED - 1) * g.stride + g.kh;
     others = pixels + pixel_rows * pixel_row;
     other_row = g.width * 2 * M + 8;
   }
@@ -63,7 +65,7 @@ struct TensorUnit {
   unsigned n, y, x, rows, positions;
 };
 
-static __device__ __forceinline__ TensorUnit unit_at(const TensorGradient &g, unsigned unit) {
+template <int BAND> static __device__ __forceinline__ TensorUnit unit_at(const TensorGradient &g, unsigned unit) {
   const unsigned strip = divide(unit, g.by_bands), n = divide(strip, g.by_strips);
   TensorUnit u = {n, (unit - strip * g.bands) * BAND, (strip - n * g.strips) * g.width, BAND, g.width};
   if (g.g.h - u.y < u.rows) u.rows = g.g.h - u.y;
@@ -71,30 +73,32 @@ static __device__ __forceinline__ TensorUnit unit_at(const TensorGradient &g, un
   return u;
 }
 
-// Deal is how T threads share out rows of so many columns of Q quads of channels, at most T/Q: a thread has a quad of a column, in every
-// step'th row from row on.
+// Deal is how T threads share out rows of so many columns of Q times N channels, at most T/Q: a thread has N channels of a column, from
+// channel ch on, in every step'th row from row on.
 struct Deal {
-  unsigned quad, column, row, step;
+  unsigned ch, column, row, step;
 };
 
-template <int Q, int T> static __device__ __forceinline__ Deal deal(unsigned columns, Divider by_columns) {
+template <int Q, int N, int T> static __device__ __forceinline__ Deal deal(unsigned columns, Divider by_columns) {
   const unsigned p = threadIdx.x / Q, row = divide(p, by_columns), step = divide(T / Q, by_columns);
-  return {threadIdx.x % Q * 4, p - row * columns, row < step ? row : nowhere, step};
+  return {threadIdx.x % Q * N, p - row * columns, row < step ? row : nowhere, step};
 }
 
 // copy_window brings channels from ch on of the pixels under a unit's windows to shared memory, 0 where there are none.
-template <int M, int T>
-static __device__ __forceinline__ void copy_window(const TensorGradient &g, const Stage<M> &stage, const TensorUnit &u, float *to, unsigned ch) {
+template <bool Pairs, int M, int T>
+static __device__ __forceinline__ void copy_window(const TensorGradient &g, const Stage<Pairs, M> &stage, const TensorUnit &u, float *to, unsigned ch) {
+  constexpr unsigned SIZE = Stage<Pairs, M>::SIZE, N = 16 / SIZE; // channels of 16 bytes
   const float zero[4] = {0.f, 0.f, 0.f, 0.f};
-  const Deal d = deal<TILE / 4, T>(stage.pitch, g.by_pitch);
+  const Deal d = deal<TILE / N, N, T>(stage.pitch, g.by_pitch);
   const int top = (int)(u.y * g.stride) - g.top, x = (int)(u.x * g.stride + d.column) - g.left;
-  const bool inside = ch + d.quad < g.s.c && d.column < (u.positions - 1) * g.stride + g.kw && (unsigned)x < g.s.w;
-  const float *from = g.s.p + (long long)((int)(u.n * g.s.image) + (top + (int)d.row) * (int)g.s.row + x) * (int)g.s.c + ch + d.quad;
-  to += (d.row * stage.pitch + d.column) * TILE + d.quad;
+  const bool inside = ch + d.ch < g.s.c && d.column < (u.positions - 1) * g.stride + g.kw && (unsigned)x < g.s.w;
+  const long long first = (long long)((int)(u.n * g.s.image) + (top + (int)d.row) * (int)g.s.row + x) * (int)g.s.c + ch + d.ch;
+  const char *from = (const char *)g.s.p + first * SIZE;
+  to += ((d.row * stage.pitch + d.column) * TILE + d.ch) * SIZE / 4;
 #pragma unroll 1
-  for (unsigned row = d.row; row < stage.rows; row += d.step, from += d.step * g.s.row * g.s.c, to += d.step * stage.pitch * TILE) {
+  for (unsigned row = d.row; row < stage.rows; row += d.step, from += d.step * g.s.row * g.s.c * SIZE, to += d.step * stage.pitch * TILE * SIZE / 4) {
     if (inside && (unsigned)(top + (int)row) < g.s.h)
-      copy16(to, from);
+      copy16(to, (const float *)from);
     else
       store(to, zero);
   }
@@ -102,42 +106,58 @@ static __device__ __forceinline__ void copy_window(const TensorGradient &g, cons
 
 // copy_cells brings channels from m on of the other tensor at a unit's positions to shared memory, 0 where there are none; of a pooled
 // tensor its pixels as they are stored, with the places of the maxima.
-template <int M, int T>
-static __device__ __forceinline__ void copy_cells(const TensorGradient &g, const Stage<M> &stage, const TensorUnit &u, float *to, unsigned m) {
+template <bool Pairs, int M, int T>
+static __device__ __forceinline__ void copy_cells(const TensorGradient &g, const Stage<Pairs, M> &stage, const TensorUnit &u, float *to, unsigned m) {
+  constexpr unsigned SIZE = Stage<Pairs, M>::SIZE, N = 16 / SIZE;
   const float zero[4] = {0.f, 0.f, 0.f, 0.f};
-  const Deal d = deal<M / 4, T>(stage.cells_pitch, g.by_cells);
+  const Deal d = deal<M / N, N, T>(stage.cells_pitch, g.by_cells);
   const unsigned y = divide(u.y, g.g.by_factor), x = divide(u.x, g.g.by_factor) + d.column;
   const unsigned rows = divide(u.y + u.rows - 1, g.g.by_factor) - y + 1;
-  const bool inside = m + d.quad < g.g.c && x * g.g.factor < u.x + u.positions;
-  const u64 first = (u64)(u.n * g.g.image + (y + d.row) * g.g.row + x) * g.g.c + m + d.quad;
-  const float *from = g.g.p + first;
+  const bool inside = m + d.ch < g.g.c && x * g.g.factor < u.x + u.positions;
+  const u64 first = (u64)(u.n * g.g.image + (y + d.row) * g.g.row + x) * g.g.c + m + d.ch;
+  const char *from = (const char *)g.g.p + first * SIZE;
   const unsigned char *from_places = g.g.places + first;
-  unsigned at = (d.row * stage.cells_pitch + d.column) * M + d.quad;
+  unsigned at = (d.row * stage.cells_pitch + d.column) * M + d.ch;
 #pragma unroll 1
   for (unsigned row = d.row; row < stage.cells_rows; row += d.step, at += d.step * stage.cells_pitch * M) {
     if (inside && row < rows)
-      copy16(to + stage.cells + at, from);
+      copy16(to + stage.cells + at * SIZE / 4, (const float *)from);
     else
-      store(to + stage.cells + at, zero);
-    from += d.step * g.g.row * g.g.c;
+      store(to + stage.cells + at * SIZE / 4, zero);
+    from += d.step * g.g.row * g.g.c * SIZE;
     if (!g.g.places) continue;
-    if (inside && row < rows)
-      copy4(to + stage.places + at / 4, (const float *)from_places);
-    else
-      to[stage.places + at / 4] = 0.f;
+#pragma unroll
+    for (unsigned q = 0; q < N / 4; q++)
+      if (inside && row < rows)
+        copy4(to + stage.places + at / 4 + q, (const float *)from_places + q);
+      else
+        to[stage.places + at / 4 + q] = 0.f;
     from_places += d.step * g.g.row * g.g.c;
   }
 }
 
-// join stores a quad of channels of two rows, rounded if the precision F has one part, pair by pair of channels: ByRow, a pair of the first row and that of
-// the second, else a channel of both rows and then the other. So that threads that are neighbours do not want the same banks, half of them
-// store the second pair first.
-template <class F, bool ByRow> static __device__ __forceinline__ void join(float *to, float (&v)[2][4], bool second) {
+// Quad is four channels of the rows that are joined, in words: of each row, or of two.
+struct Quad {
+  float v[2][4];
+};
+
+// put_row puts four channels of row k of those that are joined, rounded if the precision F has one part, in their words. Of pairs even rows are
+// put first.
+template <class F> static __device__ __forceinline__ void put_row(Quad &q, int k, const float (&v)[4]) {
 #pragma unroll
-  for (int h = 0; h < 2; h++)
-#pragma unroll
-    for (int e = 0; e < 4; e++)
-      if (F::PARTS == 1) v[h][e] = __uint_as_float(round_tf32(__float_as_uint(v[h][e])));
+  for (int e = 0; e < 4; e++) {
+    unsigned bits = __float_as_uint(v[e]);
+    if (F::PAIRS)
+      bits = k % 2 == 0 ? bits >> 16 : bits | __float_as_uint(q.v[k / 2][e]);
+    else if (F::PARTS == 1)
+      bits = round_tf32(bits);
+    q.v[F::PAIRS ? k / 2 : k][e] = __uint_as_float(bits);
+  }
+}
+
+// join stores a quad, pair by pair of channels: ByRow, a pair of the first row and that of the second, else a channel of both rows and then the
+// other. So that threads that are neighbours do not want the same banks, half of them store the second pair first.
+template <bool ByRow> static __device__ __forceinline__ void join(float *to, const Quad &q, bool second) {
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     const bool pair = second != i;
@@ -145,7 +165,7 @@ template <class F, bool ByRow> static __device__ __forceinline__ void join(float
 #pragma unroll
     for (int e = 0; e < 4; e++) {
       const int h = ByRow ? e / 2 : e % 2, c = ByRow ? e % 2 : e / 2;
-      both[e] = pair ? v[h][2 + c] : v[h][c];
+      both[e] = pair ? q.v[h][2 + c] : q.v[h][c];
     }
     store_shared(to + pair * 4, both);
   }
@@ -154,38 +174,46 @@ template <class F, bool ByRow> static __device__ __forceinline__ void join(float
 // prepare makes of a unit as it was copied one as it is multiplied. A value of a pooled tensor goes to the position of its window where the
 // maximum was, and 0 to the others.
 template <class F, int M, int T>
-static __device__ __forceinline__ void prepare(const TensorGradient &g, const Stage<M> &stage, const TensorUnit &u, float *at) {
-  const Deal p = deal<TILE / 4, T>(stage.pitch, g.by_pitch);
-  const unsigned below = BAND / 2 * g.stride * stage.pitch * TILE;
-  const float *pixel = at + (p.row * stage.pitch + p.column) * TILE + p.quad;
-  float *joined = at + stage.pixels + p.row * stage.pixel_row + (p.column * TILE + p.quad) * 2;
+static __device__ __forceinline__ void prepare(const TensorGradient &g, const Stage<F::PAIRS, M> &stage, const TensorUnit &u, float *at) {
+  constexpr unsigned SIZE = Stage<F::PAIRS, M>::SIZE, ROWS = 8 / SIZE; // rows that are joined
+  const Deal p = deal<TILE / 4, 4, T>(stage.pitch, g.by_pitch);
+  const unsigned below = JOINED * g.stride * stage.pitch * TILE * SIZE / 4;
+  const float *pixel = at + ((p.row * stage.pitch + p.column) * TILE + p.ch) * SIZE / 4;
+  float *joined = at + stage.pixels + p.row * stage.pixel_row + (p.column * TILE + p.ch) * 2;
 #pragma unroll 1
-  for (unsigned row = p.row; row < stage.pixel_rows; row += p.step, pixel += p.step * stage.pitch * TILE, joined += p.step * stage.pixel_row) {
-    float v[2][4];
-    load(v[0], pixel);
-    load(v[1], pixel + below);
-    join<F, false>(joined, v, p.quad & 16);
+  for (unsigned row = p.row; row < stage.pixel_rows; row += p.step, pixel += p.step * stage.pitch * TILE * SIZE / 4, joined += p.step * stage.pixel_row) {
+    Quad q;
+#pragma unroll
+    for (unsigned k = 0; k < ROWS; k++) {
+      float v[4];
+      load_values(v, pixel + k * below, F::PAIRS);
+      put_row<F>(q, k, v);
+    }
+    join<false>(joined, q, p.ch & 16);
   }
-  const Deal d = deal<M / 4, T>(g.width, g.by_width);
+  const Deal d = deal<M / 4, 4, T>(g.width, g.by_width);
   const unsigned pool = g.g.factor, y = u.y - divide(u.y, g.g.by_factor) * pool; // in the first window
   const unsigned x = u.x - divide(u.x, g.g.by_factor) * pool + d.column, cell_x = divide(x, g.g.by_factor);
-  joined = at + stage.others + d.row * stage.other_row + (d.column * M + d.quad) * 2;
+  joined = at + stage.others + d.row * stage.other_row + (d.column * M + d.ch) * 2;
 #pragma unroll 1
-  for (unsigned row = d.row; row < BAND / 2; row += d.step, joined += d.step * stage.other_row) {
-    float v[2][4];
+  for (unsigned row = d.row; row < JOINED; row += d.step, joined += d.step * stage.other_row) {
+    Quad q;
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const unsigned oy = y + row + h * BAND / 2, cell_y = divide(oy, g.g.by_factor);
-      const unsigned cell = (cell_y * stage.cells_pitch + cell_x) * M + d.quad;
-      load(v[h], at + stage.cells + cell);
-      if (!g.g.places) continue;
-      const unsigned place = (oy - cell_y * pool) * pool + x - cell_x * pool;
-      const unsigned other = ((const unsigned *)at)[stage.places + cell / 4] ^ place * 0x01010101u;
+    for (unsigned k = 0; k < ROWS; k++) {
+      const unsigned oy = y + row + k * JOINED, cell_y = divide(oy, g.g.by_factor);
+      const unsigned cell = (cell_y * stage.cells_pitch + cell_x) * M + d.ch;
+      float v[4];
+      load_values(v, at + stage.cells + cell * SIZE / 4, F::PAIRS);
+      if (g.g.places) {
+        const unsigned place = (oy - cell_y * pool) * pool + x - cell_x * pool;
+        const unsigned other = ((const unsigned *)at)[stage.places + cell / 4] ^ place * 0x01010101u;
 #pragma unroll
-      for (int e = 0; e < 4; e++)
-        if (other & 255u << 8 * e) v[h][e] = 0.f;
+        for (int e = 0; e < 4; e++)
+          if (other & 255u << 8 * e) v[e] = 0.f;
+      }
+      put_row<F>(q, k, v);
     }
-    join<F, true>(joined, v, d.quad & 16);
+    join<true>(joined, q, d.ch & 16);
   }
 }
 
@@ -211,7 +239,7 @@ static __device__ __forceinline__ void plain_products(float (&v)[2][4], const Te
   clear(v[0]), clear(v[1]);
 #pragma unroll 1
   for (unsigned unit = begin; unit < end; unit++) {
-    const TensorUnit u = unit_at(g, unit);
+    const TensorUnit u = unit_at<2 * JOINED>(g, unit);
 #pragma unroll 1
     for (unsigned y = u.y; y < u.y + u.rows; y++)
 #pragma unroll 1
@@ -271,12 +299,14 @@ template <class F, int GM, int GK> __device__ __forceinline__ void gradient_tens
   const unsigned of_m = warp / TAP_ROWS % GM, of_k = warp / TAP_ROWS / GM;
   tap += warp % TAP_ROWS;
   const unsigned ti = groups == 1 ? tap : tap / groups, tj = (tap - ti * groups) * ROW_TAPS;
-  const Stage<M> stage(g);
+  constexpr bool Pairs = F::PAIRS;
+  constexpr int BAND = Stage<Pairs, M>::BAND;
+  const Stage<Pairs, M> stage(g);
   const unsigned begin = part * g.least + (part < g.more ? part : g.more), end = begin + g.least + (part < g.more);
   auto copy = [&](unsigned unit) {
-    const TensorUnit u = unit_at(g, unit);
-    copy_window<M, T>(g, stage, u, buffer, ch0);
-    copy_cells<M, T>(g, stage, u, buffer, m0);
+    const TensorUnit u = unit_at<BAND>(g, unit);
+    copy_window<Pairs, M, T>(g, stage, u, buffer, ch0);
+    copy_cells<Pairs, M, T>(g, stage, u, buffer, m0);
     end_copies();
   };
   copy(begin);
@@ -295,7 +325,7 @@ template <class F, int GM, int GK> __device__ __forceinline__ void gradient_tens
       for (int n = 0; n < 4; n++) clear(sum[j][i][n]);
 #pragma unroll 1
   for (unsigned unit = begin; unit < end; unit++) {
-    const TensorUnit u = unit_at(g, unit);
+    const TensorUnit u = unit_at<BAND>(g, unit);
     wait_for_copies();
     __syncthreads();
     prepare<F, M, T>(g, stage, u, buffer);
@@ -343,7 +373,7 @@ template <class F, int GM, int GK> __device__ __forceinline__ void gradient_tens
 #pragma unroll
             for (int i = 0; i < 2; i++)
 #pragma unroll
-              for (int h = 0; h < 2; h++) multiply_add(sum[j][i][n + h], a[i][F::of_a(p)], parts[h][F::of_b(p)]);
+              for (int h = 0; h < 2; h++) multiply<F>(sum[j][i][n + h], a[i][F::of_a(p)], parts[h][F::of_b(p)]);
         }
     }
   }
@@ -425,3 +455,5 @@ GRADIENT_TENSOR(conv_back_weights_tensor, TF32, 2, 1)
 GRADIENT_TENSOR(conv_back_weights_tensor_small, TF32, 1, 2)
 GRADIENT_TENSOR(conv_back_weights_tensor_split, Split, 2, 1)
 GRADIENT_TENSOR(conv_back_weights_tensor_split_small, Split, 1, 2)
+GRADIENT_TENSOR(conv_back_weights_tensor_bf16, BF16, 2, 1)
+GRADIENT_TENSOR(conv_back_weights_tensor_bf16_small, BF16, 1, 2)

@@ -1,10 +1,14 @@
 // Copies to shared memory, which a device of compute capability 8.0 or newer makes in the background.
 #pragma once
 
-// copy16 copies four floats, copy4 one, to a place or, always in the background, to an address of shared memory.
+// copy16 copies four floats, copy8 two, copy4 one, to a place or, always in the background, to an address of shared memory.
 #if __CUDA_ARCH__ >= 800
 static __device__ __forceinline__ void copy16(unsigned to, const float *from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
+}
+
+static __device__ __forceinline__ void copy8(unsigned to, const void *from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
 }
 
 static __device__ __forceinline__ void copy4(unsigned to, const void *from) {

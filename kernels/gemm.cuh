@@ -18,7 +18,8 @@ struct Gemm {
   unsigned parts; // of k: each makes a sum of its own, size elements behind that of the one before, unless it is added to out
   long long size;
   unsigned add;
-  unsigned tf32; // both factors are rounded
+  unsigned rounding; // of both factors
+  unsigned narrow;   // bits 0 to 3 are those of a, b, out and mask
 };
 
 // A step is of KC k for each group of warps. STAGES steps have room in shared memory: one is in use, the next ones are on the way.
@@ -33,15 +34,16 @@ template <int R, int G, int V, int T, bool AlongK> struct Panel {
   enum { LANES = (AlongK ? G * KC : R) / V, AT_ONCE = T / LANES, TURNS = R * KC * G / V / T };
 
   const float *from; // what this thread copies first
-  unsigned to, row, k;
+  unsigned to, row, k, narrow;
 
   // The panel's first row is r0, its first k is k0.
-  __device__ __forceinline__ Panel(const float *factor, unsigned r0, unsigned rows, unsigned k0, unsigned ks) {
+  __device__ __forceinline__ Panel(const float *factor, unsigned r0, unsigned rows, unsigned k0, unsigned ks, unsigned narrow)
+      : narrow(narrow) {
     const unsigned lane = threadIdx.x % LANES * V, other = threadIdx.x / LANES;
     const unsigned r = AlongK ? other : lane, c = AlongK ? lane : other;
     to = c / KC * PIECE + (AlongK ? r * ROW + (c % KC ^ (r & 4)) : c % KC * ROW + r);
     row = r0 + r, k = k0 + c;
-    from = factor + (AlongK ? (u64)row * ks + k : (u64)k * rows + row);
+    from = element(factor, AlongK ? (u64)row * ks + k : (u64)k * rows + row, narrow);
   }
 
   // copy copies the panel to a stage, and goes on to the next one. What is beyond the last row, or the last k, is zero.
@@ -51,8 +53,12 @@ template <int R, int G, int V, int T, bool AlongK> struct Panel {
       const unsigned r = row + (AlongK ? u * AT_ONCE : 0), c = k + (AlongK ? 0 : u * AT_ONCE);
       float *at = stage + (AlongK ? (to ^ (u * AT_ONCE & 4)) + u * AT_ONCE * ROW : to + u * AT_ONCE / KC * PIECE);
       if (r < rows && c < ks) {
-        const float *p = from + (u64)(u * AT_ONCE) * (AlongK ? ks : rows);
-        if (V == 4)
+        const float *p = element(from, (u64)(u * AT_ONCE) * (AlongK ? ks : rows), narrow);
+        if (narrow) {
+          float v[V];
+          load_values(v, p, 1);
+          store(at, v);
+        } else if (V == 4)
           copy16(at, p);
         else
           copy4(at, p);
@@ -62,7 +68,7 @@ template <int R, int G, int V, int T, bool AlongK> struct Panel {
       }
     }
     k += KC * G;
-    from += (u64)(KC * G) * (AlongK ? 1 : rows);
+    from = element(from, (u64)(KC * G) * (AlongK ? 1 : rows), narrow);
   }
 };
 
@@ -86,7 +92,7 @@ template <int TN, class A, class B, bool TransA, bool TransB> struct Scalar {
   }
 
   // add adds the products of a step; a and b are the first of the warp's rows and columns.
-  __device__ __forceinline__ void add(const float *a, const float *b, unsigned tf32) {
+  __device__ __forceinline__ void add(const float *a, const float *b, unsigned rounding) {
 #pragma unroll
     for (int q = 0; q < KC; q += 4) {
       float av[8][4], bv[TN][4];
@@ -95,14 +101,14 @@ template <int TN, class A, class B, bool TransA, bool TransB> struct Scalar {
         for (int i = 0; i < 8; i++) {
           load(av[i], a + (tm + 4 * i) * A::ROW + (q ^ (i & 1) * 4));
           keep(av[i]);
-          if (tf32) round_factors(av[i]);
+          if (rounding) round_factors(av[i], rounding);
         }
       if (TransB)
 #pragma unroll
         for (int j = 0; j < TN; j++) {
           load(bv[j], b + (tn + 8 * j) * B::ROW + (q ^ (tn & 4)));
           keep(bv[j]);
-          if (tf32) round_factors(bv[j]);
+          if (rounding) round_factors(bv[j], rounding);
         }
 #pragma unroll
       for (int k = 0; k < 4; k++) {
@@ -115,8 +121,8 @@ template <int TN, class A, class B, bool TransA, bool TransB> struct Scalar {
           for (int j = 0; j < TN; j += 4) load((float(&)[4])bk[j], b + (q + k) * B::ROW + tn * 4 + j * 8);
         if (TransA) keep(ak);
         if (!TransB) keep(bk);
-        if (tf32 && TransA) round_factors(ak);
-        if (tf32 && !TransB) round_factors(bk);
+        if (rounding && TransA) round_factors(ak, rounding);
+        if (rounding && !TransB) round_factors(bk, rounding);
 #pragma unroll
         for (int i = 0; i < 8; i++)
 #pragma unroll
@@ -155,8 +161,8 @@ template <int BM, int BN, int TN, int G, int V, template <int, class, class, boo
     const unsigned group = threadIdx.x / (T / G), warp = threadIdx.x % (T / G) / 32;
     const unsigned warp_m = warp % WARPS_M * 32, warp_n = warp / WARPS_M * WN;
     const unsigned a_at = group * A::PIECE + (TransA ? warp_m : warp_m * A::ROW), b_at = group * B::PIECE + (TransB ? warp_n * B::ROW : warp_n);
-    A a(g.a, m0, g.m, share.begin * KC * G, g.k);
-    B b(g.b, n0, g.n, share.begin * KC * G, g.k);
+    A a(g.a, m0, g.m, share.begin * KC * G, g.k, g.narrow & 1);
+    B b(g.b, n0, g.n, share.begin * KC * G, g.k, g.narrow & 2);
     auto copy = [&](unsigned step, unsigned stage) {
       if (step < share.end) {
         a.copy(shared + stage * STAGE, g.m, g.k);
@@ -174,7 +180,7 @@ template <int BM, int BN, int TN, int G, int V, template <int, class, class, boo
       __syncthreads();
       copy(step + STAGES - 1, stage == 0 ? STAGES - 1 : stage - 1);
       const float *panels = shared + stage * STAGE;
-      if (step * KC * G + group * KC < g.k) products.add(panels + a_at, panels + A::FLOATS + b_at, g.tf32);
+      if (step * KC * G + group * KC < g.k) products.add(panels + a_at, panels + A::FLOATS + b_at, g.rounding);
       stage = stage == STAGES - 1 ? 0 : stage + 1;
     }
     __syncthreads(); // the sums take the place of what others may still read
@@ -250,11 +256,11 @@ __device__ __forceinline__ void gemm(const Gemm &g, const BiasSum &sums) {
       }
       act_apply4(g.act, v.v);
     } else if (g.in_act != LINEAR) {
-      const Four y = load4(g.mask + at, n, g.n);
+      const Four y = load4(element(g.mask, at, g.narrow & 8), n, g.n, g.narrow & 8);
 #pragma unroll
       for (int e = 0; e < 4; e++) v.v[e] = act_derive(g.in_act, v.v[e], y.v[e]);
     }
-    store4(g.out + at, n, g.n, v);
+    store4(element(g.out, at, g.narrow & 4), n, g.n, v, g.narrow & 4);
   }
 }
 
@@ -263,18 +269,18 @@ __device__ __forceinline__ void gemm(const Gemm &g, const BiasSum &sums) {
 #define GEMM(form, BM, BN, TN, G, V, Warp, blocks)                                                                                                       \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_nt##form(const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ bias, float *__restrict__ out,         \
-                    unsigned m, unsigned n, unsigned k, int act, unsigned tf32) {                                                                             \
-    gemm<BM, BN, TN, G, V, Warp, false, true>({a, b, bias, 0, out, m, n, k, act, LINEAR, 1, 0, 0, tf32}, {});                                              \
+                    unsigned m, unsigned n, unsigned k, int act, unsigned rounding, unsigned narrow) {                                                                             \
+    gemm<BM, BN, TN, G, V, Warp, false, true>({a, b, bias, 0, out, m, n, k, act, LINEAR, 1, 0, 0, rounding, narrow}, {});                                              \
   }                                                                                                                                            \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_nn##form(const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ mask, float *__restrict__ out,         \
-                    unsigned m, unsigned n, unsigned k, int in_act, unsigned tf32) {                                                                          \
-    gemm<BM, BN, TN, G, V, Warp, false, false>({a, b, 0, mask, out, m, n, k, LINEAR, in_act, 1, 0, 0, tf32}, {});                                          \
+                    unsigned m, unsigned n, unsigned k, int in_act, unsigned rounding, unsigned narrow) {                                                                          \
+    gemm<BM, BN, TN, G, V, Warp, false, false>({a, b, 0, mask, out, m, n, k, LINEAR, in_act, 1, 0, 0, rounding, narrow}, {});                                          \
   }                                                                                                                                            \
   extern "C" __global__ void __launch_bounds__(THREADS(BM, BN, TN, G), blocks)                                                                 \
       gemm_tn##form(const float *__restrict__ a, const float *__restrict__ b, float *__restrict__ out, unsigned m, unsigned n, unsigned k,     \
-                    unsigned parts, long long size, unsigned add, BIAS_PARAMS, unsigned tf32) {                                                               \
-    gemm<BM, BN, TN, G, V, Warp, true, false>({a, b, 0, 0, out, m, n, k, LINEAR, LINEAR, parts, size, add, tf32}, BIAS);                                   \
+                    unsigned parts, long long size, unsigned add, BIAS_PARAMS, unsigned rounding, unsigned narrow) {                                                               \
+    gemm<BM, BN, TN, G, V, Warp, true, false>({a, b, 0, 0, out, m, n, k, LINEAR, LINEAR, parts, size, add, rounding, narrow}, BIAS);                                   \
   }
 
 GEMM(, 32, 32, 4, 8, 1, Scalar, 1)

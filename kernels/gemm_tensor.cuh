@@ -1,4 +1,4 @@
-// Products of matrices on tensor cores, of factors in TF32 and in parts.
+// Products of matrices on tensor cores, of factors in TF32, bfloat16 among them, and in parts.
 #pragma once
 #include "gemm.cuh"
 #include "mma.cuh"
@@ -15,9 +15,16 @@ template <class F, int TN, class A, class B, bool TransA, bool TransB> struct Te
       for (int j = 0; j < TN; j++) clear(sum[i][j]);
   }
 
+  // to_bf16 rounds factors to bfloat16, which is a TF32 too, if they are to be.
+  static __device__ __forceinline__ void to_bf16(unsigned (&bits)[4], unsigned rounding) {
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      if (F::PARTS == 1 && rounding == TO_BF16) bits[e] = __float_as_uint(round_factor(__uint_as_float(bits[e]), TO_BF16));
+  }
+
   // add adds the products of a step; a and b are the first of the warp's rows and columns. A factor that is stored along k is loaded as
   // matrices, of which a lane gives the address of a row; of others a lane loads its elements.
-  __device__ __forceinline__ void add(const float *a, const float *b, unsigned) {
+  __device__ __forceinline__ void add(const float *a, const float *b, unsigned rounding) {
     const unsigned lane = threadIdx.x % 32, row = lane % 8, half = lane / 8 % 2, quad = lane / 16, k = lane % 4, r = lane / 4;
     unsigned av[2][F::PARTS][4];
 #pragma unroll
@@ -28,6 +35,7 @@ template <class F, int TN, class A, class B, bool TransA, bool TransB> struct Te
       else
 #pragma unroll
         for (int e = 0; e < 4; e++) bits[e] = __float_as_uint(a[(k + e / 2 * 4) * A::ROW + i * 16 + r + e % 2 * 8]);
+      to_bf16(bits, rounding);
       split<F>(av[i], bits);
     }
 #pragma unroll
@@ -38,6 +46,7 @@ template <class F, int TN, class A, class B, bool TransA, bool TransB> struct Te
       else
 #pragma unroll
         for (int e = 0; e < 4; e++) bits[e] = __float_as_uint(b[(k + e % 2 * 4) * B::ROW + j * 8 + e / 2 * 8 + r]);
+      to_bf16(bits, rounding);
       split<F>(bv[0], {bits[0], bits[1]});
       split<F>(bv[1], {bits[2], bits[3]});
 #pragma unroll

@@ -27,6 +27,14 @@ static __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigne
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// multiply_add_pairs adds the product of a, 16 rows by 16 columns, and b, 16 by 8, of bfloat16s to d. A register has two neighbours along the
+// sum: those that multiply_add has at k are at 2k and 2k+1 here.
+static __device__ __forceinline__ void multiply_add_pairs(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // round_tf32 returns the bits of a float rounded to the nearest TF32, of two as near to the one farther from zero, in all but the low 13
 // bits, which multiply_add does not look at. A carry out of the bits of a NaN would make a number of it.
 static __device__ __forceinline__ unsigned round_tf32(unsigned bits) {
@@ -34,14 +42,22 @@ static __device__ __forceinline__ unsigned round_tf32(unsigned bits) {
 }
 
 // A precision says into which parts a factor is split, and which products of parts, the smallest first, make the product of two factors:
-// product i is that of part of_a(i) of a and part of_b(i) of b.
+// product i is that of part of_a(i) of a and part of_b(i) of b. PAIRS says that a word is two factors.
 //
 // TF32 has one part: the factor rounded.
 struct TF32 {
-  enum { PARTS = 1, PRODUCTS = 1 };
+  enum { PARTS = 1, PRODUCTS = 1, PAIRS = false };
   static __device__ constexpr int of_a(int) { return 0; }
   static __device__ constexpr int of_b(int) { return 0; }
   static __device__ __forceinline__ void split(unsigned (&part)[PARTS], unsigned bits) { part[0] = round_tf32(bits); }
+};
+
+// BF16 is pairs of bfloat16s as they are.
+struct BF16 {
+  enum { PARTS = 1, PRODUCTS = 1, PAIRS = true };
+  static __device__ constexpr int of_a(int) { return 0; }
+  static __device__ constexpr int of_b(int) { return 0; }
+  static __device__ __forceinline__ void split(unsigned (&part)[PARTS], unsigned bits) { part[0] = bits; }
 };
 
 // Split is float32: the parts are the nearest TF32, and what that leaves of the factor. This is a multiple of the factor's last bit, of
@@ -50,7 +66,7 @@ struct TF32 {
 // no normal number, multiples of 2^-136 are left. An infinity leaves a NaN, and what rounds to one the other infinity: a sum with such a
 // factor is not finite, and must be made anew.
 struct Split {
-  enum { PARTS = 2, PRODUCTS = 3 };
+  enum { PARTS = 2, PRODUCTS = 3, PAIRS = false };
   static __device__ constexpr int of_a(int i) { return i == 0; }
   static __device__ constexpr int of_b(int i) { return i == 1; }
   static __device__ __forceinline__ void split(unsigned (&part)[PARTS], unsigned bits) {
@@ -68,4 +84,12 @@ template <class F, int N> static __device__ __forceinline__ void split(unsigned 
 #pragma unroll
     for (int p = 0; p < F::PARTS; p++) parts[p][e] = part[p];
   }
+}
+
+// multiply adds the product of parts of a and b in a precision F to d.
+template <class F> static __device__ __forceinline__ void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  if constexpr (F::PAIRS)
+    multiply_add_pairs(d, a, b);
+  else
+    multiply_add(d, a, b);
 }

@@ -8,27 +8,28 @@
 // numbers. Thread i owns the i-th of n groups of V elements of the output.
 template <int V>
 __device__ __forceinline__ void forward(float *out, unsigned char *argmax, const float *x, unsigned n, int h, int w, int c,
-                                        int oh, int ow, int size, int stride, int padTop, int padLeft) {
+                                        int oh, int ow, int size, int stride, int padTop, int padLeft, unsigned narrow) {
   unsigned i = thread_index();
   if (i >= n) return;
   unsigned groups = c / V, pixel = i / groups, row = pixel / ow, image = row / oh;
   int y0 = int(row - image * oh) * stride - padTop, x0 = int(pixel - row * ow) * stride - padLeft;
-  x += (unsigned long long)image * h * w * c + V * (i - pixel * groups);
+  x = element(x, (unsigned long long)image * h * w * c + V * (i - pixel * groups), narrow & 2);
   // The window without its padding.
   int y1 = max(y0, 0), y2 = min(y0 + size, h), x1 = max(x0, 0), x2 = min(x0 + size, w);
-  Floats<V> best = *(const Floats<V> *)(x + (y1 * w + x1) * c);
+  Floats<V> best, p;
+  load_values(best.v, element(x, (y1 * w + x1) * c, narrow & 2), narrow & 2);
   int at[V];
 #pragma unroll
   for (int k = 0; k < V; k++) at[k] = (y1 - y0) * size + x1 - x0;
   for (int py = y1; py < y2; py++)
     for (int px = x1; px < x2; px++) {
-      Floats<V> p = *(const Floats<V> *)(x + (py * w + px) * c);
+      load_values(p.v, element(x, (py * w + px) * c, narrow & 2), narrow & 2);
       int place = (py - y0) * size + px - x0;
 #pragma unroll
       for (int k = 0; k < V; k++)
         if (above(p.v[k], best.v[k])) best.v[k] = p.v[k], at[k] = place;
     }
-  ((Floats<V> *)out)[i] = best;
+  set_group(out, i, best, narrow & 1);
   if (!argmax) return;
   Bytes<V> places;
 #pragma unroll
@@ -40,13 +41,13 @@ __device__ __forceinline__ void forward(float *out, unsigned char *argmax, const
 // i owns the i-th of n groups of V elements of gradX.
 template <int V>
 __device__ __forceinline__ void back(float *gradX, const float *gradOut, const unsigned char *argmax, unsigned n, int h, int w,
-                                     int c, int oh, int ow, int size, int stride, int padTop, int padLeft) {
+                                     int c, int oh, int ow, int size, int stride, int padTop, int padLeft, unsigned narrow) {
   unsigned i = thread_index();
   if (i >= n) return;
   unsigned groups = c / V, pixel = i / groups, row = pixel / w, image = row / h;
   int y = int(row - image * h) + padTop, x = int(pixel - row * w) + padLeft; // places in the padded input
   unsigned long long at = (unsigned long long)image * oh * ow * c + V * (i - pixel * groups);
-  gradOut += at;
+  gradOut = element(gradOut, at, narrow & 2);
   argmax += at;
   // The first window that reaches y starts after y - size, the last at y or before.
   int firstY = y < size ? 0 : (y - size) / stride + 1, firstX = x < size ? 0 : (x - size) / stride + 1;
@@ -55,24 +56,25 @@ __device__ __forceinline__ void back(float *gradX, const float *gradOut, const u
     for (int ox = firstX; ox < ow && ox * stride <= x; ox++) {
       int o = (oy * ow + ox) * c, place = (y - oy * stride) * size + x - ox * stride;
       Bytes<V> a = *(const Bytes<V> *)(argmax + o);
-      Floats<V> g = *(const Floats<V> *)(gradOut + o);
+      Floats<V> g;
+      load_values(g.v, element(gradOut, o, narrow & 2), narrow & 2);
 #pragma unroll
       for (int k = 0; k < V; k++)
         if (a.v[k] == place) sum.v[k] += g.v[k];
     }
-  ((Floats<V> *)gradX)[i] = sum;
+  set_group(gradX, i, sum, narrow & 1);
 }
 
 #define ENTRIES(suffix, V)                                                                                                \
   extern "C" __global__ void pool_forward##suffix(float *__restrict__ out, unsigned char *__restrict__ argmax,            \
                                                   const float *__restrict__ x, unsigned n, int h, int w, int c, int oh,   \
-                                                  int ow, int size, int stride, int padTop, int padLeft) {                \
-    forward<V>(out, argmax, x, n, h, w, c, oh, ow, size, stride, padTop, padLeft);                                        \
+                                                  int ow, int size, int stride, int padTop, int padLeft, unsigned narrow) { \
+    forward<V>(out, argmax, x, n, h, w, c, oh, ow, size, stride, padTop, padLeft, narrow);                                        \
   }                                                                                                                       \
   extern "C" __global__ void pool_back##suffix(float *__restrict__ gradX, const float *__restrict__ gradOut,              \
                                                const unsigned char *__restrict__ argmax, unsigned n, int h, int w, int c, \
-                                               int oh, int ow, int size, int stride, int padTop, int padLeft) {           \
-    back<V>(gradX, gradOut, argmax, n, h, w, c, oh, ow, size, stride, padTop, padLeft);                                   \
+                                               int oh, int ow, int size, int stride, int padTop, int padLeft, unsigned narrow) { \
+    back<V>(gradX, gradOut, argmax, n, h, w, c, oh, ow, size, stride, padTop, padLeft, narrow);                                   \
   }
 
 ENTRIES(, 1)

@@ -16,18 +16,18 @@ extern "C" __global__ void random_normal(float *__restrict__ dst, const StepPara
 // be x.
 extern "C" __global__ void random_dropout(float *out, const float *x, const StepParams *__restrict__ params, unsigned n,
                                           unsigned size, unsigned first, unsigned k0, unsigned k1, unsigned stream,
-                                          float rate, float keep) {
+                                          float rate, float keep, unsigned narrow) {
   unsigned i = thread_index(), blocks = (size + 3) / 4, image = i / blocks, block = i - image * blocks;
   if (image >= n) return;
   Words w = philox(block, first + image, params->step, stream, k0, k1);
   unsigned long long at = (unsigned long long)image * size;
-  Four v = load4(x + at, 4 * block, size);
+  Four v = load4(element(x, at, narrow & 2), 4 * block, size, narrow & 2);
 #pragma unroll
   for (int k = 0; k < 4; k++) {
     float u = __fmul_rn((float)(w.v[k] >> 8), 1.f / (1 << 24));
     v.v[k] = u >= rate ? __fdiv_rn(v.v[k], keep) : 0.f;
   }
-  store4(out + at, 4 * block, size, v);
+  store4(element(out, at, narrow & 1), 4 * block, size, v, narrow & 1);
 }
 
 // Clock is what the step parameters are to be set to by the op that comes first in a step, so that no launch is needed for that; if set is

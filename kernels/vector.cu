@@ -1,13 +1,13 @@
 #include "common.cuh"
 
 // dst += alpha src. Thread i owns elements 4i to 4i+3. dst may be src.
-extern "C" __global__ void vector_axpy(float *dst, const float *src, unsigned n, float alpha) {
+extern "C" __global__ void vector_axpy(float *dst, const float *src, unsigned n, float alpha, unsigned narrow) {
   unsigned i = 4 * thread_index();
   if (i >= n) return;
-  Four d = load4(dst, i, n), s = load4(src, i, n);
+  Four d = load4(dst, i, n, narrow & 1), s = load4(src, i, n, narrow & 2);
 #pragma unroll
   for (int k = 0; k < 4; k++) d.v[k] += alpha * s.v[k];
-  store4(dst, i, n, d);
+  store4(dst, i, n, d, narrow & 1);
 }
 
 // dst = s0 + s1 + ..., the first count of eight, added in this order. Thread i owns element i. dst may be any of them.

@@ -65,6 +65,7 @@ func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, 
 	if err := c.backward(forward); err != nil {
 		return nil, err
 	}
+	c.p.Narrow(o.Precision.Store, c.p.Input, c.p.Output, c.p.Target)
 	if b != nil {
 		c.p.DeferSums(b)
 		c.p.Finish(b, true)
@@ -85,6 +86,7 @@ func compileCodeSums(m *Model, b backend.Backend, o TrainerOptions, src source, 
 	c.gather(src)
 	c.p.Layer = "code"
 	c.p.Emit(&op.ColumnSum{Dst: c.p.Sum(op.CodeSums, m.Code.Len()), X: code})
+	c.p.Narrow(o.Precision.Store, c.p.Input, c.p.Output, c.p.Target)
 	return c.p, nil
 }
 

@@ -198,6 +198,7 @@ func compileForward(m *Model, b backend.Backend, which, samples int, o NetworkOp
 	if err != nil {
 		return nil, fmt.Errorf("nn: the decoder of model %q takes what its encoder makes besides the code, so codes cannot be decoded: %w", m.Config.Name, err)
 	}
+	p.Narrow(o.Precision.Store, p.Input, p.Output)
 	return p, nil
 }
 

@@ -2,21 +2,25 @@ package nn
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/op"
 )
 
-var tf32 = backend.Precision{Multiply: backend.TF32}
+var (
+	tf32 = backend.Precision{Multiply: backend.TF32}
+	bf16 = backend.Precision{Multiply: backend.BFloat16, Store: backend.BFloat16}
+)
 
-// No precision is computed in but float32 and tf32, and none is taken in silence.
+// No precision is computed in but those that have a name, and none is taken in silence.
 func TestPrecisions(t *testing.T) {
 	m := mustModel(t, coder())
 	for p, want := range map[backend.Precision]string{
-		{Multiply: backend.BFloat16, Store: backend.BFloat16}: "nn: precision is bf16, which is not there yet: want float32 or tf32",
-		{Store: backend.BFloat16}:                             "nn: precision is multiply float32, store bfloat16, which is not there yet: want float32 or tf32",
-		{Multiply: backend.TF32, Store: backend.Int32}:        "nn: precision is multiply tf32, store int32, which is not there yet: want float32 or tf32",
+		{Multiply: backend.BFloat16}:                   "nn: precision is multiply bfloat16, store float32: want float32, tf32 or bf16",
+		{Store: backend.BFloat16}:                      "nn: precision is multiply float32, store bfloat16: want float32, tf32 or bf16",
+		{Multiply: backend.TF32, Store: backend.Int32}: "nn: precision is multiply tf32, store int32: want float32, tf32 or bf16",
 	} {
 		_, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 2, Precision: p})
 		_, err2 := NewNetwork(m, openTest(t), NetworkOptions{Precision: p})
@@ -60,7 +64,7 @@ func TestPrecisionReachesEveryProduct(t *testing.T) {
 	kinds := map[string]bool{}
 	for _, c := range zoo() {
 		for _, unfused := range []bool{false, true} {
-			for _, p := range []backend.Precision{{}, tf32} {
+			for _, p := range []backend.Precision{{}, tf32, bf16} {
 				m := mustModel(t, c)
 				tr := &Trainer{o: TrainerOptions{Loss: MSE, Unfused: unfused, Precision: p}}
 				training, err := compileTraining(m, b, tr.o, source{gather: true}, 2)
@@ -87,22 +91,27 @@ func TestPrecisionReachesEveryProduct(t *testing.T) {
 	}
 }
 
-// Training in tf32 is other than in float32, but little; and it is the same on the simulated GPU as on the CPU.
-func TestTrainsInTF32(t *testing.T) {
+// Training in tf32 or bf16 is other than in float32, but little; and it is the same on the simulated GPU as on the CPU.
+func TestTrainsInPrecisions(t *testing.T) {
 	t.Parallel()
-	for _, c := range zoo()[:3] {
-		t.Run(c.Name, func(t *testing.T) {
+	zoo := zoo()
+	for i, c := range append(zoo[:3:3], zoo[0], zoo[1], zoo[2], zoo[5]) {
+		p, rel := tf32, 1.0
+		if i >= 3 {
+			p, rel = bf16, 8 // three bits less
+		}
+		t.Run(fmt.Sprintf("%s in %v", c.Name, p), func(t *testing.T) {
 			t.Parallel()
 			step := func(dev backend.Device, p backend.Precision) [][]float32 {
 				return train(t, mustModel(t, c), dev, TrainerOptions{Batch: 4, Noise: 0.2, Seed: 4, Precision: p, Optimizer: Optimizer{Name: "sgd"}}, 4, 1)
 			}
-			exact, cpu, sim := step(openTest(t), backend.Precision{}), step(openTest(t), tf32), step(openSim(t), tf32)
+			exact, cpu, sim := step(openTest(t), backend.Precision{}), step(openTest(t), p), step(openSim(t), p)
 			differs := false
 			for i := range cpu {
-				// A sum of products with errors of up to 2^-11 of each factor, times the learning rate.
-				within(t, fmt.Sprintf("parameter %d in tf32", i), cpu[i], exact[i], backend.Bound{Abs: 1e-4})
+				// A sum of products with errors of up to 2^-11 of each factor in tf32, times the learning rate.
+				within(t, fmt.Sprintf("parameter %d", i), cpu[i], exact[i], backend.Bound{Abs: rel * 1e-4})
 				// Two devices round a sum to neighbours where their orders of summation differ.
-				within(t, fmt.Sprintf("parameter %d on the GPU", i), sim[i], cpu[i], backend.Bound{Abs: 1e-5})
+				within(t, fmt.Sprintf("parameter %d on the GPU", i), sim[i], cpu[i], backend.Bound{Abs: rel * 1e-5})
 				for j := range cpu[i] {
 					differs = differs || cpu[i][j] != exact[i][j]
 				}
@@ -111,5 +120,45 @@ func TestTrainsInTF32(t *testing.T) {
 				t.Error("nothing is rounded")
 			}
 		})
+	}
+}
+
+// In bf16 what layers hand on is narrow, and what is the model's or the loss's is not; on a GPU a value then takes two bytes.
+func TestNarrowActivations(t *testing.T) {
+	m, b := mustModel(t, Denoiser()), openSim(t).Lanes()[0]
+	o, err := TrainerOptions{Batch: 2, Loss: BCE, Noise: 0.5, Precision: bf16}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := compileTraining(m, b, o, source{gather: true}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	narrow := map[string]int{}
+	for _, c := range p.Calls {
+		c.Op.Args(func(v *op.Value, _ op.Use) {
+			if i := p.Values[*v]; i.Role == backend.Activation && *v != op.None && i.Type == backend.BFloat16 {
+				narrow[c.Op.Name()]++
+				if n := b.Bytes(i.Role, i.Type, i.Shape); n != 2*i.Shape.Len() {
+					t.Errorf("a narrow tensor %v takes %d bytes", i.Shape, n)
+				}
+			}
+		})
+	}
+	// Of five convolutions the first reads the input, and the last writes the logits, whose gradient is the loss's.
+	want := map[string]int{"Conv": 4 + 4, "ConvBackInput": 4 + 3 + 4, "ConvBackWeights": 4 + 4}
+	if !maps.Equal(narrow, want) {
+		t.Errorf("%v are narrow, want %v:\n%v", narrow, want, p)
+	}
+	wide, err := TrainingMemory(m, openSim(t), TrainerOptions{Batch: 64, Loss: BCE, Noise: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	half, err := TrainingMemory(m, openSim(t), TrainerOptions{Batch: 64, Loss: BCE, Noise: 0.5, Precision: bf16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if half.Activations >= wide.Activations {
+		t.Errorf("activations take %d bytes in bf16, and %d in float32", half.Activations, wide.Activations)
 	}
 }

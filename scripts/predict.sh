@@ -36,10 +36,12 @@ table h100_dense_256 scripts/bench_dense.yaml 256 --machine h100
 table h100_large_16 scripts/bench_large.yaml 16 --machine h100
 table h100_tf32_denoiser_128 denoiser 128 --machine h100 --precision tf32
 table h100_tf32_dense_256 scripts/bench_dense.yaml 256 --machine h100 --precision tf32
+table h100_bf16_denoiser_128 denoiser 128 --machine h100 --precision bf16
 if [ -z "$quick" ]; then
   table h100_tf32_large_16 scripts/bench_large.yaml 16 --machine h100 --precision tf32
+  table h100_bf16_large_16 scripts/bench_large.yaml 16 --machine h100 --precision bf16
   table h100_large_64 scripts/bench_large.yaml 64 --machine h100
 else
-  echo "predict: h100_tf32_large_16 and h100_large_64 are left out, for --quick" >&2
+  echo "predict: h100_tf32_large_16, h100_bf16_large_16 and h100_large_64 are left out, for --quick" >&2
 fi
 [ -z "$failed" ]

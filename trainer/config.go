@@ -33,7 +33,7 @@ type Training struct {
 	Batch         Batch                  `yaml:"batch"`
 	Loss          string                 `yaml:"loss"` // bce or mse
 	Optimizer     nn.Optimizer           `yaml:"optimizer"`
-	Precision     string                 `yaml:"precision"`                             // float32 (default) or tf32; see backend.Precision
+	Precision     string                 `yaml:"precision"`                             // float32 (default), tf32 or bf16; see backend.Precision
 	Reduction     string                 `yaml:"reduction,omitempty"`                   // of the loss: mean (default), sample (summed over a sample's elements), sum
 	Accumulate    int                    `yaml:"accumulate,omitempty" zero:"1 or more"` // batches whose gradients make one step, as one batch that much larger would
 	Schedule      nn.Schedule            `yaml:"schedule,omitempty"`                    // of the learning rate

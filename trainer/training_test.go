@@ -9,6 +9,7 @@ import (
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 func TestTrainingErrors(t *testing.T) {
@@ -170,18 +171,24 @@ func TestConcreteRun(t *testing.T) {
 
 // A run says in what precision it computes, wherever it is written, and a resume keeps it.
 func TestRunSaysPrecision(t *testing.T) {
+	for _, precision := range []string{"tf32", "bf16"} {
+		t.Run(precision, func(t *testing.T) { runSaysPrecision(t, precision) })
+	}
+}
+
+func runSaysPrecision(t *testing.T, precision string) {
 	cfg := pointsConfig()
-	cfg.Training.Precision = "tf32"
+	cfg.Training.Precision = precision
 	o := pointsOptions(t, filepath.Join(t.TempDir(), "run"))
 	if _, err := Train(t.Context(), cfg, o); err != nil {
 		t.Fatal(err)
 	}
 	c, _, err := newestCheckpoint(o.Dir)
-	if err != nil || !strings.Contains(c.Progress.Configuration, "precision: tf32") {
+	if err != nil || !strings.Contains(c.Progress.Configuration, "precision: "+precision) {
 		t.Errorf("the checkpoint has the configuration %s (%v)", c.Progress.Configuration, err)
 	}
 	m, err := ReadModelConfig(filepath.Join(o.Dir, ModelFile))
-	if err != nil || m.Training.Precision != "tf32" {
+	if err != nil || m.Training.Precision != precision {
 		t.Errorf("the model's file says %q (%v)", m.Training.Precision, err)
 	}
 	if cfg, err = ReadConfig(filepath.Join(o.Dir, ConfigFile)); err != nil {
@@ -194,17 +201,41 @@ func TestRunSaysPrecision(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range r.History {
-		if e.Precision != "tf32" {
+		if e.Precision != precision {
 			t.Errorf("epoch %d is in %q", e.Epoch, e.Precision)
 		}
 	}
-	if csv := string(readFile(t, o.Dir, historyCSV)); strings.Count(csv, ",tf32,") != 3 {
+	if csv := string(readFile(t, o.Dir, historyCSV)); strings.Count(csv, ","+precision+",") != 3 {
 		t.Errorf("history.csv:\n%s", csv)
 	}
-	for precision, want := range map[string]string{"fp16": `training.precision is "fp16", want float32 or tf32`, "bf16": "training.precision is bf16, which is not there yet"} {
-		cfg.Training.Precision = precision
-		if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: error %v, want %q", precision, err, want)
+	cfg.Training.Precision = "fp16"
+	if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), `training.precision is "fp16", want float32, tf32 or bf16`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What is trained in bf16 is as good as what is trained in float32, from the same start, and not the same.
+func TestQualityInBF16(t *testing.T) {
+	t.Parallel()
+	digits := dataset.Digits(320, 1)
+	loss := map[string]float64{}
+	for _, precision := range []string{"float32", "bf16"} {
+		c, err := Preset("denoiser", Set("training.epochs=4"), Set("training.batch=16"), Set("training.precision="+precision))
+		if err != nil {
+			t.Fatal(err)
 		}
+		o := Options{Dir: filepath.Join(t.TempDir(), "run"), Device: openCPU(t), Train: digits.Slice(0, 256), Test: digits.Slice(256, 320)}
+		r, err := Train(t.Context(), c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss[precision] = r.History[3].ValLoss
+		t.Logf("%s: %v, from %v", precision, r.History[3].ValLoss, r.History[0].ValLoss)
+		if r.History[0].ValLoss-r.History[3].ValLoss < 0.05 {
+			t.Errorf("in %s the loss falls from %v to %v only", precision, r.History[0].ValLoss, r.History[3].ValLoss)
+		}
+	}
+	if d := math.Abs(loss["bf16"] - loss["float32"]); d > 1e-3 || d == 0 {
+		t.Errorf("the losses are %v", loss)
 	}
 }

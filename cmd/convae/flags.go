@@ -63,7 +63,7 @@ func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // precisionFlag adds the flag of training.precision.
 func precisionFlag(fs *pflag.FlagSet, v *string) {
-	fs.StringVar(v, "precision", "", "what factors are rounded to before they are multiplied: float32, or tf32, which tensor cores multiply (bf16 is not there yet); a run goes on in its own")
+	fs.StringVar(v, "precision", "", "what factors are rounded to before they are multiplied: float32, or tf32 or bf16, which tensor cores multiply; in bf16 activations are kept so too; a run goes on in its own")
 }
 
 // filled is the value of a flag that takes any text but none.

@@ -85,16 +85,16 @@ func TestPrecisionFlag(t *testing.T) {
 		args []string
 	}{
 		{"cannot go on in another precision (training.precision: tf32 -> float32)", []string{"train", "--resume", dir, "--epochs", "3", "--precision", "float32"}},
-		{`precision is "half", want float32 or tf32`, []string{"train", "--precision", "half"}},
-		{"precision is bf16, which is not there yet", []string{"train", "--precision", "bf16"}},
-		{"precision is bf16, which is not there yet", []string{"bench", "circle", "--precision", "bf16"}},
-		{"precision is bf16, which is not there yet", []string{"profile", "circle", "--precision", "bf16"}},
+		{"cannot go on in another precision (training.precision: tf32 -> bf16)", []string{"train", "--resume", dir, "--epochs", "3", "--precision", "bf16"}},
+		{`precision is "half", want float32, tf32 or bf16`, []string{"train", "--precision", "half"}},
+		{`precision is "half", want float32, tf32 or bf16`, []string{"bench", "circle", "--precision", "half"}},
+		{`precision is "half", want float32, tf32 or bf16`, []string{"profile", "circle", "--precision", "half"}},
 	} {
 		if _, _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: error %v, want %q", c.args, err, c.want)
 		}
 	}
-	if out, _, err = run(t, "bench", "circle", "--precision", "tf32", "--train", "4", "--seconds", "0.01", "--rounds", "1", "--device", "cpu"); err != nil || !strings.Contains(out, " in tf32, ") {
+	if out, _, err = run(t, "bench", "circle", "--precision", "bf16", "--train", "4", "--seconds", "0.01", "--rounds", "1", "--device", "cpu"); err != nil || !strings.Contains(out, " in bf16, ") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -12,6 +12,15 @@ const (
 	zero
 )
 
+// bf16 is the bits of the nearest bfloat16, of two as near the one whose last bit is 0.
+func bf16(v float32) uint32 {
+	if v != v {
+		return 0x7fff
+	}
+	bits := bitsOf(v)
+	return (bits + bits>>16&1 + 0x7fff) >> 16
+}
+
 // fma32 is a*b+c, rounded once to the nearest.
 func fma32(a, b, c float32) float32 {
 	p, z := float64(a)*float64(b), float64(c) // the product is exact

@@ -161,6 +161,13 @@ func addFloatOps() {
 	add(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(roundUp(int64(a))) }), "I2F.U32.RP")
 	add(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(roundUp(int64(int32(a)))) }), "I2F.RP")
 	add(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(a & 0xffff)) }), "I2F.U16")
+	addFloat(pipeALU, "dss", func(x *executor, w *warp, in *Inst, ex uint32) {
+		high, low := x.floats(w, &in.o[1], 0), x.floats(w, &in.o[2], 1)
+		for l := range x.out {
+			x.out[l] = bf16(float(high[l]))<<16 | bf16(float(low[l]))
+		}
+		w.put(&in.o[0], &x.out, ex, 0)
+	}, "F2FP.BF16.F32.PACK_AB")
 	add(pipeALU, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(int32(a))) }), "I2FP.F32.S32")
 	add(pipeALU, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(a)) }), "I2FP.F32.U32")
 	// -0*0 + two halves: how ptxas loads a constant by the multiply-add unit.
@@ -252,6 +259,7 @@ func addIntOps() {
 	add(pipeALU, "dsss", ternary(func(lo, s, hi uint32) uint32 {
 		return uint32((uint64(hi)<<32 | uint64(lo)) << min(s, 63) >> 32)
 	}), "SHF.L.U64.HI")
+	add(pipeALU, "dsss", ternary(func(lo, s, hi uint32) uint32 { return uint32((uint64(hi)<<32 | uint64(lo)) >> min(s, 63)) }), "SHF.R.U64")
 	add(pipeALU, "dssp", execSelect, "SEL", "USEL")
 	minMaxOps()
 	add(pipeALU, "dx", func(x *executor, w *warp, in *Inst, ex uint32) {

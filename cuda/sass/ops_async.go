@@ -5,11 +5,10 @@ import "math/bits"
 // addAsyncOps adds copies from global to shared memory in the background. They are done at once here; the clock of the warp knows when
 // they would have landed, and that the warp waits for them. The PTX simulator finds waits that are missing.
 func addAsyncOps() {
-	for _, o := range add(pipeGlobal, "mm", execCopy, "LDGSTS.E.BYPASS.128") {
-		o.width, o.async = 16, true
-	}
-	for _, o := range add(pipeGlobal, "mm", execCopy, "LDGSTS.E") {
-		o.width, o.async = 4, true
+	for name, width := range map[string]int{"LDGSTS.E.BYPASS.128": 16, "LDGSTS.E.64": 8, "LDGSTS.E": 4} {
+		for _, o := range add(pipeGlobal, "mm", execCopy, name) {
+			o.width, o.async = width, true
+		}
 	}
 	add(pipeBranch, "", func(_ *executor, w *warp, _ *Inst, _ uint32) { w.clock.copies.close() }, "LDGDEPBAR")
 	add(pipeBranch, "xi", func(_ *executor, w *warp, in *Inst, _ uint32) { w.clock.copies.wait(int(in.o[1].imm), &w.clock.landed) }, "DEPBAR.LE")

@@ -10,7 +10,7 @@ func addMemoryOps() {
 		suffix string
 		width  int
 	}
-	widths := []form{{"", 4}, {".64", 8}, {".128", 16}, {".U8", 1}}
+	widths := []form{{"", 4}, {".64", 8}, {".128", 16}, {".U8", 1}, {".U16", 2}}
 	for _, f := range widths {
 		var list []*opcode
 		list = append(list, add(pipeShared, "dm", execShared, "LDS"+f.suffix)...)
@@ -161,15 +161,19 @@ func execUniform(x *executor, w *warp, in *Inst, ex uint32) {
 
 // move copies between a lane's registers and memory.
 func (w *warp) move(d *operand, l int, data []byte, store bool) {
-	if len(data) == 1 {
-		switch {
-		case store && d.r == rz:
-			data[0] = 0
-		case store:
-			data[0] = byte(w.regs[d.r][l])
-		case d.r != rz:
-			w.regs[d.r][l] = uint32(data[0])
+	if len(data) < 4 { // of a register as many bytes as there are, or the register without the others
+		var word [4]byte
+		if !store {
+			copy(word[:], data)
+			if d.r != rz {
+				w.regs[d.r][l] = binary.LittleEndian.Uint32(word[:])
+			}
+			return
 		}
+		if d.r != rz {
+			binary.LittleEndian.PutUint32(word[:], w.regs[d.r][l])
+		}
+		copy(data, word[:])
 		return
 	}
 	for i := 0; 4*i < len(data); i++ {

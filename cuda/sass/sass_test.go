@@ -122,13 +122,27 @@ func TestArithmetic(t *testing.T) {
 		"SHF.R.S32.HI R0, RZ, 0x1f, R1":        func(i inputs, _ uint32) uint32 { return uint32(int32(i.a) >> 31) },
 		"SHF.L.U32 R0, R1, 0x4, RZ":            func(i inputs, _ uint32) uint32 { return i.a << 4 },
 		"SHF.L.U64.HI R0, R1, 0x2, R2":         func(i inputs, _ uint32) uint32 { return i.b<<2 | i.a>>30 },
+		"SHF.R.U64 R0, R1, 0x3, R2":            func(i inputs, _ uint32) uint32 { return i.a>>3 | i.b<<29 },
 		"VIMNMX R0, R1, R2, PT":                func(i inputs, _ uint32) uint32 { return uint32(min(int32(i.a), int32(i.b))) },
 		"VIADDMNMX.U32 R0, R1, R2, R3, !PT":    func(i inputs, _ uint32) uint32 { return max(i.a+i.b, i.c) },
 		"I2FP.F32.S32 R0, R1":                  func(i inputs, _ uint32) uint32 { return b(float32(int32(i.a))) },
-		"IABS R0, R1":                          func(i inputs, _ uint32) uint32 { return uint32(max(int32(i.a), -int32(i.a))) },
-		"SEL R0, R1, R2, !P0":                  func(i inputs, p uint32) uint32 { return map[uint32]uint32{0: i.a, 1: i.b}[p] },
-		"MUFU.RCP R0, R1":                      func(i inputs, _ uint32) uint32 { return b(1 / f(i.a)) },
-		"VIADD R0, R1, 0xffffffff":             func(i inputs, _ uint32) uint32 { return i.a - 1 },
+		"F2FP.BF16.F32.PACK_AB R0, R1, -R2": func(i inputs, _ uint32) uint32 {
+			half := func(v uint32) uint32 { // truncated, and what is lost decides
+				if v&0x7fffffff > 0x7f800000 {
+					return 0x7fff
+				}
+				up := v>>16 + 1
+				if lost := v & 0xffff; lost < 0x8000 || lost == 0x8000 && up&1 != 0 {
+					up--
+				}
+				return up
+			}
+			return half(i.a)<<16 | half(i.b^1<<31)
+		},
+		"IABS R0, R1":              func(i inputs, _ uint32) uint32 { return uint32(max(int32(i.a), -int32(i.a))) },
+		"SEL R0, R1, R2, !P0":      func(i inputs, p uint32) uint32 { return map[uint32]uint32{0: i.a, 1: i.b}[p] },
+		"MUFU.RCP R0, R1":          func(i inputs, _ uint32) uint32 { return b(1 / f(i.a)) },
+		"VIADD R0, R1, 0xffffffff": func(i inputs, _ uint32) uint32 { return i.a - 1 },
 	} {
 		r := rand.New(rand.NewPCG(1, 2))
 		for range 20 {

@@ -35,7 +35,10 @@ func TestStepBits(t *testing.T) {
 	}
 	c := compiler(t)
 	for _, name := range trainer.Presets() {
-		t.Run(name, func(t *testing.T) { stepBits(t, c, name) })
+		t.Run(name, func(t *testing.T) { stepBits(t, c, name, "float32") })
+	}
+	for _, precision := range []string{"tf32", "bf16"} {
+		t.Run(precision, func(t *testing.T) { stepBits(t, c, trainer.DefaultPreset, precision) })
 	}
 	if names, err := c.Spilling(); err != nil || len(names) > 0 {
 		t.Errorf("kernels that spill on sm_90: %v (%v)", names, err)
@@ -64,7 +67,7 @@ func noSpills(t *testing.T, loaded []string) {
 	}
 }
 
-func stepBits(t *testing.T, c *sass.Compiler, preset string) {
+func stepBits(t *testing.T, c *sass.Compiler, preset, precision string) {
 	w := &sass.Watch{Compiler: c}
 	var mu sync.Mutex
 	var loaded []string
@@ -87,7 +90,7 @@ func stepBits(t *testing.T, c *sass.Compiler, preset string) {
 		t.Fatal(err)
 	}
 	const batch = 2
-	cfg.Training.Batch, cfg.Training.Accumulate = batch, 0
+	cfg.Training.Batch, cfg.Training.Accumulate, cfg.Training.Precision = batch, 0, precision
 	o, err := cfg.Training.Options(batch) // with the preset's noise, penalties and clipping
 	if err != nil {
 		t.Fatal(err)

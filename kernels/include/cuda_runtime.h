@@ -18,6 +18,7 @@ struct __device_builtin__ dim3 { unsigned x, y, z; };
 struct __device_builtin__ __align__(4) uchar4 { unsigned char x, y, z, w; };
 struct __device_builtin__ __align__(8) float2 { float x, y; };
 struct __device_builtin__ __align__(16) float4 { float x, y, z, w; };
+struct __device_builtin__ __align__(8) uint2 { unsigned x, y; };
 struct __device_builtin__ __align__(16) uint4 { unsigned x, y, z, w; };
 
 extern "C" {

@@ -33,14 +33,14 @@ func ParseAct(name string) (Act, bool) {
 // CheckActivate checks the arguments of Activate.
 func CheckActivate(a Act, out, x *Tensor) {
 	a.known()
-	x.activation(x.Shape)
-	out.activation(x.Shape)
+	x.either(x.Shape)
+	out.either(x.Shape)
 }
 
 // CheckActivateBack checks the arguments of ActivateBack.
 func CheckActivateBack(a Act, gradX, gradOut, out *Tensor) {
 	a.known()
-	gradOut.activation(gradOut.Shape)
-	gradX.activation(gradOut.Shape)
-	out.activation(gradOut.Shape)
+	gradOut.either(gradOut.Shape)
+	gradX.either(gradOut.Shape)
+	out.either(gradOut.Shape)
 }

@@ -9,6 +9,9 @@
 //   - calls are asynchronous and in order; Sync, Download and DownloadBytes wait;
 //   - a caller's mistake (a wrong shape, role or buffer) panics with a constant string; a device's failure is kept,
 //     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
+//   - an activation may be narrow, of bfloat16, where an op says so: the products' if their factors are of that type, all those of Pool,
+//     Upsample, Merge and Activate, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
+//     when the op has its result;
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
 
@@ -82,8 +85,8 @@ type Memory interface {
 	// SetWorkspace gives the lane its scratch memory, at least the largest Needs.Workspace of the ops that it runs; nil
 	// takes it away.
 	SetWorkspace(b Buffer)
-	// Upload and Download copy an Activation, Param or Flat tensor of float32 from and to contiguous values in the order
-	// of its shape. Upload has read src when it returns.
+	// Upload and Download copy an Activation, Param or Flat tensor from and to contiguous values in the order of its shape; what is
+	// uploaded to a narrow one is rounded. Upload has read src when it returns.
 	Upload(dst Tensor, src []float32)
 	Download(dst []float32, src Tensor) error
 	// UploadBytes and DownloadBytes are the same for Pixels, Staged and Argmax tensors, UploadIndex for Index tensors.

@@ -40,8 +40,22 @@ func (t *Tensor) check(r Role, d DType, s Shape) {
 }
 
 func (t *Tensor) activation(s Shape) { t.check(Activation, Float32, s) }
-func (t *Tensor) param(s Shape)      { t.check(Param, Float32, s) }
-func (t *Tensor) flat(s Shape)       { t.check(Flat, Float32, s) }
+
+// either checks an activation that may be narrow, which is to be of bfloat16.
+func (t *Tensor) either(s Shape) { t.of(BFloat16, s) }
+
+// of checks an activation that may be as narrow as the factors of its product, which are of that type.
+func (t *Tensor) of(multiply DType, s Shape) {
+	t.given()
+	if t.Type == BFloat16 && multiply == BFloat16 {
+		t.check(Activation, BFloat16, s)
+		return
+	}
+	t.activation(s)
+}
+
+func (t *Tensor) param(s Shape) { t.check(Param, Float32, s) }
+func (t *Tensor) flat(s Shape)  { t.check(Flat, Float32, s) }
 
 // one checks a Flat tensor of one element.
 func (t *Tensor) one() {
@@ -63,6 +77,15 @@ func (t *Tensor) floats() {
 	if t.Type != Float32 {
 		panic(MistakeType)
 	}
+}
+
+// values is floats but for activations, which may be narrow.
+func (t *Tensor) values() {
+	if t.Role == Activation {
+		t.either(t.Shape)
+		return
+	}
+	t.floats()
 }
 
 // like checks that t has the role, the type and the shape of another tensor.

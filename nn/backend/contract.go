@@ -22,6 +22,6 @@ func CheckPerturb(out, x, stepParams *Tensor) {
 
 // CheckAccumulate checks the arguments of Accumulate.
 func CheckAccumulate(dst, x *Tensor) {
-	x.activation(x.Shape)
-	dst.activation(x.Shape)
+	x.either(x.Shape)
+	dst.either(x.Shape)
 }

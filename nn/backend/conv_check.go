@@ -11,8 +11,8 @@ func (s *ConvShape) Check() {
 func (s *ConvShape) CheckForward(out, argmax, x *Tensor, p *Params) {
 	s.Check()
 	s.Act.known()
-	out.activation(s.Out)
-	x.activation(s.X)
+	out.of(s.Multiply, s.Out)
+	x.of(s.Multiply, s.X)
 	if !argmax.IsZero() {
 		s.argmax(argmax)
 	}
@@ -22,19 +22,19 @@ func (s *ConvShape) CheckForward(out, argmax, x *Tensor, p *Params) {
 // CheckBackInput checks the arguments of ConvBackInput.
 func (s *ConvShape) CheckBackInput(gradX, gradOut, argmax *Tensor, p *Params, x *Tensor) {
 	s.Check()
-	gradX.activation(s.X)
-	gradOut.activation(s.Out)
+	gradX.of(s.Multiply, s.X)
+	gradOut.of(s.Multiply, s.Out)
 	s.argmax(argmax)
 	p.W.param(s.Weights())
-	x.derived(s.InAct, s.X)
+	x.derived(s.InAct, s.Multiply, s.X)
 }
 
 // CheckBackWeights checks the arguments of ConvBackWeights, on a backend that makes so many partial sums.
 func (s *ConvShape) CheckBackWeights(grad *Params, partials int, gradOut, argmax, x *Tensor) {
 	s.Check()
-	gradOut.activation(s.Out)
+	gradOut.of(s.Multiply, s.Out)
 	s.argmax(argmax)
-	x.activation(s.X)
+	x.of(s.Multiply, s.X)
 	grad.layer(s.Weights(), s.Filters)
 	grad.partials(partials)
 }
@@ -47,10 +47,10 @@ func (s *ConvShape) argmax(t *Tensor) {
 }
 
 // derived checks the output of an activation whose derivative is wanted. That of the linear one needs no output.
-func (t *Tensor) derived(a Act, s Shape) {
+func (t *Tensor) derived(a Act, multiply DType, s Shape) {
 	a.known()
 	if a != Linear {
-		t.activation(s)
+		t.of(multiply, s)
 	}
 }
 
@@ -61,25 +61,25 @@ func (s *ConvTransposeShape) Check() { s.Dual.Check() }
 func (s *ConvTransposeShape) CheckForward(out, x *Tensor, p *Params) {
 	s.Check()
 	s.Act.known()
-	out.activation(s.Out)
-	x.activation(s.X)
+	out.of(s.Multiply, s.Out)
+	x.of(s.Multiply, s.X)
 	p.layer(s.Weights(), s.Filters)
 }
 
 // CheckBackInput checks the arguments of ConvTransposeBackInput.
 func (s *ConvTransposeShape) CheckBackInput(gradX, gradOut *Tensor, p *Params, x *Tensor) {
 	s.Check()
-	gradX.activation(s.X)
-	gradOut.activation(s.Out)
+	gradX.of(s.Multiply, s.X)
+	gradOut.of(s.Multiply, s.Out)
 	p.W.param(s.Weights())
-	x.derived(s.InAct, s.X)
+	x.derived(s.InAct, s.Multiply, s.X)
 }
 
 // CheckBackWeights checks the arguments of ConvTransposeBackWeights, on a backend that makes so many partial sums.
 func (s *ConvTransposeShape) CheckBackWeights(grad *Params, partials int, gradOut, x *Tensor) {
 	s.Check()
-	gradOut.activation(s.Out)
-	x.activation(s.X)
+	gradOut.of(s.Multiply, s.Out)
+	x.of(s.Multiply, s.X)
 	grad.layer(s.Weights(), s.Filters)
 	grad.partials(partials)
 }

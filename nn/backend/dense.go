@@ -47,25 +47,25 @@ func (s *DenseShape) Check() {
 func (s *DenseShape) CheckForward(out, x *Tensor, p *Params) {
 	s.Check()
 	s.Act.known()
-	out.activation(s.OutShape())
-	x.activation(s.XShape())
+	out.of(s.Multiply, s.OutShape())
+	x.of(s.Multiply, s.XShape())
 	p.layer(s.Weights(), s.DenseSpec.Out)
 }
 
 // CheckBackInput checks the arguments of DenseBackInput.
 func (s *DenseShape) CheckBackInput(gradX, gradOut *Tensor, p *Params, x *Tensor) {
 	s.Check()
-	gradX.activation(s.XShape())
-	gradOut.activation(s.OutShape())
+	gradX.of(s.Multiply, s.XShape())
+	gradOut.of(s.Multiply, s.OutShape())
 	p.W.param(s.Weights())
-	x.derived(s.InAct, s.XShape())
+	x.derived(s.InAct, s.Multiply, s.XShape())
 }
 
 // CheckBackWeights checks the arguments of DenseBackWeights, on a backend that makes so many partial sums.
 func (s *DenseShape) CheckBackWeights(grad *Params, partials int, gradOut, x *Tensor) {
 	s.Check()
-	gradOut.activation(s.OutShape())
-	x.activation(s.XShape())
+	gradOut.of(s.Multiply, s.OutShape())
+	x.of(s.Multiply, s.XShape())
 	grad.layer(s.Weights(), s.DenseSpec.Out)
 	grad.partials(partials)
 }

@@ -2,7 +2,7 @@ package backend
 
 // CheckFloats checks a tensor that n float32 values are copied to or from.
 func (t *Tensor) CheckFloats(n int) {
-	t.floats()
+	t.values()
 	t.length(n)
 }
 

@@ -2,16 +2,16 @@ package backend
 
 // CheckPlus checks the arguments of Plus.
 func CheckPlus(out, a, b *Tensor) {
-	out.activation(out.Shape)
-	a.activation(out.Shape)
-	b.activation(out.Shape)
+	out.either(out.Shape)
+	a.either(out.Shape)
+	b.either(out.Shape)
 }
 
 // CheckCopyChannels checks the arguments of CopyChannels.
 func CheckCopyChannels(dst *Tensor, to int, src *Tensor, from, count int) {
 	d, s := dst.Shape, src.Shape
-	dst.activation(d)
-	src.activation(s)
+	dst.either(d)
+	src.either(s)
 	if d.N != s.N || d.H != s.H || d.W != s.W {
 		panic(MistakeShape)
 	}

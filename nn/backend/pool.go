@@ -43,8 +43,8 @@ func (s PoolShape) WithN(n int) PoolShape { s.X.N, s.Out.N = n, n; return s }
 // CheckForward checks the arguments of MaxPool. The arg-max can be zero.
 func (s *PoolShape) CheckForward(out, argmax, x *Tensor) {
 	s.made()
-	out.activation(s.Out)
-	x.activation(s.X)
+	out.either(s.Out)
+	x.either(s.X)
 	if !argmax.IsZero() {
 		argmax.check(Argmax, Uint8, s.Out)
 	}
@@ -53,8 +53,8 @@ func (s *PoolShape) CheckForward(out, argmax, x *Tensor) {
 // CheckBack checks the arguments of MaxPoolBack.
 func (s *PoolShape) CheckBack(gradX, gradOut, argmax *Tensor) {
 	s.made()
-	gradX.activation(s.X)
-	gradOut.activation(s.Out)
+	gradX.either(s.X)
+	gradOut.either(s.Out)
 	argmax.check(Argmax, Uint8, s.Out)
 }
 

@@ -31,6 +31,41 @@ func TestRoundTF32(t *testing.T) {
 	}
 }
 
+func TestRoundBF16(t *testing.T) {
+	for in, want := range map[uint32]uint32{
+		0x3f800000: 0x3f800000, // 1
+		0x3f807fff: 0x3f800000, // below half of the last bit
+		0x3f808000: 0x3f800000, // halfway: to the even one, below
+		0x3f818000: 0x3f820000, // halfway: to the even one, above
+		0x3f808001: 0x3f810000, // above half
+		0xbf818000: 0xbf820000, // halfway, negative
+		0x3fffffff: 0x40000000, // into the next exponent
+		0x00007fff: 0x00000000, // subnormal
+		0x80018000: 0x80020000, // subnormal
+		0x7f7fffff: 0x7f800000, // beyond the largest
+		0x7f7f7fff: 0x7f7f0000, // almost
+		0x7f800000: 0x7f800000, // infinity
+		0xff800000: 0xff800000,
+	} {
+		x := math.Float32frombits(in)
+		if got := math.Float32bits(RoundBF16(x)); got != want {
+			t.Errorf("%#08x becomes %#08x, want %#08x", in, got, want)
+		}
+		if got := math.Float32bits(FromBF16(BF16(x))); got != want {
+			t.Errorf("%#08x in two bytes is %#08x, want %#08x", in, got, want)
+		}
+		if got := BFloat16.Round(x); math.Float32bits(got) != want {
+			t.Errorf("%#08x is rounded to %v", in, got)
+		}
+	}
+	for _, nan := range []uint32{0x7fc00000, 0x7f800001, 0xffffffff} {
+		x := math.Float32frombits(nan)
+		if got := FromBF16(BF16(x)); got == got {
+			t.Errorf("NaN %#08x becomes %v", nan, got)
+		}
+	}
+}
+
 // The shapes take the types of factors that backends round to, and hand them on.
 func TestFactors(t *testing.T) {
 	x := Shape{2, 6, 5, 3}
@@ -40,7 +75,7 @@ func TestFactors(t *testing.T) {
 		l, err3 := NewDense(DenseSpec{N: 2, In: 3, Out: 4, Multiply: d})
 		return c, u, l, []error{err, err2, err3}
 	}
-	for _, d := range []DType{Float32, TF32} {
+	for _, d := range []DType{Float32, TF32, BFloat16} {
 		c, u, l, errs := build(d)
 		for _, err := range errs {
 			if err != nil {
@@ -51,12 +86,10 @@ func TestFactors(t *testing.T) {
 			t.Errorf("%v: the shapes have %v, %v, %v and %v", d, c.Multiply, u.Multiply, u.Dual.Multiply, l.Multiply)
 		}
 	}
-	for _, d := range []DType{BFloat16, Uint8} {
-		_, _, _, errs := build(d)
-		for _, err := range errs {
-			if err == nil || !strings.Contains(err.Error(), "want float32 or tf32") {
-				t.Errorf("%v: error %v", d, err)
-			}
+	_, _, _, errs := build(Uint8)
+	for _, err := range errs {
+		if err == nil || !strings.Contains(err.Error(), "want float32, tf32 or bfloat16") {
+			t.Errorf("error %v", err)
 		}
 	}
 }
@@ -86,7 +119,7 @@ func TestPrecisionNames(t *testing.T) {
 		if err != nil || p != want || p.String() != name {
 			t.Errorf("%s is %v (%v), want %+v", name, p, err, want)
 		}
-		if err := p.Check(); (err == nil) != (name != "bf16") {
+		if err := p.Check(); err != nil {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
@@ -95,7 +128,11 @@ func TestPrecisionNames(t *testing.T) {
 			t.Errorf("%q is %v", name, p)
 		}
 	}
-	if got := (Precision{Store: BFloat16}).String(); got != "multiply float32, store bfloat16" {
+	half := Precision{Store: BFloat16}
+	if got := half.String(); got != "multiply float32, store bfloat16" {
 		t.Error(got)
+	}
+	if err := half.Check(); err == nil || err.Error() != "precision is multiply float32, store bfloat16: want float32, tf32 or bf16" {
+		t.Errorf("error %v", err)
 	}
 }

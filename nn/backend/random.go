@@ -11,8 +11,8 @@ func CheckDropout(rate float32, out, x, stepParams *Tensor) {
 	if !(rate >= 0 && rate < 1) { // NaN too
 		panic(MistakeRate)
 	}
-	x.activation(x.Shape)
-	out.activation(x.Shape)
+	x.either(x.Shape)
+	out.either(x.Shape)
 	stepParams.step()
 }
 

@@ -32,6 +32,6 @@ func (s *UpsampleShape) Check(out, x *Tensor) {
 	if s.Factor < 1 {
 		panic(MistakeGeometry)
 	}
-	out.activation(s.Out)
-	x.activation(s.X)
+	out.either(s.Out)
+	x.either(s.X)
 }

@@ -5,8 +5,9 @@ func CheckZero(dst *Tensor) { dst.floats() }
 
 // CheckCopy checks the arguments of Copy.
 func CheckCopy(dst, src *Tensor) {
-	dst.floats()
-	src.like(dst)
+	dst.values()
+	src.values()
+	src.check(dst.Role, src.Type, dst.Shape)
 }
 
 // CheckAxpy checks the arguments of Axpy.
@@ -30,8 +31,8 @@ func CheckSum(dst *Tensor, src []Tensor) {
 
 // CheckReshape checks the arguments of Reshape.
 func CheckReshape(dst, src *Tensor) {
-	dst.activation(dst.Shape)
-	src.activation(src.Shape)
+	dst.either(dst.Shape)
+	src.either(src.Shape)
 	if dst.Shape.N != src.Shape.N || dst.Shape.Image() != src.Shape.Image() {
 		panic(MistakeShape)
 	}

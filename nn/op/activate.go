@@ -13,8 +13,9 @@ func (o *Activate) Args(visit func(v *Value, u Use)) {
 	visit(&o.Out, Write)
 	visit(&o.X, Read)
 }
-func (o *Activate) Run(f *Frame)  { f.B.Activate(o.Act, f.At(o.Out), f.At(o.X)) }
-func (o *Activate) Result() Value { return o.Out }
+func (o *Activate) Narrow() []Value { return []Value{o.Out, o.X} }
+func (o *Activate) Run(f *Frame)    { f.B.Activate(o.Act, f.At(o.Out), f.At(o.X)) }
+func (o *Activate) Result() Value   { return o.Out }
 
 func (o *Activate) Back(g *Grads) {
 	grad := g.Of(o)
@@ -38,6 +39,7 @@ func (o *ActivateBack) Args(visit func(v *Value, u Use)) {
 	visit(&o.GradOut, Read)
 	visit(&o.Out, Read)
 }
+func (o *ActivateBack) Narrow() []Value { return []Value{o.GradX, o.GradOut, o.Out} }
 func (o *ActivateBack) Run(f *Frame) {
 	f.B.ActivateBack(o.Act, f.At(o.GradX), f.At(o.GradOut), f.At(o.Out))
 }

@@ -120,7 +120,7 @@ func (r *rerun) copy(t backend.Tensor) (backend.Tensor, error) {
 	if c, ok := r.copies[t]; ok {
 		return c, nil
 	}
-	c, err := r.alloc(t.Role, t.Shape)
+	c, err := r.alloc(t.Role, t.Type, t.Shape)
 	if err != nil {
 		return c, err
 	}
@@ -141,10 +141,10 @@ func (r *rerun) copy(t backend.Tensor) (backend.Tensor, error) {
 	return c, nil
 }
 
-func (r *rerun) alloc(role backend.Role, s backend.Shape) (backend.Tensor, error) {
-	t := backend.NewTensor(role, s)
+func (r *rerun) alloc(role backend.Role, d backend.DType, s backend.Shape) (backend.Tensor, error) {
+	t := backend.Tensor{Role: role, Type: d, Shape: s}
 	var err error
-	t.Buffer, err = r.memory(r.c.Reference.Bytes(role, t.Type, s))
+	t.Buffer, err = r.memory(r.c.Reference.Bytes(role, d, s))
 	return t, err
 }
 
@@ -164,8 +164,8 @@ func (r *rerun) free() {
 }
 
 // add gives the reference a tensor that the device does not have.
-func (r *rerun) add(role backend.Role, s backend.Shape) (Value, error) {
-	t, err := r.alloc(role, s)
+func (r *rerun) add(role backend.Role, d backend.DType, s backend.Shape) (Value, error) {
+	t, err := r.alloc(role, d, s)
 	r.frame.Tensors = append(r.frame.Tensors, t)
 	return Value(len(r.frame.Tensors) - 1), err
 }
@@ -192,7 +192,7 @@ func (r *rerun) run(o Op) (Op, error) {
 		_, packed := p.Packs()
 		if *packed = None; needs.Packed > 0 {
 			var err error
-			if *packed, err = r.add(backend.Packed, backend.Vec(needs.Packed)); err != nil {
+			if *packed, err = r.add(backend.Packed, backend.Uint8, backend.Vec(needs.Packed)); err != nil {
 				return nil, err
 			}
 			p.Pack().Run(&r.frame)
@@ -204,7 +204,7 @@ func (r *rerun) run(o Op) (Op, error) {
 		if *partials = None; needs.Partials > 0 {
 			g := r.frame.partials(w, bias, None)
 			var err error
-			if *partials, err = r.add(backend.Flat, g.PartialsShape(needs.Partials)); err != nil {
+			if *partials, err = r.add(backend.Flat, backend.Float32, g.PartialsShape(needs.Partials)); err != nil {
 				return nil, err
 			}
 		}
@@ -264,7 +264,7 @@ func (r *rerun) checkRead() error {
 
 // compareChoice compares what the device took with the reference's value at the position of the device's choice.
 func (r *rerun) compareChoice(o output, c *Choice) (err error) {
-	if *c.Result, err = r.add(backend.Activation, c.Shape); err != nil {
+	if *c.Result, err = r.add(backend.Activation, r.device.At(c.Taken).Type, c.Shape); err != nil {
 		return err
 	}
 	result := *c.Result

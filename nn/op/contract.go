@@ -57,4 +57,5 @@ func (o *Accumulate) Args(visit func(v *Value, u Use)) {
 	visit(&o.Dst, Add)
 	visit(&o.X, Read)
 }
-func (o *Accumulate) Run(f *Frame) { f.B.Accumulate(f.At(o.Dst), o.Alpha, f.At(o.X)) }
+func (o *Accumulate) Narrow() []Value { return []Value{o.Dst, o.X} }
+func (o *Accumulate) Run(f *Frame)    { f.B.Accumulate(f.At(o.Dst), o.Alpha, f.At(o.X)) }

@@ -18,6 +18,7 @@ func (o *Conv) Args(visit func(v *Value, u Use)) {
 	visit(&o.Bias, Read)
 	visit(&o.Packed, Read)
 }
+func (o *Conv) Narrow() []Value { return narrow(o.Shape.Multiply, o.Out, o.X) }
 func (o *Conv) Run(f *Frame) {
 	f.B.Conv(o.Shape, f.At(o.Out), f.At(o.Argmax), f.At(o.X), f.params(o.W, o.Bias, o.Packed))
 }
@@ -129,6 +130,7 @@ func (o *ConvBackInput) Args(visit func(v *Value, u Use)) {
 	visit(&o.Packed, Read)
 	visit(&o.X, Read)
 }
+func (o *ConvBackInput) Narrow() []Value { return narrow(o.Shape.Multiply, o.GradX, o.GradOut, o.X) }
 func (o *ConvBackInput) Run(f *Frame) {
 	f.B.ConvBackInput(o.Shape, f.At(o.GradX), f.At(o.GradOut), f.At(o.Argmax), f.params(o.W, None, o.Packed), f.At(o.X))
 }
@@ -155,6 +157,7 @@ func (o *ConvBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.Argmax, Read)
 	visit(&o.X, Read)
 }
+func (o *ConvBackWeights) Narrow() []Value { return narrow(o.Shape.Multiply, o.GradOut, o.X) }
 func (o *ConvBackWeights) Run(f *Frame) {
 	f.B.ConvBackWeights(o.Shape, f.partials(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.Argmax), f.At(o.X))
 }

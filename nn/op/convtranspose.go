@@ -17,6 +17,7 @@ func (o *ConvTranspose) Args(visit func(v *Value, u Use)) {
 	visit(&o.Bias, Read)
 	visit(&o.Packed, Read)
 }
+func (o *ConvTranspose) Narrow() []Value { return narrow(o.Shape.Multiply, o.Out, o.X) }
 func (o *ConvTranspose) Run(f *Frame) {
 	f.B.ConvTranspose(o.Shape, f.At(o.Out), f.At(o.X), f.params(o.W, o.Bias, o.Packed))
 }
@@ -93,6 +94,9 @@ func (o *ConvTransposeBackInput) Args(visit func(v *Value, u Use)) {
 	visit(&o.Packed, Read)
 	visit(&o.X, Read)
 }
+func (o *ConvTransposeBackInput) Narrow() []Value {
+	return narrow(o.Shape.Multiply, o.GradX, o.GradOut, o.X)
+}
 func (o *ConvTransposeBackInput) Run(f *Frame) {
 	f.B.ConvTransposeBackInput(o.Shape, f.At(o.GradX), f.At(o.GradOut), f.params(o.W, None, o.Packed), f.At(o.X))
 }
@@ -122,6 +126,7 @@ func (o *ConvTransposeBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.GradOut, Read)
 	visit(&o.X, Read)
 }
+func (o *ConvTransposeBackWeights) Narrow() []Value { return narrow(o.Shape.Multiply, o.GradOut, o.X) }
 func (o *ConvTransposeBackWeights) Run(f *Frame) {
 	f.B.ConvTransposeBackWeights(o.Shape, f.partials(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.X))
 }

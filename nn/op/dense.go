@@ -17,6 +17,7 @@ func (o *Dense) Args(visit func(v *Value, u Use)) {
 	visit(&o.Bias, Read)
 	visit(&o.Packed, Read)
 }
+func (o *Dense) Narrow() []Value { return narrow(o.Shape.Multiply, o.Out, o.X) }
 func (o *Dense) Run(f *Frame) {
 	f.B.Dense(o.Shape, f.At(o.Out), f.At(o.X), f.params(o.W, o.Bias, o.Packed))
 }
@@ -92,6 +93,7 @@ func (o *DenseBackInput) Args(visit func(v *Value, u Use)) {
 	visit(&o.Packed, Read)
 	visit(&o.X, Read)
 }
+func (o *DenseBackInput) Narrow() []Value { return narrow(o.Shape.Multiply, o.GradX, o.GradOut, o.X) }
 func (o *DenseBackInput) Run(f *Frame) {
 	f.B.DenseBackInput(o.Shape, f.At(o.GradX), f.At(o.GradOut), f.params(o.W, None, o.Packed), f.At(o.X))
 }
@@ -119,6 +121,7 @@ func (o *DenseBackWeights) Args(visit func(v *Value, u Use)) {
 	visit(&o.GradOut, Read)
 	visit(&o.X, Read)
 }
+func (o *DenseBackWeights) Narrow() []Value { return narrow(o.Shape.Multiply, o.GradOut, o.X) }
 func (o *DenseBackWeights) Run(f *Frame) {
 	f.B.DenseBackWeights(o.Shape, f.partials(o.GradW, o.GradBias, o.Partials), f.At(o.GradOut), f.At(o.X))
 }

@@ -9,8 +9,9 @@ func (o *Plus) Args(visit func(v *Value, u Use)) {
 	visit(&o.A, Read)
 	visit(&o.B, Read)
 }
-func (o *Plus) Run(f *Frame)  { f.B.Plus(f.At(o.Out), f.At(o.A), f.At(o.B)) }
-func (o *Plus) Result() Value { return o.Out }
+func (o *Plus) Narrow() []Value { return []Value{o.Out, o.A, o.B} }
+func (o *Plus) Run(f *Frame)    { f.B.Plus(f.At(o.Out), f.At(o.A), f.At(o.B)) }
+func (o *Plus) Result() Value   { return o.Out }
 
 // Back hands the gradient on to both inputs. Each gets a tensor of its own, because other readers may add to it.
 func (o *Plus) Back(g *Grads) {
@@ -42,6 +43,7 @@ func (o *CopyChannels) Args(visit func(v *Value, u Use)) {
 	visit(&o.Out, use)
 	visit(&o.X, Read)
 }
+func (o *CopyChannels) Narrow() []Value { return []Value{o.Out, o.X} }
 func (o *CopyChannels) Run(f *Frame) {
 	f.B.CopyChannels(f.At(o.Out), o.To, f.At(o.X), o.From, o.Count)
 }

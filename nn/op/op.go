@@ -69,6 +69,20 @@ type Multiplier interface {
 	Multiply(d backend.DType) error
 }
 
+// Narrower is an op that can take activations in a type narrower than float32.
+type Narrower interface {
+	// Narrow lists those arguments that it can take so; an op that works on weights can if its factors are as narrow.
+	Narrow() []Value
+}
+
+// narrow lists the activations of a product whose factors are of that type.
+func narrow(multiply backend.DType, activations ...Value) []Value {
+	if multiply != backend.BFloat16 {
+		return nil
+	}
+	return activations
+}
+
 // Needy is an op that needs memory besides its arguments.
 type Needy interface {
 	Needs(b backend.Backend) backend.Needs

@@ -14,8 +14,9 @@ func (o *MaxPool) Args(visit func(v *Value, u Use)) {
 	visit(&o.Argmax, Write)
 	visit(&o.X, Read)
 }
-func (o *MaxPool) Run(f *Frame)  { f.B.MaxPool(o.Shape, f.At(o.Out), f.At(o.Argmax), f.At(o.X)) }
-func (o *MaxPool) Result() Value { return o.Out }
+func (o *MaxPool) Narrow() []Value { return []Value{o.Out, o.X} }
+func (o *MaxPool) Run(f *Frame)    { f.B.MaxPool(o.Shape, f.At(o.Out), f.At(o.Argmax), f.At(o.X)) }
+func (o *MaxPool) Result() Value   { return o.Out }
 
 // Keep makes room for the positions of the maxima.
 func (o *MaxPool) Keep(t *Tape) { o.Argmax = t.New(backend.Argmax, o.Shape.Out) }
@@ -41,6 +42,7 @@ func (o *MaxPoolBack) Args(visit func(v *Value, u Use)) {
 	visit(&o.GradOut, Read)
 	visit(&o.Argmax, Read)
 }
+func (o *MaxPoolBack) Narrow() []Value { return []Value{o.GradX, o.GradOut} }
 func (o *MaxPoolBack) Run(f *Frame) {
 	f.B.MaxPoolBack(o.Shape, f.At(o.GradX), f.At(o.GradOut), f.At(o.Argmax))
 }

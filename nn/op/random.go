@@ -16,6 +16,7 @@ func (o *Dropout) Args(visit func(v *Value, u Use)) {
 	visit(&o.X, Read)
 	visit(&o.StepParams, Read)
 }
+func (o *Dropout) Narrow() []Value { return []Value{o.Out, o.X} }
 func (o *Dropout) Run(f *Frame) {
 	f.B.Dropout(o.Rate, o.Source, f.At(o.Out), f.At(o.X), f.At(o.StepParams), f.First)
 }

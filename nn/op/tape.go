@@ -182,6 +182,27 @@ func (t *Tape) fuseAt(i int, readers []int) bool {
 	return true
 }
 
+// Narrow has activations of the arena kept in a type, each that all ops which touch it can take so; but for those to keep as they are. It
+// comes when all ops are there.
+func (t *Tape) Narrow(d backend.DType, keep ...Value) {
+	wide := make([]bool, len(t.Values))
+	for _, v := range keep {
+		wide[v] = true
+	}
+	for _, c := range t.Calls {
+		var can []Value
+		if n, ok := c.Op.(Narrower); ok {
+			can = n.Narrow()
+		}
+		c.Op.Args(func(v *Value, _ Use) { wide[*v] = wide[*v] || !slices.Contains(can, *v) })
+	}
+	for v := range t.Values {
+		if i := &t.Values[v]; i.Space == Arena && i.Role == backend.Activation && !wide[v] {
+			i.Type = d
+		}
+	}
+}
+
 // Again emits copies of calls that read instead where the calls read input. They write new tensors; all others, such as
 // weights, are shared. It returns the copies, and for each tensor that the calls write the new one that stands for it.
 func (t *Tape) Again(calls []Call, input, instead Value) (again []Call, became map[Value]Value) {

@@ -13,8 +13,9 @@ func (o *Upsample) Args(visit func(v *Value, u Use)) {
 	visit(&o.Out, Write)
 	visit(&o.X, Read)
 }
-func (o *Upsample) Run(f *Frame)  { f.B.Upsample(o.Shape, f.At(o.Out), f.At(o.X)) }
-func (o *Upsample) Result() Value { return o.Out }
+func (o *Upsample) Narrow() []Value { return []Value{o.Out, o.X} }
+func (o *Upsample) Run(f *Frame)    { f.B.Upsample(o.Shape, f.At(o.Out), f.At(o.X)) }
+func (o *Upsample) Result() Value   { return o.Out }
 
 // Fuse makes a convolution read its input upsampled.
 func (o *Upsample) Fuse(next Op) Op {
@@ -53,4 +54,5 @@ func (o *UpsampleBack) Args(visit func(v *Value, u Use)) {
 	visit(&o.GradX, Write)
 	visit(&o.GradOut, Read)
 }
-func (o *UpsampleBack) Run(f *Frame) { f.B.UpsampleBack(o.Shape, f.At(o.GradX), f.At(o.GradOut)) }
+func (o *UpsampleBack) Narrow() []Value { return []Value{o.GradX, o.GradOut} }
+func (o *UpsampleBack) Run(f *Frame)    { f.B.UpsampleBack(o.Shape, f.At(o.GradX), f.At(o.GradOut)) }

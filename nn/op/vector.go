@@ -15,7 +15,8 @@ func (o *Copy) Args(visit func(v *Value, u Use)) {
 	visit(&o.Out, Write)
 	visit(&o.X, Read)
 }
-func (o *Copy) Run(f *Frame) { f.B.Copy(f.At(o.Out), f.At(o.X)) }
+func (o *Copy) Narrow() []Value { return []Value{o.Out, o.X} }
+func (o *Copy) Run(f *Frame)    { f.B.Copy(f.At(o.Out), f.At(o.X)) }
 
 // Axpy adds a multiple of a tensor to another: dst += alpha x.
 type Axpy struct {
@@ -64,8 +65,9 @@ func (o *Reshape) Args(visit func(v *Value, u Use)) {
 	visit(&o.Out, Write)
 	visit(&o.X, Read)
 }
-func (o *Reshape) Run(f *Frame)  { f.B.Reshape(f.At(o.Out), f.At(o.X)) }
-func (o *Reshape) Result() Value { return o.Out }
+func (o *Reshape) Narrow() []Value { return []Value{o.Out, o.X} }
+func (o *Reshape) Run(f *Frame)    { f.B.Reshape(f.At(o.Out), f.At(o.X)) }
+func (o *Reshape) Result() Value   { return o.Out }
 
 func (o *Reshape) Back(g *Grads) {
 	grad := g.Of(o)

@@ -84,6 +84,7 @@ type arg struct {
 	packed     func(backend.Backend) int // bytes of a Packed
 	partials   func(backend.Backend) int // number of partial sums, of which shape is one; without any there is no tensor
 	images     int                       // images allocated, when more than shape.N: the tensor is a view of the first
+	narrow     bool                      // an activation of bfloat16: its values are rounded, and its bound is that of the result before it is
 	shift      int                       // elements by which a Flat tensor starts late in its memory
 	bound      backend.Bound
 }
@@ -117,6 +118,14 @@ func (a arg) out(b backend.Bound) arg   { a.use, a.bound = out, b; return a }
 func (a arg) inout(b backend.Bound) arg { a.use, a.bound = inout, b; return a }
 func (a arg) scratch() arg              { a.use = scratch; return a }
 
+// dtype is the type of the tensor's elements.
+func (a arg) dtype() backend.DType {
+	if a.narrow {
+		return backend.BFloat16
+	}
+	return a.role.DType()
+}
+
 // manyTurns has more elements than a GPU's reductions take at once, which is four for each of 1024 blocks of 256 threads:
 // some threads have a second turn. Its rest is no multiple of a vector's or a warp's.
 var manyTurns = backend.Vec(1<<20 + 1029)
@@ -133,7 +142,7 @@ func sumBound(k int) backend.Bound {
 	return backend.Bound{Rel: eps * (4 + math.Sqrt(float64(k)))}
 }
 
-// productBound is the bound of a sum of k products of factors that are rounded to d. In tf32 no product rounds, but a tensor core cuts
+// productBound is the bound of a sum of k products of factors that are rounded to d. In tf32 and bf16 no product rounds, but a tensor core cuts
 // off what its sums have beyond a float32, and so errs to the same side every time: by up to eps of the sum of the magnitudes for each
 // term, where rounding errors grow as a random walk.
 func productBound(d backend.DType, k int) backend.Bound {
@@ -158,7 +167,7 @@ func rounded(d backend.DType, v []float64) []float64 {
 	}
 	r := make([]float64, len(v))
 	for i, x := range v {
-		r[i] = float64(backend.RoundTF32(float32(x)))
+		r[i] = float64(d.Round(float32(x)))
 	}
 	return r
 }
@@ -188,6 +197,9 @@ func (c Case) inputs() map[string][]float32 {
 		h.Write([]byte(c.Name + "/" + a.name))
 		v := make([]float32, a.shape.Len())
 		a.fill(draw{rng.Source{Seed: Seed, Stream: rng.StreamTest}, h.Sum32()}, v)
+		for i, x := range v {
+			v[i] = a.dtype().Round(x)
+		}
 		m[a.name] = v
 	}
 	return m
@@ -266,6 +278,60 @@ func grid(lo, hi int, step float32) fill {
 			v[i] = float32(lo+int(v[i]*float32(hi-lo+1))) * step
 		}
 	}
+}
+
+// narrowed returns the case with those of its activations narrow, or with all of them. Every value is rounded once, from what it would be
+// if it were kept as it is.
+func narrowed(c Case, names ...string) Case {
+	c.args = slices.Clone(c.args)
+	for i, a := range c.args {
+		if a.role == backend.Activation && (len(names) == 0 || slices.Contains(names, a.name)) {
+			c.args[i].narrow = true
+		}
+	}
+	c.Name += "-narrow"
+	for _, name := range names {
+		c.Name += "-" + name
+	}
+	return c
+}
+
+// unrounded returns what is wanted of a narrow tensor for comparison with what was got: as far away as it is from the closest of those
+// values that are rounded to what was got. From what is no bfloat16 it is NaN away.
+func unrounded(got []float32, want []float64) []float64 {
+	w := make([]float64, len(got))
+	for i, g := range got {
+		switch want := want[i]; {
+		case backend.RoundBF16(float32(want)) == g:
+			w[i] = float64(g)
+		case g == g && backend.RoundBF16(g) != g:
+			w[i] = math.NaN()
+		case want > float64(g):
+			w[i] = max(want+float64(g)-halfway(g, true), float64(g))
+		case want < float64(g):
+			w[i] = min(want+float64(g)-halfway(g, false), float64(g))
+		default:
+			w[i] = want
+		}
+	}
+	return w
+}
+
+// halfway is the middle between a bfloat16 and the next one, up or down from it.
+func halfway(x float32, up bool) float64 {
+	bits := backend.BF16(x)
+	switch {
+	case x == 0:
+		bits = 1
+		if !up {
+			bits |= 1 << 15
+		}
+	case x > 0 == up:
+		bits++
+	default:
+		bits--
+	}
+	return (float64(x) + float64(backend.FromBF16(bits))) / 2
 }
 
 // outputs draws what may have come out of an activation.

@@ -1,34 +1,89 @@
 package backendtest
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/rng"
 )
 
-// precisionCases are layers whose factors are rounded to tf32. Their sizes are odd, and such that every form of a kernel that rounds
-// takes some.
+// precisionCases are layers whose factors are rounded, and ops on narrow activations. Their sizes are odd, and such that every form of a
+// kernel that rounds takes some.
 func precisionCases() []Case {
+	cases := append(productCases(backend.TF32), narrowCases()...)
+	for i, c := range productCases(backend.BFloat16) {
+		// All activations are narrow, or one of them is.
+		var names []string
+		if c.Ops[0] != "DenseNeeds" || !strings.Contains(c.Name, "9x3-5") {
+			names = [][]string{nil, {"x"}, nil, {"gradOut", "gradX"}, {"out", "gradX"}, nil, {"out", "gradOut"}}[i%7]
+		}
+		cases = append(cases, narrowed(c, names...))
+	}
+	return cases
+}
+
+// productCases are layers whose factors are rounded to d.
+func productCases(d backend.DType) []Case {
 	var cases []Case
-	for _, c := range tf32Convs() {
+	for _, c := range roundedConvs(d) {
 		s := c.shape()
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights(),
 			inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }, grads))
 	}
-	for _, c := range tf32ConvTransposes() {
+	for _, c := range roundedConvTransposes(d) {
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
 	}
-	for _, c := range tf32Denses() {
+	for _, c := range roundedDenses(d) {
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
 	}
-	special := denseCase{DenseSpec: backend.DenseSpec{N: 9, In: 3, Out: 5, Multiply: backend.TF32}, special: true}
+	special := denseCase{DenseSpec: backend.DenseSpec{N: 9, In: 3, Out: 5, Multiply: d}, special: true}
 	return append(cases, special.forward())
 }
 
-func tf32Convs() []convCase {
+// narrowCases are the ops that only hand narrow activations on, between all of whose activations narrow and only the first or the last.
+func narrowCases() []Case {
+	var cases []Case
+	stepParams := backend.StepParams{Step: 3}
+	src := rng.Source{Seed: 5, Stream: rng.StreamNoise}
+	for _, s := range []shape{{N: 2, H: 6, W: 5, C: 3}, {N: 1, H: 4, W: 6, C: 8}} {
+		vector := Case{
+			Name: fmt.Sprintf("vector/copy/activation/%dx%dx%dx%d", s.N, s.H, s.W, s.C), Ops: []string{"Copy"},
+			args:      []arg{activation("x", s, mixed(normal(1), inf, nan, -inf, 1e-40, 0x1.ffp127)), activation("out", s, nil).out(exact)},
+			run:       func(b backend.Backend, t tensors) { b.Copy(t["out"], t["x"]) },
+			reference: func(d data) values { return values{"out": {v: d["x"]}} },
+		}
+		even := backend.PoolSpec{X: s, Size: 2, Padding: valid}
+		overlapping := backend.PoolSpec{X: s, Size: 3, Stride: 2}
+		for _, c := range []Case{
+			vector, reshapeCase(s, shape{N: s.N, H: 1, W: 1, C: s.Image()}),
+			actForward(backend.Tanh, s, "", normal(1)), actForwardInPlace(backend.ReLU, s),
+			actBack(backend.Sigmoid, s, "", outputs(backend.Sigmoid)), actBackInPlace(backend.ReLU, s),
+			poolForward(even, "", normal(1)), poolBack(even), poolForward(overlapping, "", normal(1)), poolBack(overlapping),
+			upsampleForward(s, 2), upsampleBack(s, 3), plusCase(s), plusInPlace(s), accumulateCase(s),
+			channelsCase(join{s.N, s.H, s.W, 2 * s.C, s.C, s.C, 0, s.C}), channelsCase(join{s.N, s.H, s.W, s.C, 0, 2 * s.C, s.C, s.C}),
+			dropoutCase(0.3, src, s, stepParams, 1, false), dropoutCase(0.3, src, s, stepParams, 1, true),
+		} {
+			var names []string
+			for _, a := range c.args {
+				if a.role == backend.Activation {
+					names = append(names, a.name)
+				}
+			}
+			cases = append(cases, narrowed(c))
+			if len(names) > 1 {
+				cases = append(cases, narrowed(c, names[0]), narrowed(c, names[len(names)-1]))
+			}
+		}
+	}
+	return cases
+}
+
+func roundedConvs(d backend.DType) []convCase {
 	spec := func(n, h, w, c, filters, kh, kw int, more func(*convCase)) convCase {
 		k := convCase{ConvSpec: backend.ConvSpec{X: shape{N: n, H: h, W: w, C: c}, Filters: filters, KernelH: kh, KernelW: kw,
-			Act: backend.ReLU, InAct: backend.Tanh, Multiply: backend.TF32}}
+			Act: backend.ReLU, InAct: backend.Tanh, Multiply: d}}
 		if more != nil {
 			more(&k)
 		}
@@ -66,22 +121,26 @@ func tf32Convs() []convCase {
 		spec(1, 8, 9, 40, 44, 3, 3, nil),
 		spec(290, 2, 3, 4, 8, 3, 3, nil),
 		spec(1, 20, 18, 8, 36, 3, 5, pool(2)),
+		spec(2, 17, 11, 24, 40, 3, 3, nil),
+		spec(1, 18, 12, 16, 40, 3, 3, pool(3)),
+		spec(1, 9, 13, 16, 40, 5, 4, stride(2)),
+		spec(1, 9, 6, 48, 16, 3, 3, up(2)),
 	}
 }
 
-func tf32ConvTransposes() (table []convTransposeCase) {
+func roundedConvTransposes(d backend.DType) (table []convTransposeCase) {
 	for i, k := range [][7]int{{2, 4, 5, 3, 5, 3, 3}, {1, 5, 4, 8, 16, 3, 3}, {2, 3, 4, 32, 1, 4, 4}, {1, 4, 3, 1, 33, 3, 2}, {1, 5, 6, 36, 40, 3, 3}, {1, 5, 6, 2, 12, 3, 3}, {1, 4, 5, 2, 12, 3, 3}} {
 		table = append(table, convTransposeCase{ConvTransposeSpec: backend.ConvTransposeSpec{X: shape{N: k[0], H: k[1], W: k[2], C: k[3]},
 			Filters: k[4], KernelH: k[5], KernelW: k[6], Stride: 1 + (i+1)%2, Padding: backend.Padding(i % 2), Act: backend.Tanh, InAct: backend.ReLU,
-			Multiply: backend.TF32}})
+			Multiply: d}})
 	}
 	return table
 }
 
-func tf32Denses() (table []denseCase) {
-	for _, d := range slices.Concat([][3]int{{1, 1, 1}, {2, 8, 16}, {7, 31, 33}, {33, 64, 1}, {5, 3, 40}, {17, 68, 36}, {257, 4, 4}}, largeDenses) {
-		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: backend.Sigmoid, InAct: backend.ReLU,
-			Multiply: backend.TF32}})
+func roundedDenses(d backend.DType) (table []denseCase) {
+	for _, n := range slices.Concat([][3]int{{1, 1, 1}, {2, 8, 16}, {7, 31, 33}, {33, 64, 1}, {5, 3, 40}, {17, 68, 36}, {257, 4, 4}}, largeDenses) {
+		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: n[0], In: n[1], Out: n[2], Act: backend.Sigmoid, InAct: backend.ReLU,
+			Multiply: d}})
 	}
 	return table
 }

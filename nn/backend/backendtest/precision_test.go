@@ -11,6 +11,12 @@ func TestPrecisionNeedsRounding(t *testing.T) {
 	if testing.Short() {
 		t.Skip("references alone, which one goroutine computes")
 	}
+	for _, multiply := range []backend.DType{backend.TF32, backend.BFloat16} {
+		t.Run(multiply.String(), func(t *testing.T) { needsRounding(t, multiply) })
+	}
+}
+
+func needsRounding(t *testing.T, multiply backend.DType) {
 	worst := map[string]float64{}
 	look := func(rounding, plain Case) {
 		for _, factor := range []string{"neither", "x", "w", "gradOut"} {
@@ -18,7 +24,7 @@ func TestPrecisionNeedsRounding(t *testing.T) {
 			for name, v := range rounding.inputs() {
 				exact[name], d[name] = floats(v), floats(v)
 				if name == factor {
-					d[name] = rounded(backend.TF32, d[name])
+					d[name] = rounded(multiply, d[name])
 				}
 			}
 			if factor != "neither" && d[factor] == nil {
@@ -39,21 +45,21 @@ func TestPrecisionNeedsRounding(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range tf32Convs() {
+	for _, c := range roundedConvs(multiply) {
 		plain := c
 		plain.Multiply = backend.Float32
 		look(c.forward(), plain.forward())
 		look(c.backInput(), plain.backInput())
 		look(c.backWeights(), plain.backWeights())
 	}
-	for _, c := range tf32ConvTransposes() {
+	for _, c := range roundedConvTransposes(multiply) {
 		plain := c
 		plain.Multiply = backend.Float32
 		look(c.forward(), plain.forward())
 		look(c.backInput(), plain.backInput())
 		look(c.backWeights(), plain.backWeights())
 	}
-	for _, c := range tf32Denses() {
+	for _, c := range roundedDenses(multiply) {
 		plain := c
 		plain.Multiply = backend.Float32
 		look(c.forward(), plain.forward())

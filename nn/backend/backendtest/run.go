@@ -220,7 +220,7 @@ func (p *placed) place() error {
 				continue
 			}
 		}
-		t := backend.NewTensor(a.role, s)
+		t := backend.Tensor{Role: a.role, Type: a.dtype(), Shape: s}
 		t.Offset = size + t.Type.Size()*a.shift
 		end := (t.Offset + p.b.Bytes(t.Role, t.Type, s.WithN(max(s.N, a.images))) + 3) / 4
 		p.tensors[a.name], names = t, append(names, a.name)
@@ -393,6 +393,9 @@ func (p *placed) compare(r *Result) error {
 		mag := want.mag
 		if mag == nil {
 			mag = w
+		}
+		if a.narrow {
+			w = unrounded(g, w)
 		}
 		share, at := a.bound.WorstOf(g, w, mag)
 		worse(share, a.name, at, float64(g[at]), w[at])
