@@ -117,7 +117,7 @@ func (p *simProfile) launched(c *ptxsim.LaunchCount) {
 	r := p.index[key]
 	if r == nil {
 		r = &simRow{Kernel: c.Kernel, Classes: map[string]uint64{}, op: p.at}
-		r.Registers, _ = kernels.Registers(c.Kernel, "sm_75")
+		r.Registers, _ = kernels.Registers(c.Kernel, "sm_80")
 		p.index[key] = r
 		p.rows = append(p.rows, r)
 	}
@@ -179,7 +179,7 @@ func (p *simProfile) write(w io.Writer, model string, batch int, ops []nn.OpProf
 			float64(r.Bytes)/1e6, per(r.Sectors, r.Requests), per(r.Bytes, r.Sectors), per(r.Conflicts, r.Shared))
 	}
 	_, err := fmt.Fprint(w, `
-regs: registers a thread on sm_75; Minstr: millions of thread instructions; per FMA: of them a fused multiply-add; int%, shared%: their
+regs: registers a thread on sm_80; Minstr: millions of thread instructions; per FMA: of them a fused multiply-add; int%, shared%: their
 share of integer and shared-memory instructions; MB: what threads ask of global memory; sect/req: 32-byte sectors a warp's request
 moves; B/sector: bytes asked for in each (more than 32 where threads share); conflict: extra passes a shared-memory request
 `)

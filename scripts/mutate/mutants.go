@@ -17,8 +17,8 @@ const (
 	backInput   = "conv/backInput,dense/backInput,convtranspose/forward,fused"
 	backWeights = "conv/backWeights,dense/backWeights,fused"
 	tf32        = "-tf32"
-	split       = "-long,conv/forward,dense/forward" // which take the forms of float32 in parts where a device has them
-	unusual     = "-infinite,-nan,-largest"
+	split       = "-long-,conv/forward,dense/forward" // which take the forms of float32 in parts where a device has them
+	unusual     = "-infinite-,-nan-,-largest-"
 )
 
 var mutants = []mutant{

@@ -36,9 +36,9 @@ func unusualCases() (cases []Case) {
 	dense := denseCase{DenseSpec: backend.DenseSpec{N: 12, In: 40, Out: 44}, noBias: true} // a sum of the largest is infinite
 	for i := range unusual {
 		for _, c := range convs {
-			cases = append(cases, c.forward().unusual(i, "x", "w"), c.backInput().unusual(i, "gradOut", "w"), c.backWeights().unusual(i, "gradOut", "x"))
+			cases = append(cases, c.forward().unusual(i, "x", "w"), c.forward().unusual(i, "w", "x"), c.backInput().unusual(i, "gradOut", "w"), c.backWeights().unusual(i, "gradOut", "x"))
 		}
-		cases = append(cases, dense.forward().unusual(i, "x", "w"), dense.backInput().unusual(i, "gradOut", "w"), dense.backWeights().unusual(i, "gradOut", "x"))
+		cases = append(cases, dense.forward().unusual(i, "x", "w"), dense.forward().unusual(i, "w", "x"), dense.backInput().unusual(i, "gradOut", "w"), dense.backWeights().unusual(i, "gradOut", "x"))
 	}
 	return cases
 }
@@ -46,13 +46,13 @@ func unusualCases() (cases []Case) {
 // unusual returns the case with numbers of a kind in one factor, and with what is to be added to the products 0.
 func (c Case) unusual(kind int, factor, other string) Case {
 	u := unusual[kind]
-	c.Name += "-" + u.name
+	c.Name += "-" + u.name + "-" + factor
 	values := map[string][]float32{}
 	for i, a := range c.args {
 		v := make([]float32, a.shape.Len())
 		for i := range v {
 			switch {
-			case a.name == factor && (u.all || i%5 == 0), a.name == other && u.both:
+			case a.name == factor && (u.all || i%5 == 0 && (factor != "w" || i/a.shape.Image()%4 == 3)), a.name == other && u.both: // one of four columns
 				v[i] = u.v[i*3%len(u.v)]
 			case a.name == other:
 				v[i] = u.scale * (1 + float32(i*5%17)/16)
