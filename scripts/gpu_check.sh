@@ -201,14 +201,16 @@ measured() {
 }
 measured image512 8 "$here/bench_512.yaml" "${images[@]}"
 
-# predicted NAME MODEL BATCH TABLE times each op beside what the model of an H100 says of it.
+# predicted NAME MODEL BATCH TABLE [FLAGS] times each op beside what the model of an H100 says of it.
 predicted() {
-  step "$1" 5 limited "$convae" profile "$2" --device "$device" --batch "$3" --predicted "$predictions/$4.txt" "${profile[@]}" --json
+  step "$1" 5 limited "$convae" profile "$2" --device "$device" --batch "$3" --predicted "$predictions/$4.txt" "${profile[@]}" "${@:5}" --json
 }
 predicted predicted denoiser 128 h100_denoiser_128
 if [ -z "$quick" ]; then
   predicted predicted_dense "$here/bench_dense.yaml" 256 h100_dense_256
   predicted predicted_large "$here/bench_large.yaml" 16 h100_large_16
+  predicted predicted_tf32 denoiser 128 h100_tf32_denoiser_128 --precision tf32
+  predicted predicted_large_tf32 "$here/bench_large.yaml" 16 h100_tf32_large_16 --precision tf32
 fi
 
 # speed NAME SHARE MODEL TRAIN PREDICT ROUNDS SECONDS measures beside PyTorch if there is one. Half of the time is for making it ready.

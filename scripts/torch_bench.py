@@ -5,10 +5,10 @@ torch_bench.py --convae BINARY --model PRESET|CONFIG.yaml --device cuda --train 
 
 For each batch: PyTorch's equivalent is built in all variants that it has (eager, compiled, compiled with CUDA graphs, each
 with the whole step as a CUDA graph; fp32 and TF32; NCHW and channels_last). Each must have the losses of convae's first
-steps, from the same weights on the same batches. Then convae and every variant are measured in turn, for some rounds;
-medians count. PyTorch's training finds its noisy batches ready on the device, where convae draws the noise in every step;
-inference starts and ends in the host's memory for both, pinned for PyTorch. A variant that does not run is in the result,
-with the reason. Exit status 1 if a loss differs.
+steps in the same precision, from the same weights on the same batches. Then convae in each precision and every variant are
+measured in turn, for some rounds; medians count, and those of one precision are compared. PyTorch's training finds its noisy
+batches ready on the device, where convae draws the noise in every step; inference starts and ends in the host's memory for
+both, pinned for PyTorch. A variant that does not run is in the result, with the reason. Exit status 1 if a loss differs.
 """
 import argparse
 import copy
@@ -44,6 +44,7 @@ LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last
 # Allowed differences, of losses as a share of them, of outputs as they are: fp32 differs by rounding, TF32 has 10 bits of
 # mantissa.
 BOUNDS = {"fp32": 1e-4, "tf32": 5e-3}
+PRECISIONS = {"fp32": "float32", "tf32": "tf32"} if CUDA else {"fp32": "float32"}  # as convae calls them
 deadline = time.monotonic() + 60 * args.minutes
 torch.backends.cudnn.benchmark = True
 if CUDA:
@@ -219,26 +220,29 @@ def rate(variant, seconds):
         n = max(n + 1, int(n * min(1.1 * seconds / took, 8)))
 
 
-def convae(*more):
-    return subprocess.run([args.convae, "bench", args.model, "--device", args.device, *more], check=True, capture_output=True, text=True).stdout
+def convae(precision, *more):
+    command = [args.convae, "bench", args.model, "--device", args.device, "--precision", PRECISIONS[precision], *more]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def ours(what, batch):
-    out = convae(f"--{what}", str(batch), "--rounds", "1", "--seconds", str(args.seconds), "--json")
-    return json.loads(out)["rows"][0]["images_per_second"]
+def ours(what, batch, precision):
+    out = json.loads(convae(precision, f"--{what}", str(batch), "--rounds", "1", "--seconds", str(args.seconds), "--json"))
+    if out["precision"] != PRECISIONS[precision]:
+        raise RuntimeError(f"convae was asked for {PRECISIONS[precision]} and measured {out['precision']}")
+    return out["rows"][0]["images_per_second"]
 
 
 def build(kind, saved, batch):
     """All variants that run, as pairs of their entry in the result and themselves (None for those that do not)."""
-    for precision in ("fp32", "tf32") if CUDA else ("fp32",):
-        for layout in LAYOUTS if saved["input"].dim() == 4 else ("nchw",):
+    for precision, steps in saved.items():
+        for layout in LAYOUTS if steps["input"].dim() == 4 else ("nchw",):
             for mode in MODES:
                 row, variant = {"mode": mode, "precision": precision, "layout": layout}, None
                 try:
                     if time.monotonic() > deadline:
                         raise RuntimeError(f"out of time: --minutes is {args.minutes:g}")
                     set_precision(precision)
-                    variant = kind(saved, batch, mode, layout)
+                    variant = kind(steps, batch, mode, layout)
                     row["difference"] = variant.check(BOUNDS[precision])
                 except Differs as e:
                     row["failed"], variant = str(e), None
@@ -250,25 +254,27 @@ def build(kind, saved, batch):
 def compare(what, batch, saved):
     print(f"{args.model} {what} batch {batch}", file=sys.stderr)
     variants = list(build({"train": Train, "predict": Predict}[what], saved, batch))
-    rates = []
+    rates = {precision: [] for precision in PRECISIONS}
     for _ in range(args.rounds):
         if CUDA:
             torch.cuda.empty_cache()
-        rates.append(ours(what, batch))
+        for precision in PRECISIONS:
+            rates[precision].append(ours(what, batch, precision))
         for row, variant in variants:
             if variant:
                 set_precision(row["precision"])
                 row.setdefault("rounds", []).append(rate(variant, args.seconds))
-    result = {"what": what, "batch": batch, "images_per_second": statistics.median(rates), "rounds": rates, "torch": [r for r, _ in variants]}
-    for precision in BOUNDS:
+    result = {"what": what, "batch": batch, "torch": [r for r, _ in variants],
+              "convae": {p: {"images_per_second": statistics.median(r), "rounds": r} for p, r in rates.items()}}
+    for precision, us in result["convae"].items():
         rows = [r for r in result["torch"] if r["precision"] == precision and "rounds" in r]
         for r in rows:
             r["images_per_second"] = statistics.median(r["rounds"])
         if rows:
             best = max(rows, key=lambda r: r["images_per_second"])
-            ratio = result["images_per_second"] / best["images_per_second"]
+            ratio = us["images_per_second"] / best["images_per_second"]
             result[f"best_{precision}"] = {k: best[k] for k in ("mode", "layout", "images_per_second")} | {"ratio": ratio}
-            print(f"  convae {result['images_per_second']:.0f} images/s, PyTorch {precision} {best['images_per_second']:.0f} ({best['mode']}, {best['layout']}), "
+            print(f"  {precision}: convae {us['images_per_second']:.0f} images/s, PyTorch {best['images_per_second']:.0f} ({best['mode']}, {best['layout']}), "
                   f"ratio {ratio:.2f}", file=sys.stderr)
     return result
 
@@ -278,9 +284,9 @@ def main():
     if CUDA:
         result |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "gpu": torch.cuda.get_device_name()}
     with tempfile.TemporaryDirectory() as tmp:
-        def saved(batch):
+        def saved(batch, precision):
             path = os.path.join(tmp, "steps.safetensors")
-            convae("--train", str(batch), "--save", path)
+            convae(precision, "--train", str(batch), "--save", path)
             tensors, metadata = load(path)
             s = {k: tensors.pop(k) for k in ("input", "target", "losses")}
             for k in "input", "target":
@@ -291,7 +297,7 @@ def main():
         for what, batches in ("train", args.train), ("predict", args.predict):
             for batch in batches:
                 try:
-                    result["rows"].append(compare(what, batch, saved(batch if what == "train" else 1)))
+                    result["rows"].append(compare(what, batch, {p: saved(batch if what == "train" else 1, p) for p in PRECISIONS}))
                 except subprocess.CalledProcessError as e:
                     print(e.stderr, file=sys.stderr)
                     result["rows"].append({"what": what, "batch": batch, "failed": e.stderr.strip()})
