@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/convae/convae/cuda/ptxsim"
@@ -118,35 +117,6 @@ func TestTensorGradientOnOlderDevices(t *testing.T) {
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)
-		}
-	}
-}
-
-// A layer of the denoiser and a larger one have few bank conflicts.
-func TestTensorGradientCost(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: the simulator takes seconds, and minutes under the race detector")
-	}
-	for _, spec := range []backend.ConvSpec{
-		{X: backend.Shape{N: 128, H: 14, W: 14, C: 32}, Filters: 32, KernelH: 3, KernelW: 3, Padding: backend.Same, Pool: 2},
-		{X: backend.Shape{N: 8, H: 32, W: 32, C: 64}, Filters: 64, KernelH: 3, KernelW: 3, Padding: backend.Same},
-		{X: backend.Shape{N: 8, H: 16, W: 16, C: 64}, Filters: 64, KernelH: 3, KernelW: 3, Padding: backend.Same, Up: 2},
-	} {
-		spec.Multiply = backend.TF32
-		s := must(backend.NewConv(spec))
-		d := openCounter(t)
-		b := d.Lanes()[0]
-		a := newConvArgs(t, b, s)
-		b.(backend.Preparer).Prepare(func() { a.backWeights(b, s) })
-		d.launches = nil
-		a.backWeights(b, s)
-		for _, l := range d.launches {
-			if !strings.HasPrefix(l.Kernel, "conv_back_weights") {
-				continue
-			}
-			if l.BankConflicts*100 > 3*l.SharedRequests {
-				t.Errorf("%v: %d extra passes for %d requests to shared memory, want at most 3 %%", s.X, l.BankConflicts, l.SharedRequests)
-			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/convae/convae/cpu"
@@ -113,5 +114,61 @@ func TestPairForms(t *testing.T) {
 		if ok != c.want || ok && f.forward != kernels.ConvForwardTensorBF16Deep {
 			t.Errorf("%+v: %t, %v", c, ok, f.correlateForm)
 		}
+	}
+}
+
+// conflicting lists the kernels that have more bank conflicts than 3 % of their requests to shared memory, with what they have in the worst of
+// the layers below: copies of weights of 16 channels at a time, sums of the weights of an upsampled layer, and rows of pixels of small images.
+// It is to become shorter.
+var conflicting = map[string]uint64{
+	"conv_forward_tensor": 7, "conv_forward_tensor_small": 11, "conv_forward_tensor_wide": 35, "conv_forward_tensor_deep": 162,
+	"conv_back_input_tensor": 21, "conv_back_input_tensor_small": 60, "conv_back_input_tensor_wide": 8,
+	"conv_forward_lanes_tensor": 5,
+}
+
+// On tensor cores, layers as those of the denoiser and of a larger model have few bank conflicts, but for the list.
+func TestTensorConflicts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the simulator takes seconds, and minutes under the race detector")
+	}
+	shape := func(n, h, w, c int) backend.Shape { return backend.Shape{N: n, H: h, W: w, C: c} }
+	launches, requests := 0, map[string]uint64{}
+	for _, spec := range []backend.ConvSpec{
+		{X: shape(2, 28, 28, 1), Filters: 32, Pool: 2},
+		{X: shape(16, 14, 14, 32), Filters: 32, Pool: 2},
+		{X: shape(16, 7, 7, 32), Filters: 32},
+		{X: shape(16, 7, 7, 32), Filters: 32, Up: 2},
+		{X: shape(2, 14, 14, 32), Filters: 1, Up: 2},
+		{X: shape(1, 64, 64, 3), Filters: 64, Pool: 2},
+		{X: shape(1, 64, 64, 64), Filters: 64, Pool: 2},
+		{X: shape(1, 32, 32, 64), Filters: 64},
+		{X: shape(1, 32, 32, 64), Filters: 64, Up: 2},
+		{X: shape(1, 64, 64, 64), Filters: 3, Up: 2},
+	} {
+		for _, spec.Multiply = range []backend.DType{backend.Float32, backend.TF32} {
+			spec.KernelH, spec.KernelW, spec.Padding = 3, 3, backend.Same
+			s := must(backend.NewConv(spec))
+			d := openCounter(t)
+			b := d.Lanes()[0]
+			a := newConvArgs(t, b, s)
+			all := func() { a.forward(b, s); a.backInput(b, s); a.backWeights(b, s) }
+			b.(backend.Preparer).Prepare(all)
+			d.launches = nil
+			all()
+			for _, l := range d.launches {
+				if !strings.Contains(l.Kernel, "tensor") {
+					continue
+				}
+				launches++
+				requests[l.Kernel] += l.SharedRequests
+				most := max(conflicting[strings.Replace(l.Kernel, "_split", "", 1)], 3) // per cent
+				if l.BankConflicts*100 > most*l.SharedRequests {
+					t.Errorf("%v-%d, %s: %d extra passes for %d requests to shared memory, want at most %d %%", s.X, s.Filters, l.Kernel, l.BankConflicts, l.SharedRequests, most)
+				}
+			}
+		}
+	}
+	if len(requests) < 20 {
+		t.Errorf("%d launches of %d kernels on tensor cores, want 20 kernels at least", launches, len(requests))
 	}
 }
