@@ -130,6 +130,8 @@ const (
 
 	PartialSum
 
+	ResidentStep
+
 	PoolForward
 	PoolForward4
 	PoolBack
@@ -296,6 +298,8 @@ var entries = [Count]struct {
 
 	PartialSum: {"partial_sum", 64},
 
+	ResidentStep: {"resident_step", 60},
+
 	PoolForward:  {"pool_forward", 14},
 	PoolForward4: {"pool_forward4", 14},
 	PoolBack:     {"pool_back", 14},
@@ -403,6 +407,8 @@ var least = [Count]int{
 	GemmTNTensorSplit4:              80,
 	GemmTNTensorSplitSquare4:        80,
 	GemmTNTensorSplitWide4:          80,
+
+	ResidentStep: 80,
 }
 
 // MaxParams is the largest number of parameters of a kernel.

@@ -21,6 +21,8 @@ func (t *Trainer) CheckOn(x, y []float32, n int, c op.Checker) error {
 
 func (t *Trainer) check(offset, n int, draw uint32, feed bool, c op.Checker) error {
 	c.Upload = t.uploadKnown
+	t.apart = true
+	defer func() { t.apart = false }()
 	var lost error
 	err := t.stepWith(offset, n, draw, feed, func(s *op.Call, f *op.Frame, _ []op.Info) {
 		if err := c.Run(s, f); err != nil && lost == nil {

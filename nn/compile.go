@@ -14,6 +14,7 @@ import (
 // source says where a training program gets its samples from.
 type source struct {
 	gather bool // from the data set on the device; otherwise input and target are uploaded before the run
+	apart  bool // ops are done one by one, also where a device can do those of a step at once
 	values bool // the data set is of float32 values, not of pixels
 }
 
@@ -67,7 +68,9 @@ func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, 
 	}
 	c.p.Narrow(o.Precision.Store, c.p.Input, c.p.Output, c.p.Target)
 	if b != nil {
-		c.p.DeferSums(b)
+		if o.Unfused || o.Apart || src.apart || !c.p.Reside(b) {
+			c.p.DeferSums(b)
+		}
 		c.p.Finish(b, true)
 	}
 	return c.p, nil

@@ -33,22 +33,22 @@ func runCalls(calls []op.Call, f *op.Frame, values []op.Info, hook hook) {
 type batchPhase struct {
 	r        *replica
 	compile  func(src source, n int) (*program.Program, error)
-	offsets  map[bool][]int // of the tensors, by whether samples are fed or gathered
+	offsets  map[kind][]int // of the tensors
 	programs map[programKey]*bound
 	sum      int         // index of the sum that is set to 0 when a chunk begins
 	begin    []op.Call   // the calls that set it to 0
 	frames   []*op.Frame // of begin, by lane
 }
 
-// programKey says for how many samples a program is, and whether they are fed.
+// programKey says for how many samples a program is, and of which kind.
 type programKey struct {
-	n    int
-	feed bool
+	n int
+	kind
 }
 
 // newBatchPhase makes a phase that runs the programs that compile makes. When a chunk begins, the sum of that index in its
 // slot is set to 0.
-func (r *replica) newBatchPhase(sum int, offsets map[bool][]int, compile func(src source, n int) (*program.Program, error)) *batchPhase {
+func (r *replica) newBatchPhase(sum int, offsets map[kind][]int, compile func(src source, n int) (*program.Program, error)) *batchPhase {
 	p := &batchPhase{r: r, sum: sum, compile: compile, offsets: offsets, programs: map[programKey]*bound{}}
 	begin := op.NewTape()
 	begin.Layer = "gradients"
@@ -61,16 +61,16 @@ func (r *replica) newBatchPhase(sum int, offsets map[bool][]int, compile func(sr
 }
 
 // prepare compiles the program for n samples, and returns true, unless it is there.
-func (p *batchPhase) prepare(n int, feed bool) bool {
-	key := programKey{n, feed}
+func (p *batchPhase) prepare(n int) bool {
+	key := programKey{n, p.r.t.kind()}
 	if n == 0 || p.programs[key] != nil {
 		return false
 	}
-	prog, err := p.compile(p.r.t.source(feed), n)
+	prog, err := p.compile(p.r.t.source(key.kind), n)
 	if err != nil { // the plan has compiled it for as many samples or more
 		panic("nn: a program was planned that does not compile")
 	}
-	p.programs[key] = p.r.placer().bind(prog, p.offsets[feed], p.r.w.lanes, p.r.lanes.memory)
+	p.programs[key] = p.r.placer().bind(prog, p.offsets[key.kind], p.r.w.lanes, p.r.lanes.memory)
 	return true
 }
 
@@ -128,7 +128,7 @@ func (p *batchPhase) lead() {
 // frame returns the program for n samples, and a lane's frame of it for those from first on, without the tensors of a slot.
 func (p *batchPhase) frame(lane, n, first int) (*bound, *op.Frame) {
 	r, t := p.r, p.r.t
-	prog := p.programs[programKey{n, t.feed}]
+	prog := p.programs[programKey{n, t.kind()}]
 	f := prog.frames[lane]
 	f.B.SetWorkspace(r.lanes.memory[lane].workspace)
 	if prog.samples != op.None {

@@ -16,6 +16,7 @@ type TrainerOptions struct {
 	Noise     float32           // standard deviation of the noise added to the inputs, which are then clipped to [0,1]
 	Seed      uint64            // of noise and dropout
 	Unfused   bool              // run every layer as ops of its own
+	Apart     bool              // run ops one by one also where a device can do those of a step at once, in the memory of its processors
 	Precision backend.Precision // what is computed in, also by the trainer's network: the zero one is float32
 
 	// What is known of the data set to come, so that there is room left for it; 0 and false if nothing is.
@@ -45,6 +46,7 @@ type Trainer struct {
 	plan     trainPlan
 	layout   paramLayout
 	replicas []*replica
+	apart    bool  // ops of the step at hand are done one by one
 	err      error // the first of a reduction
 
 	seen        int     // samples in the loss since ResetLoss

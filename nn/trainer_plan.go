@@ -13,8 +13,9 @@ import (
 type trainPlan struct {
 	chunk, slots, micro int
 	lanes               int                 // that are used
-	offsets             map[bool][]int      // of the tensors, by whether samples are fed or gathered
-	meanOffsets         map[bool][]int      // of the program that adds up codes
+	resident            bool                // the device does the ops of a step at once
+	offsets             map[kind][]int      // of the tensors
+	meanOffsets         map[kind][]int      // of the program that adds up codes
 	packs               *program.Program    // whose weights are packed
 	parts               [partCount]partPlan // of a network that takes turns with the trainer
 	need                Memory
@@ -64,7 +65,18 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 	return t, t.choosePlan()
 }
 
-func (t *Trainer) source(feed bool) source { return source{gather: !feed, values: t.values} }
+// kind is what a program depends on beside the number of samples: whether they are fed or gathered, and whether ops are done one by one that the
+// device could do at once.
+type kind struct{ feed, apart bool }
+
+// kind returns that of the step at hand.
+func (t *Trainer) kind() kind {
+	return kind{t.feed, !t.feed && (t.apart || !t.plan.resident)}
+}
+
+func (t *Trainer) source(k kind) source {
+	return source{gather: !k.feed, values: t.values, apart: k.apart}
+}
 
 // CheckTraining returns the error of a model, or of options, with which NewTrainer trains on no device, whatever its memory.
 func (c Config) CheckTraining(o TrainerOptions) error {
@@ -135,7 +147,7 @@ type cut struct {
 func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	b, policy := t.dev.Lanes()[0], t.dev.Policy()
 	slotBytes := t.layout.trained + floatBytes*lossFloats
-	one, err := compileTraining(t.m, b, t.o, t.source(false), 1)
+	one, err := compileTraining(t.m, b, t.o, t.source(kind{apart: true}), 1)
 	if err != nil {
 		return p, err
 	}
@@ -144,22 +156,27 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	if t.o.Slots > 0 {
 		slots = min(t.o.Slots, c.batch)
 	}
-	p = trainPlan{chunk: ceilDiv(c.batch, slots), lanes: c.lanes, packs: one, offsets: map[bool][]int{}, meanOffsets: map[bool][]int{}}
+	p = trainPlan{chunk: ceilDiv(c.batch, slots), lanes: c.lanes, packs: one, offsets: map[kind][]int{}, meanOffsets: map[kind][]int{}}
 	p.slots = ceilDiv(c.batch, p.chunk)
 	p.micro = min(microBatch(policy, min(p.chunk, one.MostSamples()), sample, slotBytes), c.limit)
-	for _, feed := range []bool{false, true} {
-		prog, err := compileTraining(t.m, b, t.o, t.source(feed), p.micro)
+	for _, k := range []kind{{}, {apart: true}, {feed: true}} {
+		prog, err := compileTraining(t.m, b, t.o, t.source(k), p.micro)
 		if err != nil {
 			return p, err
 		}
-		p.offsets[feed] = p.place(prog, b)
+		if k == (kind{}) {
+			if p.resident = prog.Resident(b); !p.resident {
+				continue
+			}
+		}
+		p.offsets[k] = p.place(prog, b)
 		if !t.sparse() {
 			continue
 		}
-		if prog, err = compileCodeSums(t.m, b, t.o, t.source(feed), p.micro); err != nil {
+		if prog, err = compileCodeSums(t.m, b, t.o, t.source(k), p.micro); err != nil {
 			return p, err
 		}
-		p.meanOffsets[feed] = p.place(prog, b)
+		p.meanOffsets[k] = p.place(prog, b)
 	}
 	if err := t.planParts(&p, c.tight); err != nil {
 		return p, err

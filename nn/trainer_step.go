@@ -100,7 +100,7 @@ func (r *replica) prepare() {
 		for _, p := range r.phases {
 			if p, ok := p.(*batchPhase); ok {
 				for _, n := range []int{min(plan.micro, c), c % plan.micro} {
-					made = p.prepare(n, r.t.feed) || made
+					made = p.prepare(n) || made
 				}
 			}
 		}

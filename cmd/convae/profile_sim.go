@@ -58,6 +58,8 @@ func (p *simProfile) predict(log io.Writer, device, machine string) error {
 func (p *simProfile) options() ptxsim.Options {
 	o := ptxsim.Options{OnLaunch: p.launched}
 	if p.watch != nil {
+		o.Major, o.Minor = p.watch.Machine.Major, p.watch.Machine.Minor
+		o.Driver = 12020 // for which kernels do not wait by themselves: the gaps between launches are counted in full
 		o.OnLoad, o.BeforeLaunch = p.watch.Compiler.Loaded, p.watch.Before
 		o.Skip = ptxsim.Checks{Init: true, Race: true, GlobalRace: true, Count: true} // the same launches are checked without a machine
 	}

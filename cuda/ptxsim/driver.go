@@ -25,7 +25,7 @@ func (s *sim) Open(i int) (driver.Device, error) {
 }
 
 func (o *Options) info() driver.Info {
-	return driver.Info{Name: o.Name, Major: o.Major, Minor: o.Minor, Memory: o.Memory, SMs: o.SMs, Driver: 12040}
+	return driver.Info{Name: o.Name, Major: o.Major, Minor: o.Minor, Memory: o.Memory, SMs: o.SMs, Driver: o.Driver}
 }
 
 // Device is a simulated device. Work runs when it is given, before the call returns.

@@ -35,6 +35,7 @@ type Options struct {
 	Memory       int // bytes, 2 GiB; the simulator needs up to three times of what is allocated
 	SMs          int // 80
 	Major, Minor int // compute capability, 8.0
+	Driver       int // version of CUDA that the driver is for, 12040
 	Workers      int // goroutines that run blocks, GOMAXPROCS
 	Skip         Checks
 	Limit        uint64 // instructions that a warp may run, 1<<32
@@ -83,6 +84,7 @@ func New(o Options) driver.Driver {
 	}
 	set(&o.Memory, 2<<30)
 	set(&o.SMs, 80)
+	set(&o.Driver, 12040)
 	set(&o.Workers, runtime.GOMAXPROCS(0))
 	return &sim{o}
 }

@@ -9,6 +9,8 @@ import (
 // Machine is what the model knows of a GPU. Latencies and bytes are in cycles of the SMs' clock.
 type Machine struct {
 	Name      string
+	Major     int // compute capability
+	Minor     int
 	SMs       int
 	GHz       float64
 	Shared    int // bytes an SM
@@ -55,10 +57,10 @@ const (
 // knows: its stall counts let 24 cycles go by on sm_90. On the rtx4090, whose tensor cores take longer than that, it may be there later
 // than the model says.
 var Machines = []Machine{
-	{Name: "h100", SMs: 132, GHz: 1.755, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024, Tensor: 636, TensorPeak: 400},
-	{Name: "h200", SMs: 132, GHz: 1.98, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024, Tensor: 636, TensorPeak: 400},
-	{Name: "a100", SMs: 108, GHz: 1.41, Shared: 164 << 10, Warps: 64, Blocks: 32, HalfPipes: 1, L2Latency: 262, L1Lines: 768, Tensor: 800, TensorPeak: 800},
-	{Name: "rtx4090", SMs: 128, GHz: 2.52, Shared: 100 << 10, Warps: 48, Blocks: 24, HalfPipes: 2, L2Latency: 273, L1Lines: 512, Tensor: 3200, TensorPeak: 3200},
+	{Name: "h100", Major: 9, Minor: 0, SMs: 132, GHz: 1.755, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024, Tensor: 636, TensorPeak: 400},
+	{Name: "h200", Major: 9, Minor: 0, SMs: 132, GHz: 1.98, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024, Tensor: 636, TensorPeak: 400},
+	{Name: "a100", Major: 8, Minor: 0, SMs: 108, GHz: 1.41, Shared: 164 << 10, Warps: 64, Blocks: 32, HalfPipes: 1, L2Latency: 262, L1Lines: 768, Tensor: 800, TensorPeak: 800},
+	{Name: "rtx4090", Major: 8, Minor: 9, SMs: 128, GHz: 2.52, Shared: 100 << 10, Warps: 48, Blocks: 24, HalfPipes: 2, L2Latency: 273, L1Lines: 512, Tensor: 3200, TensorPeak: 3200},
 }
 
 // MachineNames are the names of Machines.

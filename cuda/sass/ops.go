@@ -134,6 +134,7 @@ func addFloatOps() {
 	addFloat(pipeFloat, "dss", arith(func(a, b, _ float32) float32 { return saturate(a + b) }), "FADD.SAT")
 	addFloat(pipeFloat, "dss", arith(func(a, b, _ float32) float32 { return a * b }), "FMUL")
 	addFloat(pipeFloat, "dss", arith(func(a, b, _ float32) float32 { return flush(flush(a) * flush(b)) }), "FMUL.FTZ")
+	addFloat(pipeFloat, "dss", arith(func(a, b, _ float32) float32 { return fmaRound(a, b, 0, zero) }), "FMUL.RZ")
 	special := func(name string, f func(float64) float64) {
 		addFloat(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(f(float64(float(a))))) }), name)
 	}
@@ -157,10 +158,11 @@ func addFloatOps() {
 			return uint32(v)
 		}
 		return 0 // also NaN
-	}), "F2I.FTZ.U32.TRUNC.NTZ")
+	}), "F2I.FTZ.U32.TRUNC.NTZ", "F2I.U32.TRUNC.NTZ") // what is flushed to 0 is truncated to it
 	add(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(roundUp(int64(a))) }), "I2F.U32.RP")
+	add(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(a & 0xffff)) }), "I2F.U16.RP")
 	add(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(roundUp(int64(int32(a)))) }), "I2F.RP")
-	add(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(a & 0xffff)) }), "I2F.U16")
+	add(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(a & 0xffff)) }), "I2F.U16", "I2F.U16.RZ")
 	addFloat(pipeALU, "dss", func(x *executor, w *warp, in *Inst, ex uint32) {
 		high, low := x.floats(w, &in.o[1], 0), x.floats(w, &in.o[2], 1)
 		for l := range x.out {

@@ -16,10 +16,20 @@ func addFlowOps() {
 		}
 		w.split(ex, int(in.o[len(in.o)-1].imm))
 	}, "BRA", "CALL.REL.NOINC")
+	// BRA.DIV leads a warp whose lanes are not together to where it gathers them, which no kernel of ours needs.
+	addFlow("st", func(x *executor, w *warp, in *Inst, ex uint32) {
+		if ex != ^uint32(0) {
+			fail("%q of lanes %#x is not known", in.Text, ex)
+		}
+		w.split(0, int(in.o[1].imm))
+	}, "BRA.DIV")
+	never := func(x *executor, w *warp, in *Inst, ex uint32) { fail("%q is not known", in.Text) }
+	addFlow("st", never, "WARPSYNC.COLLECTIVE")
+	addFlow("", never, "ENDCOLLECTIVE")
 	addFlow("d", goRegister, "BRX", "RET.REL.NODEC")
 	opcodes["BRX"].branch, opcodes["RET.REL.NODEC"].branch = true, true
 	addFlow("", func(x *executor, w *warp, in *Inst, ex uint32) { w.exit(ex) }, "EXIT")
-	add(pipeBranch, "", func(*executor, *warp, *Inst, uint32) {}, "NOP")
+	add(pipeBranch, "", func(*executor, *warp, *Inst, uint32) {}, "NOP", "ACQBULK", "PREEXIT")
 	add(pipeBranch, "bt", func(x *executor, w *warp, in *Inst, ex uint32) {
 		for m := ex; m != 0; m &= m - 1 {
 			w.conv[in.o[0].r][bits.TrailingZeros32(m)] = ex

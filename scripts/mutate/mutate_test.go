@@ -132,3 +132,19 @@ func TestReport(t *testing.T) {
 		}
 	}
 }
+
+// Without a fault the steps of all trials are as near to the CPU's as is asked, and are done by the kernel that the faults are planted in.
+func TestResidentSteps(t *testing.T) {
+	if how, err := residentSteps(context.Background(), swapped{major: 8}, mutant{}); how != "" || err != nil {
+		t.Errorf("without a fault: %q, error %v", how, err)
+	}
+	text, err := os.ReadFile("../../kernels/resident.sm_80.ptx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := body(string(text))
+	fault := strings.Replace(old, "bar.sync", "// bar.sync", 8)
+	if how, err := residentSteps(context.Background(), swapped{old, fault, 8, 0}, mutant{}); how == "" || err != nil {
+		t.Errorf("without barriers: %q, error %v", how, err)
+	}
+}

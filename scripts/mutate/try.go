@@ -33,16 +33,23 @@ func try(ctx context.Context, root, nvcc string, m mutant) outcome {
 		o.how = "the compiler makes the same code of it"
 		return o
 	}
-	for _, c := range []struct {
-		name string
-		run  func(context.Context, swapped, mutant) (string, error)
-	}{{"cases", narrow}, {"table", table}, {"golden", golden(filepath.Join(root, "testdata", "golden"))}, {"training", training}} {
+	checks := []named{{"cases", narrow}, {"table", table}, {"golden", golden(filepath.Join(root, "testdata", "golden"))}, {"training", training}}
+	if m.stem == residentStem {
+		checks = []named{{"steps", residentSteps}}
+	}
+	for _, c := range checks {
 		if o.how, o.err = c.run(ctx, s, m); o.err != nil || o.how != "" {
 			o.by = c.name
 			return o
 		}
 	}
 	return o
+}
+
+// named is a check.
+type named struct {
+	name string
+	run  func(context.Context, swapped, mutant) (string, error)
 }
 
 // compile makes the PTX of a source with the fault in it, in a folder of its own.

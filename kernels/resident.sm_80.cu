@@ -1,0 +1,1035 @@
+// A whole step of a small model, from the gathered samples to the partial sums of all gradients, by one launch: a block has an image, and all
+// that is made of it, in shared memory. Products are made on tensor cores, of factors rounded to TF32.
+//
+// The model is a chain of convolutions of stride 1: the first of few channels, perhaps pooled; the last of few filters, perhaps of an
+// upsampled input; those between of multiples of 8 channels and filters, pooled or of an upsampled input, with linear or relu between them.
+#include "copy.cuh"
+#include "mma.cuh"
+#include "random.cuh"
+
+typedef unsigned long long u64;
+
+enum { T = 384, WARPS = T / 32, MOST = 6, COLUMNS = 3, nobody = 0x7fffff };
+enum Kind { FIRST, MIDDLE, LAST };
+
+extern __shared__ __align__(16) float memory[];
+
+// thread is the thread's number, for a part of a step. zero, which is 0, is read anew for each part: else the compiler would keep in registers, all
+// through the kernel, what each part makes of the number.
+static __device__ __forceinline__ unsigned thread(const unsigned &zero) {
+  unsigned t, z;
+  asm volatile("ld.volatile.shared.u32 %0, [%1];" : "=r"(z) : "r"(shared_address(&zero)) : "memory");
+  asm("mov.u32 %0, %%tid.x;" : "=r"(t));
+  return t ^ z;
+}
+
+// Plane is an image in shared memory: the index of its first pixel, how far the next row is in pixels, and the next pixel in floats.
+struct Plane {
+  unsigned at, pitch, step;
+};
+
+// Extent is how a product is shared out among warps: a unit is one of a group of tiles of pixels by a chunk of 32 rows or columns, and of few
+// units each is summed in so many parts, by several warps.
+struct Extent {
+  unsigned tiles_x, tiles, groups, units, splits, per;
+  unsigned by_x, by_groups, by_splits, by_per;
+  bool pairs; // groups are of two tiles
+};
+
+// What a layer is divided by comes as multipliers: divide is x/d, for x*d below 2^31.
+enum By { OF_F, OF_F4, OF_TAPS_F4, OF_ROWS8, OF_QUADS, OF_WIDE, OF_OW, OF_PW, OF_KW, OF_C, OF_TAPS, OF_MANY };
+
+static __device__ __forceinline__ unsigned multiplier(unsigned d) {
+  asm volatile("" : "+r"(d)); // or the compiler finds that it is small, and divides otherwise
+  return 0x80000000u / d + 1;
+}
+
+static __device__ __forceinline__ unsigned divide(unsigned x, unsigned by) {
+  unsigned q;
+  asm("mul.hi.u32 %0, %1, %2;" : "=r"(q) : "r"(x + x), "r"(by));
+  return q;
+}
+
+// Geometry is a convolution: what it is given as, and what follows from that. Its weights are a matrix of rows of k elements each, both padded
+// to multiples of 8; of eight rows those number 0 to 3 lie at the even places, which keeps what is read at once in different banks.
+struct Geometry {
+  const float *w, *bias;
+  float *partials;
+  unsigned kind, h, wide, c, f, kh, kw, top, left, shift, pool, act, oh, ow;
+  unsigned taps, rows, k, rows8, k8, stride, weights, weights_back;
+  Plane x, u; // the input, and the gradient as the products want it
+  unsigned x_begin, x_pixels, u_begin, u_pixels, argmax, raw, scratch;
+};
+
+struct Layer : Geometry {
+  unsigned by[OF_MANY];
+  Extent products[3]; // forward, back to the input, and of the gradients of the weights
+};
+
+enum { FORWARD, BACK, GRADIENT };
+
+// bits_of is n bits of v, which lie in one half of it.
+static __device__ __forceinline__ unsigned bits_of(u64 v, unsigned from, unsigned n) {
+  return (from < 32 ? (unsigned)v >> from : (unsigned)(v >> 32) >> from % 32) & ((1u << n) - 1);
+}
+
+// decode makes a layer of its arguments: shape has h, width, channels and filters in 8 bits each, then kernel, pads, factor, pool, activation
+// and kind in 4 bits each; places has the output's extents in 8 bits each, then in units of 16 bytes where the weights lie forward, x and argmax;
+// more has those of the output's gradient, of the same as the products want it, of the weights back, and of what several warps leave then.
+static __device__ __forceinline__ void decode(unsigned tid, Layer &to, const float *w, const float *bias, float *partials, u64 shape, u64 places, u64 more) {
+  Geometry l;
+  l.w = w, l.bias = bias;
+  l.h = bits_of(shape, 0, 8), l.wide = bits_of(shape, 8, 8), l.c = bits_of(shape, 16, 8), l.f = bits_of(shape, 24, 8);
+  l.kh = bits_of(shape, 32, 4), l.kw = bits_of(shape, 36, 4), l.top = bits_of(shape, 40, 4), l.left = bits_of(shape, 44, 4);
+  l.shift = bits_of(shape, 48, 4) - 1, l.pool = bits_of(shape, 52, 4), l.act = bits_of(shape, 56, 4), l.kind = bits_of(shape, 60, 4);
+  l.oh = bits_of(places, 0, 8), l.ow = bits_of(places, 8, 8);
+  l.weights = bits_of(places, 16, 16) * 4, l.argmax = bits_of(places, 48, 16) * 4;
+  l.raw = bits_of(more, 0, 16) * 4, l.weights_back = bits_of(more, 32, 16) * 4, l.scratch = bits_of(more, 48, 16) * 4;
+  l.taps = l.kh * l.kw;
+  l.rows = l.kind == LAST ? l.f * l.taps : l.f, l.k = l.kind == LAST ? l.c : l.taps * l.c;
+  l.rows8 = (l.rows + 7) & ~7u, l.k8 = (l.k + 7) & ~7u, l.stride = l.k8 + 4;
+  l.partials = partials + (u64)blockIdx.x * (l.f * l.taps * l.c + l.f);
+
+  const bool halo = l.kind != LAST; // the last one's windows are not read where there is nothing
+  const unsigned up = 1 + l.shift, above = halo ? (l.top + l.shift) / up : 0, before = halo ? (l.left + l.shift) / up : 0;
+  const int below = halo ? ((int)(l.oh + l.kh - 2 - l.top) >> l.shift) - (int)l.h + 1 : 0;
+  const int behind = halo ? ((int)(l.ow + l.kw - 2 - l.left) >> l.shift) - (int)l.wide + 1 : 0;
+  l.x.pitch = l.wide + before + (behind > 0 ? behind : 0), l.x.step = l.kind == FIRST ? l.c : l.c + 4;
+  l.x_begin = bits_of(places, 32, 16) * 4, l.x.at = l.x_begin + (above * l.x.pitch + before) * l.x.step;
+  l.x_pixels = (l.h + above + (below > 0 ? below : 0)) * l.x.pitch;
+
+  const bool spread = l.kind == LAST || l.shift;
+  const unsigned over = spread ? 0 : l.kh - 1 - l.top, ahead = spread ? 0 : l.kw - 1 - l.left;
+  const int under = spread ? 0 : (int)(l.h + l.top) - (int)l.oh, after = spread ? 0 : (int)(l.wide + l.left) - (int)l.ow;
+  l.u.pitch = spread ? l.wide : l.ow + ahead + (after > 0 ? after : 0);
+  l.u.step = l.kind == LAST ? l.rows8 + 4 : l.shift ? l.taps * l.f + 4 : l.f + 4;
+  l.u_begin = bits_of(more, 16, 16) * 4, l.u.at = l.u_begin + (over * l.u.pitch + ahead) * l.u.step;
+  l.u_pixels = (l.oh + over + (under > 0 ? under : 0)) * l.u.pitch;
+
+  // Lanes 0 to 10 have the multipliers, 11 to 13 the extents.
+  const unsigned lane = tid % 32;
+  const unsigned of[OF_MANY] = {l.f, l.f / 4, l.taps * l.f / 4, l.rows8, l.kind == FIRST ? l.k8 : l.k8 / 4, l.wide, l.ow, l.ow / l.pool,
+                                                         l.kw, l.c, l.taps};
+  if (lane == 0) (Geometry &)to = l;
+  unsigned mine = l.f;
+#pragma unroll
+  for (unsigned i = 0; i < OF_MANY; i++)
+    if (lane == i) mine = of[i];
+  if (lane < OF_MANY) to.by[lane] = multiplier(mine > 0 ? mine : 1);
+  if (lane < OF_MANY || lane >= OF_MANY + 3) return;
+  const unsigned product = lane - OF_MANY;
+  const bool last = l.kind == LAST, grad = product == GRADIENT;
+  const unsigned h = product == FORWARD && !last || grad && !spread ? l.oh : l.h, wide = product == FORWARD && !last || grad && !spread ? l.ow : l.wide;
+  const unsigned columns = product == FORWARD ? l.rows : product == BACK || spread ? l.c : l.f;
+  Extent e;
+  e.tiles_x = (wide + 7) / 8;
+  e.tiles = grad ? (last ? l.rows8 : l.shift ? l.taps * l.f : l.k8) / 8 : e.tiles_x * ((h + 1) / 2);
+  const unsigned chunks = (columns + 31) / 32, each = grad ? COLUMNS : 2;
+  const unsigned steps = grad ? (h * wide + 7) / 8 : l.kind == FIRST ? 1 : last ? (product == FORWARD ? l.c : l.rows8) / 8 : l.taps * (product == FORWARD ? l.c : l.f) / 8;
+  e.groups = (e.tiles + each - 1) / each;
+  e.pairs = l.kind == FIRST || e.groups * chunks >= WARPS / 2;
+  if (!grad && !e.pairs) e.groups = e.tiles;
+  e.units = e.groups * chunks, e.splits = e.units < WARPS ? WARPS / e.units : 1;
+  if (e.splits > steps) e.splits = steps;
+  e.per = e.splits > 1 ? e.units : WARPS;
+  e.by_x = multiplier(e.tiles_x), e.by_groups = multiplier(e.groups), e.by_splits = multiplier(e.splits), e.by_per = multiplier(e.per);
+  to.products[product] = e;
+}
+
+static __device__ __forceinline__ float2 float2_of(float x, float y) {
+  float2 v = {x, y};
+  return v;
+}
+
+static __device__ __forceinline__ float4 float4_of(float x, float y, float z, float w) {
+  float4 v = {x, y, z, w};
+  return v;
+}
+
+// rounded is v rounded to TF32. The bits that a product does not look at are cleared, because 0 must stay 0.
+static __device__ __forceinline__ float rounded(float v) { return __uint_as_float(round_tf32(__float_as_uint(v)) & ~0x1fffu); }
+
+static __device__ __forceinline__ float4 rounded(float4 v) { return float4_of(rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w)); }
+
+static __device__ __forceinline__ float4 &quad(unsigned i) { return *(float4 *)(memory + i); }
+
+// clear_halo clears the pixels of a plane around its h rows of so many: a warp clears what lies between two rows, the last warps most.
+static __device__ __forceinline__ void clear_halo(unsigned tid, const Plane p, unsigned begin, unsigned pixels, unsigned h, unsigned wide) {
+#pragma unroll 1
+  for (unsigned gap = WARPS - 1 - tid / 32; gap <= h; gap += WARPS) {
+    const unsigned from = gap == 0 ? begin : p.at + ((gap - 1) * p.pitch + wide) * p.step;
+    const unsigned to = gap == h ? begin + pixels * p.step : p.at + gap * p.pitch * p.step;
+    if (p.step % 4 == 0)
+#pragma unroll 2
+      for (unsigned i = from + tid % 32 * 4; i < to; i += 128) quad(i) = float4_of(0.f, 0.f, 0.f, 0.f);
+    else
+#pragma unroll 2
+      for (unsigned i = from + tid % 32; i < to; i += 32) memory[i] = 0.f;
+  }
+}
+
+// Team is the threads that share out some work: those of warps that have no unit of a product, if there are enough, else all.
+struct Team {
+  unsigned thread, threads;
+};
+
+static __device__ __forceinline__ Team everyone(unsigned tid) { return {tid, T}; }
+
+static __device__ __forceinline__ Team idle(unsigned tid, const Extent &e) {
+  const unsigned busy = e.units * e.splits;
+  if (busy > WARPS - 3) return everyone(tid);
+  return {tid >= busy * 32 ? tid - busy * 32 : nobody, (WARPS - busy) * 32};
+}
+
+// Walk takes a thread through the elements of rows of so many, by being its multiplier.
+struct Walk {
+  unsigned row, column, rows, columns, length;
+  __device__ __forceinline__ Walk(unsigned length, unsigned by, Team team) : length(length) {
+    row = divide(team.thread, by), column = team.thread - row * length;
+    rows = divide(team.threads, by), columns = team.threads - rows * length;
+  }
+  __device__ __forceinline__ void next() {
+    row += rows, column += columns;
+    if (column >= length) column -= length, row++;
+  }
+};
+
+static __device__ __forceinline__ unsigned place_of(unsigned row) { return (row & ~7u) | (row & 3) << 1 | (row >> 2 & 1); }
+
+// stage copies a layer's weights and bias to shared memory. A thread rounds what it has copied itself, when it has landed, in settle.
+static __device__ __forceinline__ void stage(const Layer l, unsigned weights, Team team) {
+  if (l.kind == FIRST) {
+    for (Walk at(l.k8, l.by[OF_QUADS], team); at.row < l.rows8; at.next()) {
+      float *to = memory + weights + place_of(at.row) * l.stride + at.column;
+      if (at.row < l.rows && at.column < l.k)
+        copy4(to, l.w + at.row * l.k + at.column);
+      else
+        *to = 0.f;
+    }
+  } else {
+#pragma unroll 2
+    for (Walk at(l.k8 / 4, l.by[OF_QUADS], team); at.row < l.rows8; at.next()) {
+      float *to = memory + weights + place_of(at.row) * l.stride + at.column * 4;
+      if (at.row < l.rows)
+        copy16(to, l.w + at.row * l.k + at.column * 4);
+      else
+        *(float4 *)to = float4_of(0.f, 0.f, 0.f, 0.f);
+    }
+  }
+  if (team.thread < l.f) copy4(memory + weights + l.rows8 * l.stride + team.thread, l.bias + team.thread);
+  end_copies();
+}
+
+static __device__ __forceinline__ void settle(const Layer l, unsigned weights, Team team) {
+  if (l.kind == FIRST) {
+    for (Walk at(l.k8, l.by[OF_QUADS], team); at.row < l.rows; at.next()) {
+      float *to = memory + weights + place_of(at.row) * l.stride + at.column;
+      *to = rounded(*to);
+    }
+    return;
+  }
+#pragma unroll 4
+  for (Walk at(l.k8 / 4, l.by[OF_QUADS], team); at.row < l.rows; at.next()) {
+    float4 *to = (float4 *)(memory + weights + place_of(at.row) * l.stride + at.column * 4);
+    *to = rounded(*to);
+  }
+}
+
+// Tile is one of a unit's: its first pixel, and that of the row of a matrix whose address the lane has.
+struct Tile {
+  unsigned y, x;
+  unsigned row_y, row_x;
+  bool there;
+};
+
+static __device__ __forceinline__ Tile tile_at(unsigned tid, const Extent &e, unsigned tile, unsigned h, unsigned wide) {
+  const unsigned lane = tid % 32, last = tile < e.tiles ? tile : e.tiles - 1, ty = divide(last, e.by_x);
+  Tile t;
+  t.there = tile < e.tiles;
+  t.y = ty * 2, t.x = (last - ty * e.tiles_x) * 8;
+  t.row_y = t.y + (lane / 8 & 1), t.row_x = t.x + lane % 8;
+  if (t.row_y >= h) t.row_y = h - 1;
+  if (t.row_x >= wide) t.row_x = wide - 1;
+  return t;
+}
+
+// Weights are those of a product as a lane reads them: from an address on, so many bytes to the next eight elements of a sum within a tap
+// and to the next tap, and Forward to the second half of the columns, back to the second half of the eight.
+struct Weights {
+  unsigned at, octet, tap, second;
+};
+
+static __device__ __forceinline__ Weights weights_of(unsigned tid, const Layer l, bool back, unsigned n0) {
+  const unsigned lane = tid % 32, r = lane / 4, t = lane % 4;
+  if (back) {
+    const unsigned column = n0 + 4 * r < l.c ? n0 + 4 * r : l.c - 4;
+    return {shared_address(memory + l.weights_back + 2 * t * l.stride + column), l.stride * 32, l.c * 4, l.stride * 4};
+  }
+  unsigned first = n0 + (lane / 16) * 8, second = first + 16;
+  if (first >= l.rows8) first = l.rows8 - 8;
+  if (second >= l.rows8) second = l.rows8 - 8;
+  const unsigned row = place_of(lane % 8) * l.stride + (lane / 8 & 1) * 4;
+  return {shared_address(memory + l.weights + first * l.stride + row), 32, l.c * 4, (second - first) * l.stride * 4};
+}
+
+// Fragments are what a warp multiplies at a time.
+template <int MT, bool Back> struct Fragments {
+  unsigned a[MT][4], b[4][2];
+
+  __device__ __forceinline__ void load(const unsigned (&a_at)[MT], unsigned further, unsigned b_at, unsigned second) {
+#pragma unroll
+    for (int i = 0; i < MT; i++) load_matrices(a[i], a_at[i] + further);
+    if constexpr (Back) {
+      load_words(b, 0, b_at);
+      load_words(b, 1, b_at + second);
+    } else {
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        unsigned v[4];
+        load_matrices(v, b_at + half * second);
+        b[half * 2][0] = v[0], b[half * 2][1] = v[1], b[half * 2 + 1][0] = v[2], b[half * 2 + 1][1] = v[3];
+      }
+    }
+  }
+
+  __device__ __forceinline__ void multiply(float (&sum)[MT][4][4]) const {
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+      for (int n = 0; n < 4; n++) multiply_add(sum[i][n], a[i], b[n]);
+  }
+};
+
+// multiply adds elements k to end of the sums of a unit, eight at a time. rows sets the addresses of the rows of the tiles' matrices at a tap.
+template <int MT, bool Back, typename Rows>
+static __device__ __forceinline__ void multiply(float (&sum)[MT][4][4], const Weights &w, unsigned k, unsigned end, unsigned octets, unsigned taps, unsigned kw, Rows rows) {
+  unsigned octet = k, tap = 0, ty = 0, tx = 0;
+  while (octet >= octets) octet -= octets, tap++, tx++;
+  while (tx >= kw) tx -= kw, ty++;
+#pragma unroll 1
+  while (k < end) {
+    unsigned a_at[MT], b_at = w.at + tap * w.tap + octet * w.octet, left = octets - octet;
+    if (left > end - k) left = end - k;
+    rows(a_at, ty, tx, tap);
+#pragma unroll
+    for (int i = 0; i < MT; i++) a_at[i] += octet * 32;
+    k += left;
+#pragma unroll 1
+    for (; left >= 4; left -= 4, b_at += 4 * w.octet) {
+#pragma unroll
+      for (int o = 0; o < 4; o++) {
+        Fragments<MT, Back> f;
+        f.load(a_at, o * 32, b_at + o * w.octet, w.second);
+        f.multiply(sum);
+      }
+#pragma unroll
+      for (int i = 0; i < MT; i++) a_at[i] += 128;
+    }
+#pragma unroll 1
+    for (; left > 0; left--, b_at += w.octet) {
+      Fragments<MT, Back> f;
+      f.load(a_at, 0, b_at, w.second);
+      f.multiply(sum);
+#pragma unroll
+      for (int i = 0; i < MT; i++) a_at[i] += 32;
+    }
+    octet = 0, tap++;
+    if (++tx == kw) tx = 0, ty++;
+  }
+}
+
+// add_parts adds up the sums of all parts of a unit, up to four at a time, which leave theirs in shared memory. The first part has the result.
+template <int N> static __device__ __forceinline__ void add_parts(unsigned tid, float *sum, unsigned scratch, unsigned unit, unsigned units, unsigned part, unsigned parts, bool active) {
+  float *const at = memory + scratch + unit * (N * 32) + tid % 32;
+#pragma unroll 1
+  while (parts > 1) {
+    const unsigned left = (parts + 3) / 4;
+    if (active && part >= left && part < parts)
+#pragma unroll
+      for (int i = 0; i < N; i++) at[(part - left) * units * N * 32 + i * 32] = sum[i];
+    __syncthreads();
+    if (active && part < left)
+#pragma unroll 1
+      for (unsigned p = part; p + left < parts; p += left)
+#pragma unroll
+        for (int i = 0; i < N; i++) sum[i] += at[p * units * N * 32 + i * 32];
+    parts = left;
+    __syncthreads();
+  }
+}
+
+// product computes h by width pixels of so many columns. finish has a tile, its first column and its sums.
+template <int MT, bool Back, typename Rows, typename Finish>
+static __device__ __forceinline__ void product(unsigned tid, const Layer l, const Extent &e, unsigned scratch, unsigned h, unsigned wide, unsigned taps, unsigned octets,
+                                               unsigned kw, Rows rows, Finish finish) {
+  const unsigned steps = taps * octets, warp = tid / 32, part = divide(warp, e.by_per);
+#pragma unroll 1
+  for (unsigned base = 0; base < e.units; base += e.per) {
+    const unsigned unit = base + warp - part * e.per, chunk = divide(unit, e.by_groups), n0 = chunk * 32;
+    const bool active = unit < e.units && part < e.splits;
+    Tile tiles[MT];
+    float sum[MT][4][4];
+    if (active) {
+#pragma unroll
+      for (int i = 0; i < MT; i++) {
+        tiles[i] = tile_at(tid, e, (unit - chunk * e.groups) * MT + i, h, wide);
+#pragma unroll
+        for (int n = 0; n < 16; n++) sum[i][n / 4][n % 4] = 0.f;
+      }
+      multiply<MT, Back>(sum, weights_of(tid, l, Back, n0), divide(steps * part, e.by_splits), divide(steps * (part + 1), e.by_splits), octets, taps, kw,
+                         [&](unsigned(&at)[MT], unsigned ty, unsigned tx, unsigned tap) {
+#pragma unroll
+                           for (int i = 0; i < MT; i++)
+                             at[i] = shared_address(memory + rows(tiles[i].row_y, tiles[i].row_x, ty, tx, tap) + tid % 32 / 16 * 4);
+                         });
+    }
+    add_parts<MT * 16>(tid, &sum[0][0][0], scratch, unit, e.units, part, e.splits, active);
+    if (active && part == 0)
+#pragma unroll
+      for (int i = 0; i < MT; i++)
+        if (tiles[i].there) finish(tiles[i], n0, sum[i]);
+  }
+}
+
+// Best is the largest value of a window so far, and where it is.
+struct Best {
+  float v;
+  unsigned at;
+};
+
+static __device__ __forceinline__ Best best_of(Best a, Best b) {
+  if (above(b.v, a.v) || (b.at < a.at && !above(a.v, b.v))) return b;
+  return a;
+}
+
+// write_output stores a tile's output, rounded: its sums with the bias and the activation or, of each window of a pool, the largest one. Of the two
+// lanes that share a window one finishes the even channels, the other the odd ones.
+static __device__ __forceinline__ void write_output(unsigned tid, const Layer l, const Plane out, const Tile &tile, unsigned n0, float (&sum)[4][4]) {
+  const unsigned lane = tid % 32, x = tile.x + lane / 4, odd = x & 1;
+  const float *bias = memory + l.weights + l.rows8 * l.stride;
+  const bool relu = l.act == RELU;
+  auto output = [&](float z) { return rounded(relu && z <= 0.f ? 0.f : z); };
+  if (l.pool == 1) {
+    float *to = memory + out.at + (tile.y * out.pitch + x) * out.step;
+    const bool first = x < l.ow, second = first && tile.y + 1 < l.oh;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      const unsigned n = n0 + 8 * j + lane % 4 * 2;
+      if (n >= l.f) break;
+      const float2 b = *(const float2 *)(bias + n);
+      if (first) *(float2 *)(to + n) = float2_of(output(sum[j][0] + b.x), output(sum[j][1] + b.y));
+      if (second) *(float2 *)(to + out.pitch * out.step + n) = float2_of(output(sum[j][2] + b.x), output(sum[j][3] + b.y));
+    }
+    return;
+  }
+  const unsigned cell = tile.y / 2 * (l.ow / 2) + x / 2, n1 = n0 + lane % 4 * 2 + odd;
+  float *to = memory + out.at + (tile.y / 2 * out.pitch + x / 2) * out.step;
+  unsigned char *place = (unsigned char *)(memory + l.argmax) + cell * l.f;
+#pragma unroll
+  for (int j = 0; j < 4; j++) {
+    Best best[2];
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+      best[e] = {sum[j][e], odd};
+      if (above(sum[j][2 + e], sum[j][e])) best[e] = {sum[j][2 + e], odd + 2};
+    }
+    const Best own = odd ? best[1] : best[0], give = odd ? best[0] : best[1];
+    const Best other = {__shfl_xor_sync(0xffffffffu, give.v, 4), __float_as_uint(__shfl_xor_sync(0xffffffffu, __uint_as_float(give.at), 4))};
+    const Best taken = best_of(own, other);
+    const unsigned n = n1 + 8 * j;
+    if (x >= l.ow || n >= l.f) continue;
+    to[n] = output(taken.v + bias[n]);
+    place[n] = (unsigned char)taken.at;
+  }
+}
+
+// forward_first is the product of a layer of few channels, whose windows are gathered from the image.
+static __device__ __forceinline__ void forward_first(unsigned tid, const Layer l, const Plane out) {
+  const unsigned lane = tid % 32, steps = l.k8 / 8;
+  const Extent &e = l.products[FORWARD];
+#pragma unroll 1
+  for (unsigned unit = tid / 32; unit < e.units; unit += WARPS) {
+    const unsigned chunk = divide(unit, e.by_groups), n0 = chunk * 32;
+    const Weights w = weights_of(tid, l, false, n0);
+    Tile tiles[2];
+    unsigned at[2][2];
+    float sum[2][4][4];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      tiles[i] = tile_at(tid, e, (unit - chunk * e.groups) * 2 + i, l.oh, l.ow);
+#pragma unroll
+      for (int n = 0; n < 16; n++) sum[i][n / 4][n % 4] = 0.f;
+#pragma unroll
+      for (unsigned dy = 0; dy < 2; dy++) {
+        const unsigned y = tiles[i].y + dy < l.oh ? tiles[i].y + dy : l.oh - 1, x = tiles[i].x + lane / 4 < l.ow ? tiles[i].x + lane / 4 : l.ow - 1;
+        at[i][dy] = l.x.at + ((int)(y - l.top) * (int)l.x.pitch + (int)(x - l.left)) * (int)l.x.step;
+      }
+    }
+#pragma unroll 2
+    for (unsigned step = 0; step < steps; step++) {
+      unsigned a[2][4], v[4], b[4][2], tap[2];
+#pragma unroll
+      for (unsigned h = 0; h < 2; h++) {
+        unsigned k = step * 8 + lane % 4 + h * 4;
+        if (k >= l.k) k = l.k - 1; // its weight is 0
+        const unsigned t = divide(k, l.by[OF_C]), ty = divide(t, l.by[OF_KW]);
+        tap[h] = (ty * l.x.pitch + t - ty * l.kw) * l.x.step + k - t * l.c;
+      }
+#pragma unroll
+      for (int i = 0; i < 2; i++)
+#pragma unroll
+        for (int q = 0; q < 4; q++) a[i][q] = round_tf32(__float_as_uint(memory[at[i][q % 2] + tap[q / 2]]));
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        load_matrices(v, w.at + step * 32 + half * w.second);
+        b[half * 2][0] = v[0], b[half * 2][1] = v[1], b[half * 2 + 1][0] = v[2], b[half * 2 + 1][1] = v[3];
+      }
+#pragma unroll
+      for (int i = 0; i < 2; i++)
+#pragma unroll
+        for (int n = 0; n < 4; n++) multiply_add(sum[i][n], a[i], b[n]);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+      if (tiles[i].there) write_output(tid, l, out, tiles[i], n0, sum[i]);
+  }
+}
+
+template <int MT> static __device__ __forceinline__ void forward(unsigned tid, const Layer l, unsigned scratch, const Plane out) {
+  const bool last = l.kind == LAST;
+  const unsigned h = last ? l.h : l.oh, wide = last ? l.wide : l.ow;
+  const unsigned top = last ? 0 : l.top, left = last ? 0 : l.left, shift = last ? 0 : l.shift;
+  product<MT, false>(tid,
+      l, l.products[FORWARD], scratch, h, wide, last ? 1 : l.taps, l.c / 8, last ? 1 : l.kw,
+      [&](unsigned y, unsigned x, unsigned ty, unsigned tx, unsigned) {
+        return l.x.at + (((int)(y + ty - top) >> shift) * (int)l.x.pitch + ((int)(x + tx - left) >> shift)) * (int)l.x.step;
+      },
+      [&](const Tile &tile, unsigned n0, float(&sum)[4][4]) {
+        if (!last) {
+          write_output(tid, l, out, tile, n0, sum);
+          return;
+        }
+        const unsigned lane = tid % 32, x = tile.x + lane / 4;
+#pragma unroll
+        for (unsigned i = 0; i < 8; i++) {
+          const unsigned n = n0 + i / 2 * 8 + lane % 4 * 2, y = tile.y + i % 2;
+          if (n < l.rows8 && x < l.wide && y < l.h)
+            *(float2 *)(memory + l.u.at + (y * l.wide + x) * l.u.step + n) = float2_of(sum[i / 2][i % 2 * 2], sum[i / 2][i % 2 * 2 + 1]);
+        }
+      });
+}
+
+// back_input writes the gradient of the layer before, whose output is this one's input.
+template <int MT> static __device__ __forceinline__ void back_input(unsigned tid, const Layer l, const Layer before) {
+  const bool last = l.kind == LAST, spread = last || l.shift;
+  product<MT, true>(tid,
+      l, l.products[BACK], l.scratch, l.h, l.wide, last ? 1 : l.taps, last ? l.rows8 / 8 : l.f / 8, last ? 1 : l.kw,
+      [&](unsigned y, unsigned x, unsigned ty, unsigned tx, unsigned tap) {
+        if (spread) return l.u.at + (y * l.wide + x) * l.u.step + tap * l.f;
+        return l.u.at + ((int)(y + l.top - ty) * (int)l.u.pitch + (int)(x + l.left - tx)) * (int)l.u.step;
+      },
+      [&](const Tile &tile, unsigned n0, float(&sum)[4][4]) {
+        const unsigned lane = tid % 32, x = tile.x + lane / 4, n = n0 + lane % 4 * 8;
+        const bool relu = before.act == RELU;
+        if (x >= l.wide || n >= l.c) return;
+#pragma unroll
+        for (unsigned dy = 0; dy < 2; dy++) {
+          const unsigned y = tile.y + dy;
+          if (y >= l.h) continue;
+#pragma unroll
+          for (unsigned q = 0; q < 2; q++) {
+            const float4 out = quad(l.x.at + (y * l.x.pitch + x) * l.x.step + n + q * 4);
+            float v[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+              const float o = j == 0 ? out.x : j == 1 ? out.y : j == 2 ? out.z : out.w;
+              v[j] = relu && !(o > 0.f) ? 0.f : sum[j][dy * 2 + q];
+            }
+            store_shared(memory + before.raw + (y * l.wide + x) * (before.f + 4) + n + q * 4, v);
+          }
+        }
+      });
+}
+
+// gradient computes products of M rows by so many tiles of eight columns, summed over positions, eight at a time. Lane l has rows 4*(l/4) to
+// 4*(l/4)+3 of 32, at positions 2*(l%4) and 2*(l%4)+1. What factors returns loads both factors at a position and the next one, which is in the same row,
+// begins one or, at the end, is not there; write has the sums of four rows by two columns.
+struct Position {
+  unsigned y, x;
+  __device__ __forceinline__ Position(unsigned p, unsigned wide, unsigned by_wide) : y(divide(p, by_wide)), x(p - y * wide) {}
+};
+
+template <typename Factors, typename Write>
+static __device__ __forceinline__ void gradient(unsigned tid, const Extent &e, unsigned scratch, unsigned m, unsigned h, unsigned wide, unsigned by_wide, Factors factors, Write write) {
+  const unsigned warp = tid / 32, lane = tid % 32, r = lane / 4, t = lane % 4;
+  const unsigned positions = h * wide, steps = (positions + 7) / 8, part = divide(warp, e.by_per);
+#pragma unroll 1
+  for (unsigned base = 0; base < e.units; base += e.per) {
+    const unsigned unit = base + warp - part * e.per, chunk = divide(unit, e.by_groups), tile = (unit - chunk * e.groups) * COLUMNS;
+    const bool active = unit < e.units && part < e.splits;
+    const unsigned row = chunk * 32 + 4 * r;
+    float sum[COLUMNS][2][4];
+#pragma unroll
+    for (int i = 0; i < COLUMNS * 8; i++) sum[i / 8][i / 4 % 2][i % 4] = 0.f;
+    if (active) {
+      auto of = factors(row < m ? row : m - 4, tile, r);
+      const unsigned end = divide(steps * (part + 1), e.by_splits), rows8 = divide(8, by_wide), rest8 = 8 - rows8 * wide;
+      unsigned step = divide(steps * part, e.by_splits);
+      Position at(step * 8 + 2 * t, wide, by_wide);
+#pragma unroll 1
+      for (; step < end; step++) {
+        const unsigned p = step * 8 + 2 * t;
+        float a[2][4];
+        unsigned b[COLUMNS][2];
+        if (step + 1 == steps && p >= positions) at.y = at.x = 0; // somewhere
+        of.load(a, b, at.y, at.x, step + 1 == steps && p + 1 >= positions ? 0 : at.x + 1 < wide ? 1 : 2);
+        if (step + 1 == steps) {
+#pragma unroll
+          for (int q = 0; q < 8; q++)
+            if (p + q / 4 >= positions) a[q / 4][q % 4] = 0.f;
+        }
+        at.y += rows8, at.x += rest8;
+        if (at.x >= wide) at.x -= wide, at.y++;
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          const unsigned f[4] = {__float_as_uint(a[0][2 * i]), __float_as_uint(a[0][2 * i + 1]), __float_as_uint(a[1][2 * i]), __float_as_uint(a[1][2 * i + 1])};
+#pragma unroll
+          for (int n = 0; n < COLUMNS; n++) multiply_add(sum[n][i], f, b[n]);
+        }
+      }
+    }
+    add_parts<COLUMNS * 8>(tid, &sum[0][0][0], scratch, unit, e.units, part, e.splits, active);
+    if (active && part == 0 && row < m)
+#pragma unroll
+      for (int n = 0; n < COLUMNS; n++)
+        if (tile + n < e.tiles) write(row, (tile + n) * 8 + 2 * t, sum[n]);
+  }
+}
+
+// leave stores values as partial sums, or adds them to those of the images before.
+static __device__ __forceinline__ void leave(float *to, float v, bool add) {
+  float old = 0.f;
+  if (add) asm volatile("ld.global.f32 %0, [%1];" : "=f"(old) : "l"(__cvta_generic_to_global(to)));
+  asm volatile("st.global.f32 [%0], %1;" ::"l"(__cvta_generic_to_global(to)), "f"(v + old) : "memory");
+}
+
+static __device__ __forceinline__ void leave2(float *to, float x, float y, bool add) {
+  float a = 0.f, b = 0.f;
+  if (add) asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(a), "=f"(b) : "l"(__cvta_generic_to_global(to)));
+  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "f"(x + a), "f"(y + b) : "memory");
+}
+
+static __device__ __forceinline__ void leave4(float *to, float x, float y, float z, float w, bool add) {
+  float a = 0.f, b = 0.f, c = 0.f, d = 0.f;
+  if (add) asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(a), "=f"(b), "=f"(c), "=f"(d) : "l"(__cvta_generic_to_global(to)));
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(x + a), "f"(y + b), "f"(z + c), "f"(w + d) : "memory");
+}
+
+// word is the float at an address of shared memory, take four of them.
+static __device__ __forceinline__ unsigned word(unsigned address) {
+  unsigned v;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address));
+  return v;
+}
+
+static __device__ __forceinline__ void take(float (&v)[4], unsigned address) {
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3]) : "r"(address));
+}
+
+// Strides are those of a plane in bytes: to the next row, to the next pixel, and from the last pixel of a row to the first of the next.
+struct Strides {
+  unsigned row, pixel, wrap;
+  __device__ __forceinline__ unsigned first(unsigned y, unsigned x) const { return y * row + x * pixel; }
+  __device__ __forceinline__ unsigned second(unsigned next) const { return next == 1 ? pixel : next == 2 ? wrap : 0; }
+};
+
+static __device__ __forceinline__ Strides strides_of(unsigned pitch, unsigned step, unsigned wide) {
+  return {pitch * step * 4, step * 4, (pitch - wide + 1) * step * 4};
+}
+
+// FirstFactors are the gradient of a layer's output, of a pooled one at the place that the pool took, and the windows of an image.
+struct FirstFactors {
+  unsigned raw, argmax, row, f, half, pool; // half is the pooled width
+  Strides cells, pixels;
+  unsigned offset[COLUMNS];
+  __device__ __forceinline__ void load(float (&a)[2][4], unsigned (&b)[COLUMNS][2], unsigned y, unsigned x, unsigned next) const {
+    if (pool == 2) { // both positions are in one window
+      const unsigned cell = y / 2 * half + x / 2, places = word(argmax + cell * f + row);
+      float v[4];
+      take(v, raw + cell * cells.pixel);
+#pragma unroll
+      for (unsigned h = 0; h < 2; h++) {
+        const unsigned other = places ^ (y % 2 * 2 + h) * 0x01010101u;
+#pragma unroll
+        for (int e = 0; e < 4; e++) a[h][e] = other & 255u << 8 * e ? 0.f : v[e];
+      }
+    } else {
+      const unsigned first = raw + cells.first(y, x);
+      take(a[0], first);
+      take(a[1], first + cells.second(next));
+    }
+#pragma unroll
+    for (int e = 0; e < 8; e++) a[e / 4][e % 4] = __uint_as_float(round_tf32(__float_as_uint(a[e / 4][e % 4])));
+    const unsigned first = pixels.first(y, x), second = first + pixels.second(next);
+#pragma unroll
+    for (int n = 0; n < COLUMNS; n++) {
+      b[n][0] = round_tf32(word(offset[n] + first));
+      b[n][1] = round_tf32(word(offset[n] + second));
+    }
+  }
+};
+
+static __device__ __forceinline__ void gradient_first(unsigned tid, const Layer l, bool add) {
+  gradient(tid,
+      l.products[GRADIENT], l.scratch, l.f, l.oh, l.ow, l.by[OF_OW],
+      [&](unsigned row, unsigned tile, unsigned r) {
+        FirstFactors f = {shared_address(memory + l.raw + row), shared_address(memory + l.argmax), row, l.f, l.ow / 2, l.pool, strides_of(l.ow, l.f + 4, l.ow), strides_of(l.x.pitch, l.x.step, l.ow)};
+#pragma unroll
+        for (int n = 0; n < COLUMNS; n++) {
+          unsigned k = (tile + n) * 8 + r;
+          if (k >= l.k) k = l.k - 1; // its product is not written
+          const unsigned t = divide(k, l.by[OF_C]), ty = divide(t, l.by[OF_KW]);
+          f.offset[n] = l.x.at + ((int)(ty - l.top) * (int)l.x.pitch + (int)(t - ty * l.kw - l.left)) * (int)l.x.step + k - t * l.c;
+          f.offset[n] = shared_address(memory) + f.offset[n] * 4;
+        }
+        return f;
+      },
+      [&](unsigned row, unsigned n, const float(&sum)[2][4]) {
+#pragma unroll
+        for (unsigned e = 0; e < 8; e++)
+          if (n + e % 2 < l.k) leave(l.partials + (row + e / 2) * l.k + n + e % 2, sum[e / 4][e % 4], add);
+      });
+}
+
+// PlaneFactors are rows of one plane and columns of another.
+struct PlaneFactors {
+  unsigned row;
+  Strides rows, columns;
+  unsigned offset[COLUMNS];
+  __device__ __forceinline__ void load(float (&a)[2][4], unsigned (&b)[COLUMNS][2], unsigned y, unsigned x, unsigned next) const {
+    const unsigned from = row + rows.first(y, x), first = columns.first(y, x), second = first + columns.second(next);
+    take(a[0], from);
+    take(a[1], from + rows.second(next));
+#pragma unroll
+    for (int n = 0; n < COLUMNS; n++) b[n][0] = word(offset[n] + first), b[n][1] = word(offset[n] + second);
+  }
+};
+
+static __device__ __forceinline__ void gradient_plane(unsigned tid, const Layer l, bool add) {
+  const bool spread = l.kind == LAST || l.shift;
+  const unsigned wide = spread ? l.wide : l.ow, h = spread ? l.h : l.oh;
+  const Plane a = spread ? l.x : l.u, b = spread ? l.u : l.x;
+  gradient(tid,
+      l.products[GRADIENT], l.scratch, spread ? l.c : l.f, h, wide, spread ? l.by[OF_WIDE] : l.by[OF_OW],
+      [&](unsigned row, unsigned tile, unsigned r) {
+        PlaneFactors f = {shared_address(memory + a.at + row), strides_of(a.pitch, a.step, wide), strides_of(b.pitch, b.step, wide)};
+#pragma unroll
+        for (int n = 0; n < COLUMNS; n++) {
+          const unsigned j = tile + n < l.products[GRADIENT].tiles ? tile + n : l.products[GRADIENT].tiles - 1;
+          if (spread) {
+            f.offset[n] = b.at + j * 8 + r;
+          } else {
+            const unsigned tap = divide(j * 8, l.by[OF_C]), ty = divide(tap, l.by[OF_KW]);
+            f.offset[n] = b.at + ((int)(ty - l.top) * (int)b.pitch + (int)(tap - ty * l.kw - l.left)) * (int)b.step + j * 8 - tap * l.c + r;
+          }
+          f.offset[n] = shared_address(memory) + f.offset[n] * 4;
+        }
+        return f;
+      },
+      [&](unsigned row, unsigned n, const float(&sum)[2][4]) {
+        if (!spread) {
+#pragma unroll
+          for (unsigned e = 0; e < 4; e++) leave2(l.partials + (row + e) * l.k + n, sum[e / 2][e % 2 * 2], sum[e / 2][e % 2 * 2 + 1], add);
+          return;
+        }
+#pragma unroll
+        for (unsigned c = 0; c < 2; c++) {
+          if (l.kind == LAST) {
+#pragma unroll
+            for (unsigned e = 0; e < 4; e++)
+              if (n + c < l.rows) leave(l.partials + (n + c) * l.c + row + e, sum[e / 2][e % 2 * 2 + c], add);
+          } else {
+            const unsigned tap = divide(n + c, l.by[OF_F]), f = n + c - tap * l.f;
+            leave4(l.partials + (f * l.taps + tap) * l.c + row, sum[0][c], sum[0][2 + c], sum[1][c], sum[1][2 + c], add);
+          }
+        }
+      });
+}
+
+// back_bias sums the gradient of a layer's output over stripes of its pixels; finish_bias, after a barrier, adds those up.
+static __device__ __forceinline__ void back_bias(unsigned tid, const Layer l, float *sums) {
+  const unsigned cells = (l.oh / l.pool) * (l.ow / l.pool), stripes = divide(T, l.by[OF_F]), stripe = divide(tid, l.by[OF_F]), f = tid - stripe * l.f;
+  float sum = 0.f;
+  if (stripe < stripes)
+#pragma unroll 8
+    for (unsigned i = stripe; i < cells; i += stripes) sum += memory[l.raw + i * (l.f + 4) + f];
+  sums[tid] = sum;
+}
+
+static __device__ __forceinline__ void finish_bias(unsigned tid, const Layer l, const float *sums, bool add) {
+  const unsigned stripes = divide(T, l.by[OF_F]), f = T - 1 - tid; // the last warps have least to do
+  if (f >= l.f) return;
+  float sum = 0.f;
+#pragma unroll 4
+  for (unsigned s = 0; s < stripes; s++) sum += sums[s * l.f + f];
+  leave(l.partials + l.f * l.k + f, sum, add);
+}
+
+// prepare makes of the gradient of a layer's output one that is multiplied: rounded, at the places that a pool took, or summed over the copies of a
+// pixel for every tap.
+static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
+  const unsigned quads = l.f / 4, step = l.f + 4;
+  if (l.shift) {
+    for (Walk at(quads, l.by[OF_F4], everyone(tid)); at.row < l.h * l.wide; at.next()) {
+      const unsigned y = divide(at.row, l.by[OF_WIDE]), x = at.row - y * l.wide, from = l.raw + at.column * 4;
+      unsigned to = l.u.at + at.row * l.u.step + at.column * 4;
+#pragma unroll 1
+      for (unsigned ty = 0; ty < l.kh; ty++) {
+        const unsigned oy = y * 2 + l.top - ty, ox = x * 2 + l.left, upper = from + (oy * l.ow + ox) * step, lower = upper + l.ow * step;
+        const bool above = oy < l.oh, below = oy + 1 < l.oh;
+#pragma unroll 3
+        for (unsigned tx = 0; tx < l.kw; tx++, to += l.f) {
+          const bool left = ox - tx < l.ow, right = ox - tx + 1 < l.ow;
+          float4 v[4] = {};
+          if (above && left) v[0] = quad(upper - tx * step);
+          if (above && right) v[1] = quad(upper - tx * step + step);
+          if (below && left) v[2] = quad(lower - tx * step);
+          if (below && right) v[3] = quad(lower - tx * step + step);
+          quad(to) = rounded(float4_of(v[0].x + v[1].x + v[2].x + v[3].x, v[0].y + v[1].y + v[2].y + v[3].y, v[0].z + v[1].z + v[2].z + v[3].z,
+                                       v[0].w + v[1].w + v[2].w + v[3].w));
+        }
+      }
+    }
+    return;
+  }
+  clear_halo(tid, l.u, l.u_begin, l.u_pixels, l.oh, l.ow);
+  const unsigned ph = l.oh / l.pool, pw = l.ow / l.pool;
+  for (Walk at(quads, l.by[OF_F4], everyone(tid)); at.row < ph * pw; at.next()) {
+    const unsigned y = divide(at.row, l.by[OF_PW]), x = at.row - y * pw, f = at.column * 4;
+    const float4 v = rounded(quad(l.raw + at.row * step + f));
+    const unsigned to = l.u.at + (y * l.pool * l.u.pitch + x * l.pool) * l.u.step + f;
+    if (l.pool == 1) {
+      quad(to) = v;
+      continue;
+    }
+    const unsigned places = ((const unsigned *)memory)[l.argmax + (at.row * l.f + f) / 4];
+#pragma unroll
+    for (unsigned i = 0; i < 4; i++) {
+      const unsigned other = places ^ i * 0x01010101u;
+      quad(to + (i / 2 * l.u.pitch + i % 2) * l.u.step) =
+          float4_of(other & 255 ? 0.f : v.x, other & 0xff00 ? 0.f : v.y, other & 0xff0000 ? 0.f : v.z, other & 0xff000000 ? 0.f : v.w);
+    }
+  }
+}
+
+// spread_last is prepare for the last layer, whose gradient has no room beside its elements.
+static __device__ __forceinline__ void spread_last(unsigned tid, const Layer l) {
+  const unsigned up = 1 + l.shift;
+  for (unsigned pixel = tid; pixel < l.h * l.wide; pixel += T) {
+    const unsigned y = divide(pixel, l.by[OF_WIDE]), x = pixel - y * l.wide, end = l.u.at + pixel * l.u.step + l.rows8;
+    unsigned to = end - l.rows8;
+#pragma unroll 1
+    for (unsigned f = 0; f < l.f; f++)
+#pragma unroll 1
+      for (unsigned ty = 0; ty < l.kh; ty++) {
+        const unsigned oy = y * up + l.top - ty, ox = x * up + l.left, upper = l.raw + (oy * l.ow + ox) * l.f + f, lower = upper + l.ow * l.f;
+        const bool above = oy < l.oh, below = l.shift && oy + 1 < l.oh;
+#pragma unroll 3
+        for (unsigned tx = 0; tx < l.kw; tx++, to++) {
+          const bool left = ox - tx < l.ow, right = l.shift && ox - tx + 1 < l.ow;
+          float v[4] = {};
+          if (above && left) v[0] = memory[upper - tx * l.f];
+          if (above && right) v[1] = memory[upper - tx * l.f + l.f];
+          if (below && left) v[2] = memory[lower - tx * l.f];
+          if (below && right) v[3] = memory[lower - tx * l.f + l.f];
+          memory[to] = rounded(v[0] + v[1] + v[2] + v[3]);
+        }
+      }
+    for (; to < end; to++) memory[to] = 0.f;
+  }
+}
+
+// sums_of adds up so many values of each thread over the block, in a fixed order; thread 0 has the result.
+static __device__ __forceinline__ float sum_of(unsigned tid, float v, float *warps) {
+  v = warp_sum(v);
+  if (tid % 32 == 0) warps[tid / 32] = v;
+  __syncthreads();
+  if (tid == 0)
+    for (unsigned i = 1; i < WARPS; i++) v += warps[i];
+  __syncthreads();
+  return v;
+}
+
+// outputs finishes the last layer: of the products of each pixel and tap it makes the output, of that the loss, whose sum it returns to thread
+// 0, and its gradient.
+static __device__ __forceinline__ float outputs(unsigned tid, const Layer l, unsigned target, float scale, bool bce) {
+  float loss = 0.f;
+  const float *bias = memory + l.weights + l.rows8 * l.stride;
+  for (Walk at(l.f, l.by[OF_F], everyone(tid)); at.row < l.oh * l.ow; at.next()) {
+    const unsigned y = divide(at.row, l.by[OF_OW]), x = at.row - y * l.ow;
+    float z = bias[at.column];
+    const unsigned column = l.u.at + at.column * l.taps;
+    auto add = [&](unsigned ty, unsigned tx) {
+      const unsigned sy = (int)(y + ty - l.top) >> l.shift, sx = (int)(x + tx - l.left) >> l.shift;
+      const bool inside = sy < l.h && sx < l.wide;
+      const float v = memory[column + (inside ? (sy * l.wide + sx) * l.u.step + ty * l.kw + tx : 0)];
+      z += inside ? v : 0.f;
+    };
+    if (l.kh == 3 && l.kw == 3) {
+#pragma unroll
+      for (unsigned tap = 0; tap < 9; tap++) add(tap / 3, tap % 3);
+    } else {
+      for (unsigned ty = 0; ty < l.kh; ty++)
+        for (unsigned tx = 0; tx < l.kw; tx++) add(ty, tx);
+    }
+    const unsigned i = at.row * l.f + at.column;
+    const float t = memory[target + i];
+    float grad;
+    if (bce) {
+      const float e = expf(-fabsf(z)), p = __fdiv_rn(1.f, 1.f + e);
+      loss += fmaxf(z, 0.f) - z * t + log1pf(e), grad = (z < 0.f ? p * e : p) - t;
+    } else {
+      const float out = act_apply(l.act, z), d = out - t;
+      loss += d * d, grad = act_derive(l.act, 2.f * d, out);
+    }
+    memory[l.raw + i] = scale * grad;
+  }
+  return loss;
+}
+
+// Samples is where the images come from; see random_gather.
+struct Samples {
+  const unsigned char *pixels;
+  unsigned stored, sample, size, draw, k0, k1, stream;
+  float std;
+  bool there;
+};
+
+// gather brings an image to shared memory: what is learnt from to x, which has room around it, and what is to come out to target.
+static __device__ __forceinline__ void gather(unsigned tid, unsigned threads, const Samples &s, const Layer l, unsigned target) {
+  const unsigned char *from = s.pixels + (u64)s.stored * s.size;
+  const unsigned row = l.wide * l.c;
+  for (unsigned block = tid; block * 4 < s.size; block += threads) {
+    Four v, z = {};
+#pragma unroll
+    for (unsigned k = 0; k < 4; k++) v.v[k] = s.there && block * 4 + k < s.size ? __fdiv_rn((float)from[block * 4 + k], 255.f) : __uint_as_float(0x7fc00000u);
+    if (s.std > 0.f) z = normals(philox(block, s.sample, s.draw, s.stream, s.k0, s.k1));
+#pragma unroll
+    for (unsigned k = 0; k < 4; k++) {
+      const unsigned i = block * 4 + k;
+      if (i >= s.size) break;
+      memory[target + i] = v.v[k];
+      if (s.there && s.std > 0.f) v.v[k] = fminf(fmaxf(__fadd_rn(v.v[k], __fmul_rn(s.std, z.v[k])), 0.f), 1.f);
+      const unsigned y = divide(divide(i, l.by[OF_C]), l.by[OF_WIDE]);
+      memory[l.x.at + y * l.x.pitch * l.c + i - y * row] = v.v[k];
+    }
+  }
+}
+
+#define LAYER_PARAMS(i) const float *w##i, const float *bias##i, float *partials##i, u64 shape##i, u64 places##i, u64 more##i
+#define LAYER(i)                                                                                                                       \
+  if (tid / 32 == i && i < layers) decode(tid, layer[i], w##i, bias##i, partials##i, shape##i, places##i, more##i)
+
+// For each image = block, block + blocks, ...: a whole step, whose partial sums are those of the block. Images are gathered as random_gather does,
+// with the step parameters that it writes; losses is the loss of each block, scale times its sum, common has where the target and what is left by
+// several warps lie in units of 16 bytes, then the number of layers in 8 bits and whether the loss is that of the sigmoid's logits.
+extern "C" __global__ void __launch_bounds__(T, 1)
+    resident_step(const unsigned char *__restrict__ pixels, const unsigned *__restrict__ order, StepParams *params, unsigned set, unsigned step,
+                  unsigned draw, unsigned offset, float lr, float correction1, float correction2, float divergence, float temperature, unsigned n,
+                  unsigned samples, unsigned places, unsigned first, unsigned k0, unsigned k1, unsigned stream, float std, unsigned staged,
+                  float *losses, float scale, u64 common, LAYER_PARAMS(0), LAYER_PARAMS(1), LAYER_PARAMS(2), LAYER_PARAMS(3), LAYER_PARAMS(4),
+                  LAYER_PARAMS(5)) {
+  __shared__ Layer layer[MOST];
+  __shared__ float sums[T];
+  __shared__ unsigned zero;
+  const unsigned target = bits_of(common, 0, 16) * 4, scratch = bits_of(common, 16, 16) * 4, layers = bits_of(common, 32, 8);
+  const bool bce = bits_of(common, 40, 1);
+  const unsigned tid = threadIdx.x;
+  if (tid == 0) zero = 0;
+  LAYER(0);
+  LAYER(1);
+  LAYER(2);
+  LAYER(3);
+  LAYER(4);
+  LAYER(5);
+  StepParams now;
+  if (set) {
+    now.draw = draw, now.offset = offset;
+    if (threadIdx.x == 0 && blockIdx.x == 0) *params = {step, draw, offset, lr, correction1, correction2, divergence, temperature};
+  } else {
+    now.draw = params->draw, now.offset = params->offset;
+  }
+  __syncthreads();
+#pragma unroll 1
+  for (unsigned image = blockIdx.x; image < n; image += gridDim.x) {
+    const bool add = image != blockIdx.x;
+    const Team gatherers = {thread(zero), 7 * 32}, stagers = {thread(zero) >= gatherers.threads ? thread(zero) - gatherers.threads : nobody, T - gatherers.threads};
+    stage(layer[0], layer[0].weights, stagers);
+    stage(layer[1], layer[1].weights, stagers);
+    if (gatherers.thread < gatherers.threads) {
+      const Layer &l = layer[0];
+      const unsigned place = now.offset + first + image, sample = place < places ? order[place] : samples;
+      const unsigned stored = staged && place < places ? first + image : sample;
+      gather(gatherers.thread, gatherers.threads, {pixels, stored, sample, l.h * l.wide * l.c, now.draw, k0, k1, stream, std, stored < samples}, l, target);
+    }
+    clear_halo(thread(zero), layer[0].x, layer[0].x_begin, layer[0].x_pixels, layer[0].h, layer[0].wide);
+    wait_for_copies<1>();
+    settle(layer[0], layer[0].weights, stagers);
+    __syncthreads();
+#pragma unroll 1
+    for (unsigned i = 0; i < layers; i++) {
+      const Layer &l = layer[i], &next = layer[i + 1 < layers ? i + 1 : i];
+      const bool last = i + 1 == layers, staged_now = i > 0 && !last;
+      const Team team = i > 0 ? idle(thread(zero), l.products[FORWARD]) : stagers;
+      if (staged_now) stage(next, next.weights, team);
+      if (!last) clear_halo(thread(zero), next.x, next.x_begin, next.x_pixels, next.h, next.wide);
+      if (i == 0)
+        forward_first(thread(zero), l, next.x);
+      else if (l.products[FORWARD].pairs)
+        forward<2>(thread(zero), l, scratch, next.x);
+      else
+        forward<1>(thread(zero), l, scratch, next.x);
+      if (!last) {
+        wait_for_copies();
+        settle(next, next.weights, team);
+      }
+      __syncthreads();
+    }
+    {
+      const Layer &l = layer[layers - 1];
+      const float loss = sum_of(thread(zero), outputs(thread(zero), l, target, scale, bce), sums);
+      if (threadIdx.x == 0) leave(losses + blockIdx.x, scale * loss, add);
+      for (unsigned f = 0; f < l.f; f++) {
+        float sum = 0.f;
+        for (unsigned i = thread(zero); i < l.oh * l.ow; i += T) sum += memory[l.raw + i * l.f + f];
+        sum = sum_of(thread(zero), sum, sums);
+        if (threadIdx.x == 0) leave(l.partials + l.f * l.taps * l.c + f, sum, add);
+      }
+      spread_last(thread(zero), l);
+    }
+#pragma unroll 1
+    for (unsigned i = layers - 1; i > 0; i--) {
+      const Layer &l = layer[i], &before = layer[i - 1];
+      const Team team = idle(thread(zero), l.products[BACK]);
+      __syncthreads();
+      if (i > 1) stage(before, before.weights_back, team);
+      gradient_plane(thread(zero), l, add);
+      if (i + 1 < layers) finish_bias(thread(zero), l, sums, add);
+      if (l.products[BACK].pairs)
+        back_input<2>(thread(zero), l, before);
+      else
+        back_input<1>(thread(zero), l, before);
+      if (i > 1) {
+        wait_for_copies();
+        settle(before, before.weights_back, team);
+      }
+      __syncthreads();
+      back_bias(thread(zero), before, sums);
+      if (i > 1) prepare(thread(zero), before);
+    }
+    __syncthreads();
+    finish_bias(thread(zero), layer[0], sums, add);
+    gradient_first(thread(zero), layer[0], add);
+    __syncthreads();
+  }
+}
