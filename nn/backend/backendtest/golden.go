@@ -83,11 +83,13 @@ func LoadGolden(dir string) ([]Case, error) {
 				return nil, fmt.Errorf("%s: case %d of the metadata: %w", path, i, err)
 			}
 			g.file = f
-			c, err := g.cases()
-			if err != nil {
-				return nil, fmt.Errorf("%s: case %s: %w", path, g.Name, err)
+			for _, g.multiply = range g.precisions() {
+				c, err := g.cases()
+				if err != nil {
+					return nil, fmt.Errorf("%s: case %s: %w", path, g.Name, err)
+				}
+				cases = append(cases, c...)
 			}
-			cases = append(cases, c...)
 		}
 	}
 	if len(cases) == 0 {
@@ -118,8 +120,30 @@ type golden struct {
 	WeightDecay *float32   `json:"weight_decay"`
 	Rho         *float32   `json:"rho"`
 
-	file *safetensors.File
+	file     *safetensors.File
+	multiply backend.DType
 }
+
+// precisions are what the factors of a layer are rounded to, one after the other.
+func (g golden) precisions() []backend.DType {
+	if slices.Contains([]string{"conv2d", "conv2d_transpose", "dense"}, g.Op) {
+		return []backend.DType{backend.Float32, backend.TF32}
+	}
+	return []backend.DType{backend.Float32}
+}
+
+// boundOf is the bound of a result that a backend computes within own. A factor that is rounded to tf32 is off by 2^-11 of itself at most, and
+// so a product by 2^-10 + 2^-22; the magnitudes, which are those of the rounded factors, are smaller by no more.
+func (g golden) boundOf(result string, own backend.Bound) backend.Bound {
+	if !g.rounds(result) {
+		return goldenBound
+	}
+	own.Rel += 0x1p-10 * (1 + 0x1p-8)
+	return own
+}
+
+// rounds says whether a result is a sum of products of rounded factors, as all are but the gradient of the bias.
+func (g golden) rounds(result string) bool { return g.multiply == backend.TF32 && result != "gradBias" }
 
 // pair is one number for both directions, or a list of two.
 type pair [2]int
@@ -207,9 +231,9 @@ func (g golden) shapeOf(what string, ranks ...int) (shape, error) {
 // fit gives a case the golden values of its inputs and outputs; names are the file's names, where they differ. What is
 // added to starts at zero. Outputs that the file does not have keep their reference.
 func (g golden) fit(c Case, what string, names map[string]string) (Case, error) {
-	c.Name = "golden/" + g.Name + "/" + what
+	c.Name = "golden/" + g.Name + "/" + what + suffix(g.multiply)
 	inputs := make(map[string][]float32)
-	c.golden = make(map[string][]float32)
+	c.golden, c.goldenRounds = make(map[string][]float32), g.rounds
 	c.args = slices.Clone(c.args)
 	for i, a := range c.args {
 		if a.role == backend.Packed || a.role == backend.PerStep {
@@ -238,7 +262,7 @@ func (g golden) fit(c Case, what string, names map[string]string) (Case, error) 
 		}
 		if v != nil {
 			c.golden[a.name] = v
-			c.args[i].bound = goldenBound
+			c.args[i].bound = g.boundOf(a.name, a.bound)
 		}
 	}
 	if len(c.golden) == 0 {
@@ -315,7 +339,7 @@ func (g golden) conv() ([]Case, error) {
 		return nil, err
 	}
 	c := convCase{noBias: k.noBias, ConvSpec: backend.ConvSpec{X: k.x, Filters: k.w.N, KernelH: k.w.H, KernelW: k.w.W,
-		Stride: k.stride, Padding: k.padding}}
+		Stride: k.stride, Padding: k.padding, Multiply: g.multiply}}
 	s, err := backend.NewConv(c.ConvSpec)
 	if err == nil && s.Weights() != k.w {
 		err = fmt.Errorf("the weights are %v, want %v", k.w, s.Weights())
@@ -332,7 +356,7 @@ func (g golden) convTranspose() ([]Case, error) {
 		return nil, err
 	}
 	c := convTransposeCase{noBias: k.noBias, ConvTransposeSpec: backend.ConvTransposeSpec{X: k.x, Filters: k.w.C,
-		KernelH: k.w.H, KernelW: k.w.W, Stride: k.stride, Padding: k.padding}}
+		KernelH: k.w.H, KernelW: k.w.W, Stride: k.stride, Padding: k.padding, Multiply: g.multiply}}
 	s, err := backend.NewConvTranspose(c.ConvTransposeSpec)
 	if err == nil && s.Weights() != k.w {
 		err = fmt.Errorf("the weights are %v, want %v", k.w, s.Weights())
@@ -359,7 +383,7 @@ func (g golden) dense() ([]Case, error) {
 	if w.C != x.C {
 		return nil, fmt.Errorf("the weights have %d inputs, the input %d", w.C, x.C)
 	}
-	c := denseCase{noBias: b == nil, DenseSpec: backend.DenseSpec{N: x.N, In: x.C, Out: w.N}}
+	c := denseCase{noBias: b == nil, DenseSpec: backend.DenseSpec{N: x.N, In: x.C, Out: w.N, Multiply: g.multiply}}
 	return g.fitAll(layerNames, c.forward(), c.backInput(), c.backWeights())
 }
 

@@ -131,8 +131,8 @@ func TestLoadGoldenOtherFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cases) != 2 {
-		t.Fatalf("%d cases, want 2", len(cases))
+	if len(cases) != 3 {
+		t.Fatalf("%d cases, want 3", len(cases))
 	}
 	for _, c := range cases {
 		golden := c.expect(c.inputs())
