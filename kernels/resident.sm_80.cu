@@ -37,7 +37,7 @@ struct Extent {
 };
 
 // What a layer is divided by comes as multipliers: divide is x/d, for x*d below 2^31.
-enum By { OF_F, OF_F4, OF_TAPS_F4, OF_ROWS8, OF_QUADS, OF_WIDE, OF_OW, OF_PW, OF_KW, OF_C, OF_TAPS, OF_MANY };
+enum By { OF_F, OF_F4, OF_KH_F4, OF_ROWS8, OF_QUADS, OF_WIDE, OF_OW, OF_PW, OF_KW, OF_C, OF_TAPS, OF_MANY };
 
 static __device__ __forceinline__ unsigned multiplier(unsigned d) {
   asm volatile("" : "+r"(d)); // or the compiler finds that it is small, and divides otherwise
@@ -108,7 +108,7 @@ static __device__ __forceinline__ void decode(unsigned tid, Layer &to, const flo
 
   // Lanes 0 to 10 have the multipliers, 11 to 13 the extents.
   const unsigned lane = tid % 32;
-  const unsigned of[OF_MANY] = {l.f, l.f / 4, l.taps * l.f / 4, l.rows8, l.kind == FIRST ? l.k8 : l.k8 / 4, l.wide, l.ow, l.ow / l.pool,
+  const unsigned of[OF_MANY] = {l.f, l.f / 4, l.kh * l.f / 4, l.rows8, l.kind == FIRST ? l.k8 : l.k8 / 4, l.wide, l.ow, l.ow / l.pool,
                                                          l.kw, l.c, l.taps};
   if (lane == 0) (Geometry &)to = l;
   unsigned mine = l.f;
@@ -780,24 +780,21 @@ static __device__ __forceinline__ void finish_bias(unsigned tid, const Layer l, 
 static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
   const unsigned quads = l.f / 4, step = l.f + 4;
   if (l.shift) {
-    for (Walk at(quads, l.by[OF_F4], everyone(tid)); at.row < l.h * l.wide; at.next()) {
-      const unsigned y = divide(at.row, l.by[OF_WIDE]), x = at.row - y * l.wide, from = l.raw + at.column * 4;
-      unsigned to = l.u.at + at.row * l.u.step + at.column * 4;
-#pragma unroll 1
-      for (unsigned ty = 0; ty < l.kh; ty++) {
-        const unsigned oy = y * 2 + l.top - ty, ox = x * 2 + l.left, upper = from + (oy * l.ow + ox) * step, lower = upper + l.ow * step;
-        const bool above = oy < l.oh, below = oy + 1 < l.oh;
+    for (Walk at(l.kh * quads, l.by[OF_KH_F4], everyone(tid)); at.row < l.h * l.wide; at.next()) {
+      const unsigned y = divide(at.row, l.by[OF_WIDE]), x = at.row - y * l.wide, ty = divide(at.column, l.by[OF_F4]), f = (at.column - ty * quads) * 4;
+      const unsigned oy = y * 2 + l.top - ty, ox = x * 2 + l.left, upper = l.raw + f + (oy * l.ow + ox) * step, lower = upper + l.ow * step;
+      const bool above = oy < l.oh, below = oy + 1 < l.oh;
+      unsigned to = l.u.at + at.row * l.u.step + ty * l.kw * l.f + f;
 #pragma unroll 3
-        for (unsigned tx = 0; tx < l.kw; tx++, to += l.f) {
-          const bool left = ox - tx < l.ow, right = ox - tx + 1 < l.ow;
-          float4 v[4] = {};
-          if (above && left) v[0] = quad(upper - tx * step);
-          if (above && right) v[1] = quad(upper - tx * step + step);
-          if (below && left) v[2] = quad(lower - tx * step);
-          if (below && right) v[3] = quad(lower - tx * step + step);
-          quad(to) = rounded(float4_of(v[0].x + v[1].x + v[2].x + v[3].x, v[0].y + v[1].y + v[2].y + v[3].y, v[0].z + v[1].z + v[2].z + v[3].z,
-                                       v[0].w + v[1].w + v[2].w + v[3].w));
-        }
+      for (unsigned tx = 0; tx < l.kw; tx++, to += l.f) {
+        const bool left = ox - tx < l.ow, right = ox - tx + 1 < l.ow;
+        float4 v[4] = {};
+        if (above && left) v[0] = quad(upper - tx * step);
+        if (above && right) v[1] = quad(upper - tx * step + step);
+        if (below && left) v[2] = quad(lower - tx * step);
+        if (below && right) v[3] = quad(lower - tx * step + step);
+        quad(to) = rounded(float4_of(v[0].x + v[1].x + v[2].x + v[3].x, v[0].y + v[1].y + v[2].y + v[3].y, v[0].z + v[1].z + v[2].z + v[3].z,
+                                     v[0].w + v[1].w + v[2].w + v[3].w));
       }
     }
     return;
