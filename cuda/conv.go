@@ -165,7 +165,7 @@ func (d *Device) needs(s backend.ConvShape, bias int) backend.Needs {
 	rows := d.partials(s)
 	s = s.WithN(group(&s))
 	bytes := 4 * rows * (s.Weights().Len() + bias)
-	return backend.Needs{Packed: 4 * (forward + back), Workspace: spreadBytes(&s) + bytes, Partials: rows, PartialBytes: bytes}
+	return backend.Needs{Packed: 4 * (forward.words + back.words), Workspace: spreadBytes(&s) + bytes, Partials: rows, PartialBytes: bytes}
 }
 
 func spreadBytes(s *backend.ConvShape) int {
@@ -278,6 +278,8 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 		src, w.residues = upsampled(s, c.x), 1
 		t := eachFor(s.X.C)
 		l.product(t.forward, t, &src, c, &w)
+	} else if f, ok := l.dev.wgmmaFor(c, &src, &w, false); ok {
+		l.productWGMMA(&f, f.forward, &src, c, &w)
 	} else if f, ok := l.dev.tensorFor(c, &src, &w, false); ok {
 		l.productTensor(&f, f.forward, &src, c, &w)
 	} else if f, ok := l.dev.fewTensorFor(s.Multiply, &src, &w, false); ok {
@@ -301,7 +303,7 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 	n, all := group(&s), s.X.N
 	c.multiply = s.Multiply
 	if forward, _ := l.dev.packing(&s); c.packed != 0 {
-		c.packed += driver.Ptr(4 * forward)
+		c.packed += driver.Ptr(4 * forward.words)
 	}
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
@@ -312,7 +314,9 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 				src = l.spread(c.op, &s, c.x, c.xArgmax)
 			}
 		}
-		if f, ok := l.dev.tensorFor(&c, &src, &w, true); ok {
+		if f, ok := l.dev.wgmmaFor(&c, &src, &w, true); ok {
+			l.productWGMMA(&f, f.back, &src, &c, &w)
+		} else if f, ok := l.dev.tensorFor(&c, &src, &w, true); ok {
 			l.productTensor(&f, f.back, &src, &c, &w)
 		} else if f, ok := l.dev.fewTensorFor(s.Multiply, &src, &w, true); ok {
 			l.productFew(&f, &src, &c, &w)

@@ -222,32 +222,3 @@ func (l *lane) productTensor(t *tensorLaunch, e kernels.Entry, src *source, c *c
 
 // packs says whether the weights of a window on a source of so many channels are packed for tensor cores in bf16: a unit is of whole pixels.
 func packs(channels int) bool { return channels%(2*tensorUnit/4) == 0 }
-
-// packing says how many words the packed weights of a convolution have, forward and back; conv_pack makes them.
-func (d *Device) packing(s *backend.ConvShape) (forward, back int) {
-	if s.Multiply != backend.BFloat16 || !d.tensorCores() {
-		return 0, 0
-	}
-	words := func(w window, channels int, back bool) int {
-		kh, kw := w.taps(back)
-		if !packs(channels) || w.out.C <= fewColumns {
-			return 0
-		}
-		return w.residues * w.residues * w.out.C * kh * kw * channels / 2
-	}
-	return words(forwardWindow(s), s.X.C, false), words(backWindow(s), s.Filters, true)
-}
-
-// ConvPack packs the weights.
-func (l *lane) ConvPack(s backend.ConvShape, dst, w backend.Tensor) {
-	forward, back := l.dev.packing(&s)
-	b := backWindow(&s)
-	if dst.Role != backend.Packed {
-		panic(backend.MistakeRole)
-	}
-	if dst.Shape.Len() < 4*(forward+back) {
-		panic(backend.MistakeShape)
-	}
-	l.launch1("ConvPack", kernels.ConvPack, forward+back, ptr(l.at(w)), ptr(l.at(dst)), i32(s.KernelH), i32(s.KernelW), i32(s.Filters), i32(s.X.C),
-		i32(s.Up), i32(s.PadTop), i32(s.PadLeft), i32(forward+back), i32(forward), i32(b.residues), i32(b.top), i32(b.left))
-}

@@ -102,8 +102,8 @@ func TestPairForms(t *testing.T) {
 	}{{64, true, true, true}, {68, true, true, false}, {64, false, true, false}, {64, true, false, false}} {
 		s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 2, H: 18, W: 14, C: c.channels}, Filters: 72, KernelH: 3, KernelW: 3, Multiply: backend.BFloat16}))
 		forward, back := d.packing(&s)
-		if (forward > 0) != (c.channels%8 == 0) || back != c.channels*9*72/2 {
-			t.Errorf("%d channels: %d words of packed weights forward and %d back", c.channels, forward, back)
+		if (forward.words > 0) != (c.channels%8 == 0) || back.words != c.channels*9*72/2 {
+			t.Errorf("%d channels: %d words of packed weights forward and %d back", c.channels, forward.words, back.words)
 		}
 		k := correlation{multiply: s.Multiply}
 		if c.packed {

@@ -90,6 +90,10 @@ func newConvArgs(t *testing.T, b backend.Backend, s backend.ConvShape) convArgs 
 	if s.Pool > 1 {
 		a.argmax = tensor(t, b, backend.Argmax, s.Out)
 	}
+	if n := b.ConvNeeds(s).Packed; n > 0 {
+		a.p.Packed = tensor(t, b, backend.Packed, backend.Vec(n))
+		b.ConvPack(s, a.p.Packed, a.p.W)
+	}
 	if n := b.ConvNeeds(s).Workspace; n > 0 {
 		w, err := b.Alloc(n)
 		if err != nil {

@@ -3,3 +3,4 @@
 #include "conv_halo_gradient.cuh"
 #include "conv_tensor_gradient.cuh"
 #include "conv_tensor.cuh"
+#include "conv_pack.cuh"

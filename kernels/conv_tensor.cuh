@@ -1,47 +1,9 @@
 // Correlation on tensor cores: the pixels under all windows of a block come to shared memory once, as in conv_halo.cuh, and a tap of the
 // window only shifts the addresses of the matrices that are read there.
 #pragma once
-#include "conv_halo.cuh"
 #include "mma.cuh"
-
-// wait_for_all_but waits until at most so many of a thread's last groups of copies, 0 to 3, have not landed.
-static __device__ __forceinline__ void wait_for_all_but(unsigned groups) {
-  if (groups == 0)
-    wait_for_copies<0>();
-  else if (groups == 1)
-    wait_for_copies<1>();
-  else if (groups == 2)
-    wait_for_copies<2>();
-  else
-    wait_for_copies<3>();
-}
-
-// Ring is how a block's factors come: by chunks of 8 << shift channels, and of a chunk the weights by bands: rows of taps, or all taps where
-// they are added up before. The weights of a band lie in one of so many stages of shared memory, which are filled in turn; the pixels of a chunk
-// in one of so many pools.
-struct Ring {
-  unsigned stages, pools, shift;
-};
-
-// Band is one of a block's bands: its first channel, its first row of taps, and the stage and the pool that are its.
-struct Band {
-  unsigned ch, row, stage, pool;
-};
-
-// after is the band after one, when a chunk has so many rows.
-static __device__ __forceinline__ Band after(const Ring &ring, Band b, unsigned rows) {
-  b.stage = b.stage + 1 == ring.stages ? 0 : b.stage + 1;
-  if (++b.row < rows) return b;
-  b.row = 0, b.ch += 8u << ring.shift;
-  b.pool = b.pool + 1 == ring.pools ? 0 : b.pool + 1;
-  return b;
-}
-
-// packed_taps is the number of taps that packed weights have room for: those of the residue that has most.
-template <bool Back> static __device__ __forceinline__ unsigned packed_taps(const Correlation &g) {
-  const unsigned more = Back ? g.step - 1 : 2 * (g.step - 1); // taps of a window reach into so many more of a kernel's
-  return ((g.kh + more) / g.step) * ((g.kw + more) / g.step);
-}
+#include "ring.cuh"
+#include "strips.cuh"
 
 // row_of is the number of the position that is row number row of a matrix. With a pool of 2, rows 0 to 7 of 16 are neighbours in a row of
 // pixels, and the others those below: what is read together then lies in different banks.
@@ -183,16 +145,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
       if (pixel.index == nowhere) continue;
       float v[4];
       load(v, (const float *)(at + p));
-#pragma unroll
-      for (int h = 0; h < PLACES / 4; h++) {
-        const unsigned others = places[p * (PLACES / 4) + h] ^ pixel.place * 0x01010101u;
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-          if (!(others & 255u << 8 * e)) continue;
-          float &word = v[Pairs ? h * 2 + e / 2 : e];
-          word = Pairs ? __uint_as_float(__float_as_uint(word) & (e % 2 ? 0xffffu : 0xffff0000u)) : 0.f;
-        }
-      }
+      keep_maxima<F>(v, places + p * (PLACES / 4), pixel.place);
       store_shared((float *)(at + p), v);
     }
   };
@@ -353,38 +306,3 @@ CORRELATE_TENSOR(conv_back_input_tensor_bf16_wide, BF16, 256, 64, 64, 64, 1, tru
 CORRELATE_TENSOR(conv_back_input_tensor_bf16_deep, BF16, 128, 64, 64, 64, 2, true, 2)
 CORRELATE_TENSOR(conv_back_input_tensor_bf16, BF16, 64, 32, 64, 32, 4, true, 3)
 CORRELATE_TENSOR(conv_back_input_tensor_bf16_small, BF16, 32, 32, 32, 32, 4, true, 4)
-
-// pack makes packed weights: of every residue, column and tap the words of all channels, each two neighbours rounded to bfloat16. A word is a
-// thread's: this one's is number i.
-template <bool Back> static __device__ __forceinline__ void pack(const Correlation &g, unsigned *out, unsigned i) {
-  const unsigned room = packed_taps<Back>(g), of_residue = g.columns * room * g.s.c, residue = i / of_residue;
-  const unsigned at = i - residue * of_residue, n = at / (room * g.s.c), in_column = at - n * (room * g.s.c);
-  const unsigned tap = in_column / g.s.c, ch = (in_column - tap * g.s.c) * 2;
-  Taps t;
-  residue_taps<Back>(residue / g.step, g.step, g.top, g.kh, t.kh, t.top, t.first_y);
-  residue_taps<Back>(residue % g.step, g.step, g.left, g.kw, t.kw, t.left, t.first_x);
-  if (tap >= t.kh * t.kw) return;
-  Correlation whole = g; // whose channels are not in words
-  whole.s.c *= 2;
-  float low[1], high[1];
-  weight<1, Back>(low, whole, t, n, tap / t.kw, tap % t.kw, ch);
-  weight<1, Back>(high, whole, t, n, tap / t.kw, tap % t.kw, ch + 1);
-  out[i] = bits_of_pair(low[0], high[0]);
-}
-
-// conv_pack packs the weights of a convolution: so many words, a word a thread, of which those from number forward on are those for back.
-extern "C" __global__ void __launch_bounds__(256)
-    conv_pack(const float *__restrict__ w, unsigned *__restrict__ out, unsigned kh, unsigned kw, unsigned filters, unsigned channels, unsigned up,
-              int top, int left, unsigned words, unsigned forward, unsigned back_step, int back_top, int back_left) {
-  const unsigned i = thread_index();
-  if (i >= words) return;
-  Correlation g = {};
-  g.w = w, g.kh = kh, g.kw = kw;
-  if (i < forward) {
-    g.columns = filters, g.s.c = channels / 2, g.step = up, g.top = top, g.left = left;
-    pack<false>(g, out, i);
-    return;
-  }
-  g.columns = channels, g.s.c = filters / 2, g.step = back_step, g.top = back_top, g.left = back_left;
-  pack<true>(g, out + forward, i - forward);
-}

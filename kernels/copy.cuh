@@ -46,7 +46,11 @@ template <int Groups = 0> static __device__ __forceinline__ void wait_for_copies
 #endif
 }
 
-// store_shared stores four floats to shared memory at once; left to the compiler, values that were just computed go one by one.
+// store_shared stores two or four floats to shared memory at once; left to the compiler, values that were just computed go one by one.
+static __device__ __forceinline__ void store_shared(float *to, float a, float b) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"((unsigned)__cvta_generic_to_shared(to)), "f"(a), "f"(b) : "memory");
+}
+
 static __device__ __forceinline__ void store_shared(float *to, const float (&v)[4]) {
   asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"((unsigned)__cvta_generic_to_shared(to)), "f"(v[0]), "f"(v[1]),
                "f"(v[2]), "f"(v[3])

@@ -67,9 +67,7 @@ template <class F, int TN, class A, class B, bool TransA, bool TransB> struct Te
       for (int j = 0; j < TN; j++)
 #pragma unroll
         for (int e = 0; e < 4; e += 2)
-          asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(shared_address(to + (i * 16 + row + e * 4) * ld + j * 8 + column)),
-                       "f"(sum[i][j][e]), "f"(sum[i][j][e + 1])
-                       : "memory");
+          store_shared(to + (i * 16 + row + e * 4) * ld + j * 8 + column, sum[i][j][e], sum[i][j][e + 1]);
   }
 };
 

@@ -53,6 +53,22 @@ const (
 	ConvBackInputTensorWide
 	ConvBackInputTensorDeep
 	ConvBackInputTensorSmall
+	ConvForwardWGMMA
+	ConvForwardWGMMATall
+	ConvForwardWGMMAWide
+	ConvForwardWGMMALarge
+	ConvBackInputWGMMA
+	ConvBackInputWGMMATall
+	ConvBackInputWGMMAWide
+	ConvBackInputWGMMALarge
+	ConvForwardWGMMABF16
+	ConvForwardWGMMABF16Tall
+	ConvForwardWGMMABF16Wide
+	ConvForwardWGMMABF16Large
+	ConvBackInputWGMMABF16
+	ConvBackInputWGMMABF16Tall
+	ConvBackInputWGMMABF16Wide
+	ConvBackInputWGMMABF16Large
 	ConvForwardFew
 	ConvForwardFewPool2
 	ConvBackInputFew
@@ -249,7 +265,23 @@ var entries = [Count]struct {
 	ConvBackInputTensorBF16Small:   {"conv_back_input_tensor_bf16_small", 42},
 	ConvBackWeightsTensorBF16:      {"conv_back_weights_tensor_bf16", 47},
 	ConvBackWeightsTensorBF16Small: {"conv_back_weights_tensor_bf16_small", 47},
-	ConvPack:                       {"conv_pack", 14},
+	ConvForwardWGMMA:               {"conv_forward_wgmma", 41},
+	ConvForwardWGMMATall:           {"conv_forward_wgmma_tall", 41},
+	ConvForwardWGMMAWide:           {"conv_forward_wgmma_wide", 41},
+	ConvForwardWGMMALarge:          {"conv_forward_wgmma_large", 41},
+	ConvBackInputWGMMA:             {"conv_back_input_wgmma", 41},
+	ConvBackInputWGMMATall:         {"conv_back_input_wgmma_tall", 41},
+	ConvBackInputWGMMAWide:         {"conv_back_input_wgmma_wide", 41},
+	ConvBackInputWGMMALarge:        {"conv_back_input_wgmma_large", 41},
+	ConvForwardWGMMABF16:           {"conv_forward_wgmma_bf16", 41},
+	ConvForwardWGMMABF16Tall:       {"conv_forward_wgmma_bf16_tall", 41},
+	ConvForwardWGMMABF16Wide:       {"conv_forward_wgmma_bf16_wide", 41},
+	ConvForwardWGMMABF16Large:      {"conv_forward_wgmma_bf16_large", 41},
+	ConvBackInputWGMMABF16:         {"conv_back_input_wgmma_bf16", 41},
+	ConvBackInputWGMMABF16Tall:     {"conv_back_input_wgmma_bf16_tall", 41},
+	ConvBackInputWGMMABF16Wide:     {"conv_back_input_wgmma_bf16_wide", 41},
+	ConvBackInputWGMMABF16Large:    {"conv_back_input_wgmma_bf16_large", 41},
+	ConvPack:                       {"conv_pack", 16},
 	ConvSpread:                     {"conv_spread", 20},
 	ConvSpread4:                    {"conv_spread4", 20},
 
@@ -350,65 +382,15 @@ var entries = [Count]struct {
 	RandomSelect:   {"random_select", 23},
 }
 
-// least lists the kernels that older devices have not, with the architecture from which on there are any.
-var least = [Count]int{
-	ConvForwardTensor:              80,
-	ConvForwardTensorWide:          80,
-	ConvForwardTensorDeep:          80,
-	ConvForwardTensorSmall:         80,
-	ConvBackInputTensor:            80,
-	ConvBackInputTensorWide:        80,
-	ConvBackInputTensorDeep:        80,
-	ConvBackInputTensorSmall:       80,
-	ConvForwardFewTensor:           80,
-	ConvForwardFewTensorPool2:      80,
-	ConvBackInputFewTensor:         80,
-	ConvForwardLanesTensor:         80,
-	ConvForwardLanesTensor2:        80,
-	ConvBackWeightsTensor:          80,
-	ConvBackWeightsTensorSmall:     80,
-	ConvForwardTensorBF16:          80,
-	ConvForwardTensorBF16Wide:      80,
-	ConvForwardTensorBF16Deep:      80,
-	ConvForwardTensorBF16Small:     80,
-	ConvBackInputTensorBF16:        80,
-	ConvBackInputTensorBF16Wide:    80,
-	ConvBackInputTensorBF16Deep:    80,
-	ConvBackInputTensorBF16Small:   80,
-	ConvBackWeightsTensorBF16:      80,
-	ConvBackWeightsTensorBF16Small: 80,
-	ConvPack:                       80,
-	GemmNTTensor4:                  80,
-	GemmNTTensorSquare4:            80,
-	GemmNTTensorWide4:              80,
-	GemmNNTensor4:                  80,
-	GemmNNTensorSquare4:            80,
-	GemmNNTensorWide4:              80,
-	GemmTNTensor4:                  80,
-	GemmTNTensorSquare4:            80,
-	GemmTNTensorWide4:              80,
-
-	ConvForwardTensorSplit:          80,
-	ConvForwardTensorSplitWide:      80,
-	ConvForwardTensorSplitDeep:      80,
-	ConvForwardTensorSplitSmall:     80,
-	ConvBackInputTensorSplit:        80,
-	ConvBackInputTensorSplitWide:    80,
-	ConvBackInputTensorSplitDeep:    80,
-	ConvBackInputTensorSplitSmall:   80,
-	ConvBackWeightsTensorSplit:      80,
-	ConvBackWeightsTensorSplitSmall: 80,
-	GemmNTTensorSplit4:              80,
-	GemmNTTensorSplitSquare4:        80,
-	GemmNTTensorSplitWide4:          80,
-	GemmNNTensorSplit4:              80,
-	GemmNNTensorSplitSquare4:        80,
-	GemmNNTensorSplitWide4:          80,
-	GemmTNTensorSplit4:              80,
-	GemmTNTensorSplitSquare4:        80,
-	GemmTNTensorSplitWide4:          80,
-
-	ResidentStep: 80,
+// target is the architecture that has a kernel: those on tensor cores are for newer devices, and those by warpgroups for one alone.
+func (e Entry) target() target {
+	switch name := e.Name(); {
+	case strings.Contains(name, "_wgmma"):
+		return target{arch: 90, exact: true}
+	case strings.Contains(name, "_tensor"), e == ConvPack, e == ResidentStep:
+		return target{arch: 80}
+	}
+	return target{}
 }
 
 // MaxParams is the largest number of parameters of a kernel.
@@ -449,6 +431,22 @@ var ofBatch = [Count][]int{
 	ConvBackInputTensorWide:        {16},
 	ConvBackInputTensorDeep:        {16},
 	ConvBackInputTensorSmall:       {16},
+	ConvForwardWGMMA:               {16},
+	ConvForwardWGMMATall:           {16},
+	ConvForwardWGMMAWide:           {16},
+	ConvForwardWGMMALarge:          {16},
+	ConvBackInputWGMMA:             {16},
+	ConvBackInputWGMMATall:         {16},
+	ConvBackInputWGMMAWide:         {16},
+	ConvBackInputWGMMALarge:        {16},
+	ConvForwardWGMMABF16:           {16},
+	ConvForwardWGMMABF16Tall:       {16},
+	ConvForwardWGMMABF16Wide:       {16},
+	ConvForwardWGMMABF16Large:      {16},
+	ConvBackInputWGMMABF16:         {16},
+	ConvBackInputWGMMABF16Tall:     {16},
+	ConvBackInputWGMMABF16Wide:     {16},
+	ConvBackInputWGMMABF16Large:    {16},
 	ConvForwardFew:                 {16},
 	ConvForwardFewPool2:            {16},
 	ConvBackInputFew:               {16},
@@ -608,7 +606,7 @@ func choose(list []file, major, minor int) ([]Module, error) {
 	}
 	for e := range Entry(Count) {
 		i, ok := best[e.Name()]
-		if !ok && arch < least[e] {
+		if !ok && !e.target().runsOn(arch) {
 			continue
 		}
 		if !ok {

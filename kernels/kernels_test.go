@@ -142,7 +142,7 @@ func TestSelect(t *testing.T) {
 		slices.Sort(got)
 		var want []Entry
 		for e := range Entry(Count) {
-			if least[e] <= 10*cc[0]+cc[1] {
+			if e.target().runsOn(10*cc[0] + cc[1]) {
 				want = append(want, e)
 			}
 		}

@@ -93,3 +93,17 @@ template <class F> static __device__ __forceinline__ void multiply(float (&d)[4]
   else
     multiply_add(d, a, b);
 }
+
+// keep_maxima clears those of a unit's values that a pool took from another place of its window than this one. The places of maxima are bytes.
+template <class F> static __device__ __forceinline__ void keep_maxima(float (&v)[4], const unsigned *places, unsigned place) {
+#pragma unroll
+  for (int h = 0; h < (F::PAIRS ? 2 : 1); h++) {
+    const unsigned others = places[h] ^ place * 0x01010101u;
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+      if (!(others & 255u << 8 * e)) continue;
+      float &word = v[F::PAIRS ? h * 2 + e / 2 : e];
+      word = F::PAIRS ? __uint_as_float(__float_as_uint(word) & (e % 2 ? 0xffffu : 0xffff0000u)) : 0.f;
+    }
+  }
+}

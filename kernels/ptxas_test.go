@@ -1,15 +1,20 @@
 package kernels
 
 import (
-	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 )
 
 func TestRegisters(t *testing.T) {
 	for e := range Entry(Count) {
 		for _, target := range []string{"sm_75", "sm_80", "sm_90"} {
-			if target < fmt.Sprintf("sm_%d", least[e]) { // which has no such kernel
+			arch, _ := strconv.Atoi(strings.TrimPrefix(target, "sm_"))
+			if !e.target().runsOn(arch) { // which has no such kernel
 				continue
+			}
+			if e.target().exact {
+				target += "a"
 			}
 			if n, ok := Registers(e.Name(), target); !ok || n < 1 || n > 255 {
 				t.Errorf("%s on %s has %d registers (%v)", e.Name(), target, n, ok)

@@ -8,17 +8,16 @@ import (
 
 // Machine is what the model knows of a GPU. Latencies and bytes are in cycles of the SMs' clock.
 type Machine struct {
-	Name      string
-	Major     int // compute capability
-	Minor     int
-	SMs       int
-	GHz       float64
-	Shared    int // bytes an SM
-	Warps     int // resident on an SM
-	Blocks    int
-	HalfPipes int // float units of 16 lanes a scheduler
-	L2Latency int64
-	L1Lines   int // of 128 bytes, what is left beside shared memory
+	Name         string
+	Major, Minor int // compute capability
+	SMs          int
+	GHz          float64
+	Shared       int // bytes an SM
+	Warps        int // resident on an SM
+	Blocks       int
+	HalfPipes    int // float units of 16 lanes a scheduler
+	L2Latency    int64
+	L1Lines      int // of 128 bytes, what is left beside shared memory
 
 	// Hundredths of a cycle that a tensor core takes for a product of 16x8x8 TF32 or 16x8x16 16-bit values by mma.sync, and at its peak.
 	Tensor, TensorPeak int64

@@ -29,6 +29,7 @@ func addFlowOps() {
 	addFlow("d", goRegister, "BRX", "RET.REL.NODEC")
 	opcodes["BRX"].branch, opcodes["RET.REL.NODEC"].branch = true, true
 	addFlow("", func(x *executor, w *warp, in *Inst, ex uint32) { w.exit(ex) }, "EXIT")
+	// The last two are griddepcontrol.wait and .launch_dependents: one launch after another there is nothing to wait for.
 	add(pipeBranch, "", func(*executor, *warp, *Inst, uint32) {}, "NOP", "ACQBULK", "PREEXIT")
 	add(pipeBranch, "bt", func(x *executor, w *warp, in *Inst, ex uint32) {
 		for m := ex; m != 0; m &= m - 1 {

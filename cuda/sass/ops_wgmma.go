@@ -107,5 +107,5 @@ func (m *matrix) at(row, e, size int) int {
 	return off + e*size%16 - sharedBase
 }
 
-// sharedPasses is how long a warp's part of a product keeps shared memory: a and b go through once for all four warps.
-func (o *opcode) sharedPasses() int64 { return int64((64+8*o.tiles)*32/128) / 4 }
+// fetch is how many cycles shared memory takes to give the factors of a warpgroup's product: both go through once for all four warps.
+func (o *opcode) fetch() int64 { return int64(64+8*o.tiles) * 32 / 128 }

@@ -3,6 +3,7 @@ package sass_test
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,13 +36,28 @@ func TestStepBits(t *testing.T) {
 	}
 	c := compiler(t)
 	for _, name := range trainer.Presets() {
-		t.Run(name, func(t *testing.T) { stepBits(t, c, name, "float32", ptxsim.Options{}) })
+		t.Run(name, func(t *testing.T) {
+			loaded := stepBits(t, c, ptxsim.Options{}, preset(t, name, "float32"))
+			if name == trainer.DefaultPreset {
+				noSpills(t, loaded)
+			}
+		})
 	}
 	for _, precision := range []string{"tf32", "bf16"} {
-		t.Run(precision, func(t *testing.T) { stepBits(t, c, trainer.DefaultPreset, precision, ptxsim.Options{}) })
+		t.Run(precision, func(t *testing.T) { stepBits(t, c, ptxsim.Options{}, preset(t, trainer.DefaultPreset, precision)) })
+		t.Run("warpgroups in "+precision, func(t *testing.T) {
+			cfg, err := trainer.DecodeConfig(strings.NewReader(warpgroups + precision + "}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			loaded := stepBits(t, c, ptxsim.Options{Major: 9}, cfg)
+			if !slices.ContainsFunc(loaded, func(ptx string) bool { return strings.Contains(ptx, "wgmma.mma_async") }) {
+				t.Error("no product by warpgroups was run")
+			}
+		})
 	}
 	t.Run("resident", func(t *testing.T) {
-		stepBits(t, c, trainer.DefaultPreset, "tf32", ptxsim.Options{Major: 9})
+		stepBits(t, c, ptxsim.Options{Major: 9}, preset(t, trainer.DefaultPreset, "tf32"))
 	})
 	if names, err := c.Spilling(); err != nil || len(names) > 0 {
 		t.Errorf("kernels that spill on sm_90: %v (%v)", names, err)
@@ -70,32 +86,43 @@ func noSpills(t *testing.T, loaded []string) {
 	}
 }
 
-func stepBits(t *testing.T, c *sass.Compiler, preset, precision string, sim ptxsim.Options) {
+// warpgroups is a model whose layers take the kernels of compute capability 9.0 alone.
+const warpgroups = `
+model:
+  name: warpgroups
+  input: [16, 16, 16]
+  encoder:
+    - conv2d: {filters: 80, kernel: 3, activation: relu}
+    - maxpool2d: {size: 2}
+    - conv2d: {filters: 48, kernel: 3, activation: relu}
+  decoder:
+    - upsampling2d: {size: 2}
+    - conv2d: {filters: 48, kernel: 3, activation: tanh}
+    - conv2d: {filters: 16, kernel: 1}
+data: {name: digits}
+training: {epochs: 1, batch: 2, loss: mse, precision: `
+
+// stepBits compares the launches of a step of a model on a device with some options, and returns the PTX that was loaded.
+func stepBits(t *testing.T, c *sass.Compiler, options ptxsim.Options, cfg trainer.Config) (loaded []string) {
 	w := &sass.Watch{Compiler: c}
 	var mu sync.Mutex
-	var loaded []string
-	sim.BeforeLaunch, sim.OnLaunch = w.Before, w.After
-	sim.OnLoad = func(ptx string) {
+	options.BeforeLaunch, options.OnLaunch, options.OnLoad = w.Before, w.After, func(ptx string) {
 		c.Loaded(ptx)
 		mu.Lock()
 		defer mu.Unlock()
 		loaded = append(loaded, ptx)
 	}
-	dev, err := device.OpenSim(sim)
+	dev, err := device.OpenSim(options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	cfg, err := trainer.Preset(preset)
-	if err != nil {
-		t.Fatal(err)
-	}
 	m, err := nn.New(cfg.Model, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const batch = 2
-	cfg.Training.Batch, cfg.Training.Accumulate, cfg.Training.Precision = batch, 0, precision
+	cfg.Training.Batch, cfg.Training.Accumulate = batch, 0
 	o, err := cfg.Training.Options(batch) // with the preset's noise, penalties and clipping
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +150,16 @@ func stepBits(t *testing.T, c *sass.Compiler, preset, precision string, sim ptxs
 	if n := w.Launches(); n < 3 {
 		t.Errorf("%d launches were compared, want at least 3", n)
 	}
-	if preset == trainer.DefaultPreset {
-		noSpills(t, loaded)
+	return loaded
+}
+
+// preset is the configuration of a preset in a precision.
+func preset(t *testing.T, name, precision string) trainer.Config {
+	t.Helper()
+	cfg, err := trainer.Preset(name)
+	if err != nil {
+		t.Fatal(err)
 	}
+	cfg.Training.Precision = precision
+	return cfg
 }

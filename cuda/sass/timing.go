@@ -73,8 +73,11 @@ type scheduler struct {
 	uniform int64
 	special int64
 	tensor  int64 // in hundredths of a cycle
-	queue   int64
-	stalled [numStalls]int64
+	// Of the last product of a warpgroup: when it was issued and is done, in hundredths of a cycle, the passes of shared memory until then, and
+	// how much products are late for those.
+	since, until, seen, late int64
+	queue                    int64
+	stalled                  [numStalls]int64
 }
 
 // share is what an SM gets of a launch.
@@ -93,6 +96,7 @@ type sm struct {
 	sched     [schedulers]scheduler
 	now       int64
 	loadStore int64 // when the load/store unit is free
+	passes    int64 // that it has made
 	l2        int64 // when the way to L2 is free
 	l1        map[uint64]int64
 	l1Order   []uint64
@@ -353,12 +357,8 @@ func (s *sm) book(q *scheduler, in *Inst, a *access) (result, read int64) {
 	case pipeTensor: // the cycle in which the unit becomes free and the next product begins counts for both
 		q.tensor = max(q.tensor, 100*s.now-99) + s.m.Tensor
 		s.tensor += s.m.Tensor
-	case pipeWarpgroup: // at the peak, if shared memory gives the factors in time
-		took := int64(in.op.tiles) * s.m.TensorPeak
-		s.loadStore = max(s.now, s.loadStore) + in.op.sharedPasses()
-		q.tensor = max(q.tensor, 100*s.now-99, 100*s.loadStore-took) + took
-		s.tensor += took
-		result = (q.tensor+99)/100 + warpgroupLatency
+	case pipeWarpgroup:
+		result = s.warpgroup(q, in.op) + warpgroupLatency
 	case pipeLoad:
 		q.queue = s.now + 2
 		result = s.now + registerRead
@@ -372,13 +372,31 @@ func (s *sm) book(q *scheduler, in *Inst, a *access) (result, read int64) {
 			n = int64(wavefronts(a))
 		}
 		start := max(s.now+4, s.loadStore)
-		s.loadStore = start + n
+		s.loadStore, s.passes = start+n, s.passes+n
 		result, read = start+n-1+sharedLatency-4, start+n+4
 	case pipeGlobal:
 		q.queue = s.now + 2
 		result, read = s.global(in, a)
 	}
 	return result, read
+}
+
+// warpgroup books a product of a warpgroup, and returns when the tensor core has done it. It takes as long as at the peak, or as shared memory
+// takes to give the factors. What loads, stores and copies have taken of shared memory meanwhile comes on top, where it does not fit in beside
+// them: products under way are late for it, but by no more than one product.
+func (s *sm) warpgroup(q *scheduler, op *opcode) int64 {
+	peak, fetch := int64(op.tiles)*s.m.TensorPeak, 100*op.fetch()
+	took, now := max(peak, fetch), 100*s.now
+	if since := now - q.since; since > 0 { // of the passes since the last one, those while there were products under way
+		q.late += 100 * (s.passes - q.seen) * max(min(now, q.until)-q.since, 0) / since
+	}
+	q.late = max(q.late-max(now-q.until, 0)-(took-fetch), 0)
+	extra := max(q.late-took, 0)
+	q.late -= extra
+	q.tensor = max(q.tensor, now-99) + took + extra
+	q.seen, q.since, q.until = s.passes, now, q.tensor
+	s.tensor += peak
+	return (q.tensor + 99) / 100
 }
 
 // global books a load or store of global memory: its lines in L1, and the sectors that L1 lacks.
@@ -391,7 +409,7 @@ func (s *sm) global(in *Inst, a *access) (result, read int64) {
 		n = max(1, int64(sectors.n+3)/4)
 	}
 	start := max(s.now+4, s.loadStore)
-	s.loadStore = start + n
+	s.loadStore, s.passes = start+n, s.passes+n
 	result, read = start+n+l1Latency, start+n+10
 	if a.store {
 		s.l2 = max(start+8, s.l2) + int64(sectors.n)*l2SectorsCycle

@@ -88,8 +88,11 @@ func compile(ctx context.Context, root, nvcc string, m mutant) (s swapped, err e
 		return s, fmt.Errorf("compiling: %w: %s", err, out)
 	}
 	file, major, minor := m.stem+".ptx", 8, 0
-	if !strings.Contains(m.stem, ".sm_") {
+	switch {
+	case !strings.Contains(m.stem, ".sm_"):
 		file, major, minor = m.stem+".sm_75.ptx", 7, 5
+	case strings.HasSuffix(m.stem, ".sm_90a"), m.file == "conv_pack.cuh": // what is packed in tf32 is read there alone
+		major, minor = 9, 0
 	}
 	ptx, err := os.ReadFile(filepath.Join(tmp, "kernels", file))
 	if err != nil {

@@ -118,6 +118,12 @@ func roundedConvs(d backend.DType) []convCase {
 		spec(1, 3, 2, 4, 8, 3, 7, up(6)),
 		spec(1, 8, 6, 68, 12, 2, 2, stride(2)),
 		spec(1, 6, 5, 64, 64, 1, 1, nil),
+		// Of whole tiles of eight rows by eight pixels.
+		spec(1, 16, 16, 24, 72, 3, 3, nil),
+		spec(2, 8, 8, 48, 80, 3, 3, pool(2)),
+		spec(1, 8, 32, 48, 68, 5, 3, nil),
+		spec(2, 8, 16, 16, 48, 3, 3, up(2)),
+		spec(1, 16, 8, 64, 144, 1, 1, nil),
 		spec(1, 8, 9, 40, 44, 3, 3, nil),
 		spec(290, 2, 3, 4, 8, 3, 3, nil),
 		spec(1, 20, 18, 8, 36, 3, 5, pool(2)),

@@ -1,0 +1,2 @@
+// The forms of convolution by warpgroups.
+#include "conv_wgmma.cuh"

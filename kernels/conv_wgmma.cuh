@@ -1,0 +1,199 @@
+// Correlation by warpgroups, for compute capability 9.0 alone: as in conv_tensor.cuh the pixels under all windows of a block come to shared
+// memory once, and a tap of the window only shifts the address of the matrix that is read there. Weights were rounded, and taps added, when they
+// were packed.
+#pragma once
+#include "ring.cuh"
+#include "strips.cuh"
+#include "wgmma.cuh"
+
+// correlate_warpgroups computes 128*TILES positions by BN columns, as correlate does, of factors in a precision F. Each of two warpgroups owns
+// the products at TILES tiles of eight rows by eight pixels, by all columns; strips are 8 or 16 pixels wide, of a multiple of eight rows.
+// Words of the source are a multiple of 8: channels or, in bfloat16, pairs of them. The weights are those of conv_pack in planes.
+//
+// Pixels lie as in conv_tensor.cuh, in planes of four words, so eight neighbours are a core of a matrix, and rows of pixels are the cores
+// below each other. Weights lie in planes of four words of a column. Products of a band are under way while copies for later ones are, and
+// while the next band begins.
+template <class F, int BN, int TILES, bool Back>
+__device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const Strips &strips, const Ring &ring) {
+  constexpr unsigned T = 256, QUADS = 4, BM = 128 * TILES, LDC = BN + 8, PLANE = BN + 2; // of weights, in units
+  constexpr unsigned PLACES = F::PAIRS ? 8 : 4;                                            // bytes of a unit
+  extern __shared__ __align__(16) float buffer[];
+  __shared__ unsigned pixel_of[2 * TILES], out_of[BM]; // of each tile: its first pixel in a plane; of each position: its output
+
+  const unsigned tiles = (g.columns + BN - 1) / BN, n0 = blockIdx.x % tiles * BN;
+  const Taps t = taps_of<Back>(g);
+  const Stretch stretch = stretch_of(g, strips, t, blockIdx.x / tiles, BM);
+  if (stretch.first >= stretch.all) return;
+
+  const unsigned pixels = strips.rows * strips.pitch, plane = (pixels + 5 & ~7u) + 2; // a multiple of 8 and 2 more
+  const unsigned pool = Back && g.s.places ? QUADS * plane * (16 + PLACES) / 16 : QUADS * plane, weights = t.kw * QUADS * PLANE; // of a stage
+  const unsigned steps = (g.s.c + 4 * QUADS - 1) / (4 * QUADS) * t.kh;
+  float4 *const pools = (float4 *)buffer, *const stages = pools + ring.pools * pool;
+  Pixel *const from = (Pixel *)(stages + ring.stages * weights);
+
+  // A thread has one quad of words of some pixels. Pixels outside of an image are never copied and stay 0.
+  const float zero[4] = {0.f, 0.f, 0.f, 0.f};
+  for (unsigned p = threadIdx.x; p < pixels; p += T) {
+    const unsigned row = divide(p, strips.by_pitch);
+    from[p] = halo_pixel<Back>(g, strips, t, stretch, row, p - row * strips.pitch);
+    if (from[p].index == nowhere)
+#pragma unroll 1
+      for (unsigned i = 0; i < ring.pools; i++)
+#pragma unroll
+        for (unsigned q = 0; q < QUADS; q++) store_shared((float *)(pools + i * pool + q * plane + p), zero);
+  }
+  // position is the number of the position that is row m of a tile, of a strip so many pixels wide.
+  const unsigned across = strips.width * g.pool / 8;
+  auto position = [&](unsigned tile, unsigned m) {
+    const unsigned y = tile / across * 8 + m / 8, x = tile % across * 8 + m % 8;
+    return (y / g.pool * strips.width + x / g.pool) * g.pool * g.pool + y % g.pool * g.pool + x % g.pool;
+  };
+  for (unsigned r = threadIdx.x; r < BM; r += T) {
+    const HaloPosition p = halo_position(g, strips, t, stretch, r);
+    out_of[r] = p.out;
+  }
+  if (threadIdx.x < 2 * TILES) {
+    const HaloPosition p = halo_position(g, strips, t, stretch, position(threadIdx.x, 0));
+    pixel_of[threadIdx.x] = p.y * strips.pitch + p.x;
+  }
+  __syncthreads();
+
+  const unsigned quad = threadIdx.x % QUADS, pixel0 = threadIdx.x / QUADS;
+  auto copy_pixels = [&](unsigned pool_at, unsigned ch) {
+    ch += quad * 4;
+    if (ch >= g.s.c) return;
+    const unsigned to = pool_at + quad * plane * 16, places = pool_at + QUADS * plane * 16 + quad * plane * PLACES;
+    const float *const source = g.s.p + ch;
+    const unsigned char *const chosen = g.s.places + ch * (PLACES / 4);
+#pragma unroll 4
+    for (unsigned p = pixel0; p < pixels; p += T / QUADS) {
+      const Pixel pixel = from[p];
+      if (pixel.index == nowhere) continue;
+      copy16(to + p * 16, source + (u64)pixel.index * g.s.c);
+      if (Back && g.s.places && F::PAIRS) copy8(places + p * 8, chosen + (u64)pixel.index * (g.s.c * 2));
+      if (Back && g.s.places && !F::PAIRS) copy4(places + p * 4, chosen + (u64)pixel.index * g.s.c);
+    }
+  };
+  // Pixels are rounded, and of what was read through a pool only the maxima stay.
+  auto settle_pixels = [&](float4 *at, unsigned ch) {
+    if (ch + quad * 4 >= g.s.c) return;
+    const unsigned *const places = (const unsigned *)(at + QUADS * plane) + quad * plane * (PLACES / 4);
+    at += quad * plane;
+#pragma unroll 2
+    for (unsigned p = pixel0; p < pixels; p += T / QUADS) {
+      const Pixel pixel = from[p];
+      if (pixel.index == nowhere) continue;
+      float v[4];
+      load(v, (const float *)(at + p));
+      if (!F::PAIRS) round_factors(v, TO_TF32);
+      if (Back && g.s.places) keep_maxima<F>(v, places + p * (PLACES / 4), pixel.place);
+      store_shared((float *)(at + p), v);
+    }
+  };
+  // Of columns that there are not the last one's weights are copied, and nothing is kept.
+  const unsigned quads = g.s.c / 4;
+  auto copy_weights = [&](unsigned stage, unsigned ch, unsigned row) {
+    const float *const w = g.w + ((u64)(blockIdx.z * packed_taps<Back>(g) + row * t.kw) * quads + ch / 4) * g.columns * 4;
+#pragma unroll 1
+    for (unsigned j = 0; j < t.kw; j++)
+#pragma unroll
+      for (unsigned u = 0; u < QUADS * BN / T; u++) {
+        const unsigned i = threadIdx.x + u * T, q = i / BN, n = n0 + i % BN, last = g.columns - 1;
+        if (ch / 4 + q < quads)
+          copy16(stage + ((j * QUADS + q) * PLANE + i % BN) * 16, w + ((u64)(j * quads + q) * g.columns + (n < last ? n : last)) * 4);
+      }
+  };
+  Band next = {0, 0, 0, 0};
+  auto copy = [&] {
+    if (next.ch < g.s.c && t.kh > 0) {
+      if (next.row == 0) copy_pixels(shared_address(pools + next.pool * pool), next.ch);
+      copy_weights(shared_address(stages + next.stage * weights), next.ch, next.row);
+      next = after(ring, next, t.kh);
+    }
+    end_copies();
+  };
+
+  const unsigned group = threadIdx.x / 128, lane = threadIdx.x % 32;
+  float sum[TILES][BN / 2];
+  unsigned pixel[TILES]; // the first of each
+#pragma unroll
+  for (int i = 0; i < TILES; i++) clear(sum[i]), pixel[i] = pixel_of[group * TILES + i];
+
+  // A stage is filled again when the products of two bands later have begun, for those of the band before may be under way then.
+  const unsigned ahead = steps <= ring.stages ? steps : ring.stages - 2;
+#pragma unroll 1
+  for (unsigned step = 0; step < ahead; step++) copy();
+  Band band = {0, 0, 0, 0};
+#pragma unroll 1
+  for (unsigned step = 0; step < steps; step++, band = after(ring, band, t.kh)) {
+    wait_for_all_but(ahead - 1);
+    if (band.row == 0 && (!F::PAIRS || Back && g.s.places)) settle_pixels(pools + band.pool * pool, band.ch);
+    publish();
+    __syncthreads();
+    const Matrix b = matrix_at(shared_address(stages + band.stage * weights), PLANE, 8);
+    const Matrix a = matrix_at(shared_address(pools + band.pool * pool), plane, strips.pitch);
+    const unsigned row = band.row * strips.pitch;
+    auto multiply = [&](unsigned j, unsigned o) {
+#pragma unroll
+      for (int i = 0; i < TILES; i++)
+        multiply_add_warpgroup<F>(sum[i], on(a, 2 * o * plane + pixel[i] + row + j), on(b, (j * QUADS + 2 * o) * PLANE));
+    };
+    const bool whole = g.s.c - band.ch > 8; // there are two octets of words
+    if (t.kw == 3 && whole) { // the most frequent width, whose products are one group
+      warpgroup_begin();
+#pragma unroll
+      for (unsigned j = 0; j < 3; j++) multiply(j, 0), multiply(j, 1);
+      warpgroup_end();
+    } else {
+#pragma unroll 1
+      for (unsigned j = 0; j < t.kw; j++) {
+        warpgroup_begin();
+        multiply(j, 0);
+        warpgroup_end();
+        if (whole) {
+          warpgroup_begin();
+          multiply(j, 1);
+          warpgroup_end();
+        }
+      }
+    }
+    copy();
+    warpgroup_wait<1>();
+  }
+  warpgroup_wait<0>();
+
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < TILES; i++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      float *const to = buffer + position(group * TILES + i, threadIdx.x % 128 / 32 * 16 + half * 8 + lane / 4) * LDC + lane % 4 * 2;
+#pragma unroll
+      for (int j = 0; j < BN / 8; j++) store_shared(to + j * 8, sum[i][j * 4 + half * 2], sum[i][j * 4 + half * 2 + 1]);
+    }
+  __syncthreads();
+  finish<BN, 1, T>(g, {buffer, LDC, 0, out_of, 1, stretch.windows, stretch.window_size, n0});
+}
+
+#define CORRELATE_WARPGROUPS(name, F, BN, TILES, Back)                                                                 \
+  extern "C" __global__ void __launch_bounds__(256, 1)                                                                 \
+      name(CORRELATION_PARAMS, STRIPS_PARAMS, unsigned stages, unsigned pools) {                                       \
+    correlate_warpgroups<F, BN, TILES, Back>(CORRELATION, STRIPS, {stages, pools, 1});                                 \
+  }
+
+CORRELATE_WARPGROUPS(conv_forward_wgmma, TF32, 64, 1, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_tall, TF32, 64, 2, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_wide, TF32, 128, 1, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_large, TF32, 128, 2, false)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma, TF32, 64, 1, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_tall, TF32, 64, 2, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_wide, TF32, 128, 1, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_large, TF32, 128, 2, true)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16, BF16, 64, 1, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_tall, BF16, 64, 2, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_wide, BF16, 128, 1, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_large, BF16, 128, 2, false)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16, BF16, 64, 1, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_tall, BF16, 64, 2, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_wide, BF16, 128, 1, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_large, BF16, 128, 2, true)
