@@ -99,6 +99,9 @@ const (
 	ConvBackInputTensorBF16Small
 	ConvBackWeightsTensorBF16
 	ConvBackWeightsTensorBF16Small
+	ConvForwardFewTensorBF16
+	ConvForwardFewTensorBF16Pool2
+	ConvBackInputFewTensorBF16
 	ConvPack
 	ConvSpread
 	ConvSpread4
@@ -281,6 +284,9 @@ var entries = [Count]struct {
 	ConvBackInputWGMMABF16Tall:     {"conv_back_input_wgmma_bf16_tall", 41},
 	ConvBackInputWGMMABF16Wide:     {"conv_back_input_wgmma_bf16_wide", 41},
 	ConvBackInputWGMMABF16Large:    {"conv_back_input_wgmma_bf16_large", 41},
+	ConvForwardFewTensorBF16:       {"conv_forward_few_tensor_bf16", 38},
+	ConvForwardFewTensorBF16Pool2:  {"conv_forward_few_tensor_bf16_pool2", 38},
+	ConvBackInputFewTensorBF16:     {"conv_back_input_few_tensor_bf16", 38},
 	ConvPack:                       {"conv_pack", 16},
 	ConvSpread:                     {"conv_spread", 20},
 	ConvSpread4:                    {"conv_spread4", 20},
@@ -477,6 +483,9 @@ var ofBatch = [Count][]int{
 	ConvBackInputTensorBF16Small:   {16},
 	ConvBackWeightsTensorBF16:      {20, 21, 44},
 	ConvBackWeightsTensorBF16Small: {20, 21, 44},
+	ConvForwardFewTensorBF16:       {16},
+	ConvForwardFewTensorBF16Pool2:  {16},
+	ConvBackInputFewTensorBF16:     {16},
 	ConvPack:                       {},
 	ConvSpread:                     {},
 	ConvSpread4:                    {},

@@ -719,12 +719,12 @@ var mutants = []mutant{
 		""},
 	{"few-tensor-round", "conv_few_tensor.cuh", "conv.sm_80", tf32,
 		"correlate_few_tensor: pixels are not rounded",
-		`      round_factors(v[u], TO_TF32);
+		`      round_factors(v[u], Rounding);
 `,
 		""},
 	{"few-tensor-round-w", "conv_few_tensor.cuh", "conv.sm_80", tf32,
 		"correlate_few_tensor: weights are not rounded",
-		"= round_factor(w[i], TO_TF32);",
+		"= round_factor(w[i], Rounding);",
 		"= w[i];"},
 	{"few-tensor-tail", "conv_few_tensor.cuh", "conv.sm_80", tf32,
 		"correlate_few_tensor: the last unit under a window left out",

@@ -21,6 +21,15 @@ func precisionCases() []Case {
 		}
 		cases = append(cases, narrowed(c, names...))
 	}
+	// The first layer reads floats, and the gradient of the last one is of floats.
+	for _, c := range roundedConvs(backend.BFloat16) {
+		switch {
+		case c.X.C < 4 && c.Filters > 4:
+			cases = append(cases, narrowed(c.forward(), "out"))
+		case c.Filters < 4 && c.X.C > 4:
+			cases = append(cases, narrowed(c.backInput(), "gradX", "x"))
+		}
+	}
 	return cases
 }
 
