@@ -300,11 +300,11 @@ func TestConvGroups(t *testing.T) {
 		case "conv_spread4":
 			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(g))/uint64(4*s.Out.Image()), (c.Launch.Args[1]-address(arg))/uint64(s.Out.Image()))
 		case "conv_back_input_lanes4":
-			images[c.Name] = append(images[c.Name], (c.Launch.Args[13]-address(x))/uint64(4*s.X.Image()), (c.Launch.Args[12]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[15])
+			images[c.Name] = append(images[c.Name], (c.Launch.Args[14]-address(x))/uint64(4*s.X.Image()), (c.Launch.Args[13]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[16])
 		case "conv_back_weights_halo4":
 			one := s.WithN(1)
 			of, _ := haloGradientFor(&one)
-			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[18]/uint64(of.units))
+			images[c.Name] = append(images[c.Name], (c.Launch.Args[0]-address(x))/uint64(4*s.X.Image()), c.Launch.Args[20]/uint64(of.units))
 		}
 	}
 	want := map[string][]uint64{

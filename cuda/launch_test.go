@@ -132,8 +132,8 @@ func TestLaunchArguments(t *testing.T) {
 		{"sum", func() { l.Sum(v.Range(20, 23), sum) }, [][]uint64{
 			{at(20), 3, 8, at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)}, {at(20), 3, 2, at(20), at(8), 0, 0, 0, 0, 0, 0}}},
 		{"pool", func() { l.MaxPool(pool, out, backend.Tensor{}, x) }, [][]uint64{
-			{address(out), 0, address(x), 2 * 2 * 3, 3, 5, 4, 2, 3, 3, 2, 1, 1}}},
-		{"channels", func() { l.CopyChannels(x, 1, x, 2, 2) }, [][]uint64{{address(x), address(x), 60, 2, 4, 1, 4, 2}}},
+			{address(out), 0, address(x), 2 * 2 * 3, 3, 5, 4, 2, 3, 3, 2, 1, 1, 0}}},
+		{"channels", func() { l.CopyChannels(x, 1, x, 2, 2) }, [][]uint64{{address(x), address(x), 60, 2, 4, 1, 4, 2, 0}}},
 		{"gather", func() { l.GatherPixels(0.25, src, x, backend.Tensor{}, pixels, order, stepParams, 3) }, [][]uint64{
 			{address(x), 0, address(pixels), address(order), address(stepParams), 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 60, 7, 9, 3, 0x9abcdef0, 0x12345678, uint64(src.Stream), bits(0.25), 0}}},
 		{"gather that sets the stepParams", func() {
@@ -189,10 +189,10 @@ func TestNoOpAllocates(t *testing.T) {
 func TestLaunchAsksForSharedMemory(t *testing.T) {
 	d, f := openFake(t, 8, 0)
 	one := driver.Dim3{X: 1}
-	d.lane.launch("test", kernels.ActForward, one, one, 0, 0, 0, 0, 0) // which loads it
+	d.lane.launch("test", kernels.ActForward, one, one, 0, 0, 0, 0, 0, 0) // which loads it
 	f.Calls = nil
 	for _, n := range []int{100, unasked, 60000, 50000, 60000, 70000} {
-		d.lane.launch("test", kernels.ActForward, one, one, n, 0, 0, 0, 0)
+		d.lane.launch("test", kernels.ActForward, one, one, n, 0, 0, 0, 0, 0)
 	}
 	var got []string
 	for _, c := range f.Calls {
@@ -209,7 +209,7 @@ func TestLaunchAsksForSharedMemory(t *testing.T) {
 		}
 		return nil
 	}
-	d.lane.launch("test", kernels.ActForward, one, one, 80000, 0, 0, 0, 0)
+	d.lane.launch("test", kernels.ActForward, one, one, 80000, 0, 0, 0, 0, 0)
 	if err := d.lane.Sync(); err == nil || err.Error() != "cuda:0: test: planted" {
 		t.Errorf("error %v", err)
 	}

@@ -14,7 +14,6 @@ func (p *Program) Reside(b backend.Backend) bool {
 	}
 	c := chain{calls: p.Calls}
 	if !c.parse(p) {
-
 		return false
 	}
 	count := r.ResidentPartials(&c.op.Step)
@@ -75,7 +74,7 @@ func (c *chain) parse(p *Program) bool {
 		if !ok {
 			break
 		}
-		if o.X != x || o.Bias == op.None || o.Packed != op.None || p.Values[o.Out].Type != backend.Float32 {
+		if o.X != x || o.Bias == op.None || p.Values[o.Out].Type != backend.Float32 {
 			return false
 		}
 		x = o.Out
