@@ -15,12 +15,8 @@ type packing struct {
 // packing says how the weights of a convolution are packed, forward and back. It depends on the shape of an image alone.
 func (d *Device) packing(s *backend.ConvShape) (forward, back packing) {
 	from := func(src source, w window, back bool) packing {
-		per := 1 // channels of a word
-		if s.Multiply == backend.BFloat16 {
-			per = 2
-		}
 		kh, kw := w.taps(back)
-		words := w.residues * w.residues * w.out.C * kh * kw * src.c / per
+		words := w.residues * w.residues * w.out.C * kh * kw * wordsOf(s.Multiply, src.c)
 		switch {
 		case d.takesWGMMA(s.Multiply, &src, &w, back):
 			return packing{words, true}
@@ -59,4 +55,19 @@ func (l *lane) ConvPack(s backend.ConvShape, dst, w backend.Tensor) {
 	}
 	l.launch1("ConvPack", kernels.ConvPack, words, ptr(l.at(w)), ptr(l.at(dst)), i32(s.KernelH), i32(s.KernelW), i32(s.Filters), i32(s.X.C), i32(s.Up),
 		i32(s.PadTop), i32(s.PadLeft), i32(words), i32(forward.words), i32(b.residues), i32(b.top), i32(b.left), i32(pairs), i32(planes))
+}
+
+// wordsOf is the number of words of a pixel of so many channels as factors of a type: a word is a channel or, of bfloat16s, a pair of them.
+func wordsOf(t backend.DType, channels int) int {
+	if t == backend.BFloat16 {
+		return channels / 2
+	}
+	return channels
+}
+
+// packedArgs are the parameters of a Correlation of packed weights and words.
+func packedArgs(src *source, c *correlation, w *window) arguments {
+	words, packed := *src, *c
+	words.c, packed.w = wordsOf(c.multiply, src.c), c.packed
+	return productArgs(&words, &packed, w)
 }

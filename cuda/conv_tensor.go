@@ -209,12 +209,10 @@ func rowOf(row, pool int) int {
 func (l *lane) productTensor(t *tensorLaunch, e kernels.Entry, src *source, c *correlation, w *window) {
 	blocks := ceilDiv(t.windows, t.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, t.columns)
 	grid := driver.Dim3{X: blocks, Y: 1, Z: w.residues * w.residues}
-	if t.pairs {
-		words, packed := *src, *c
-		words.c, packed.w = t.words(src), c.packed
-		src, c = &words, &packed
-	}
 	a := productArgs(src, c, w)
+	if t.pairs {
+		a = packedArgs(src, c, w)
+	}
 	a.addStrips(&t.strips)
 	a.add(i32(t.stages), i32(t.pools), i32(bits.TrailingZeros(uint(t.octets))))
 	l.launch(c.op, e, grid, driver.Dim3{X: t.threads}, t.bytes, a.all()...)

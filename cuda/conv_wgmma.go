@@ -67,11 +67,11 @@ func (d *Device) wgmmaLaunch(t backend.DType, src *source, w *window, back bool)
 	if info := d.dev.Info(); info.Major != 9 || info.Minor != 0 {
 		return wgmmaLaunch{}, false
 	}
-	forms, words := &wgmmaRounded, src.c
+	forms, words := &wgmmaRounded, wordsOf(t, src.c)
 	switch t {
 	case backend.TF32:
 	case backend.BFloat16:
-		forms, words = &wgmmaPairs, src.c/2
+		forms = &wgmmaPairs
 	default:
 		return wgmmaLaunch{}, false
 	}
@@ -123,12 +123,7 @@ func (l *wgmmaLaunch) grid(w *window) driver.Dim3 {
 
 // productWGMMA launches a correlate_warpgroups kernel.
 func (l *lane) productWGMMA(t *wgmmaLaunch, e kernels.Entry, src *source, c *correlation, w *window) {
-	words, packed := *src, *c
-	packed.w = c.packed
-	if c.multiply == backend.BFloat16 {
-		words.c /= 2
-	}
-	a := productArgs(&words, &packed, w)
+	a := packedArgs(src, c, w)
 	a.addStrips(&t.strips)
 	a.add(i32(t.stages), i32(t.pools))
 	l.launch(c.op, e, t.grid(w), driver.Dim3{X: wgmmaThreads}, t.bytes, a.all()...)

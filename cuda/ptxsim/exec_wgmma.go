@@ -120,7 +120,7 @@ func (l *layout) rows() (rows, units uint32) {
 	return 1, 2
 }
 
-// touchMatrix checks that rows first to first+n-1 of a matrix may be read, and returns a sum of the bytes there.
+// touchMatrix checks that rows first to first+n-1 of a matrix may be read, and adds the bytes there to a sum.
 func (w *warp) touchMatrix(in *inst, l *layout, first, n uint32, h *maphash.Hash) {
 	s := &w.block.shared
 	rows, units := l.rows()
@@ -149,6 +149,7 @@ func (w *warp) checkProxy(in *inst, off, n uint32) {
 	}
 }
 
+// sums is the seed of sums of the bytes that products read.
 var sums = maphash.MakeSeed()
 
 // touch checks what an operation reads and returns a sum of it.

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/convae/convae/cpu"
+	"github.com/convae/convae/cuda"
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
@@ -40,16 +41,10 @@ type residentTrial struct {
 
 // residentSteps compares a step of each trial with the CPU's.
 func residentSteps(_ context.Context, s swapped, _ mutant) (how string, err error) {
-	d, how := open(s)
-	if d == nil {
-		return how, nil
-	}
-	defer d.Close()
-	reference, err := cpu.Open(cpu.Options{Lanes: 1})
-	if err != nil {
-		return "", err
-	}
-	defer reference.Close()
+	return beside(s, func(d *cuda.Device, reference *cpu.Device) (string, error) { return residentFailure(d, reference) })
+}
+
+func residentFailure(d, reference backend.Device) (how string, err error) {
 	for _, t := range residentTrials() {
 		want, err := t.step(reference)
 		if err != nil {

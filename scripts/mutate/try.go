@@ -13,6 +13,7 @@ import (
 	"github.com/convae/convae/cuda"
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/kernels"
+	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/backend/backendtest"
 	"github.com/convae/convae/trainer/check"
 )
@@ -177,7 +178,8 @@ func training(ctx context.Context, s swapped, _ mutant) (string, error) {
 	return checked(ctx, s, check.Options{Words: []string{"memory/"}, Steps: 5, Batch: 8})
 }
 
-func checked(ctx context.Context, s swapped, o check.Options) (how string, err error) {
+// beside runs a check of the device with the fault beside the CPU.
+func beside(s swapped, run func(d *cuda.Device, reference *cpu.Device) (how string, err error)) (how string, err error) {
 	d, how := open(s)
 	if d == nil {
 		return how, nil
@@ -188,6 +190,15 @@ func checked(ctx context.Context, s swapped, o check.Options) (how string, err e
 		return "", err
 	}
 	defer reference.Close()
+	return run(d, reference)
+}
+
+func checked(ctx context.Context, s swapped, o check.Options) (how string, err error) {
+	return beside(s, func(d *cuda.Device, reference *cpu.Device) (string, error) { return failure(ctx, d, reference, o) })
+}
+
+// failure returns the first thing that a check finds.
+func failure(ctx context.Context, d, reference backend.Device, o check.Options) (how string, err error) {
 	r, err := check.Run(ctx, d, reference, o)
 	if err != nil || r.Passed {
 		return "", err

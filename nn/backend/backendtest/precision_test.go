@@ -9,7 +9,7 @@ import (
 // A backend that does not round one of the two factors, or neither, is beyond the bound in some case of every op.
 func TestPrecisionNeedsRounding(t *testing.T) {
 	if testing.Short() {
-		t.Skip("references alone, which one goroutine computes")
+		t.Skip("-short, which is for the race detector: one goroutine computes references alone")
 	}
 	for _, multiply := range []backend.DType{backend.TF32, backend.BFloat16} {
 		t.Run(multiply.String(), func(t *testing.T) { needsRounding(t, multiply) })
