@@ -211,6 +211,8 @@ if [ -z "$quick" ]; then
   predicted predicted_large "$here/bench_large.yaml" 16 h100_large_16
   predicted predicted_tf32 denoiser 128 h100_tf32_denoiser_128 --precision tf32
   predicted predicted_large_tf32 "$here/bench_large.yaml" 16 h100_tf32_large_16 --precision tf32
+  predicted predicted_bf16 denoiser 128 h100_bf16_denoiser_128 --precision bf16
+  predicted predicted_large_bf16 "$here/bench_large.yaml" 16 h100_bf16_large_16 --precision bf16
 fi
 
 # speed NAME SHARE MODEL TRAIN PREDICT ROUNDS SECONDS measures beside PyTorch if there is one. Half of the time is for making it ready.

@@ -4,8 +4,9 @@
 torch_bench.py --convae BINARY --model PRESET|CONFIG.yaml --device cuda --train 128,1024 --predict 1,128
 
 For each batch: PyTorch's equivalent is built in all variants that it has (eager, compiled, compiled with CUDA graphs, each
-with the whole step as a CUDA graph; fp32 and TF32; NCHW and channels_last). Each must have the losses of convae's first
-steps in the same precision, from the same weights on the same batches. Then convae in each precision and every variant are
+with the whole step as a CUDA graph; fp32, TF32 and bf16; NCHW and channels_last). Each must have the losses of convae's first
+steps in the same precision, from the same weights on the same batches; in bf16 that is autocast, which keeps the weights in
+float32 as convae does. Then convae in each precision and every variant are
 measured in turn, for some rounds; medians count, and those of one precision are compared. PyTorch's training finds its noisy
 batches ready on the device, where convae draws the noise in every step; inference starts and ends in the host's memory for
 both, pinned for PyTorch. A variant that does not run is in the result, with the reason. Exit status 1 if a loss differs.
@@ -28,6 +29,7 @@ parser.add_argument("--model", default="denoiser")
 parser.add_argument("--device", default="cuda", help="a device of both: cuda, cuda:1, cpu")
 parser.add_argument("--train", type=numbers, default=[])
 parser.add_argument("--predict", type=numbers, default=[])
+parser.add_argument("--precisions", default="", help="fp32,tf32,bf16 on a GPU, fp32 on the CPU")
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--seconds", type=float, default=0.3, help="time of a round of each")
 parser.add_argument("--minutes", type=float, default=20, help="time after which no more variants are built")
@@ -42,9 +44,14 @@ CUDA = args.device.startswith("cuda")
 MODES = ("eager", "compile", "reduce-overhead", "eager+graph", "compile+graph")
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 # Allowed differences, of losses as a share of them, of outputs as they are: fp32 differs by rounding, TF32 has 10 bits of
-# mantissa.
-BOUNDS = {"fp32": 1e-4, "tf32": 5e-3}
-PRECISIONS = {"fp32": "float32", "tf32": "tf32"} if CUDA else {"fp32": "float32"}  # as convae calls them
+# mantissa, bf16 7, to which PyTorch rounds the output too.
+BOUNDS = {"fp32": 1e-4, "tf32": 5e-3, "bf16": 2e-2}
+CALLED = {"fp32": "float32", "tf32": "tf32", "bf16": "bf16"}  # by convae
+names = args.precisions.split(",") if args.precisions else list(CALLED) if CUDA else ["fp32"]
+for name in names:
+    if name not in CALLED:
+        parser.error(f"--precisions names {name!r}, want some of {', '.join(CALLED)}")
+PRECISIONS = {name: CALLED[name] for name in names}
 deadline = time.monotonic() + 60 * args.minutes
 torch.backends.cudnn.benchmark = True
 if CUDA:
@@ -62,6 +69,18 @@ def sync():
 
 def set_precision(precision):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def autocast(precision, f):
+    """f, with its products in bf16 where the precision is that. Nothing that it casts outlives a call, as CUDA graphs need it."""
+    if precision != "bf16":
+        return f
+
+    def cast(*x):
+        with torch.autocast(args.device.split(":")[0], dtype=torch.bfloat16, cache_enabled=False):
+            return f(*x)
+
+    return cast
 
 
 def compiled(f, mode):
@@ -110,7 +129,7 @@ def new_model(saved, layout):
 class Train:
     """A training step over batches that are on the device."""
 
-    def __init__(self, saved, batch, mode, layout):
+    def __init__(self, saved, batch, mode, layout, precision):
         self.saved, self.batch, self.mode = saved, batch, mode
         self.model = new_model(saved, layout)
         modules = [m for part in self.model for m in part]
@@ -121,7 +140,7 @@ class Train:
             modules.pop()  # the sigmoid: the loss is taken of logits
         body = torch.nn.Sequential(*modules)
         loss_of = F.binary_cross_entropy_with_logits if loss == "bce" else F.mse_loss
-        self.loss_of = compiled(lambda x, y: loss_of(body(x), y), mode)
+        self.loss_of = compiled(autocast(precision, lambda x, y: loss_of(body(x), y)), mode)
         fast = {"fused": True, "capturable": mode.endswith("+graph")} if CUDA else {}
         self.adam = torch.optim.Adam(self.model.parameters(), o["learning_rate"], (o["beta1"], o["beta2"]), o["epsilon"], **fast)
         put = lambda t: [b.to(args.device).clone(memory_format=LAYOUTS[layout]) for b in t.split(batch)]
@@ -170,12 +189,12 @@ class Train:
 class Predict:
     """Inference from the host's memory to the host's memory."""
 
-    def __init__(self, saved, batch, mode, layout):
+    def __init__(self, saved, batch, mode, layout, precision):
         self.batch, self.mode = batch, mode
         self.model = new_model(saved, layout).eval()
         for p in self.model.parameters():
             p.requires_grad_(False)
-        self.f = compiled(lambda x: self.model(x), mode)
+        self.f = compiled(autocast(precision, lambda x: self.model(x)), mode)
         host = saved["input"][torch.arange(batch) % len(saved["input"])].contiguous(memory_format=LAYOUTS[layout])
         self.host = host.pin_memory() if CUDA else host
         self.x = self.host.to(args.device, copy=True)
@@ -242,7 +261,7 @@ def build(kind, saved, batch):
                     if time.monotonic() > deadline:
                         raise RuntimeError(f"out of time: --minutes is {args.minutes:g}")
                     set_precision(precision)
-                    variant = kind(steps, batch, mode, layout)
+                    variant = kind(steps, batch, mode, layout, precision)
                     row["difference"] = variant.check(BOUNDS[precision])
                 except Differs as e:
                     row["failed"], variant = str(e), None
