@@ -180,6 +180,9 @@ func (c *compiler) checkCode(grads *op.Grads, encoder []op.Call) error {
 	if !grads.Wants(c.g.Code) {
 		return fmt.Errorf("nn: %s: the encoder of model %q has no weights that could change the code", what, c.m.Config.Name)
 	}
+	if i := slices.IndexFunc(encoder, func(s op.Call) bool { return s.Once }); i >= 0 && (c.o.Activity.KL > 0 || c.o.Contractive.Weight > 0) {
+		return fmt.Errorf("nn: %s: the encoder of model %q runs a second time for it, which layer %s, whose output depends on the whole batch, cannot: want an encoder without it", what, c.m.Config.Name, encoder[i].Layer)
+	}
 	if last := encoder[len(encoder)-1]; c.o.Activity.KL > 0 && activation(last.Op) != backend.Sigmoid {
 		return fmt.Errorf("nn: activity_regularizer: kl wants activations between 0 and 1, an encoder that ends in sigmoid; %s ends otherwise", last.Layer)
 	}

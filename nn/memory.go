@@ -71,6 +71,13 @@ func flat(buf backend.Buffer, floats int) backend.Tensor {
 	return backend.Tensor{Shape: backend.Vec(floats), Role: backend.Flat, Buffer: buf}
 }
 
+// rows returns rows lo to hi of a Flat tensor.
+func rows(t backend.Tensor, lo, hi int) backend.Tensor {
+	t.Offset += floatBytes * lo * t.Shape.Image()
+	t.Shape.N = hi - lo
+	return t
+}
+
 // arena allocates buffers and remembers them, so that a failure or Close gives all of them back.
 type arena struct {
 	b       backend.Backend
@@ -102,6 +109,7 @@ func (a *arena) free() {
 type placer struct {
 	weights, packed []backend.Tensor // by parameter
 	shared          map[int]backend.Tensor
+	batch           []backend.Tensor // by their index
 }
 
 // newPacked allocates the packed forms of the weights of a program. They are listed by parameter.
@@ -127,15 +135,19 @@ func newPacked(p *program.Program, a *arena) ([]backend.Tensor, error) {
 // bound is a program with a frame for every lane.
 type bound struct {
 	*program.Program
-	frames  []*op.Frame
-	slot    []op.Value // that each slot has its own of
-	samples op.Value   // the data set, or None
+	stretches []program.Stretch
+	offsets   []int // in an arena
+	frames    []*op.Frame
+	arena     []op.Value // the tensors in it
+	slot      []op.Value // those that each slot has its own of
+	rows      []op.Value
+	samples   op.Value // the data set, or None
 }
 
 // bind places a program's tensors for each lane. The offsets may be those of the same program for more samples; without
 // them the tensors of the arena are left zero.
 func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend, mem []laneMemory) *bound {
-	bp := &bound{Program: p}
+	bp := &bound{Program: p, stretches: p.Stretches(), offsets: offsets}
 	for i, b := range lanes {
 		if offsets != nil && i == len(mem) {
 			break // no memory was given to this lane and those after it
@@ -151,7 +163,10 @@ func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend,
 				if offsets == nil {
 					continue
 				}
-				*t = backend.Tensor{Shape: info.Shape, Role: info.Role, Type: info.Type, Buffer: mem[i].arena, Offset: offsets[v]}
+				*t = backend.Tensor{Shape: info.Shape, Role: info.Role, Type: info.Type, Buffer: mem[i].arena, Offset: mem[i].at + offsets[v]}
+				if i == 0 {
+					bp.arena = append(bp.arena, op.Value(v))
+				}
 			case op.Weights:
 				*t = l.weights[info.Index]
 			case op.Packed:
@@ -160,6 +175,12 @@ func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend,
 				*t = l.shared[info.Index]
 				if info.Index == op.Samples {
 					bp.samples = op.Value(v)
+				}
+			case op.Batch:
+				*t = l.batch[info.Index]
+			case op.Rows:
+				if i == 0 {
+					bp.rows = append(bp.rows, op.Value(v))
 				}
 			case op.Gradients, op.Sums:
 				if i == 0 {

@@ -44,15 +44,26 @@ type laneArenas struct {
 }
 
 // laneMemory is what a lane has to itself.
-type laneMemory struct{ arena, workspace backend.Buffer }
+type laneMemory struct {
+	arena     backend.Buffer
+	at        int // in the arena
+	workspace backend.Buffer
+}
 
-// alloc gives the first lanes memory in place of what they had.
-func (l *laneArenas) alloc(lanes, arena, workspace int) error {
+// alloc gives the first lanes memory in place of what they had. If whole is not 0 their arenas lie in one of so many bytes.
+func (l *laneArenas) alloc(lanes, arena, workspace, whole int) error {
 	l.free()
-	for range lanes {
-		var m laneMemory
-		var err error
-		if m.arena, err = l.mem.alloc(arena, "activations"); err == nil {
+	shared, err := l.mem.alloc(whole, "activations")
+	if err != nil {
+		return err
+	}
+	for i := range lanes {
+		m := laneMemory{arena: shared, at: i * arena}
+		if whole == 0 {
+			m.arena, err = l.mem.alloc(arena, "activations")
+			m.at = 0
+		}
+		if err == nil {
 			m.workspace, err = l.mem.alloc(workspace, "workspace")
 		}
 		if err != nil {
@@ -124,7 +135,7 @@ func (n *Network) grow(tasks, arena, workspace int) (grown bool, err error) {
 		return false, nil // there is no room for another
 	}
 	n.unbind()
-	return true, l.alloc(lanes, arena, workspace)
+	return true, l.alloc(lanes, arena, workspace, 0)
 }
 
 // unbind forgets the programs that are bound to the lanes' memory.

@@ -29,15 +29,22 @@ func runCalls(calls []op.Call, f *op.Frame, values []op.Info, hook hook) {
 	}
 }
 
-// batchPhase runs a program for every micro-batch. A task is a chunk of the batch, which adds up in a slot of its own.
+// programs are those of a pass over the batch, by numbers of samples, with their tensors in memory.
+type programs struct {
+	r       *replica
+	compile func(src source, n int) (*program.Program, error)
+	offsets map[kind][]int // of the tensors
+	made    map[programKey]*bound
+	apart   int // bytes from the arena of a micro-batch to the next's; 0 if the micro-batches of a lane share one
+}
+
+// batchPhase runs a stretch of a program for every micro-batch. A task is a chunk of the batch, which adds up in a slot of its own.
 type batchPhase struct {
-	r        *replica
-	compile  func(src source, n int) (*program.Program, error)
-	offsets  map[kind][]int // of the tensors
-	programs map[programKey]*bound
-	sum      int         // index of the sum that is set to 0 when a chunk begins
-	begin    []op.Call   // the calls that set it to 0
-	frames   []*op.Frame // of begin, by lane
+	*programs
+	stretch int
+	sum     int         // index of the sum that is set to 0 when a chunk begins
+	begin   []op.Call   // the calls that set it to 0; none but in the first stretch
+	frames  []*op.Frame // of begin, by lane
 }
 
 // programKey says for how many samples a program is, and of which kind.
@@ -46,10 +53,14 @@ type programKey struct {
 	kind
 }
 
-// newBatchPhase makes a phase that runs the programs that compile makes. When a chunk begins, the sum of that index in its
-// slot is set to 0.
-func (r *replica) newBatchPhase(sum int, offsets map[kind][]int, compile func(src source, n int) (*program.Program, error)) *batchPhase {
-	p := &batchPhase{r: r, sum: sum, compile: compile, offsets: offsets, programs: map[programKey]*bound{}}
+// newPrograms returns the programs that compile makes.
+func (r *replica) newPrograms(offsets map[kind][]int, compile func(src source, n int) (*program.Program, error)) *programs {
+	return &programs{r: r, compile: compile, offsets: offsets, made: map[programKey]*bound{}}
+}
+
+// newBatchPhase makes a phase that runs the first stretch of programs. When a chunk begins, the sum of that index in its slot is set to 0.
+func (r *replica) newBatchPhase(sum int, progs *programs) *batchPhase {
+	p := &batchPhase{programs: progs, sum: sum}
 	begin := op.NewTape()
 	begin.Layer = "gradients"
 	begin.Emit(&op.Zero{Dst: begin.Outside(op.Info{Space: op.Sums, Index: sum})})
@@ -61,16 +72,16 @@ func (r *replica) newBatchPhase(sum int, offsets map[kind][]int, compile func(sr
 }
 
 // prepare compiles the program for n samples, and returns true, unless it is there.
-func (p *batchPhase) prepare(n int) bool {
+func (p *programs) prepare(n int) bool {
 	key := programKey{n, p.r.t.kind()}
-	if n == 0 || p.programs[key] != nil {
+	if n == 0 || p.made[key] != nil {
 		return false
 	}
 	prog, err := p.compile(p.r.t.source(key.kind), n)
 	if err != nil { // the plan has compiled it for as many samples or more
 		panic("nn: a program was planned that does not compile")
 	}
-	p.programs[key] = p.r.placer().bind(prog, p.offsets[key.kind], p.r.w.lanes, p.r.lanes.memory)
+	p.made[key] = p.r.placer().bind(prog, p.offsets[key.kind], p.r.w.lanes, p.r.lanes.memory)
 	return true
 }
 
@@ -85,13 +96,12 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 	lo, _ := r.chunks()
 	s := &r.slots[task]
 	b := r.w.lanes[lane]
-	begin := p.frames[lane]
-	begin.Tensors[1] = s.sums[p.sum]
 	start := (lo + task) * t.plan.chunk
 	end := min(start+t.plan.chunk, t.count)
 	for first := start; first < end; first += t.plan.micro {
 		n := min(t.plan.micro, end-first)
 		prog, f := p.frame(lane, n, first)
+		calls := prog.stretches[p.stretch].Calls
 		for _, v := range prog.slot {
 			if info := &prog.Values[v]; info.Space == op.Gradients {
 				f.Tensors[v] = s.grads[info.Index]
@@ -99,18 +109,24 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 				f.Tensors[v] = s.sums[info.Index]
 			}
 		}
+		if p.stretch > 0 {
+			runCalls(calls, f, prog.Values, hook)
+			continue
+		}
 		if t.feed {
 			image := t.m.Input.Len()
 			b.Upload(f.At(prog.Input), t.x[first*image:(first+n)*image])
 			b.Upload(f.At(prog.Target), t.y[first*image:(first+n)*image])
 		}
 		if r.led != p || task > 0 || first > start {
-			runCalls(prog.Calls[:prog.Lead], f, prog.Values, hook)
+			runCalls(calls[:prog.Lead], f, prog.Values, hook)
 		}
 		if first == start {
+			begin := p.frames[lane]
+			begin.Tensors[1] = s.sums[p.sum]
 			runCalls(p.begin, begin, nil, hook)
 		}
-		runCalls(prog.Calls[prog.Lead:], f, prog.Values, hook)
+		runCalls(calls[prog.Lead:], f, prog.Values, hook)
 	}
 }
 
@@ -126,10 +142,23 @@ func (p *batchPhase) lead() {
 }
 
 // frame returns the program for n samples, and a lane's frame of it for those from first on, without the tensors of a slot.
-func (p *batchPhase) frame(lane, n, first int) (*bound, *op.Frame) {
+func (p *programs) frame(lane, n, first int) (*bound, *op.Frame) {
 	r, t := p.r, p.r.t
-	prog := p.programs[programKey{n, t.kind()}]
+	prog := p.made[programKey{n, t.kind()}]
 	f := prog.frames[lane]
+	if p.apart > 0 {
+		lo, _ := r.chunks()
+		micro := t.plan.microBatches(first)
+		at := (micro - t.plan.microBatches(lo*t.plan.chunk)) * p.apart
+		for _, v := range prog.arena {
+			f.Tensors[v].Offset = at + prog.offsets[v]
+		}
+		for _, v := range prog.rows {
+			i := prog.Values[v].Index
+			count := t.plan.rows[i].N
+			f.Tensors[v] = rows(r.tables[i], micro*count, (micro+1)*count)
+		}
+	}
 	f.B.SetWorkspace(r.lanes.memory[lane].workspace)
 	if prog.samples != op.None {
 		f.Tensors[prog.samples] = r.samples[t.turn]
@@ -207,6 +236,32 @@ func (l placer) newPackPhase(p *program.Program, lanes []backend.Backend, mem []
 	ph := newListPhase(lanes, mem, l.bind(p, nil, lanes[:1], mem).frames[0].Tensors)
 	for i := range p.Packs {
 		ph.lists = append(ph.lists, p.Packs[i:i+1])
+	}
+	return ph
+}
+
+// newOncePhase makes the phase that does the calls of a stretch that are done once. What micro-batches add up elsewhere they leave to the
+// first slot of the batch, which one device has.
+func (r *replica) newOncePhase(p *program.Program, calls []op.Call) *listPhase {
+	bound := r.placer().bind(p, nil, r.w.lanes[:1], r.lanes.memory)
+	ph := newListPhase(r.w.lanes, r.lanes.memory, bound.frames[0].Tensors)
+	ph.lists = [][]op.Call{calls}
+	ph.set = func(f *op.Frame) {
+		r.set(f)
+		filled := r.t.plan.microBatches(r.t.count)
+		for _, v := range bound.rows {
+			i := p.Values[v].Index
+			f.Tensors[v] = rows(r.tables[i], 0, filled*r.t.plan.rows[i].N)
+		}
+		lo, hi := r.chunks()
+		for _, v := range bound.slot {
+			if info := &p.Values[v]; info.Space == op.Gradients {
+				f.Tensors[v] = backend.Tensor{}
+				if lo == 0 && hi > 0 {
+					f.Tensors[v] = r.slots[0].grads[info.Index]
+				}
+			}
+		}
 	}
 	return ph
 }

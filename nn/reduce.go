@@ -54,13 +54,35 @@ func (o *ordered) Reduce(devices []Contribution) error {
 	return nil
 }
 
-// reduce sums the slots of all devices. The first error is kept, and Loss returns it.
-func (t *Trainer) reduce(sum int) {
+// reduce sums the slots of all devices, or gathers the rows that each of them has: a table is 0 where a device has none, so the sum of all is
+// exact. The first error is kept, and Loss returns it.
+func (t *Trainer) reduce(red reduction) {
+	for _, i := range red.tables {
+		t.reduceEach(func(r *replica, chunks int) Contribution {
+			all := backend.Tensor{Role: backend.Flat, Buffer: r.tables[i].Buffer, Shape: backend.Vec(r.tables[i].Shape.Len())}
+			c := Contribution{B: r.mem.b, Slots: []backend.Tensor{all}[:min(chunks, 1)], Into: all}
+			if r.index == 0 {
+				for _, room := range r.others[i] {
+					c.Room = append(c.Room, backend.Tensor{Role: backend.Flat, Buffer: room.Buffer, Shape: all.Shape})
+				}
+			}
+			return c
+		})
+	}
+	if red.tables == nil {
+		t.reduceEach(func(r *replica, chunks int) Contribution {
+			all := r.slotSums(red.sum)
+			return Contribution{B: r.mem.b, Slots: all[:chunks], Into: all[0], Room: all}
+		})
+	}
+}
+
+// reduceEach has the reducer sum what each device brings, of so many chunks.
+func (t *Trainer) reduceEach(brings func(r *replica, chunks int) Contribution) {
 	contributions := make([]Contribution, len(t.replicas))
 	for i, r := range t.replicas {
 		lo, hi := r.chunks()
-		all := r.slotSums(sum)
-		contributions[i] = Contribution{B: r.mem.b, Slots: all[:hi-lo], Into: all[0], Room: all}
+		contributions[i] = brings(r, hi-lo)
 	}
 	if err := t.o.Reducer.Reduce(contributions); err != nil && t.err == nil {
 		t.err = fmt.Errorf("the gradients of %d devices could not be summed: %w", len(contributions), err)

@@ -27,7 +27,9 @@ type replica struct {
 	stepParams    backend.Tensor
 	// Of the mean code, if it is penalised: the gradient, the same for all samples, and the loss.
 	row, sparseLoss backend.Tensor
-	samples         [2]backend.Tensor // the data set, twice, or two batches of it that are filled in turn
+	tables, batch   []backend.Tensor   // the rows of all micro-batches for what is done once for the batch, and what that leaves to them
+	others          [][]backend.Tensor // of the first device of a group: room for the tables of the others, by index
+	samples         [2]backend.Tensor  // the data set, twice, or two batches of it that are filled in turn
 	order           backend.Tensor
 
 	phases     []phase
@@ -41,8 +43,11 @@ type replica struct {
 	segments []func()               // the phases between reductions
 }
 
-// reduction is due before a phase: a sum of the slots of all devices.
-type reduction struct{ phase, sum int }
+// reduction is due before a phase: a sum of the slots of all devices, or, if it names tables, what each device has of these.
+type reduction struct {
+	phase, sum int
+	tables     []int
+}
 
 type recordingKey struct{ n, turn, segment int }
 
@@ -99,7 +104,10 @@ func (r *replica) alloc() error {
 		s.sums[op.SlotSums], s.sums[op.Loss] = all, all.Range(floats, floats+1)
 		r.slots = append(r.slots, s)
 	}
-	if err = r.lanes.alloc(t.plan.lanes, t.plan.arena, t.plan.workspace); err != nil {
+	if err = r.lanes.alloc(t.plan.lanes, t.plan.arena, t.plan.workspace, t.plan.whole); err != nil {
+		return err
+	}
+	if err = r.allocStatistics(); err != nil {
 		return err
 	}
 	if buf, err = r.mem.alloc(backend.Align, "loss"); err != nil {
@@ -109,6 +117,43 @@ func (r *replica) alloc() error {
 	r.stepParams = backend.NewTensor(backend.PerStep, backend.Vec(1))
 	r.stepParams.Buffer, err = r.mem.alloc(bytesOf(b, r.stepParams.Role, r.stepParams.Shape), "step parameters")
 	return err
+}
+
+// allocStatistics takes the memory of the tables and the batch.
+func (r *replica) allocStatistics() error {
+	plan := &r.t.plan
+	take := func(s backend.Shape) (backend.Tensor, error) {
+		t := backend.NewTensor(backend.Flat, s)
+		var err error
+		t.Buffer, err = r.mem.alloc(backend.AlignUp(floatBytes*s.Len()), "statistics")
+		return t, err
+	}
+	for _, s := range plan.batch {
+		t, err := take(s)
+		if err != nil {
+			return err
+		}
+		r.batch = append(r.batch, t)
+	}
+	for _, s := range plan.rows {
+		t, err := take(plan.table(s))
+		if err != nil {
+			return err
+		}
+		r.tables = append(r.tables, t)
+		if r.index > 0 {
+			continue
+		}
+		room := []backend.Tensor{t}
+		for range r.t.replicas[1:] {
+			if t, err = take(plan.table(s)); err != nil {
+				return err
+			}
+			room = append(room, t)
+		}
+		r.others = append(r.others, room)
+	}
+	return nil
 }
 
 // room returns how many slots the replica has room for.
@@ -139,7 +184,7 @@ func (r *replica) used() int {
 
 // placer returns where the tensors of programs are.
 func (r *replica) placer() placer {
-	return placer{weights: r.weights, packed: r.packed, shared: map[int]backend.Tensor{
+	return placer{weights: r.weights, packed: r.packed, batch: r.batch, shared: map[int]backend.Tensor{
 		op.StepParams: r.stepParams, op.Order: r.order, op.CodeRow: r.row}}
 }
 
@@ -147,7 +192,7 @@ func (r *replica) placer() placer {
 func (r *replica) forget() {
 	for _, p := range r.phases {
 		if p, ok := p.(*batchPhase); ok {
-			clear(p.programs)
+			clear(p.made)
 		}
 	}
 	for n, rec := range r.recordings {
@@ -174,9 +219,7 @@ func (r *replica) makePhases() error {
 			return err
 		}
 	}
-	r.add(r.newBatchPhase(op.SlotSums, t.plan.offsets, func(src source, n int) (*program.Program, error) {
-		return compileTraining(t.m, r.mem.b, t.o, src, n)
-	}))
+	r.trainingPhases()
 	r.reduceNext(op.SlotSums)
 	if err := r.updatePhases(); err != nil {
 		return err
@@ -186,12 +229,55 @@ func (r *replica) makePhases() error {
 	return nil
 }
 
+// trainingPhases run the training program: a phase for each of its stretches, and one for what is done once behind it.
+func (r *replica) trainingPhases() {
+	t := r.t
+	progs := r.newPrograms(t.plan.offsets, func(src source, n int) (*program.Program, error) {
+		return compileTraining(t.m, r.mem.b, t.o, src, n)
+	})
+	progs.apart = t.plan.apart
+	r.add(r.newBatchPhase(op.SlotSums, progs))
+	one := t.plan.packs
+	for i, s := range one.Stretches() {
+		if i > 0 {
+			r.add(&batchPhase{programs: progs, stretch: i})
+		}
+		if s.Once != nil {
+			r.gatherNext(one, s.Once)
+			r.add(r.newOncePhase(one, s.Once))
+		}
+	}
+	if len(r.tables) == 0 || len(t.replicas) == 1 {
+		return
+	}
+	// Where a device has no rows it brings nothing to the sum that gathers them.
+	p := r.list("statistics")
+	for _, table := range r.tables {
+		p.emit(&op.Zero{Dst: p.value(table)})
+	}
+	p.end()
+	r.add(p)
+}
+
 func (r *replica) add(p phase) { r.phases = append(r.phases, p) }
 
 // reduceNext makes the sum of that index, over all slots of all devices, due before the next phase: every device is to have it
 // in its first slot.
 func (r *replica) reduceNext(sum int) {
-	r.reductions = append(r.reductions, reduction{len(r.phases), sum})
+	r.reductions = append(r.reductions, reduction{phase: len(r.phases), sum: sum})
+}
+
+// gatherNext makes the rows that calls of a program read due before the next phase: every device is to have those of all.
+func (r *replica) gatherNext(p *program.Program, calls []op.Call) {
+	red := reduction{phase: len(r.phases)}
+	for _, c := range calls {
+		for _, v := range op.Reads(c.Op) {
+			if i := p.Values[v]; i.Space == op.Rows {
+				red.tables = append(red.tables, i.Index)
+			}
+		}
+	}
+	r.reductions = append(r.reductions, red)
 }
 
 // set fills in what the frame of a list of ops must know of the step at hand.
@@ -231,9 +317,9 @@ func (r *replica) codePhases() error {
 	n := len(r.slots)
 	r.row, r.sparseLoss = all.Range(size*n, size*n+length), all.Range(size*(n+1), size*(n+1)+1)
 
-	r.add(r.newBatchPhase(op.CodeSums, t.plan.meanOffsets, func(src source, n int) (*program.Program, error) {
+	r.add(r.newBatchPhase(op.CodeSums, r.newPrograms(t.plan.meanOffsets, func(src source, n int) (*program.Program, error) {
 		return compileCodeSums(t.m, r.mem.b, t.o, src, n)
-	}))
+	})))
 	r.reduceNext(op.CodeSums)
 	p := r.list("code")
 	sums := p.values(r.slotSums(op.CodeSums))

@@ -29,7 +29,7 @@ const (
 // Trace trains on the samples offset to offset+n of the order, as Step does, but looks at all that the device makes, op by
 // op, for a value that is not finite. It takes many times as long. found is false if there is none.
 func (t *Trainer) Trace(offset, n int, draw uint32) (f Fault, found bool, err error) {
-	r := &tracer{t: t}
+	r := &tracer{t: t, back: map[int]bool{}}
 	if err := t.stepWith(offset, n, draw, false, r.step); err != nil {
 		return Fault{}, false, err
 	}
@@ -43,7 +43,7 @@ func (t *Trainer) Trace(offset, n int, draw uint32) (f Fault, found bool, err er
 // tracer looks for the first value that is not finite.
 type tracer struct {
 	t     *Trainer
-	back  bool // the loss is known: tensors are gradients
+	back  map[int]bool // by the first sample of a micro-batch: its loss is known, tensors are gradients
 	fault Fault
 	found bool
 	err   error
@@ -57,12 +57,12 @@ func (r *tracer) step(s *op.Call, f *op.Frame, values []op.Info) {
 	}
 	switch s.Layer {
 	case "input":
-		r.back = false
+		delete(r.back, f.First)
 	case "loss":
-		r.back = true
+		r.back[f.First] = true
 	}
 	what := "output"
-	if r.back {
+	if r.back[f.First] {
 		what = "gradient"
 	}
 	if p, ok := s.Op.(op.Partial); ok {

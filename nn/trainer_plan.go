@@ -6,6 +6,7 @@ import (
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/program"
 )
 
@@ -20,12 +21,27 @@ type trainPlan struct {
 	parts               [partCount]partPlan // of a network that takes turns with the trainer
 	need                Memory
 	arena, workspace    int // bytes that each lane needs
+	// Of a program in which something is done once for the batch: all micro-batches of a device have arenas of their own, apart bytes each, in
+	// one of whole bytes, which the lanes' arenas lie in too. Else these are 0.
+	apart, whole int
+	rows, batch  []backend.Shape // that a micro-batch leaves to what is done once, and that this leaves, by their index
+}
+
+// microBatches returns how many micro-batches there are of the first n samples of a batch.
+func (p *trainPlan) microBatches(n int) int {
+	return n/p.chunk*ceilDiv(p.chunk, p.micro) + ceilDiv(n%p.chunk, p.micro)
+}
+
+// table is the shape of the rows of all micro-batches.
+func (p *trainPlan) table(rows backend.Shape) backend.Shape {
+	return rows.WithN(rows.N * p.slots * ceilDiv(p.chunk, p.micro))
 }
 
 // Memory is what training, and a network that takes turns with it, need on the device, in bytes.
 type Memory struct {
 	Weights, Gradients, Optimizer, Activations, Workspace, Data int
 	MicroBatch                                                  int  // samples taken through the model at a time
+	WholeBatch                                                  bool // the activations of all micro-batches of a batch are kept
 	Streamed                                                    bool // the data set does not fit: it stays on the host
 }
 
@@ -39,8 +55,12 @@ func (m Memory) String() string {
 	if m.Streamed {
 		data += ", streamed"
 	}
-	return fmt.Sprintf("%s (weights %s, gradients %s, optimizer %s, activations %s, workspace %s, data %s)", BytesText(m.Total()),
-		BytesText(m.Weights), BytesText(m.Gradients), BytesText(m.Optimizer), BytesText(m.Activations), BytesText(m.Workspace), data)
+	of := ""
+	if m.WholeBatch {
+		of = " of the whole batch"
+	}
+	return fmt.Sprintf("%s (weights %s, gradients %s, optimizer %s, activations%s %s, workspace %s, data %s)", BytesText(m.Total()),
+		BytesText(m.Weights), BytesText(m.Gradients), BytesText(m.Optimizer), of, BytesText(m.Activations), BytesText(m.Workspace), data)
 }
 
 // TrainingMemory returns what NewTrainer would take on the device, without taking it. Its errors are NewTrainer's.
@@ -170,6 +190,7 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 			}
 		}
 		p.offsets[k] = p.place(prog, b)
+		p.rows, p.batch = shapesOf(prog, op.Rows), shapesOf(prog, op.Batch)
 		if !t.sparse() {
 			continue
 		}
@@ -178,8 +199,19 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 		}
 		p.meanOffsets[k] = p.place(prog, b)
 	}
-	if err := t.planParts(&p, c.tight); err != nil {
+	kept, room := 0, p.arena
+	if one.Batchwise() {
+		kept = t.mostChunks(p.slots) * ceilDiv(p.chunk, p.micro) * p.arena
+		p.apart, p.arena, room = p.arena, 0, kept/p.lanes
+	}
+	if !c.tight {
+		room = forwardBytes
+	}
+	if err := t.planParts(&p, room); err != nil {
 		return p, err
+	}
+	if p.apart > 0 {
+		p.whole = max(kept, p.lanes*p.arena)
 	}
 	_, packed := one.PackedBytes()
 	states := len(t.o.Optimizer.states())
@@ -187,9 +219,10 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 		Weights:     t.layout.bytes + packed,
 		Gradients:   p.slots*slotBytes + t.meanBytes(p.slots) + t.sumBytes(),
 		Optimizer:   states * t.layout.trained,
-		Activations: p.lanes * p.arena,
+		Activations: max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p),
 		Workspace:   p.lanes * p.workspace,
 		MicroBatch:  p.micro,
+		WholeBatch:  p.apart > 0,
 	}
 	return p, nil
 }
@@ -201,12 +234,32 @@ func (p *trainPlan) place(prog *program.Program, b backend.Backend) []int {
 	return offsets
 }
 
-// planParts plans the parts of the model for a network in the same memory, which grows for it unless it is tight.
-func (t *Trainer) planParts(p *trainPlan, tight bool) error {
-	b, room := t.dev.Lanes()[0], forwardBytes
-	if tight {
-		room = p.arena
+// shapesOf lists the shapes of the Rows or the Batch of a program.
+func shapesOf(p *program.Program, space op.Space) (list []backend.Shape) {
+	for _, i := range p.Numbered(space) {
+		list = append(list, i.Shape)
 	}
+	return list
+}
+
+// mostChunks returns how many of so many chunks the device with most of them takes.
+func (t *Trainer) mostChunks(slots int) int { return ceilDiv(slots, len(backend.Members(t.dev))) }
+
+// statisticsBytes returns what the first device takes for the tables and the batch of a plan.
+func (t *Trainer) statisticsBytes(p *trainPlan) (bytes int) {
+	for _, s := range p.batch {
+		bytes += backend.AlignUp(floatBytes * s.Len())
+	}
+	for _, s := range p.rows {
+		bytes += len(backend.Members(t.dev)) * backend.AlignUp(floatBytes*p.table(s).Len())
+	}
+	return bytes
+}
+
+// planParts plans the parts of the model for a network in the same memory, of which each lane has so many bytes, or more if it cannot do with
+// them.
+func (t *Trainer) planParts(p *trainPlan, room int) error {
+	b := t.dev.Lanes()[0]
 	for which := range p.parts {
 		if which == posteriorPart && !t.m.Variational() {
 			continue

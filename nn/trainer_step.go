@@ -47,7 +47,7 @@ func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 	} else {
 		for s := range first.segments {
 			if s > 0 {
-				t.reduce(first.reductions[s-1].sum)
+				t.reduce(first.reductions[s-1])
 			}
 			t.together(func(r *replica) { r.play(s) })
 		}

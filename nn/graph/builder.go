@@ -116,6 +116,15 @@ func (b *Builder) StepParams() op.Value {
 // Emit appends an op.
 func (b *Builder) Emit(o op.Op) { b.g.Emit(o) }
 
+// EmitOnce appends an op that is done once for the batch; NewRows and NewBatch return what goes to it and comes from it. See op.Call.
+func (b *Builder) EmitOnce(o op.Op) { b.g.EmitOnce(o) }
+
+// NewRows returns a tensor that micro-batches write for an op that is done once; see op.Tape.
+func (b *Builder) NewRows(n int) op.Value { return b.g.NewRows(n) }
+
+// NewBatch returns a tensor that an op that is done once writes; see op.Tape.
+func (b *Builder) NewBatch(n int) op.Value { return b.g.NewBatch(n) }
+
 // Module counts one module of PyTorch's equivalent Sequential, after whose place parameters are named.
 func (b *Builder) Module() { b.modules++ }
 

@@ -88,6 +88,13 @@ type Needy interface {
 	Needs(b backend.Backend) backend.Needs
 }
 
+// Rowed is an op whose results for a call that is done once a backend wants to make in several parts (Needs.Partials), each a row.
+type Rowed interface {
+	Needy
+	// Rows returns where they go, a tensor of NewRows.
+	Rows() Value
+}
+
 // Indexed is an op that indexes more elements at once than its largest tensor has.
 type Indexed interface {
 	Elements() int

@@ -20,6 +20,8 @@ const (
 	Sums                   // one of a slot's sums; see Sum
 	Shared                 // of the whole step: what the optimiser step is told, the data set, statistics of the batch
 	Bound                  // a tensor that whoever made the tape has placed already
+	Rows                   // what each micro-batch leaves to a call that is done once; there, those of all of them, in their order
+	Batch                  // what a call that is done once leaves to all micro-batches
 )
 
 // Info is what is known of a Value.
@@ -28,7 +30,7 @@ type Info struct {
 	Role  backend.Role
 	Type  backend.DType
 	Shape backend.Shape
-	Index int // of a parameter, a Sum or a Shared tensor
+	Index int // of a parameter, a Sum, a Shared tensor, or one of the Rows or the Batch
 }
 
 // The sums of a slot, and the tensors that the whole step shares, by Index.
@@ -48,6 +50,9 @@ type Call struct {
 	Layer string
 	// Beside says that the call and the next do not depend on each other, and may be done at the same time by a Brancher.
 	Beside bool
+	// Once says that the call is done once for the batch, when those before it have been done for all micro-batches, and before those
+	// after it are done for any. It touches nothing of a single micro-batch, and no Sums.
+	Once bool
 }
 
 // Tape is a list of ops over tensors. It holds no memory.
@@ -102,6 +107,27 @@ func (t *Tape) Like(v Value) Value {
 
 // Emit appends an op.
 func (t *Tape) Emit(o Op) { t.Calls = append(t.Calls, Call{Op: o, Layer: t.Layer}) }
+
+// EmitOnce appends an op that is done once for the batch; see Call.
+func (t *Tape) EmitOnce(o Op) { t.Calls = append(t.Calls, Call{Op: o, Layer: t.Layer, Once: true}) }
+
+// NewRows returns a Flat tensor of rows of n elements that the ops of a micro-batch write, for a call that is done once. There is one row,
+// unless a Rowed op says how many a device wants.
+func (t *Tape) NewRows(n int) Value { return t.numbered(Rows, n) }
+
+// NewBatch returns a Flat tensor of n elements that a call that is done once writes.
+func (t *Tape) NewBatch(n int) Value { return t.numbered(Batch, n) }
+
+func (t *Tape) numbered(space Space, n int) Value {
+	index := 0
+	for _, i := range t.Values {
+		if i.Space == space {
+			index++
+		}
+	}
+	t.Values = append(t.Values, Info{Space: space, Role: backend.Flat, Shape: backend.Vec(n), Index: index})
+	return Value(len(t.Values) - 1)
+}
 
 // Readers counts the calls that read each value, in or out of place.
 func (t *Tape) Readers() []int {

@@ -4,6 +4,7 @@ package program
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
@@ -60,9 +61,7 @@ func (p *Program) cut(g *graph.Graph, from, to op.Value) error {
 	if from != g.Input && needed[g.Input] {
 		return fmt.Errorf("it needs more than its input: a layer takes what was made before that")
 	}
-	for i, j := 0, len(calls)-1; i < j; i, j = i+1, j-1 {
-		calls[i], calls[j] = calls[j], calls[i]
-	}
+	slices.Reverse(calls)
 	p.Calls = calls
 	return nil
 }
@@ -89,7 +88,8 @@ func (p *Program) Prepare(b backend.Backend) {
 	}
 }
 
-// Finish finds the calls that a Brancher may do at the same time, and works out the workspace, once all ops are there.
+// Finish finds the calls that a Brancher may do at the same time, and works out the workspace and the numbers of rows, once all ops are
+// there.
 func (p *Program) Finish(b backend.Backend, training bool) {
 	if _, ok := b.(backend.Brancher); ok {
 		p.pair()
@@ -99,6 +99,9 @@ func (p *Program) Finish(b backend.Backend, training bool) {
 		bytes := 0
 		if n, ok := s.Op.(op.Needy); ok {
 			needs := n.Needs(b)
+			if o, ok := s.Op.(op.Rowed); ok {
+				p.Values[o.Rows()].Shape.N = max(needs.Partials, 1)
+			}
 			bytes = needs.Forward
 			if training {
 				bytes = needs.Workspace - needs.PartialBytes // DeferSums has given partial sums tensors
@@ -115,11 +118,47 @@ func (p *Program) Finish(b backend.Backend, training bool) {
 // the samples stay alone, for they may be run apart from the others.
 func (p *Program) pair() {
 	for i := p.Lead; i+1 < len(p.Calls); i++ {
-		if op.Independent(p.Calls[i].Op, p.Calls[i+1].Op) {
+		if !p.Calls[i].Once && !p.Calls[i+1].Once && op.Independent(p.Calls[i].Op, p.Calls[i+1].Op) {
 			p.Calls[i].Beside = true
 			i++
 		}
 	}
+}
+
+// Stretch is calls of a program that each micro-batch does, and what is then done once for the batch.
+type Stretch struct{ Calls, Once []op.Call }
+
+// Stretches cuts the calls into stretches, at least one; the last has nothing that is done once. There are as many for any number of
+// samples.
+func (p *Program) Stretches() (list []Stretch) {
+	calls := p.Calls
+	for {
+		n := slices.IndexFunc(calls, func(c op.Call) bool { return c.Once })
+		if n < 0 {
+			return append(list, Stretch{Calls: calls})
+		}
+		end := n
+		for end < len(calls) && calls[end].Once {
+			end++
+		}
+		list = append(list, Stretch{calls[:n], calls[n:end]})
+		calls = calls[end:]
+	}
+}
+
+// Batchwise reports whether there is something that is done once for the batch: then the activations of all its micro-batches are kept.
+func (p *Program) Batchwise() bool {
+	return slices.ContainsFunc(p.Calls, func(c op.Call) bool { return c.Once })
+}
+
+// Numbered returns the tensors of the Rows or the Batch, by their index.
+func (p *Program) Numbered(space op.Space) (list []op.Info) {
+	for _, i := range p.Values {
+		if i.Space == space {
+			list = append(list, i)
+		}
+	}
+	return list
 }
 
 // PackedValues returns the packed forms of the weights.
