@@ -45,7 +45,9 @@ func (t *Trainer) stepWith(offset, n int, draw uint32, feed bool, h hook) error 
 	if !feed {
 		t.checkSamples(offset, n)
 	}
-	t.begin(offset, n, draw, feed)
+	if !t.begin(offset, n, draw, feed) {
+		return fmt.Errorf("nn: %w", t.err)
+	}
 	for _, p := range t.first().phases {
 		for task := range p.tasks() {
 			p.run(0, task, h)

@@ -19,16 +19,12 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 	t.values = false
 	set := backend.NewTensor(backend.Pixels, t.m.Input.WithN(count))
 	if bytesOf(t.first().mem.b, set.Role, set.Shape)+orderBytes > usable {
-		t.newStream(pixels)
-		for _, r := range t.replicas {
-			// One is filled while the step before reads the other.
-			for i := range r.samples {
-				if r.samples[i], err = r.allocSamples(backend.Staged, t.m.Input.WithN(t.o.Batch)); err != nil {
-					return err
-				}
+		size := t.m.Input.Len()
+		return t.setStream(count, func(p []byte) {
+			for n, i := range t.order[t.offset : t.offset+t.count] {
+				copy(p[n*size:][:size], pixels[int(i)*size:])
 			}
-		}
-		return t.setOrder(count)
+		})
 	}
 	for _, r := range t.replicas {
 		if set, err = r.allocSamples(set.Role, set.Shape); err != nil {
@@ -38,6 +34,29 @@ func (t *Trainer) SetData(pixels []byte, count int) error {
 		r.samples = [2]backend.Tensor{set, set}
 	}
 	return t.setOrder(count)
+}
+
+// A Source gives the pixels of samples as they are needed.
+type Source interface {
+	// Read writes the pixels of the samples at an offset of the order, 0 to 255, one after another in NHWC order.
+	Read(dst []byte, offset int, samples []int32) error
+}
+
+// SetSource gives the trainer a data set of count samples whose pixels are read batch by batch, each when its step is asked for.
+// After an error of the source no more steps are done, and Wait returns it.
+func (t *Trainer) SetSource(s Source, count int) error {
+	if _, _, _, err := t.newData(count*t.m.Input.Len(), "bytes", count); err != nil {
+		return err
+	}
+	t.values = false
+	batch := make([]byte, t.o.Batch*t.m.Input.Len())
+	if err := t.setStream(count, func(p []byte) { copy(p, batch) }); err != nil {
+		return err
+	}
+	t.stream.read = func() error {
+		return s.Read(batch[:t.count*t.m.Input.Len()], t.offset, t.order[t.offset:t.offset+t.count])
+	}
+	return nil
 }
 
 // SetValues gives the trainer a data set of float32 values of any range: count samples in NHWC order. The noise that is
@@ -104,21 +123,23 @@ func (r *replica) allocSamples(role backend.Role, s backend.Shape) (backend.Tens
 	return p, err
 }
 
-// stream is a data set that stays on the host.
+// stream is a data set that stays on the host, or is read as it is needed.
 type stream struct {
-	pixels []byte
-	fill   func(pixels []byte) // with the samples of the step at hand, in their order
+	read func() error        // reads the samples of the step at hand, unless they are there
+	fill func(pixels []byte) // with the samples of the step at hand, in their order
 }
 
-func (t *Trainer) newStream(pixels []byte) {
-	s := &stream{pixels: pixels}
-	size := t.m.Input.Len()
-	s.fill = func(p []byte) {
-		for n, i := range t.order[t.offset : t.offset+t.count] {
-			copy(p[n*size:][:size], s.pixels[int(i)*size:])
+// setStream makes room for two batches of a data set: one is filled while the step before reads the other.
+func (t *Trainer) setStream(count int, fill func(pixels []byte)) (err error) {
+	for _, r := range t.replicas {
+		for i := range r.samples {
+			if r.samples[i], err = r.allocSamples(backend.Staged, t.m.Input.WithN(t.o.Batch)); err != nil {
+				return err
+			}
 		}
 	}
-	t.stream = s
+	t.stream = &stream{fill: fill, read: func() error { return nil }}
+	return t.setOrder(count)
 }
 
 // SetOrder sets the order in which samples are drawn, a permutation of the data set.

@@ -40,7 +40,9 @@ func (t *Trainer) fed(what string, x, y []float32, n int, step func() error) err
 
 // run does a step. Between its segments the devices of a group wait for each other.
 func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
-	t.begin(offset, n, draw, feed)
+	if !t.begin(offset, n, draw, feed) {
+		return
+	}
 	first := t.first()
 	if len(t.replicas) == 1 {
 		first.play(0)
@@ -65,13 +67,17 @@ func (t *Trainer) together(f func(r *replica)) {
 	w.Wait()
 }
 
-// begin prepares a step.
-func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
-	t.step++
+// begin prepares a step, unless its samples cannot be read, or an error came before.
+func (t *Trainer) begin(offset, n int, draw uint32, feed bool) bool {
 	t.offset, t.count, t.feed = offset, n, feed
-	if t.stream != nil && !feed {
+	if t.stream != nil && !feed && t.err == nil {
 		t.turn = 1 - t.turn
+		t.err = t.stream.read()
 	}
+	if t.err != nil {
+		return false
+	}
+	t.step++
 	t.params = t.o.Optimizer.stepParams(t.step-t.began, t.rate)
 	t.params.Step = t.step
 	t.params.Offset, t.params.Draw, t.params.Divergence = uint32(offset), draw, float32(t.divergence)
@@ -85,6 +91,7 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) {
 		}
 		r.mem.b.SetStepParams(r.stepParams, t.params)
 	}
+	return true
 }
 
 // end counts the step's samples, of which the loss is a mean.

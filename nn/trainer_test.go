@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -648,6 +649,91 @@ func TestStreamedData(t *testing.T) {
 			}
 		}
 	}
+}
+
+// sourceOf is a Source of pixels that are there, which fails when it is asked for a sample.
+type sourceOf struct {
+	pixels []byte
+	size   int
+	bad    int32
+	calls  [][2]int // offset and samples
+}
+
+func (s *sourceOf) Read(dst []byte, offset int, samples []int32) error {
+	s.calls = append(s.calls, [2]int{offset, len(samples)})
+	for n, i := range samples {
+		if i == s.bad {
+			return errors.New("planted")
+		}
+		copy(dst[n*s.size:][:s.size], s.pixels[int(i)*s.size:])
+	}
+	return nil
+}
+
+// Samples that are read when they are needed train as a data set on the device does, on a group of devices too, and each batch is
+// read once. After an error nothing is trained on any more, and the error is heard.
+func TestSource(t *testing.T) {
+	group, err := backend.NewGroup("group", openLanes(t, 1), openLanes(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, dev := range map[string]backend.Device{"cpu": openTest(t), "sim": openSim(t), "group": group} {
+		want := train(t, mustModel(t, streamedModel), dev, streamedOptions, 40, streamedEpochs)
+		m := mustModel(t, streamedModel)
+		tr, err := NewTrainer(m, dev, streamedOptions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		s := &sourceOf{pixels: pixelsFor(m, 40), size: m.Input.Len(), bad: -1}
+		if err := tr.SetSource(s, 40); err != nil {
+			t.Fatal(err)
+		}
+		order := make([]int32, 40)
+		for e := range streamedEpochs {
+			rng.Source{Seed: 3, Stream: rng.StreamShuffle}.Perm(order, uint32(e))
+			tr.SetOrder(order)
+			for at := 0; at < 40; at += streamedOptions.Batch {
+				tr.Step(at, min(streamedOptions.Batch, 40-at), uint32(e))
+			}
+		}
+		if err := tr.Pull(); err != nil {
+			t.Fatal(err)
+		}
+		if !sameParams(m, want) {
+			t.Errorf("%s: the parameters differ from a resident data set's", name)
+		}
+		if want := [][2]int{{0, 16}, {16, 16}, {32, 8}}; len(s.calls) != 3*streamedEpochs || !slices.Equal(s.calls[:3], want) {
+			t.Errorf("%s: reads %v, want %v in each epoch", name, s.calls, want)
+		}
+		steps := tr.Steps()
+		s.bad = order[20]
+		tr.Step(0, 16, 0)
+		if err := tr.Wait(); err != nil || tr.Steps() != steps+1 {
+			t.Errorf("%s: before the bad sample: error %v", name, err)
+		}
+		want = weightsOf(t, tr, m)
+		tr.Step(16, 16, 0)
+		tr.Step(0, 16, 0)
+		if err := tr.Wait(); err == nil || err.Error() != "nn: planted" || tr.Steps() != steps+1 {
+			t.Errorf("%s: error %v after %d steps, want planted after %d", name, err, tr.Steps(), steps+1)
+		}
+		if !slices.EqualFunc(weightsOf(t, tr, m), want, slices.Equal[[]float32]) {
+			t.Errorf("%s: weights change after the error", name)
+		}
+	}
+}
+
+// weightsOf returns a copy of a trainer's weights.
+func weightsOf(t *testing.T, tr *Trainer, m *Model) (w [][]float32) {
+	t.Helper()
+	if err := tr.Pull(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range m.Params {
+		w = append(w, slices.Clone(m.Params[i].Data))
+	}
+	return w
 }
 
 // Work that is done as late as CUDA allows, or copies that are done as early, change no bit; a missing wait would.

@@ -12,6 +12,7 @@ import (
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/picture"
 	"github.com/convae/convae/trainer/use"
 )
 
@@ -19,7 +20,8 @@ import (
 type Data struct {
 	Name string `yaml:"name"` // one of DataNames
 	// Dir is the folder with the idx files of mnist and fashion-mnist (empty: downloaded), or with the pictures of images,
-	// which may be in two folders in it: train, and val, valid, validation or test. Training stores it as an absolute path.
+	// which may be in two folders in it: train, and val, valid, validation or test. Of images it may also be a tar archive, or a
+	// text file that lists them; see dataset.ReadImages. Training stores it as an absolute path.
 	Dir      string `yaml:"dir,omitempty"`
 	File     string `yaml:"file,omitempty"`      // of csv and npy
 	TestFile string `yaml:"test_file,omitempty"` // of csv and npy: samples for testing, if there are any
@@ -44,6 +46,17 @@ type Data struct {
 
 	Size     layer.Size `yaml:"size,omitempty" zero:"[rows, columns] of 1 or more"` // of images: to which they are resized; the model's input by default, or the square that a vector is
 	Channels int        `yaml:"channels,omitempty" zero:"1 (grey) or 3 (colour)"`   // of images: 1 (grey) or 3; the model's input by default
+
+	// Resize and Filter say how images are brought to their size: until they cover it (the default), not at all (none), or until
+	// their shorter side has so many pixels; then the middle is cut out, or what Augment says.
+	Resize picture.Resize `yaml:"resize,omitempty" zero:"cover, none or the pixels of the shorter side"`
+	Filter picture.Filter `yaml:"filter,omitempty"`
+	// Stream has images read from their files in each epoch, ahead of the steps that need them, instead of once before the first; sets
+	// of more than 1 GiB of pixels are, unless Cache is set, which decodes all of them to a file in the cache folder.
+	Stream bool `yaml:"stream,omitempty"`
+	Cache  bool `yaml:"cache,omitempty"`
+	// Augment changes the images of the training samples anew in each epoch; it implies Stream.
+	Augment dataset.Augment `yaml:"augment,omitempty"`
 
 	// SkipUnreadable leaves out, of images, the files that cannot be read, with a note; otherwise the first is an error. It
 	// is no part of what must stay the same in a run, for the pictures themselves are.
@@ -70,7 +83,7 @@ var dataFields = map[string][]string{
 	"spiral": {"seed", "samples", "noise"},
 	"csv":    {"file", "test_file", "columns", "label", "no_header", "scaling", "scaler", "only", "classes"},
 	"npy":    {"file", "test_file", "scaling", "scaler"},
-	"images": {"dir", "size", "channels", "skip_unreadable", "only", "classes"},
+	"images": {"dir", "size", "channels", "resize", "filter", "stream", "cache", "augment", "skip_unreadable", "only", "classes"},
 	"digits": {"seed", "only"},
 }
 
@@ -103,7 +116,7 @@ func (d *Data) check(input []int) error {
 		d.Name = "digits"
 	}
 	if !slices.Contains(DataNames(), d.Name) {
-		return fmt.Errorf("data.name: no data set %q%s; --data also takes a .csv or .npy file, or a folder of pictures that is there", d.Name, advice(d.Name, DataNames(), ", want one of"))
+		return fmt.Errorf("data.name: no data set %q%s; --data also takes a .csv or .npy file, or a folder, .tar archive or .txt list of pictures that is there", d.Name, advice(d.Name, DataNames(), ", want one of"))
 	}
 	fields, ok := dataFields[d.Name]
 	if !ok {
@@ -115,7 +128,8 @@ func (d *Data) check(input []int) error {
 	}{
 		{"dir", d.Dir != ""}, {"file", d.File != ""}, {"test_file", d.TestFile != ""}, {"seed", d.Seed != 0}, {"samples", d.Samples != 0}, {"noise", !d.Noise.IsZero()},
 		{"columns", d.Columns != nil}, {"label", d.Label != ""}, {"no_header", d.NoHeader}, {"scaling", d.Scaling != ""},
-		{"scaler", d.Scaler != nil}, {"size", d.Size != layer.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"classes", d.Classes != nil}, {"skip_unreadable", d.SkipUnreadable},
+		{"scaler", d.Scaler != nil}, {"size", d.Size != layer.Size{}}, {"channels", d.Channels != 0}, {"only", d.Only != nil}, {"classes", d.Classes != nil},
+		{"resize", d.Resize != picture.Cover}, {"filter", d.Filter != picture.Cubic}, {"stream", d.Stream}, {"cache", d.Cache}, {"augment", d.Augment != dataset.Augment{}}, {"skip_unreadable", d.SkipUnreadable},
 	} {
 		if f.set && !slices.Contains(fields, f.name) {
 			return fmt.Errorf("data.%s is not for %s, which has %s, limit, validation_limit and validation", f.name, d.Name, strings.Join(fields, ", "))
@@ -241,6 +255,21 @@ func (d *Data) checkImages(input []int) error {
 	}
 	if d.Channels != 1 && d.Channels != 3 {
 		return fmt.Errorf("data.channels is %d, want 1 (grey) or 3 (colour)", d.Channels)
+	}
+	if least := min(d.Size.H, d.Size.W); d.Resize > 0 && int(d.Resize) < least {
+		return fmt.Errorf("data.resize is %v, fewer pixels than data.size has (%d x %d): want %d or more, cover, or none", d.Resize, d.Size.H, d.Size.W, least)
+	}
+	if err := d.Augment.Check(); err != nil {
+		return fmt.Errorf("data.augment.%w", err)
+	}
+	if d.Augment != (dataset.Augment{}) && d.Cache {
+		return errors.New("data.cache holds images as they are, and data.augment has them read anew in each epoch: want one of them")
+	}
+	if d.Stream && d.Cache {
+		return errors.New("data.cache has images read once, and data.stream in each epoch: want one of them")
+	}
+	if d.Augment != (dataset.Augment{}) {
+		d.Stream = true
 	}
 	return nil
 }

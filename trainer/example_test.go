@@ -71,5 +71,5 @@ func ExampleSet() {
 	fmt.Println(err)
 	// Output:
 	// 16 sgd
-	// setting "data.limits=5": data has no "limits", perhaps limit; it has name, dir, file, test_file, seed, samples, noise, columns, label, no_header, scaling, scaler, size, channels, skip_unreadable, only, classes, limit, validation_limit, validation
+	// setting "data.limits=5": data has no "limits", perhaps limit; it has name, dir, file, test_file, seed, samples, noise, columns, label, no_header, scaling, scaler, size, channels, resize, filter, stream, cache, augment, skip_unreadable, only, classes, limit, validation_limit, validation
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/convae/convae/trainer/dataset"
 )
 
+// streamedValidation is how many of the training samples of a set that is streamed are validated on, if there are no others.
+const streamedValidation = 1000
+
 // LoadData loads a configuration's data and cuts it into training and validation samples. What of d is found out, the
 // scaler that is fitted and the columns of a table, is set. progress may be nil. Sets of pictures should be closed.
 func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, validation *dataset.Set, err error) {
@@ -21,7 +24,12 @@ func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, vali
 		return nil, nil, err
 	}
 	if validation = test; test == nil {
-		validation = train
+		if validation = train; train.Streamed() && d.Validation == 0 && d.ValidationLimit == 0 && train.Len() > streamedValidation {
+			validation = train.Pick(dataset.Evenly(train.Len(), streamedValidation))
+			if progress != nil {
+				progress(Loading{Note: fmt.Sprintf("there are no pictures to validate on, so %d of those for training are taken, evenly from all (data.validation, a share, holds some out)", streamedValidation)})
+			}
+		}
 	}
 	if whole := train; d.Validation > 0 {
 		if test != nil {
@@ -87,6 +95,7 @@ func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64
 		return dataset.Spiral(d.Samples, d.Noise.Value(), uint32(d.Seed)), nil, nil
 	case "images":
 		return d.loadImages(ctx, progress, dataset.ImageOptions{H: d.Size.H, W: d.Size.W, C: d.Channels, HeldOut: heldOut, SkipUnreadable: d.SkipUnreadable,
+			Resize: d.Resize, Filter: d.Filter, Stream: d.Stream, Cache: d.Cache, Augment: d.Augment,
 			Progress: func(done, total int) { progress(Loading{Done: int64(done), Total: int64(total)}) }})
 	case "csv":
 		train, test, err = d.loadTables(d.readCSV)
@@ -166,6 +175,9 @@ func (d *Data) loadImages(ctx context.Context, progress func(Loading), o dataset
 // imageFolders returns the folders of pictures in dir to train and to validate on: dir itself and "" if it has no such
 // two. note says what else in dir is left out.
 func imageFolders(dir string) (train, validate, note string, err error) {
+	if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() {
+		return dir, "", "", nil
+	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", "", "", fmt.Errorf("images: there is no folder %s: name the one that has the pictures now with --data-dir", dir)

@@ -56,13 +56,16 @@ func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, valida
 	var h HostMemory
 	h.Model = 4 * m.Size()
 	if train != nil {
-		o.Samples, o.Values = train.Len(), train.Pixels == nil
-		h.Data = setBytes(train) + 8*train.Len() // and the order, of which the trainer keeps a copy
+		o.Samples, o.Values = train.Len(), !train.HasPixels()
+		h.Data = train.Bytes() + 8*train.Len() // and the order, of which the trainer keeps a copy
+		if train.Streamed() {
+			h.Data += loaderBytes(train.Size(), o.Batch) + 8*train.Len() // and the orders of two epochs
+		}
 	}
 	if validation != nil {
 		samples = validation.Len()
 		shown = min(shown, samples)
-		h.Data += setBytes(validation)
+		h.Data += validation.Bytes()
 	}
 	h.Evaluation = use.EvaluatorBytes(m, samples)
 	h.Saving = o.StateBytes(m)
@@ -80,8 +83,6 @@ func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, valida
 	}
 	return o, h, nil
 }
-
-func setBytes(s *dataset.Set) int { return len(s.Pixels) + 4*len(s.Values) + len(s.Labels) }
 
 // memory is what the run takes.
 func (s *session) memory() Memory {

@@ -3,13 +3,11 @@ package trainer
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -276,11 +274,6 @@ func (v settings) add(path string, tree any) {
 // dataDigest tells one training set from another, wherever it lies.
 func dataDigest(set *dataset.Set) string {
 	h := sha256.New()
-	h.Write(set.Pixels)
-	var b [4]byte
-	for _, v := range set.Values {
-		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
-		h.Write(b[:])
-	}
+	set.Identify(h)
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
-	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/use"
 )
@@ -67,6 +66,9 @@ type Step struct {
 	Loss               float64       // mean of the epoch a moment ago; NaN until it is known
 	Rate               float64       // images a second that the device has done lately; 0 until it is known
 	Left               time.Duration // of the run at that rate
+	// Streamed says that samples are read as they are needed, and Waiting is the share of the time, lately, that training has waited for them.
+	Streamed bool
+	Waiting  float64
 }
 
 // Result is how a run ended.
@@ -96,6 +98,7 @@ type session struct {
 	steps int     // of an epoch
 	loss  float64 // of the epoch, as last heard
 	watch watch
+	load  *loader // of a training set that is streamed, else nil
 	order []int32
 	leave func() // unlocks the folder
 }
@@ -117,8 +120,7 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer s.leave()
-	defer s.t.Close()
-	defer s.net.Close()
+	defer s.close()
 	interrupted, stopped, err := s.loop(ctx)
 	if err != nil {
 		return Result{}, err
@@ -166,11 +168,13 @@ func (s *session) open(ctx context.Context) (err error) {
 	s.net = s.t.Network()
 	defer func() {
 		if err != nil {
-			s.net.Close()
-			s.t.Close()
+			s.close()
 		}
 	}()
-	if s.o.Train.Pixels != nil {
+	if s.o.Train.Streamed() {
+		s.load = newLoader(s.o.Train, tr.Seed, s.batch, tr.Epochs)
+		err = s.t.SetSource(s.load, s.o.Train.Len())
+	} else if s.o.Train.HasPixels() {
 		err = s.t.SetData(s.o.Train.Pixels, s.o.Train.Len())
 	} else {
 		err = s.t.SetValues(s.o.Train.Values, s.o.Train.Len())
@@ -182,6 +186,15 @@ func (s *session) open(ctx context.Context) (err error) {
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
 	return s.enter(ctx)
+}
+
+// close gives back what open took.
+func (s *session) close() {
+	if s.load != nil {
+		s.load.close()
+	}
+	s.net.Close()
+	s.t.Close()
 }
 
 // loop trains epoch after epoch.
@@ -242,6 +255,9 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 			return false, s.pause()
 		}
 		s.step()
+		if s.load != nil && s.load.failed() {
+			return false, s.t.Wait()
+		}
 		if err := s.reportFirst(); err != nil {
 			return false, err
 		}
@@ -267,13 +283,19 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 		}
 	}
 	s.report()
+	if note := s.o.Train.Unreadable(); note != "" {
+		s.o.Observer.Note(note)
+	}
 	return true, nil
 }
 
 // shuffle draws the order of the epoch at hand.
 func (s *session) shuffle() {
-	rng.Source{Seed: s.c.Training.Seed, Stream: rng.StreamShuffle}.Perm(s.order, uint32(s.p.Epoch))
+	shuffled(s.order, s.c.Training.Seed, s.p.Epoch)
 	s.t.SetOrder(s.order)
+	if s.load != nil {
+		s.load.begin(s.p.Epoch)
+	}
 }
 
 // step trains on the next samples of the epoch.

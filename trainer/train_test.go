@@ -452,7 +452,9 @@ func TestCorruptIsGather(t *testing.T) {
 	size := 784
 	clean, noisy := make([]float32, n*size), make([]float32, n*size)
 	src := testSource
-	use.Corrupt(clean, noisy, set, 0, n, std, src)
+	if err := use.Corrupt(clean, noisy, set, 0, n, std, src); err != nil {
+		t.Fatal(err)
+	}
 	b := openCPU(t).Lanes()[0]
 	place := func(role backend.Role, s backend.Shape) backend.Tensor {
 		buf, err := b.Alloc(b.Bytes(role, role.DType(), s))

@@ -52,7 +52,6 @@ func (s *session) look(ctx context.Context) error {
 		}
 	}
 	if now.Sub(w.reported) >= reportEvery {
-		w.reported = now
 		s.report()
 	}
 	return nil
@@ -66,5 +65,10 @@ func (s *session) report() {
 		left := (tr.Epochs-s.p.Epoch+1)*len(s.order) - s.p.Offset
 		step.Left = time.Duration(float64(left) / step.Rate * float64(time.Second))
 	}
+	now := time.Now()
+	if took := now.Sub(s.watch.reported); s.load != nil {
+		step.Streamed, step.Waiting = true, s.load.waitedSince().Seconds()/took.Seconds()
+	}
+	s.watch.reported = now
 	s.o.Observer.Step(step)
 }

@@ -71,7 +71,7 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	var x samples
-	if hasEnding(in, ".csv") || isFolder(in) {
+	if hasEnding(in, ".csv") || hasPictures(in) {
 		f.data = in
 	}
 	switch {

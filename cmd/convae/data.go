@@ -33,7 +33,7 @@ const (
 	skipHelp    = "leave out, with a note, the pictures of a folder that cannot be read"
 )
 
-var dataHelp = "data set: " + strings.Join(trainer.DataNames(), ", ") + ", or FILE.csv, FILE.npy or a folder of pictures"
+var dataHelp = "data set: " + strings.Join(trainer.DataNames(), ", ") + ", or FILE.csv, FILE.npy, or a folder, FILE.tar or LIST.txt of pictures"
 
 // withData returns the data set that a flag or an argument names, all of its labels. What else it leaves open is as in
 // old, if that is of the same kind.
@@ -44,7 +44,7 @@ func withData(old trainer.Data, name string) trainer.Data {
 			d.Name, d.File = table, name
 		}
 	}
-	if isFolder(name) && !slices.Contains(trainer.DataNames(), name) {
+	if hasPictures(name) && !slices.Contains(trainer.DataNames(), name) {
 		d.Name, d.Dir = "images", name
 	}
 	if d.Name == "csv" || d.Name == "images" {
@@ -63,9 +63,10 @@ func withData(old trainer.Data, name string) trainer.Data {
 	return old
 }
 
-func isFolder(path string) bool {
+// hasPictures reports whether there is a folder at path, or a file that holds or lists pictures.
+func hasPictures(path string) bool {
 	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+	return err == nil && (info.IsDir() || hasEnding(path, ".tar", ".txt"))
 }
 
 type dataFlags struct {
@@ -81,7 +82,7 @@ type dataFlags struct {
 func dataCommand() *cobra.Command {
 	var f dataFlags
 	c := &cobra.Command{
-		Use:   "data [NAME | FILE.csv | FILE.npy | FOLDER]",
+		Use:   "data [NAME | FILE.csv | FILE.npy | FOLDER | FILE.tar | LIST.txt]",
 		Short: "Describe, show or export a data set",
 		Long:  "Describe, show or export a " + dataHelp + "; digits is the default.",
 		Args:  arguments(0, 1),
@@ -153,7 +154,9 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 		if s.set == nil {
 			continue
 		}
-		if s.set.Pixels != nil {
+		if s.set.Streamed() {
+			fmt.Fprintf(w, "%-5s  images: %d\n", s.split, s.set.Len())
+		} else if s.set.HasPixels() {
 			fmt.Fprintf(w, "%-5s  images: %d, mean intensity: %.4f\n", s.split, s.set.Len(), meanIntensity(s.set))
 		} else {
 			describeValues(w, s.split, s.set)
@@ -221,11 +224,14 @@ func (f *dataFlags) check(c *cobra.Command) error {
 func (f *dataFlags) writeSheet(set *dataset.Set) error {
 	var rows []picture.Row
 	shown := 0
-	show := func(row *picture.Row, i int) {
+	show := func(row *picture.Row, i int) error {
 		clean, noisy := make([]float32, set.Size()), make([]float32, set.Size())
-		use.Corrupt(clean, noisy, set, i, i+1, f.noise, rng.Source{Seed: f.seed, Stream: rng.StreamEvaluate})
+		if err := use.Corrupt(clean, noisy, set, i, i+1, f.noise, rng.Source{Seed: f.seed, Stream: rng.StreamEvaluate}); err != nil {
+			return err
+		}
 		row.Images = append(row.Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: noisy})
 		shown++
+		return nil
 	}
 	if labels := countLabels(set.Labels); len(labels) > 0 && len(labels) <= maxLabelRows {
 		for _, l := range labels {
@@ -233,7 +239,9 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 			left := min(max(f.count/len(labels), 1), f.count-shown)
 			for i := 0; i < set.Len() && len(row.Images) < left; i++ {
 				if set.Labels[i] == l.label {
-					show(&row, i)
+					if err := show(&row, i); err != nil {
+						return err
+					}
 				}
 			}
 			if len(row.Images) > 0 {
@@ -245,7 +253,9 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 			if k%sheetColumns == 0 {
 				rows = append(rows, picture.Row{})
 			}
-			show(&rows[len(rows)-1], i)
+			if err := show(&rows[len(rows)-1], i); err != nil {
+				return err
+			}
 		}
 	}
 	caption := fmt.Sprintf("%d of %d images (%s)", shown, set.Len(), f.split)
@@ -341,15 +351,15 @@ func (f *dataFlags) exportTo(train, test *dataset.Set) error {
 			return fmt.Errorf("--export: %s is there already: want another name", f.export)
 		}
 		values, shape := make([]float32, train.Len()*train.Size()), []int{train.Len(), train.H, train.W, train.C}
-		for i := range train.Len() {
-			train.Read(values[i*train.Size():], i)
+		if err := train.Read(values, 0, train.Len()); err != nil {
+			return err
 		}
 		if train.H*train.W == 1 {
 			shape = []int{train.Len(), train.C}
 		}
 		return trainer.WriteNPY(f.export, values, shape)
 	}
-	if train.Pixels == nil || train.C != 1 || test == nil || train.Labels == nil {
+	if train.Streamed() || !train.HasPixels() || train.C != 1 || test == nil || train.Labels == nil {
 		return fmt.Errorf("--export is %s, want a name that ends in .npy: idx files hold grey images with labels, for training and testing", f.export)
 	}
 	return exportIDX(f.export, train, test)

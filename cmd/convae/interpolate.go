@@ -124,7 +124,9 @@ func (f *encodeFlags) endSamples(c *cobra.Command, m *nn.Model, run trainer.Data
 		if err != nil {
 			return nil, err
 		}
-		s.fill(x[i*m.Input.Len():][:m.Input.Len()], at, at+1)
+		if err := s.fill(x[i*m.Input.Len():][:m.Input.Len()], at, at+1); err != nil {
+			return nil, err
+		}
 	}
 	return x, nil
 }

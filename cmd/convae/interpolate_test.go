@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"os"
 	"slices"
@@ -16,8 +17,9 @@ func TestInterpolate(t *testing.T) {
 	makeRun(t, "runs/a", 28, 28, 1)
 	_, test := dataset.DigitsSplit(0)
 	a, b := make([]float32, 784), make([]float32, 784)
-	test.Read(a, 3)
-	test.Read(b, 1999)
+	if err := errors.Join(test.Read(a, 3, 4), test.Read(b, 1999, 2000)); err != nil {
+		t.Fatal(err)
+	}
 	mustWriteNPY(t, "b.npy", b, 28, 28)
 	mustWrite(t, "b.png", picture.Image{H: 28, W: 28, C: 1, Pix: b})
 	for _, end := range []string{"1999", "b.npy", "b.png"} {

@@ -140,6 +140,9 @@ func (r *progress) Step(s trainer.Step) {
 			if s.Rate > 0 {
 				e = e.Float64("images_per_s", round(s.Rate, 1)).Str("left", s.Left.Round(time.Second).String())
 			}
+			if s.Streamed {
+				e = e.Float64("waits_for_data", round(s.Waiting, 3))
+			}
 			e.Msg("training")
 		}
 		return
@@ -164,6 +167,9 @@ func (r *progress) Step(s trainer.Step) {
 	parts := []string{fmt.Sprintf("epoch %d", s.Epoch), "loss " + loss}
 	if s.Rate > 0 {
 		parts = append(parts, fmt.Sprintf("%.0f images/s", s.Rate), fmt.Sprintf("ETA %s", s.Left.Round(time.Second)))
+	}
+	if s.Streamed && s.Waiting >= 0.005 {
+		parts = append(parts, fmt.Sprintf("%.0f %% waiting for data", 100*s.Waiting))
 	}
 	r.bar.Describe(fitting(room, "", "  ", parts...))
 	_ = r.bar.Set(s.Step) // a terminal that cannot be written to must not end training

@@ -77,11 +77,7 @@ func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Dat
 	if loaded.test != nil {
 		what += " (" + f.split + ")"
 	}
-	return what, samples{n: set.Len(), labels: set.ClassNames(), from: loaded, fill: func(dst []float32, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			set.Read(dst[(i-lo)*set.Size():], i)
-		}
-	}}, nil
+	return what, samples{n: set.Len(), labels: set.ClassNames(), from: loaded, fill: set.Read}, nil
 }
 
 // npySamples are the samples in a .npy file, for a model that was trained on data of that kind.
@@ -160,7 +156,7 @@ func pictureSample(m *nn.Model, path string) (samples, error) {
 
 func arraySamples(data []float32, n int) samples {
 	size := len(data) / n
-	return samples{n: n, fill: func(dst []float32, lo, hi int) { copy(dst, data[lo*size:hi*size]) }}
+	return samples{n: n, fill: func(dst []float32, lo, hi int) error { copy(dst, data[lo*size:hi*size]); return nil }}
 }
 
 // countSamples returns how many samples of a shape that fits an array holds: many, with their number in front, or one.

@@ -18,6 +18,7 @@ const (
 	StreamTest                        // test data
 	StreamCode                        // codes of variational models, in evaluation and from the prior
 	StreamDirection                   // directions in which contractive encoders are probed
+	StreamAugment                     // augmentation of pictures
 	StreamLayer     uint32 = 1 << 16  // dropout and the like
 )
 

@@ -19,7 +19,7 @@ import (
 // folder is what a folder of pictures holds.
 type folder struct {
 	dir   string
-	files []string // the pictures, in the order of their paths
+	files []file   // the pictures, in the order of their paths
 	notes []string // what is left out, and why
 
 	other  []string        // files that are no pictures
@@ -30,7 +30,7 @@ type folder struct {
 // findImages lists the pictures in a folder and in those within it.
 func findImages(dir string) (*folder, error) {
 	f := &folder{dir: dir, walked: map[string]bool{}}
-	err := f.walk(dir)
+	err := f.find()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no folder %s", dir)
 	}
@@ -44,6 +44,20 @@ func findImages(dir string) (*folder, error) {
 	}
 	f.leaveStray()
 	return f, nil
+}
+
+// find lists what there is in a folder, an archive, or a list.
+func (f *folder) find() error {
+	info, err := os.Stat(f.dir)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return f.walk(f.dir)
+	case isArchive(f.dir):
+		return f.unpack(f.dir)
+	}
+	return f.list(f.dir)
 }
 
 // walk lists a folder and those within it. Names that begin with a dot are
@@ -73,11 +87,15 @@ func (f *folder) walk(dir string) error {
 			if err := f.walk(path); err != nil {
 				return err
 			}
+		case err == nil && isArchive(path):
+			if err := f.unpack(path); err != nil {
+				return err
+			}
 		case picture.HasName(path):
-			f.files = append(f.files, path)
+			f.add(path, info)
 		default:
 			if ok, err := picture.HasContent(path); err == nil && ok {
-				f.files = append(f.files, path)
+				f.add(path, info)
 			} else {
 				f.other = append(f.other, path)
 			}
@@ -89,14 +107,24 @@ func (f *folder) walk(dir string) error {
 	return nil
 }
 
-// class returns the folder within f that holds a file, "" if it lies beside the
+// within returns the folder within f that holds a file, "" if it lies beside the
 // folders.
-func (f *folder) class(file string) string {
-	rel, err := filepath.Rel(f.dir, file)
+func (f *folder) within(path string) string {
+	rel, err := filepath.Rel(f.dir, path)
 	if class, _, ok := strings.Cut(rel, string(filepath.Separator)); ok && err == nil {
 		return class
 	}
 	return ""
+}
+
+// add adds a picture, whose class is the folder within f that holds it. info is
+// nil if nothing is known of the file.
+func (f *folder) add(path string, info fs.FileInfo) {
+	p := file{path: path, class: f.within(path)}
+	if info != nil {
+		p.size = info.Size()
+	}
+	f.files = append(f.files, p)
 }
 
 // classes lists the folders within f that hold pictures, and "" if some lie
@@ -104,7 +132,7 @@ func (f *folder) class(file string) string {
 func (f *folder) classes() []string {
 	var classes []string
 	for _, file := range f.files {
-		c, n := f.class(file), len(classes)
+		c, n := file.class, len(classes)
 		if n > 0 && classes[n-1] == c || slices.Contains(classes, c) {
 			continue
 		}
@@ -116,10 +144,11 @@ func (f *folder) classes() []string {
 // leaveStray leaves out the pictures beside folders of classes if they are few:
 // a preview, perhaps. Many of them mean that the folders are no classes.
 func (f *folder) leaveStray() {
-	var stray, inside []string
+	var stray []string
+	var inside []file
 	for _, file := range f.files {
-		if f.class(file) == "" {
-			stray = append(stray, file)
+		if file.class == "" {
+			stray = append(stray, file.path)
 		} else {
 			inside = append(inside, file)
 		}
@@ -137,10 +166,10 @@ func (f *folder) leaveStray() {
 
 // pick returns the pictures of the wanted classes, and labels that number the
 // classes: none if there are no classes, or too many.
-func (f *folder) pick(o ImageOptions) (files []string, labels []uint8, classes []string, err error) {
+func (f *folder) pick(o ImageOptions) (files []file, labels []uint8, classes []string, err error) {
 	names := make([]string, len(f.files))
 	for i, file := range f.files {
-		names[i] = f.class(file)
+		names[i] = file.class
 	}
 	if !slices.Contains(names, "") {
 		labels, classes, err = numberClasses(names, o.Classes)
@@ -166,10 +195,10 @@ func (f *folder) skipUnreadable(ctx context.Context) error {
 	bad := map[string]bool{}
 	err := forEach(ctx, len(f.files), nil, func() func(i int) error {
 		return func(i int) error {
-			if _, err := picture.Open(f.files[i]); err != nil {
+			if _, err := f.files[i].open(); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				bad[f.files[i]] = true
+				bad[f.files[i].path] = true
 			}
 			return nil
 		}
@@ -177,9 +206,14 @@ func (f *folder) skipUnreadable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all := f.files
-	f.files = slices.DeleteFunc(slices.Clone(all), func(file string) bool { return bad[file] })
-	f.note(slices.DeleteFunc(all, func(file string) bool { return !bad[file] }), "picture", "that cannot be read")
+	var left []string
+	f.files = slices.DeleteFunc(f.files, func(p file) bool {
+		if bad[p.path] {
+			left = append(left, p.path)
+		}
+		return bad[p.path]
+	})
+	f.note(left, "picture", "that cannot be read")
 	if len(f.files) == 0 {
 		return fmt.Errorf("%s has no picture that can be read", f.dir)
 	}
@@ -223,7 +257,7 @@ func ImageSize(dir string, most int) (h, w, c int, err error) {
 		return 0, 0, 0, fmt.Errorf("dataset images: %w", err)
 	}
 	for _, file := range f.files {
-		m, e := picture.Open(file)
+		m, e := file.open()
 		if e != nil {
 			err = cmp.Or(err, e)
 			continue

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -12,7 +13,7 @@ import (
 )
 
 // imagesInMemory is the size of a set of pictures, in bytes, beyond which its
-// pixels lie in a file.
+// pixels are not held in memory.
 var imagesInMemory = 1 << 30
 
 // maxImages bounds the number of pictures.
@@ -21,9 +22,20 @@ const maxImages = 1 << 28
 // ImageOptions say how the pictures of a folder are read.
 type ImageOptions struct {
 	H, W, C int // rows, columns and channels (1, grey, or 3) that they are brought to
+	Resize  picture.Resize
+	Filter  picture.Filter
+
+	// Stream has pictures read whenever they are asked for, instead of once: memory
+	// does not grow with their pixels, and they can be augmented. Pictures whose
+	// pixels take more than 1 GiB are streamed too, unless Cache is set: then their
+	// pixels lie in a file without a name in the cache folder, which the system
+	// reads as they are needed, and which [Set.Close] gives back.
+	Stream, Cache bool
+	Augment       Augment // of a set that is streamed, by [Set.ReadAugmented] alone
 
 	// SkipUnreadable leaves out, with a note, the pictures that cannot be read.
-	// All are then read twice.
+	// All are then read twice; of a set that is streamed the next one that can be
+	// read takes the place of each.
 	SkipUnreadable bool
 
 	// HeldOut is the share of the pictures, taken evenly from all, that come
@@ -38,9 +50,11 @@ type ImageOptions struct {
 	Progress func(done, total int) // is told now and then how many pictures have been read; may be nil
 }
 
-// ReadImages reads all pictures in the folder dir and in those within it, in the
-// order of their paths, as [picture.Open] does and as images of one size, see
-// [picture.Fit]. A file is a picture by its name or, if that has no ending of
+// ReadImages reads all pictures in the folder dir and in those within it, and in
+// uncompressed tar archives there, or those in such an archive called dir, or
+// those that the text file dir lists, a path a line from the file's folder on,
+// perhaps with a tab and the picture's class behind, in the order of their paths, as
+// [picture.Open] does and as images of one size, see [picture.Fitting]. A file is a picture by its name or, if that has no ending of
 // a picture, by its content. Links are followed, but no folder is read twice.
 //
 // If the pictures are in folders within dir, these are the classes, numbered in
@@ -48,19 +62,29 @@ type ImageOptions struct {
 // labels; a few pictures beside them are left out. The set's notes say what
 // was left out.
 //
-// The files are read by as many goroutines as there are processors. Pixels of
-// more than 1 GiB are written to a file in the cache folder that has no name,
-// and that the system reads as they are needed; [Set.Close] gives it back.
+// The files are read by as many goroutines as there are processors.
 func ReadImages(ctx context.Context, dir string, o ImageOptions) (*Set, error) {
 	if o.H < 1 || o.W < 1 || o.H > 1<<14 || o.W > 1<<14 || o.C != 1 && o.C != 3 {
 		return nil, fmt.Errorf("dataset images: size is %d×%d with %d channels, want 1 to %d pixels and 1 or 3 channels", o.H, o.W, o.C, 1<<14)
 	}
-	found, err := findImages(dir)
-	if err == nil && o.SkipUnreadable {
-		err = found.skipUnreadable(ctx)
+	if err := o.Augment.Check(); err != nil {
+		return nil, fmt.Errorf("dataset images: %w", err)
 	}
+	if o.Augment != (Augment{}) && !o.Stream || o.Cache && o.Stream {
+		return nil, errors.New("dataset images: pictures are augmented when they are read for each epoch: want Stream too, and no Cache")
+	}
+	found, err := findImages(dir)
 	if err != nil {
 		return nil, fmt.Errorf("dataset images: %w", err)
+	}
+	if pixels := len(found.files) * o.H * o.W * o.C; pixels > imagesInMemory && !o.Cache && !o.Stream {
+		o.Stream = true
+		found.notes = append(found.notes, fmt.Sprintf("the %d pictures have %.1f GB of pixels, so they are read from their files in each epoch (data.cache decodes them once, to a file in the cache folder)", len(found.files), float64(pixels)/1e9))
+	}
+	if o.SkipUnreadable && !o.Stream {
+		if err := found.skipUnreadable(ctx); err != nil {
+			return nil, fmt.Errorf("dataset images: %w", err)
+		}
 	}
 	files, labels, classes, err := found.pick(o)
 	if err != nil {
@@ -71,20 +95,34 @@ func ReadImages(ctx context.Context, dir string, o ImageOptions) (*Set, error) {
 		files, labels = rows(files, order, 1), rows(labels, order, 1)
 	}
 	s := &Set{Name: "images", H: o.H, W: o.W, C: o.C, Labels: labels, Classes: classes, Notes: found.notes}
-	store, err := newStore(len(files)*s.Size(), o.CacheDir)
-	if err != nil {
-		return nil, fmt.Errorf("dataset images: %w", err)
+	p := &pictures{dir: dir, files: files, fit: picture.Fitting{H: o.H, W: o.W, C: o.C, Resize: o.Resize, Filter: o.Filter}, augment: o.Augment,
+		skip: o.SkipUnreadable && o.Stream, bad: &badFiles{known: map[string]bool{}}}
+	if o.Stream {
+		s.pictures = p
+		return s, nil
 	}
-	if err := s.readImages(ctx, files, store, o.Progress); err != nil {
-		store.close()
+	if err := s.hold(ctx, p, o); err != nil {
 		return nil, err
+	}
+	return s, nil
+}
+
+// hold reads all pictures into memory or, if they are too many, into a file.
+func (s *Set) hold(ctx context.Context, p *pictures, o ImageOptions) error {
+	store, err := newStore(len(p.files)*s.Size(), o.CacheDir)
+	if err != nil {
+		return fmt.Errorf("dataset images: %w", err)
+	}
+	if err := p.readAll(ctx, store, o.Progress); err != nil {
+		store.close()
+		return err
 	}
 	if s.Pixels, err = store.bytes(); err != nil {
 		store.close()
-		return nil, fmt.Errorf("dataset images: %w", err)
+		return fmt.Errorf("dataset images: %w", err)
 	}
 	s.held = &held{store.close}
-	return s, nil
+	return nil
 }
 
 // heldOutLast returns the numbers 0 to n-1 in order, but those last that a split of the fraction holds out.
@@ -141,14 +179,14 @@ func forEach(ctx context.Context, n int, progress func(done, total int), start f
 	return failed
 }
 
-// readImages stores the files' pixels. The error is that of the first file that
+// readAll stores the pixels of all pictures. The error is that of the first file that
 // has one.
-func (s *Set) readImages(ctx context.Context, files []string, to store, progress func(done, total int)) error {
-	return forEach(ctx, len(files), progress, func() func(i int) error {
-		pixels := make([]byte, s.Size())
+func (p *pictures) readAll(ctx context.Context, to store, progress func(done, total int)) error {
+	return forEach(ctx, len(p.files), progress, func() func(i int) error {
+		pixels := make([]byte, p.size())
 		return func(i int) error {
-			if err := s.readImage(pixels, files[i]); err != nil {
-				return fmt.Errorf("dataset images: %w; --skip-unreadable (data.skip_unreadable) leaves such files out", err)
+			if err := p.read(pixels, i, picture.Middle()); err != nil {
+				return err
 			}
 			if err := to.write(pixels, i*len(pixels)); err != nil {
 				return fmt.Errorf("dataset images: %w", err)
@@ -156,19 +194,6 @@ func (s *Set) readImages(ctx context.Context, files []string, to store, progress
 			return nil
 		}
 	})
-}
-
-// readImage reads a picture as one of the set's size.
-func (s *Set) readImage(dst []byte, path string) error {
-	m, err := picture.Open(path)
-	if err != nil {
-		return err
-	}
-	sized := picture.Fit(m, s.H, s.W, s.C)
-	for i, v := range sized.Pix {
-		dst[i] = byte(v*255 + 0.5)
-	}
-	return nil
 }
 
 // A store takes pixels, in any order, and gives them back.

@@ -63,7 +63,7 @@ func TestReadImages(t *testing.T) {
 	defer func(n int) { imagesInMemory = n }(imagesInMemory)
 	for _, limit := range []int{1 << 30, 10} { // in memory, in a file
 		imagesInMemory = limit
-		s, err := ReadImages(t.Context(), dir, ImageOptions{H: 4, W: 4, C: 3, CacheDir: t.TempDir()})
+		s, err := ReadImages(t.Context(), dir, ImageOptions{H: 4, W: 4, C: 3, Cache: true, CacheDir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestReadImages(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	grey, err := ReadImages(t.Context(), filepath.Join(dir, "cat"), ImageOptions{H: 4, W: 6, C: 1})
+	grey, err := ReadImages(t.Context(), filepath.Join(dir, "cat"), ImageOptions{H: 4, W: 6, C: 1, Cache: true, CacheDir: t.TempDir()})
 	if err != nil || grey.Labels != nil || grey.Size() != 24 {
 		t.Fatalf("%+v, %v", grey, err)
 	}
@@ -180,7 +180,7 @@ func TestReadImagesErrors(t *testing.T) {
 	dir := t.TempDir()
 	check := func(want, dir string, h, c int) {
 		t.Helper()
-		if _, err := ReadImages(t.Context(), dir, ImageOptions{H: h, W: 4, C: c, CacheDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ReadImages(t.Context(), dir, ImageOptions{H: h, W: 4, C: c, Cache: true, CacheDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
@@ -199,7 +199,7 @@ func TestReadImagesErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := ReadImages(ctx, dir, ImageOptions{H: 4, W: 4, C: 1}); !errors.Is(err, context.Canceled) {
+	if _, err := ReadImages(ctx, dir, ImageOptions{H: 4, W: 4, C: 1, Cache: true}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: error %v", err)
 	}
 }

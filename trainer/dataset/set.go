@@ -10,8 +10,9 @@ import (
 )
 
 // A Set is a list of N equally sized samples, with a class each if the set is
-// labelled. They are 8-bit images in Pixels or, if that is nil, float32 values
-// of any range in Values.
+// labelled. They are 8-bit images in Pixels, float32 values of any range in
+// Values or, if both are nil, pictures that are read from their files whenever
+// they are asked for; see [ImageOptions].
 type Set struct {
 	Name    string    // what the set is called, such as "mnist"
 	H, W, C int       // height, width and channels of one sample; a vector is 1×1×C
@@ -21,7 +22,8 @@ type Set struct {
 	Classes []string  // names of the classes, by label; nil if they are but numbers
 	Notes   []string  // what a person should know of how it was read, a line each
 
-	held *held // nil if there is nothing to give back
+	pictures *pictures // that are read when they are asked for
+	held     *held     // nil if there is nothing to give back
 }
 
 // held is what a set and its views hold together.
@@ -41,6 +43,9 @@ func (s *Set) Close() error {
 
 // Len returns N, the number of samples.
 func (s *Set) Len() int {
+	if s.pictures != nil {
+		return len(s.pictures.files)
+	}
 	if size := s.Size(); size > 0 {
 		return (len(s.Pixels) + len(s.Values)) / size
 	}
@@ -61,16 +66,29 @@ func (s *Set) Image(i int) []uint8 {
 	return s.Pixels[i*size : (i+1)*size : (i+1)*size]
 }
 
-// Read copies sample i to dst: its values, or its pixels scaled to [0, 1].
-func (s *Set) Read(dst []float32, i int) {
+// HasPixels reports whether the samples are 8-bit images.
+func (s *Set) HasPixels() bool { return s.Values == nil }
+
+// Streamed reports whether samples are read from their files whenever they are
+// asked for.
+func (s *Set) Streamed() bool { return s.pictures != nil }
+
+// Read copies samples lo to hi-1 to dst: their values, or their pixels scaled
+// to [0, 1]. The error is that of a file that cannot be read.
+func (s *Set) Read(dst []float32, lo, hi int) error {
 	size := s.Size()
-	if s.Pixels == nil {
-		copy(dst[:size], s.Values[i*size:])
-		return
+	dst = dst[:(hi-lo)*size]
+	switch {
+	case s.pictures != nil:
+		return s.pictures.readFloats(dst, lo, hi)
+	case s.Values != nil:
+		copy(dst, s.Values[lo*size:])
+	default:
+		for j, v := range s.Pixels[lo*size:][:len(dst)] {
+			dst[j] = float32(v) / 255
+		}
 	}
-	for j, v := range s.Image(i) {
-		dst[j] = float32(v) / 255
-	}
+	return nil
 }
 
 // Slice returns the samples lo to hi-1 with their labels, as a view of s. As
@@ -78,7 +96,9 @@ func (s *Set) Read(dst []float32, i int) {
 func (s *Set) Slice(lo, hi int) *Set {
 	size := s.Size()
 	view := *s
-	if s.Pixels != nil {
+	if s.pictures != nil {
+		view.pictures = s.pictures.with(s.pictures.files[lo:hi:hi])
+	} else if s.Pixels != nil {
 		view.Pixels = s.Pixels[lo*size : hi*size : hi*size]
 	} else {
 		view.Values = s.Values[lo*size : hi*size : hi*size]

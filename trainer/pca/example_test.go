@@ -23,7 +23,7 @@ func Example() {
 	p, err := pca.Fit(context.Background(), train, 32)
 	check(err)
 	image, code := make([]float32, 784), make([]float32, 32)
-	test.Read(image, 0)
+	check(test.Read(image, 0, 1))
 	p.Encode(code, image)
 	p.Decode(image, code)
 	v, err := p.Evaluate(context.Background(), test)

@@ -48,7 +48,11 @@ func Fit(ctx context.Context, set *dataset.Set, k int) (*PCA, error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			do(read(x, set, lo))
+			x, err := read(x, set, lo)
+			if err != nil {
+				return err
+			}
+			do(x)
 		}
 		return nil
 	}
@@ -144,7 +148,10 @@ func (p *PCA) Evaluate(ctx context.Context, set *dataset.Set) (metric.Values, er
 		if err := ctx.Err(); err != nil {
 			return metric.Values{}, err
 		}
-		x := read(x, set, lo)
+		x, err := read(x, set, lo)
+		if err != nil {
+			return metric.Values{}, err
+		}
 		n := len(x) / set.Size()
 		p.Encode(codes, x)
 		p.Decode(y, codes[:n*len(p.Variance)])
@@ -154,11 +161,8 @@ func (p *PCA) Evaluate(ctx context.Context, set *dataset.Set) (metric.Values, er
 }
 
 // read reads samples from lo on, as many as x holds and the set has, and returns the part of x that they take.
-func read(x []float32, set *dataset.Set, lo int) []float32 {
+func read(x []float32, set *dataset.Set, lo int) ([]float32, error) {
 	size := set.Size()
 	n := min(len(x)/size, set.Len()-lo)
-	for i := range n {
-		set.Read(x[i*size:][:size], lo+i)
-	}
-	return x[:n*size]
+	return x[:n*size], set.Read(x[:n*size], lo, lo+n)
 }

@@ -77,7 +77,7 @@ func Open(path string) (image.Image, error) {
 		return nil, fmt.Errorf("picture: %w", err)
 	}
 	defer f.Close()
-	m, err := decode(f)
+	m, err := Decode(f)
 	if err != nil {
 		return nil, fmt.Errorf("picture: %s: %w", path, err)
 	}
@@ -101,8 +101,9 @@ func HasContent(path string) (bool, error) {
 	return known != nil, err
 }
 
-// decode reads an image, whose size it checks before it makes room for it.
-func decode(r io.ReadSeeker) (image.Image, error) {
+// Decode reads an image as [Open] does, from what a file has in it. Errors name
+// no file.
+func Decode(r io.ReadSeeker) (image.Image, error) {
 	head, format, err := sniff(r)
 	if err != nil {
 		return nil, err

@@ -138,7 +138,7 @@ func FuzzDecode(f *testing.F) {
 		if config, _, err := image.DecodeConfig(bytes.NewReader(data)); err == nil && config.Width*config.Height > 1<<20 {
 			t.Skip("a header that claims more than a million pixels: decoding it would stall the fuzzing")
 		}
-		m, err := decode(bytes.NewReader(data))
+		m, err := Decode(bytes.NewReader(data))
 		if err != nil {
 			return
 		}

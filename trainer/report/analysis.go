@@ -23,7 +23,10 @@ func (r *report) analysis(context.Context) error {
 		return nil
 	}
 	c := r.codes
-	clean, _ := r.inputs(0, c.n, c.n)
+	clean, _, err := r.inputs(0, c.n, c.n)
+	if err != nil {
+		return err
+	}
 	out := make([]float32, len(clean))
 	if err := r.net.Decode(out, c.values, c.n); err != nil {
 		return err

@@ -37,9 +37,10 @@ func (r *report) readCodes(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	c.values, err = use.Encode(ctx, r.net, c.n, func(dst []float32, lo, hi int) {
-		_, x := r.inputs(lo, hi, c.n)
+	c.values, err = use.Encode(ctx, r.net, c.n, func(dst []float32, lo, hi int) error {
+		_, x, err := r.inputs(lo, hi, c.n)
 		copy(dst, x)
+		return err
 	})
 	if err != nil {
 		return err
@@ -55,14 +56,16 @@ func (r *report) readCodes(ctx context.Context) error {
 func (r *report) sample(i, n int) int { return i * r.set.Len() / n }
 
 // inputs returns samples lo to hi-1 of n that are evenly chosen, clean and as the model is given them.
-func (r *report) inputs(lo, hi, n int) (clean, x []float32) {
+func (r *report) inputs(lo, hi, n int) (clean, x []float32, err error) {
 	size, tr := r.set.Size(), r.c.Training
 	clean, x = make([]float32, (hi-lo)*size), make([]float32, (hi-lo)*size)
 	for k := lo; k < hi; k++ {
 		i, at := r.sample(k, n), (k-lo)*size
-		use.Corrupt(clean[at:], x[at:], r.set, i, i+1, tr.Noise.Std, rng.Source{Seed: tr.Seed, Stream: rng.StreamEvaluate})
+		if err := use.Corrupt(clean[at:], x[at:], r.set, i, i+1, tr.Noise.Std, rng.Source{Seed: tr.Seed, Stream: rng.StreamEvaluate}); err != nil {
+			return nil, nil, err
+		}
 	}
-	return clean, x
+	return clean, x, nil
 }
 
 // project finds the axes: the code's own numbers if it has one or two, else the first two principal components.

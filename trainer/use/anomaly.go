@@ -29,8 +29,8 @@ func SampleErrors(ctx context.Context, net *nn.Network, set *dataset.Set) ([]flo
 			return nil, err
 		}
 		n := min(chunk, set.Len()-lo)
-		for i := range n {
-			set.Read(x[i*size:], lo+i)
+		if err := set.Read(x[:n*size], lo, lo+n); err != nil {
+			return nil, err
 		}
 		if err := net.Predict(y[:n*size], x[:n*size], n); err != nil {
 			return nil, err

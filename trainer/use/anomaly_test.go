@@ -53,7 +53,7 @@ func TestEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	set, net := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{1, 1, 2, 3}}, lineNetwork()
-	none := func([]float32, int, int) { t.Error("samples are read") }
+	none := func([]float32, int, int) error { t.Error("samples are read"); return nil }
 	_, anomalies := use.FindAnomalies(ctx, net, set, set, use.AnomalyOptions{Quantile: 1})
 	_, compared := use.ComparePCA(ctx, net, set, set, 1)
 	_, encoded := use.Encode(ctx, net, 2, none)
@@ -68,13 +68,14 @@ func TestEnds(t *testing.T) {
 // More codes than are held at a time come out in their order.
 func TestDecodeMany(t *testing.T) {
 	const n = use.ChunkSamples + 3
-	y, err := use.Decode(context.Background(), lineNetwork(), n, func(dst []float32, lo, hi int) {
+	y, err := use.Decode(context.Background(), lineNetwork(), n, func(dst []float32, lo, hi int) error {
 		if hi-lo > use.ChunkSamples {
 			t.Errorf("asks for %d codes at a time", hi-lo)
 		}
 		for i := range dst {
 			dst[i] = float32(lo + i)
 		}
+		return nil
 	})
 	if err != nil || len(y) != 2*n {
 		t.Fatal(len(y), err)

@@ -9,7 +9,7 @@ import (
 )
 
 // Fill fills dst with samples, or codes, lo to hi-1, one after the other.
-type Fill func(dst []float32, lo, hi int)
+type Fill func(dst []float32, lo, hi int) error
 
 // Encode returns the codes of n samples, of a variational model the means of their posteriors. It reads no more samples at a
 // time than [Chunk] says. When ctx ends, it returns ctx's error soon.
@@ -32,7 +32,9 @@ func convert(ctx context.Context, part func(dst, src []float32, n int) error, fr
 		}
 		hi := min(lo+chunk, n)
 		some := x[:(hi-lo)*from.Len()]
-		fill(some, lo, hi)
+		if err := fill(some, lo, hi); err != nil {
+			return nil, err
+		}
 		if err := part(y[lo*to.Len():hi*to.Len()], some, hi-lo); err != nil {
 			return nil, err
 		}
@@ -44,7 +46,7 @@ func convert(ctx context.Context, part func(dst, src []float32, n int) error, fr
 func PriorCodes(m *nn.Model, seed uint64) Fill {
 	size := m.Code.Len()
 	src := rng.Source{Seed: seed, Stream: rng.StreamCode}
-	return func(dst []float32, lo, hi int) {
+	return func(dst []float32, lo, hi int) error {
 		for row := lo; row < hi; row++ {
 			code := dst[(row-lo)*size:][:size]
 			for i := 0; i < size; i += 4 {
@@ -52,5 +54,6 @@ func PriorCodes(m *nn.Model, seed uint64) Fill {
 				copy(code[i:], z[:])
 			}
 		}
+		return nil
 	}
 }

@@ -22,25 +22,29 @@ func Chunk(values int) int { return max(min(chunkBytes/4/max(values, 1), ChunkSa
 
 // Corrupt fills clean with samples lo to hi, pixels scaled to [0,1], and noisy with clean plus normal noise, which for
 // pixels is clipped to [0,1]. It draws the bits that the GatherPixels and GatherValues ops draw.
-func Corrupt(clean, noisy []float32, set *dataset.Set, lo, hi int, std float64, src rng.Source) {
+// The error is that of a file that cannot be read.
+func Corrupt(clean, noisy []float32, set *dataset.Set, lo, hi int, std float64, src rng.Source) error {
 	size := set.Size()
+	if err := set.Read(clean[:(hi-lo)*size], lo, hi); err != nil {
+		return err
+	}
+	if std == 0 {
+		copy(noisy[:(hi-lo)*size], clean)
+		return nil
+	}
 	for i := lo; i < hi; i++ {
 		c, n := clean[(i-lo)*size:][:size], noisy[(i-lo)*size:][:size]
-		set.Read(c, i)
-		if std == 0 {
-			copy(n, c)
-			continue
-		}
 		for j := 0; j < size; j += 4 {
 			z := src.Normals(uint32(j/4), uint32(i), 0)
 			for k := range min(4, size-j) {
 				n[j+k] = c[j+k] + float32(float32(std)*z[k])
-				if set.Pixels != nil {
+				if set.HasPixels() {
 					n[j+k] = min(max(n[j+k], 0), 1)
 				}
 			}
 		}
 	}
+	return nil
 }
 
 // Evaluation compares a model's outputs, and its inputs, with the clean samples. PSNR and SSIM are 0 for samples that are
@@ -132,7 +136,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, noise float64, seed uint64, in
 func (e *Evaluator) add(lo, hi int, noise float64, src rng.Source, inputs bool) error {
 	n, m, set := hi-lo, e.net.Model(), e.set
 	clean, noisy, out, code := e.clean[:n*set.Size()], e.noisy[:n*set.Size()], e.out[:n*set.Size()], e.code[:n*m.Code.Len()]
-	Corrupt(clean, noisy, set, lo, hi, noise, src)
+	if err := Corrupt(clean, noisy, set, lo, hi, noise, src); err != nil {
+		return err
+	}
 	encode := e.net.Encode
 	if m.Variational() {
 		encode = e.drawn.encode

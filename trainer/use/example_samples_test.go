@@ -51,13 +51,9 @@ func ExampleComparePCA() {
 func ExampleEncode() {
 	points := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{0, 0, 1, 2, 3, 3}}
 	net := lineNetwork()
-	codes, err := use.Encode(context.Background(), net, points.Len(), func(dst []float32, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			points.Read(dst[(i-lo)*points.Size():], i)
-		}
-	})
+	codes, err := use.Encode(context.Background(), net, points.Len(), points.Read)
 	check(err)
-	y, err := use.Decode(context.Background(), net, 3, func(dst []float32, lo, hi int) { copy(dst, codes[lo:hi]) })
+	y, err := use.Decode(context.Background(), net, 3, func(dst []float32, lo, hi int) error { copy(dst, codes[lo:hi]); return nil })
 	check(err)
 	fmt.Println(codes, y)
 	// Output: [0 1 3] [0 0 1 1 3 3]
@@ -109,8 +105,8 @@ func ExampleCorrupt() {
 	set := &dataset.Set{H: 1, W: 2, C: 1, Pixels: []byte{0, 255, 255, 0}}
 	src := rng.Source{Seed: 1, Stream: rng.StreamEvaluate}
 	clean, noisy, one := make([]float32, 4), make([]float32, 4), make([]float32, 2)
-	use.Corrupt(clean, noisy, set, 0, 2, 0.5, src)
-	use.Corrupt(make([]float32, 2), one, set, 1, 2, 0.5, src)
+	check(use.Corrupt(clean, noisy, set, 0, 2, 0.5, src))
+	check(use.Corrupt(make([]float32, 2), one, set, 1, 2, 0.5, src))
 	fmt.Println(clean, one[0] == noisy[2] && one[1] == noisy[3], min(one[0], one[1]) >= 0, max(one[0], one[1]) <= 1)
 	// Output: [0 1 1 0] true true true
 }

@@ -67,7 +67,9 @@ func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (
 	var before, after metric.Accumulator
 	for _, i := range Spread(set, samplesShown(set.H, set.W, set.C)) {
 		clean, noisy, out := make([]float32, size), make([]float32, size), make([]float32, size)
-		Corrupt(clean, noisy, set, i, i+1, noise, rng.Source{Seed: seed, Stream: rng.StreamEvaluate})
+		if err := Corrupt(clean, noisy, set, i, i+1, noise, rng.Source{Seed: seed, Stream: rng.StreamEvaluate}); err != nil {
+			return nil, "", err
+		}
 		if err := net.Predict(out, noisy, 1); err != nil {
 			return nil, "", err
 		}
@@ -91,7 +93,9 @@ func WorstRows(net *nn.Network, set *dataset.Set, worst []Score, columns int) (r
 		group := []picture.Row{{Label: "input"}, {Label: "output"}, {Label: "difference"}}
 		for _, s := range part {
 			x, y, d := make([]float32, set.Size()), make([]float32, set.Size()), make([]float32, set.Size())
-			set.Read(x, s.Index)
+			if err := set.Read(x, s.Index, s.Index+1); err != nil {
+				return nil, err
+			}
 			if err := net.Predict(y, x, 1); err != nil {
 				return nil, err
 			}

@@ -28,8 +28,8 @@ func TestEvidence(t *testing.T) {
 	test := dataset.Digits(40, 1)
 	const n = 40
 	x := make([]float32, n*784)
-	for i := range n {
-		test.Read(x[i*784:][:784], i)
+	if err := test.Read(x, 0, n); err != nil {
+		t.Fatal(err)
 	}
 	whole, parts := newDrawn(net, n), newDrawn(net, n)
 	whole.reset(9)
