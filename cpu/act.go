@@ -5,25 +5,70 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// Activate: out = act(x).
-func (l *lane) Activate(a backend.Act, out, x backend.Tensor) {
-	backend.CheckActivate(a, &out, &x)
+// Activate: out = f(x).
+func (l *lane) Activate(f backend.Function, out, x backend.Tensor) {
+	backend.CheckActivate(f, &out, &x)
 	o, in := l.floats(out), l.floats(x)
 	copy(o, in)
-	activate(a, o)
+	apply(f, o)
 	round(out.Type, o)
 }
 
-// ActivateBack: gradX = gradOut times the derivative of act at its output.
-func (l *lane) ActivateBack(a backend.Act, gradX, gradOut, out backend.Tensor) {
-	backend.CheckActivateBack(a, &gradX, &gradOut, &out)
-	gx, g, o := l.floats(gradX), l.floats(gradOut), l.floats(out)
+// ActivateBack: gradX = gradOut times the derivative of f at its output, or its input.
+func (l *lane) ActivateBack(f backend.Function, gradX, gradOut, of backend.Tensor) {
+	backend.CheckActivateBack(f, &gradX, &gradOut, &of)
+	gx, g, v := l.floats(gradX), l.floats(gradOut), l.floats(of)
 	copy(gx, g)
-	derive(a, gx, o)
+	slope(f, gx, v)
 	round(gradX.Type, gx)
 }
 
-// activate applies an activation in place.
+// apply applies a function in place.
+func apply(f backend.Function, v []float32) {
+	switch f.Act {
+	case backend.LeakyReLU:
+		simd.LeakyReLU(f.Alpha, v)
+	case backend.ELU:
+		simd.ELU(f.Alpha, v)
+	case backend.SiLU:
+		simd.SiLU(v)
+	case backend.GELU:
+		simd.GELU(v)
+	case backend.GELUTanh:
+		simd.GELUTanh(v)
+	case backend.Softplus:
+		simd.Softplus(v)
+	case backend.Softsign:
+		simd.Softsign(v)
+	default:
+		activate(f.Act, v)
+	}
+}
+
+// slope multiplies g by the derivative of a function: of is its output if f.Act.FromOutput(), else its input.
+func slope(f backend.Function, g, of []float32) {
+	of = of[:len(g)]
+	switch f.Act {
+	case backend.LeakyReLU:
+		simd.LeakyReLUBack(f.Alpha, g, of)
+	case backend.ELU:
+		simd.ELUBack(f.Alpha, g, of)
+	case backend.SiLU:
+		simd.SiLUBack(g, of)
+	case backend.GELU:
+		simd.GELUBack(g, of)
+	case backend.GELUTanh:
+		simd.GELUTanhBack(g, of)
+	case backend.Softplus:
+		simd.SoftplusBack(g, of)
+	case backend.Softsign:
+		simd.SoftsignBack(g, of)
+	default:
+		derive(f.Act, g, of)
+	}
+}
+
+// activate applies an activation that fuses, in place.
 func activate(a backend.Act, v []float32) {
 	switch a {
 	case backend.Linear:
@@ -36,7 +81,7 @@ func activate(a backend.Act, v []float32) {
 	}
 }
 
-// derive multiplies g by the derivative of an activation whose output is out.
+// derive multiplies g by the derivative of an activation that fuses, whose output is out.
 func derive(a backend.Act, g, out []float32) {
 	out = out[:len(g)]
 	switch a {

@@ -207,8 +207,8 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"MaxPool": func() { l.MaxPool(pool, pooled, places, x) }, "MaxPoolBack": func() { l.MaxPoolBack(pool, x, pooled, places) },
 		"Upsample": func() { l.Upsample(up, upped, x) }, "UpsampleBack": func() { l.UpsampleBack(up, x, upped) },
 		"Plus": func() { l.Plus(y, y, x) }, "CopyChannels": func() { l.CopyChannels(joined, 3, x, 1, 2) },
-		"Activate":     func() { l.Activate(backend.Tanh, y, x) },
-		"ActivateBack": func() { l.ActivateBack(backend.Tanh, x, x, y) },
+		"Activate":     func() { l.Activate(backend.Function{Act: backend.Tanh}, y, x) },
+		"ActivateBack": func() { l.ActivateBack(backend.Function{Act: backend.Tanh}, x, x, y) },
 		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, backend.Tensor{}, x, y, y) }, "MSE": func() { l.MSE(1, one, backend.Tensor{}, x, y, y) },
 		"SGD": func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams, backend.Tally{}) },
 		"Adam": func() {

@@ -63,7 +63,7 @@ func TestMistakesPanic(t *testing.T) {
 		call func()
 	}{
 		"another device": {errBuffer, func() { other.Zero(x) }},
-		"no buffer":      {backend.MistakeMissing, func() { l.Activate(backend.ReLU, x, backend.Tensor{Shape: shape}) }},
+		"no buffer":      {backend.MistakeMissing, func() { l.Activate(backend.Function{Act: backend.ReLU}, x, backend.Tensor{Shape: shape}) }},
 		"freed":          {errBuffer, func() { l.Zero(freed) }},
 		"workspace":      {errBuffer, func() { other.SetWorkspace(x.Buffer) }},
 		"free":           {errBuffer, func() { other.Free(x.Buffer) }},
@@ -90,7 +90,8 @@ func TestMistakesPanic(t *testing.T) {
 		"packed":         {backend.MistakeRole, func() { p := conv.p; p.Packed = p.W; l.Conv(conv.s, conv.out, conv.argmax, conv.x, p) }},
 		"argmax":         {backend.MistakeMissing, func() { l.ConvBackInput(conv.s, conv.gradX, conv.gradOut, backend.Tensor{}, conv.p, conv.x) }},
 		"no workspace":   {errWorkspace, func() { l.SetWorkspace(nil); conv.forward() }},
-		"activation":     {backend.MistakeAct, func() { l.Activate(9, x, x) }},
+		"activation":     {backend.MistakeAct, func() { l.Activate(backend.Function{Act: 99}, x, x) }},
+		"parameter":      {backend.MistakeAlpha, func() { l.Activate(backend.Function{Act: backend.ELU}, x, x) }},
 		"sum":            {backend.MistakeSum, func() { l.Sum(x, nil) }},
 		"rate":           {backend.MistakeRate, func() { l.Dropout(1, src, x, x, stepParams, 0) }},
 		"index": {backend.MistakeIndex, func() {
@@ -121,7 +122,7 @@ func TestOffsets(t *testing.T) {
 	l.Zero(all.Range(3, 8))
 	clear(want[3:8])
 	a := backend.Tensor{Shape: backend.Shape{N: 1, H: 2, W: 3, C: 5}, Role: backend.Activation, Buffer: all.Buffer, Offset: 2 * backend.Align}
-	l.Activate(backend.ReLU, a, a)
+	l.Activate(backend.Function{Act: backend.ReLU}, a, a)
 	for i := 128; i < 158; i++ {
 		want[i] = max(want[i], 0)
 	}

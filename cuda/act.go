@@ -5,20 +5,20 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// Activate: out = act(x).
-func (l *lane) Activate(a backend.Act, out, x backend.Tensor) {
-	backend.CheckActivate(a, &out, &x)
+// Activate: out = f(x).
+func (l *lane) Activate(f backend.Function, out, x backend.Tensor) {
+	backend.CheckActivate(f, &out, &x)
 	o, in, n := l.values(out), l.values(x), x.Shape.Len()
-	l.launch1("Activate", kernels.ActForward, ceilDiv(n, 4), ptr(o.p), ptr(in.p), i32(n), act(a), narrow(o, in))
+	l.launch1("Activate", kernels.ActForward, ceilDiv(n, 4), ptr(o.p), ptr(in.p), i32(n), act(f.Act), f32(f.Alpha), narrow(o, in))
 }
 
-// ActivateBack: gradX = gradOut times the derivative of act at its output.
-func (l *lane) ActivateBack(a backend.Act, gradX, gradOut, out backend.Tensor) {
-	backend.CheckActivateBack(a, &gradX, &gradOut, &out)
+// ActivateBack: gradX = gradOut times the derivative of f at its output, or its input.
+func (l *lane) ActivateBack(f backend.Function, gradX, gradOut, of backend.Tensor) {
+	backend.CheckActivateBack(f, &gradX, &gradOut, &of)
 	s := gradOut.Shape
-	gx, g, o, n := l.values(gradX), l.values(gradOut), l.values(out), s.Len()
-	l.launch1("ActivateBack", kernels.ActBack, ceilDiv(n, 4), ptr(gx.p), ptr(g.p), ptr(o.p), i32(n), act(a), narrow(gx, g, o))
+	gx, g, v, n := l.values(gradX), l.values(gradOut), l.values(of), s.Len()
+	l.launch1("ActivateBack", kernels.ActBack, ceilDiv(n, 4), ptr(gx.p), ptr(g.p), ptr(v.p), i32(n), act(f.Act), f32(f.Alpha), narrow(gx, g, v))
 }
 
-// act is an activation as a kernel's argument; common.cuh has the same numbers.
+// act is an activation as a kernel's argument; common.cuh and act.cuh have the same numbers.
 func act(a backend.Act) uint64 { return uint64(a) }

@@ -64,9 +64,9 @@ func TestLaunchGeometry(t *testing.T) {
 		{"sum of 1", func() { l.Sum(p, sum[:1]) }, []string{"vector_sum 5x256"}},
 		{"sum of 8", func() { l.Sum(p, sum[:8]) }, []string{"vector_sum 5x256"}},
 		{"sum of 17", func() { l.Sum(p, sum) }, []string{"vector_sum 5x256", "vector_sum 5x256", "vector_sum 5x256"}},
-		{"activate", func() { l.Activate(backend.Tanh, x, y) }, []string{"act_forward 15x256"}},
-		{"activate the largest", func() { l.Activate(backend.Tanh, big, big) }, []string{"act_forward 2097152x256"}},
-		{"activate back", func() { l.ActivateBack(backend.Tanh, x, y, x) }, []string{"act_back 15x256"}},
+		{"activate", func() { l.Activate(backend.Function{Act: backend.Tanh}, x, y) }, []string{"act_forward 15x256"}},
+		{"activate the largest", func() { l.Activate(backend.Function{Act: backend.Tanh}, big, big) }, []string{"act_forward 2097152x256"}},
+		{"activate back", func() { l.ActivateBack(backend.Function{Act: backend.Tanh}, x, y, x) }, []string{"act_back 15x256"}},
 		{"pool", func() { s, in, out := pool(5); l.MaxPool(s, out, none, in) }, []string{"pool_forward 11x256"}},
 		{"pool of fours", func() { s, in, out := pool(20); l.MaxPool(s, out, none, in) }, []string{"pool_forward4 11x256"}},
 		{"pool back", func() { s, in, out := pool(5); l.MaxPoolBack(s, in, out, tensor(t, l, backend.Argmax, s.Out)) }, []string{"pool_back 40x256"}},
@@ -175,7 +175,7 @@ func TestNoOpAllocates(t *testing.T) {
 			}
 		},
 		"Plus": func() { l.Plus(x, x, x) }, "CopyChannels": func() { l.CopyChannels(x, 0, x, 1, 3) },
-		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.ReLU, x, x) },
+		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.Function{Act: backend.ReLU}, x, x) },
 		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), backend.Tensor{}, x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, stepParams, 0) },
 		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, stepParams, backend.Tally{}) },
 	} {
@@ -189,10 +189,10 @@ func TestNoOpAllocates(t *testing.T) {
 func TestLaunchAsksForSharedMemory(t *testing.T) {
 	d, f := openFake(t, 8, 0)
 	one := driver.Dim3{X: 1}
-	d.lane.launch("test", kernels.ActForward, one, one, 0, 0, 0, 0, 0, 0) // which loads it
+	d.lane.launch("test", kernels.ActForward, one, one, 0, 0, 0, 0, 0, 0, 0) // which loads it
 	f.Calls = nil
 	for _, n := range []int{100, unasked, 60000, 50000, 60000, 70000} {
-		d.lane.launch("test", kernels.ActForward, one, one, n, 0, 0, 0, 0, 0)
+		d.lane.launch("test", kernels.ActForward, one, one, n, 0, 0, 0, 0, 0, 0)
 	}
 	var got []string
 	for _, c := range f.Calls {
@@ -209,7 +209,7 @@ func TestLaunchAsksForSharedMemory(t *testing.T) {
 		}
 		return nil
 	}
-	d.lane.launch("test", kernels.ActForward, one, one, 80000, 0, 0, 0, 0, 0)
+	d.lane.launch("test", kernels.ActForward, one, one, 80000, 0, 0, 0, 0, 0, 0)
 	if err := d.lane.Sync(); err == nil || err.Error() != "cuda:0: test: planted" {
 		t.Errorf("error %v", err)
 	}

@@ -132,7 +132,7 @@ func TestMistakesPanic(t *testing.T) {
 		call func()
 	}{
 		"another device":   {errBuffer, func() { other.Zero(x) }},
-		"no buffer":        {backend.MistakeMissing, func() { l.Activate(backend.ReLU, x, backend.Tensor{Shape: shape}) }},
+		"no buffer":        {backend.MistakeMissing, func() { l.Activate(backend.Function{Act: backend.ReLU}, x, backend.Tensor{Shape: shape}) }},
 		"freed":            {errBuffer, func() { l.Zero(freed) }},
 		"freed twice":      {errBuffer, func() { l.Free(freed.Buffer) }},
 		"workspace":        {errBuffer, func() { other.SetWorkspace(x.Buffer) }},
@@ -166,7 +166,8 @@ func TestMistakesPanic(t *testing.T) {
 		"download":         {backend.MistakeLength, func() { _ = l.Download(make([]float32, 3), x) }},
 		"upload of bytes":  {backend.MistakeLength, func() { l.UploadBytes(pixels, make([]byte, 3)) }},
 		"geometry of pool": {backend.MistakeGeometry, func() { s := pool; s.Stride = 0; l.MaxPool(s, out, backend.Tensor{}, x) }},
-		"activation":       {backend.MistakeAct, func() { l.Activate(9, x, x) }},
+		"activation":       {backend.MistakeAct, func() { l.Activate(backend.Function{Act: 99}, x, x) }},
+		"parameter":        {backend.MistakeAlpha, func() { l.Activate(backend.Function{Act: backend.ELU}, x, x) }},
 		"sum":              {backend.MistakeSum, func() { l.Sum(flat, nil) }},
 		"rate":             {backend.MistakeRate, func() { l.Dropout(1, src, x, x, stepParams, 0) }},
 		"rate of NaN":      {backend.MistakeRate, func() { l.Dropout(float32(math.NaN()), src, x, x, stepParams, 0) }},
@@ -214,7 +215,7 @@ func TestFailuresAreKept(t *testing.T) {
 			}
 			l.Upload(x, v)
 			l.Zero(x)
-			l.Activate(backend.ReLU, x, x)
+			l.Activate(backend.Function{Act: backend.ReLU}, x, x)
 			l.Copy(x, x)
 			if err := l.Download(v, x); err == nil || err.Error() != c.want || !errors.Is(err, planted) {
 				t.Fatalf("Download: %v, want %s", err, c.want)
@@ -223,7 +224,7 @@ func TestFailuresAreKept(t *testing.T) {
 			f.Calls = nil
 			l.Upload(x, v)
 			l.Zero(x)
-			l.Activate(backend.ReLU, x, x)
+			l.Activate(backend.Function{Act: backend.ReLU}, x, x)
 			l.Free(x.Buffer)
 			if err := l.Sync(); err == nil || err.Error() != c.want {
 				t.Errorf("Sync: %v, want %s", err, c.want)

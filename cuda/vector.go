@@ -33,7 +33,7 @@ func (l *lane) copy(op string, dst, src values, n int) {
 	case dst.narrow == src.narrow:
 		l.do(op, func() error { return l.stream.Copy(dst.p, src.p, dst.bytes(n)) })
 	default:
-		l.launch1(op, kernels.ActForward, ceilDiv(n, 4), ptr(dst.p), ptr(src.p), i32(n), act(backend.Linear), narrow(dst, src))
+		l.launch1(op, kernels.ActForward, ceilDiv(n, 4), ptr(dst.p), ptr(src.p), i32(n), act(backend.Linear), f32(0), narrow(dst, src))
 	}
 }
 

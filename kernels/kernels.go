@@ -352,8 +352,8 @@ var entries = [Count]struct {
 	MergeChannels:  {"merge_channels", 9},
 	MergeChannels4: {"merge_channels4", 9},
 
-	ActForward: {"act_forward", 5},
-	ActBack:    {"act_back", 6},
+	ActForward: {"act_forward", 6},
+	ActBack:    {"act_back", 7},
 
 	LossBCE:   {"loss_bce", 6},
 	LossMSE:   {"loss_mse", 6},

@@ -254,7 +254,7 @@ func soleDense(encoder []op.Call) (dense *op.Dense, act backend.Act) {
 			}
 			dense, act = o, o.Shape.Act
 		case *op.Activate:
-			if dense == nil || act != backend.Linear {
+			if dense == nil || act != backend.Linear || !o.Act.Fuses() {
 				return nil, backend.Linear
 			}
 			act = o.Act

@@ -59,7 +59,7 @@ func TestModelErrors(t *testing.T) {
 		{"kernel", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Size{H: 3, W: 9}}), graph.Specs(conv), "the kernel is 3x9"},
 		{"stride", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Stride: 3}), graph.Specs(conv), "the stride is 3"},
 		{"filters", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Kernel: layer.Square(3)}), graph.Specs(conv), "filters is 0"},
-		{"activation", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "gelu"}), graph.Specs(conv), `activation is "gelu", want one of [linear relu sigmoid tanh]`},
+		{"activation", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "mish"}), graph.Specs(conv), `activation is "mish", want one of [linear relu sigmoid tanh leaky_relu`},
 		{"initializer", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Initializer: graph.Initializer{Name: "x"}}), graph.Specs(conv), `initializer is "x", want glorot_uniform`},
 		{"initializer's deviation", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Initializer: graph.Initializer{Name: "normal"}}), graph.Specs(conv), "initializer normal: std is 0, want more than 0"},
 		{"infinite deviation", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Initializer: graph.Initializer{Std: math.Inf(1)}}), graph.Specs(conv), "std is +Inf"},

@@ -61,7 +61,23 @@ func zoo() []Config {
 			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(4), Padding: "valid", Activation: "relu"}, &layer.MaxPool2D{Size: 3}),
 			Decoder: graph.Specs(&layer.UpSampling2D{Size: 3}, &layer.Activation{Function: "tanh"}, &layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(4), Padding: "valid", Activation: "sigmoid"})},
 		skips(),
+		activations(),
 	}
+}
+
+// activations has all functions that convolutions and dense layers do not fuse, behind them and by themselves, and one whose input two read.
+func activations() Config {
+	conv := func(filters int, act string) graph.Layer {
+		return &layer.Conv2D{Filters: filters, Kernel: layer.Square(3), Activation: act}
+	}
+	return Config{Name: "activations", Input: []int{4, 6, 1},
+		Encoder: []graph.Spec{{Layer: conv(3, "silu")}, {Layer: conv(4, "gelu")}, {Layer: &layer.MaxPool2D{Size: 2}}, {Layer: &layer.LeakyReLU{}},
+			{Layer: conv(3, "linear"), Name: "both"}, {Layer: &layer.Activation{Function: "swish"}, Name: "left"},
+			{Layer: &layer.ELU{Alpha: 0.7}, Inputs: []string{"both"}, Name: "right"}, {Layer: &layer.Add{}, Inputs: []string{"left", "right"}}},
+		Decoder: []graph.Spec{{Layer: &layer.UpSampling2D{Size: 2}}, {Layer: &layer.Conv2DTranspose{Filters: 3, Kernel: layer.Square(2), Activation: "gelu_tanh"}},
+			{Layer: &layer.Flatten{}}, {Layer: &layer.Dense{Units: 24, Activation: "softsign"}}, {Layer: &layer.Activation{Function: "elu"}},
+			{Layer: &layer.LeakyReLU{NegativeSlope: 0.1}}, {Layer: &layer.Activation{Function: "softplus"}}, {Layer: &layer.Reshape{Shape: []int{4, 6, 1}}},
+			{Layer: conv(1, "sigmoid")}}}
 }
 
 // skips is a small U-Net with a residual block: values with several readers, in the encoder, in the decoder and from one to

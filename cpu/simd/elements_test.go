@@ -20,6 +20,19 @@ type element struct {
 	run                func(v [][]float32)
 }
 
+// absolute makes values what they are without their signs, and bounded makes them between -1 and 1, NaN of NaN.
+func absolute(v []float32) {
+	for i, x := range v {
+		v[i] = float32(math.Abs(float64(x)))
+	}
+}
+
+func bounded(v []float32) {
+	for i, x := range v {
+		v[i] = float32(math.Sin(within(float64(x), 1e6)))
+	}
+}
+
 var elements = []element{
 	{"Sum", 3, 1, 0, 0, func(v [][]float32) { Sum(v[0], v[1], v[2]) }},
 	{"Sum/in-place", 2, 1, 0, 0, func(v [][]float32) { Sum(v[0], v[0], v[1]) }},
@@ -32,6 +45,27 @@ var elements = []element{
 	{"Tanh", 1, 1, 5e-7, 0, func(v [][]float32) { Tanh(v[0]) }},
 	{"Tanh/wide", 1, 1, 5e-7, 0, func(v [][]float32) { Axpy(v[0], 20, v[0]); Tanh(v[0]) }},
 	{"TanhBack", 2, 1, 0, 0, func(v [][]float32) { TanhBack(v[0], v[1]) }},
+	{"LeakyReLU", 1, 1, 0, 0, func(v [][]float32) { LeakyReLU(0.3, v[0]) }},
+	{"LeakyReLUBack", 2, 1, 0, 0, func(v [][]float32) { LeakyReLUBack(0.3, v[0], v[1]) }},
+	{"ELU", 1, 1, 5e-7, 0, func(v [][]float32) { ELU(0.7, v[0]) }},
+	{"ELU/wide", 1, 1, 5e-7, 0, func(v [][]float32) { Axpy(v[0], 99, v[0]); ELU(0.7, v[0]) }},
+	{"ELUBack", 2, 1, 0, 0, func(v [][]float32) { ELUBack(0.7, v[0], v[1]) }},
+	{"Softplus", 1, 1, 5e-7, 2e-38, func(v [][]float32) { Softplus(v[0]) }},
+	{"Softplus/wide", 1, 1, 5e-7, 2e-38, func(v [][]float32) { Axpy(v[0], 99, v[0]); Softplus(v[0]) }},
+	{"SoftplusBack", 2, 1, 5e-7, 0, func(v [][]float32) { absolute(v[1]); SoftplusBack(v[0], v[1]) }},
+	{"Softsign", 1, 1, 3e-7, 0, func(v [][]float32) { Softsign(v[0]) }},
+	{"SoftsignBack", 2, 1, 0, 0, func(v [][]float32) { Softsign(v[1]); SoftsignBack(v[0], v[1]) }},
+	// What is not held within 128 of 0 has an absolute error of 128 times what stands for an exponential that is 0. The argument of
+	// GELUTanh's has rounding errors, which count as much as it is large. Derivatives are differences near their zeros.
+	{"SiLU", 1, 1, 5e-7, 3e-36, func(v [][]float32) { SiLU(v[0]) }},
+	{"SiLU/wide", 1, 1, 5e-7, 3e-36, func(v [][]float32) { Axpy(v[0], 99, v[0]); SiLU(v[0]) }},
+	{"SiLUBack", 2, 1, 0, 5e-7, func(v [][]float32) { bounded(v[0]); SiLUBack(v[0], v[1]) }},
+	{"GELU", 1, 1, 7e-7, 3e-36, func(v [][]float32) { GELU(v[0]) }},
+	{"GELU/wide", 1, 1, 7e-7, 3e-36, func(v [][]float32) { Axpy(v[0], 9, v[0]); GELU(v[0]) }},
+	{"GELUBack", 2, 1, 0, 5e-7, func(v [][]float32) { bounded(v[0]); GELUBack(v[0], v[1]) }},
+	{"GELUTanh", 1, 1, 1e-6, 3e-36, func(v [][]float32) { GELUTanh(v[0]) }},
+	{"GELUTanh/wide", 1, 1, 3e-5, 3e-36, func(v [][]float32) { Axpy(v[0], 9, v[0]); GELUTanh(v[0]) }},
+	{"GELUTanhBack", 2, 1, 0, 7e-7, func(v [][]float32) { bounded(v[0]); GELUTanhBack(v[0], v[1]) }},
 	{"SigmoidBCE", 3, 1, 0, 2e-7, func(v [][]float32) { SigmoidBCE(0.5, v[0], v[1], v[2]) }},
 	{"MSE", 3, 1, 2e-7, 0, func(v [][]float32) { MSE(0.5, v[0], v[1], v[2]) }},
 	{"SGD", 2, 1, 0, 0, func(v [][]float32) { SGD(backend.SGD{}, 0.1, v[0], nil, v[1]) }},

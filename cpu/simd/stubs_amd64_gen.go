@@ -59,6 +59,76 @@ func tanhAVX512(v *float32, n int)
 //go:noescape
 func tanhBackAVX512(grad, out *float32, n int)
 
+// leakyReLUAVX512 does v = v, times alpha where v <= 0.
+//
+//go:noescape
+func leakyReLUAVX512(v *float32, n int, alpha float32)
+
+// leakyReLUBackAVX512 does g *= alpha where out <= 0.
+//
+//go:noescape
+func leakyReLUBackAVX512(grad, out *float32, n int, alpha float32)
+
+// eluAVX512 does v = alpha (exp(v) - 1) where v <= 0.
+//
+//go:noescape
+func eluAVX512(v *float32, n int, alpha float32)
+
+// eluBackAVX512 does g *= out + alpha where out <= 0.
+//
+//go:noescape
+func eluBackAVX512(grad, out *float32, n int, alpha float32)
+
+// softplusAVX512 does v = ln(1 + exp(v)).
+//
+//go:noescape
+func softplusAVX512(v *float32, n int)
+
+// softplusBackAVX512 does g *= 1 - exp(-out).
+//
+//go:noescape
+func softplusBackAVX512(grad, out *float32, n int)
+
+// softsignAVX512 does v = v/(1 + |v|).
+//
+//go:noescape
+func softsignAVX512(v *float32, n int)
+
+// softsignBackAVX512 does g *= (1 - |out|) squared.
+//
+//go:noescape
+func softsignBackAVX512(grad, out *float32, n int)
+
+// siluAVX512 does v *= the gate of v.
+//
+//go:noescape
+func siluAVX512(v *float32, n int)
+
+// siluBackAVX512 does g *= the derivative at x.
+//
+//go:noescape
+func siluBackAVX512(grad, x *float32, n int)
+
+// geluAVX512 does v *= the gate of v.
+//
+//go:noescape
+func geluAVX512(v *float32, n int)
+
+// geluBackAVX512 does g *= the derivative at x.
+//
+//go:noescape
+func geluBackAVX512(grad, x *float32, n int)
+
+// geluTanhAVX512 does v *= the gate of v.
+//
+//go:noescape
+func geluTanhAVX512(v *float32, n int)
+
+// geluTanhBackAVX512 does g *= the derivative at x.
+//
+//go:noescape
+func geluTanhBackAVX512(grad, x *float32, n int)
+
 // sigmoidBCEAVX512 adds the sum of the cross-entropies to total; grad may be nil.
 //
 //go:noescape
@@ -178,6 +248,76 @@ func tanhAVX2(v *float32, n int)
 //
 //go:noescape
 func tanhBackAVX2(grad, out *float32, n int)
+
+// leakyReLUAVX2 does v = v, times alpha where v <= 0.
+//
+//go:noescape
+func leakyReLUAVX2(v *float32, n int, alpha float32)
+
+// leakyReLUBackAVX2 does g *= alpha where out <= 0.
+//
+//go:noescape
+func leakyReLUBackAVX2(grad, out *float32, n int, alpha float32)
+
+// eluAVX2 does v = alpha (exp(v) - 1) where v <= 0.
+//
+//go:noescape
+func eluAVX2(v *float32, n int, alpha float32)
+
+// eluBackAVX2 does g *= out + alpha where out <= 0.
+//
+//go:noescape
+func eluBackAVX2(grad, out *float32, n int, alpha float32)
+
+// softplusAVX2 does v = ln(1 + exp(v)).
+//
+//go:noescape
+func softplusAVX2(v *float32, n int)
+
+// softplusBackAVX2 does g *= 1 - exp(-out).
+//
+//go:noescape
+func softplusBackAVX2(grad, out *float32, n int)
+
+// softsignAVX2 does v = v/(1 + |v|).
+//
+//go:noescape
+func softsignAVX2(v *float32, n int)
+
+// softsignBackAVX2 does g *= (1 - |out|) squared.
+//
+//go:noescape
+func softsignBackAVX2(grad, out *float32, n int)
+
+// siluAVX2 does v *= the gate of v.
+//
+//go:noescape
+func siluAVX2(v *float32, n int)
+
+// siluBackAVX2 does g *= the derivative at x.
+//
+//go:noescape
+func siluBackAVX2(grad, x *float32, n int)
+
+// geluAVX2 does v *= the gate of v.
+//
+//go:noescape
+func geluAVX2(v *float32, n int)
+
+// geluBackAVX2 does g *= the derivative at x.
+//
+//go:noescape
+func geluBackAVX2(grad, x *float32, n int)
+
+// geluTanhAVX2 does v *= the gate of v.
+//
+//go:noescape
+func geluTanhAVX2(v *float32, n int)
+
+// geluTanhBackAVX2 does g *= the derivative at x.
+//
+//go:noescape
+func geluTanhBackAVX2(grad, x *float32, n int)
 
 // sigmoidBCEAVX2 adds the sum of the cross-entropies to total; grad may be nil.
 //

@@ -34,6 +34,34 @@ func tanhAVX512(v *float32, n int) { panic(errAssembly) }
 
 func tanhBackAVX512(grad, out *float32, n int) { panic(errAssembly) }
 
+func leakyReLUAVX512(v *float32, n int, alpha float32) { panic(errAssembly) }
+
+func leakyReLUBackAVX512(grad, out *float32, n int, alpha float32) { panic(errAssembly) }
+
+func eluAVX512(v *float32, n int, alpha float32) { panic(errAssembly) }
+
+func eluBackAVX512(grad, out *float32, n int, alpha float32) { panic(errAssembly) }
+
+func softplusAVX512(v *float32, n int) { panic(errAssembly) }
+
+func softplusBackAVX512(grad, out *float32, n int) { panic(errAssembly) }
+
+func softsignAVX512(v *float32, n int) { panic(errAssembly) }
+
+func softsignBackAVX512(grad, out *float32, n int) { panic(errAssembly) }
+
+func siluAVX512(v *float32, n int) { panic(errAssembly) }
+
+func siluBackAVX512(grad, x *float32, n int) { panic(errAssembly) }
+
+func geluAVX512(v *float32, n int) { panic(errAssembly) }
+
+func geluBackAVX512(grad, x *float32, n int) { panic(errAssembly) }
+
+func geluTanhAVX512(v *float32, n int) { panic(errAssembly) }
+
+func geluTanhBackAVX512(grad, x *float32, n int) { panic(errAssembly) }
+
 func sigmoidBCEAVX512(grad, x, target *float32, n int, scale float32, total *float64) {
 	panic(errAssembly)
 }
@@ -99,6 +127,34 @@ func sigmoidBackAVX2(grad, out *float32, n int) { panic(errAssembly) }
 func tanhAVX2(v *float32, n int) { panic(errAssembly) }
 
 func tanhBackAVX2(grad, out *float32, n int) { panic(errAssembly) }
+
+func leakyReLUAVX2(v *float32, n int, alpha float32) { panic(errAssembly) }
+
+func leakyReLUBackAVX2(grad, out *float32, n int, alpha float32) { panic(errAssembly) }
+
+func eluAVX2(v *float32, n int, alpha float32) { panic(errAssembly) }
+
+func eluBackAVX2(grad, out *float32, n int, alpha float32) { panic(errAssembly) }
+
+func softplusAVX2(v *float32, n int) { panic(errAssembly) }
+
+func softplusBackAVX2(grad, out *float32, n int) { panic(errAssembly) }
+
+func softsignAVX2(v *float32, n int) { panic(errAssembly) }
+
+func softsignBackAVX2(grad, out *float32, n int) { panic(errAssembly) }
+
+func siluAVX2(v *float32, n int) { panic(errAssembly) }
+
+func siluBackAVX2(grad, x *float32, n int) { panic(errAssembly) }
+
+func geluAVX2(v *float32, n int) { panic(errAssembly) }
+
+func geluBackAVX2(grad, x *float32, n int) { panic(errAssembly) }
+
+func geluTanhAVX2(v *float32, n int) { panic(errAssembly) }
+
+func geluTanhBackAVX2(grad, x *float32, n int) { panic(errAssembly) }
 
 func sigmoidBCEAVX2(grad, x, target *float32, n int, scale float32, total *float64) {
 	panic(errAssembly)

@@ -44,6 +44,7 @@ __device__ float __nv_fmaxf(float, float);
 __device__ float __nv_fminf(float, float);
 __device__ float __nv_fabsf(float);
 __device__ float __nv_expf(float);
+__device__ float __nv_expm1f(float);
 __device__ float __nv_log1pf(float);
 __device__ float __nv_logf(float);
 __device__ float __nv_tanhf(float);
@@ -67,6 +68,7 @@ __device__ __forceinline__ float fmaxf(float a, float b) { return __nv_fmaxf(a, 
 __device__ __forceinline__ float fminf(float a, float b) { return __nv_fminf(a, b); }
 __device__ __forceinline__ float fabsf(float a) { return __nv_fabsf(a); }
 __device__ __forceinline__ float expf(float a) { return __nv_expf(a); }
+__device__ __forceinline__ float expm1f(float a) { return __nv_expm1f(a); }
 __device__ __forceinline__ float log1pf(float a) { return __nv_log1pf(a); }
 __device__ __forceinline__ float logf(float a) { return __nv_logf(a); }
 __device__ __forceinline__ float tanhf(float a) { return __nv_tanhf(a); }

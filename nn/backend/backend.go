@@ -256,11 +256,11 @@ type Merge interface {
 
 // Activate is an activation on its own.
 type Activate interface {
-	// Activate: out = act(x); out may be x.
-	Activate(a Act, out, x Tensor)
-	// ActivateBack: gradX = gradOut times the derivative of act, which is known from its output; gradX may be
-	// gradOut.
-	ActivateBack(a Act, gradX, gradOut, out Tensor)
+	// Activate: out = f(x); out may be x.
+	Activate(f Function, out, x Tensor)
+	// ActivateBack: gradX = gradOut times the derivative of f, which is known from of: f's output if f.Act.FromOutput(), else its
+	// input. gradX may be gradOut.
+	ActivateBack(f Function, gradX, gradOut, of Tensor)
 }
 
 // Loss ops add scale times the sum over all elements to loss (Flat, one element), or write partials; see Partial. Unless grad is

@@ -13,7 +13,8 @@ const (
 	MistakeGeometry = "backend: a shape that its constructor did not make"
 	MistakeChannels = "backend: channels that a tensor does not have"
 	MistakeIndex    = "backend: an index outside the data set"
-	MistakeAct      = "backend: an unknown activation"
+	MistakeAct      = "backend: an unknown activation, or one that the op does not fuse"
+	MistakeAlpha    = "backend: an activation whose parameter is not a positive number, or one that has none with a parameter"
 	MistakeSum      = "backend: a sum of nothing"
 	MistakeRate     = "backend: a dropout rate outside [0, 1)"
 )
@@ -91,9 +92,9 @@ func (t *Tensor) values() {
 // like checks that t has the role, the type and the shape of another tensor.
 func (t *Tensor) like(o *Tensor) { t.check(o.Role, o.Type, o.Shape) }
 
-// known panics unless the activation is one of those that there are.
-func (a Act) known() {
-	if a > Tanh {
+// fused panics unless the activation is one of those that an op fuses.
+func (a Act) fused() {
+	if !a.Fuses() {
 		panic(MistakeAct)
 	}
 }

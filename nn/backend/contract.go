@@ -2,7 +2,7 @@ package backend
 
 // CheckContractDense checks the arguments of ContractDense.
 func CheckContractDense(a Act, loss, gradH, gradW, h, w *Tensor) {
-	a.known()
+	a.fused()
 	loss.one()
 	h.activation(h.Shape)
 	gradH.activation(h.Shape)

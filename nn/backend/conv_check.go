@@ -10,7 +10,7 @@ func (s *ConvShape) Check() {
 // CheckForward checks the arguments of Conv. The arg-max can be zero.
 func (s *ConvShape) CheckForward(out, argmax, x *Tensor, p *Params) {
 	s.Check()
-	s.Act.known()
+	s.Act.fused()
 	out.of(s.Multiply, s.Out)
 	x.of(s.Multiply, s.X)
 	if !argmax.IsZero() {
@@ -48,7 +48,7 @@ func (s *ConvShape) argmax(t *Tensor) {
 
 // derived checks the output of an activation whose derivative is wanted. That of the linear one needs no output.
 func (t *Tensor) derived(a Act, multiply DType, s Shape) {
-	a.known()
+	a.fused()
 	if a != Linear {
 		t.of(multiply, s)
 	}
@@ -60,7 +60,7 @@ func (s *ConvTransposeShape) Check() { s.Dual.Check() }
 // CheckForward checks the arguments of ConvTranspose.
 func (s *ConvTransposeShape) CheckForward(out, x *Tensor, p *Params) {
 	s.Check()
-	s.Act.known()
+	s.Act.fused()
 	out.of(s.Multiply, s.Out)
 	x.of(s.Multiply, s.X)
 	p.layer(s.Weights(), s.Filters)

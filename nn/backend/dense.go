@@ -46,7 +46,7 @@ func (s *DenseShape) Check() {
 // CheckForward checks the arguments of Dense.
 func (s *DenseShape) CheckForward(out, x *Tensor, p *Params) {
 	s.Check()
-	s.Act.known()
+	s.Act.fused()
 	out.of(s.Multiply, s.OutShape())
 	x.of(s.Multiply, s.XShape())
 	p.layer(s.Weights(), s.DenseSpec.Out)

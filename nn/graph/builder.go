@@ -187,18 +187,23 @@ func indices(lo, hi int) (list []int) {
 
 // Activate applies an activation by its name, "" for none, and counts the module.
 func (b *Builder) Activate(name string, x op.Value) (op.Value, error) {
-	a, ok := backend.ParseAct(name)
+	f, ok := backend.ParseFunction(name)
 	if !ok {
 		return op.None, fmt.Errorf("activation is %q, want one of %v", name, backend.ActNames())
 	}
-	if a == backend.Linear {
+	if f.Act == backend.Linear {
 		return x, nil
 	}
+	return b.Apply(f, x), nil
+}
+
+// Apply applies an activation function, and counts the module.
+func (b *Builder) Apply(f backend.Function, x op.Value) op.Value {
 	out := b.g.Like(x)
-	b.Emit(&op.Activate{Act: a, Out: out, X: x})
+	b.Emit(&op.Activate{Function: f, Out: out, X: x})
 	b.Elementwise(out, x)
 	b.Module()
-	return out, nil
+	return out
 }
 
 // Elementwise says that the elements of out stand for those of x.

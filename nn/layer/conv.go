@@ -12,7 +12,7 @@ type Conv2D struct {
 	Kernel      Size              `yaml:"kernel"`                         // 1 to 7
 	Stride      int               `yaml:"stride,omitempty" zero:"1 or 2"` // 1 (default) or 2
 	Padding     string            `yaml:"padding,omitempty"`              // same (default; Keras's is valid) or valid
-	Activation  string            `yaml:"activation,omitempty"`           // linear (default), relu, sigmoid, tanh
+	Activation  string            `yaml:"activation,omitempty"`           // linear (default), or as in Activation
 	NoBias      bool              `yaml:"no_bias,omitempty"`              //
 	Initializer graph.Initializer `yaml:"initializer,omitempty"`
 }

@@ -18,6 +18,8 @@ func init() {
 	graph.Register("upsampling2d", func() graph.Layer { return new(UpSampling2D) })
 	graph.Register("dense", func() graph.Layer { return new(Dense) })
 	graph.Register("activation", func() graph.Layer { return new(Activation) })
+	graph.Register("leaky_relu", func() graph.Layer { return new(LeakyReLU) })
+	graph.Register("elu", func() graph.Layer { return new(ELU) })
 	graph.Register("flatten", func() graph.Layer { return new(Flatten) })
 	graph.Register("reshape", func() graph.Layer { return new(Reshape) })
 	graph.Register("dropout", func() graph.Layer { return new(Dropout) })

@@ -69,7 +69,7 @@ func (o *Conv) Fuse(next Op) Op {
 	spec, out := o.Shape.ConvSpec, None
 	switch n := next.(type) {
 	case *Activate:
-		if spec.Act != backend.Linear || spec.Pool > 1 {
+		if spec.Act != backend.Linear || spec.Pool > 1 || !n.Act.Fuses() {
 			return nil
 		}
 		spec.Act, out = n.Act, n.Out

@@ -45,7 +45,7 @@ func (o *ConvTranspose) Multiply(d backend.DType) (err error) {
 // Fuse takes in an activation.
 func (o *ConvTranspose) Fuse(next Op) Op {
 	a, ok := next.(*Activate)
-	if !ok || o.Shape.Act != backend.Linear {
+	if !ok || o.Shape.Act != backend.Linear || !a.Act.Fuses() {
 		return nil
 	}
 	fused := *o

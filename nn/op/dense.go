@@ -44,7 +44,7 @@ func (o *Dense) Multiply(d backend.DType) (err error) {
 // Fuse takes in an activation.
 func (o *Dense) Fuse(next Op) Op {
 	a, ok := next.(*Activate)
-	if !ok || o.Shape.Act != backend.Linear {
+	if !ok || o.Shape.Act != backend.Linear || !a.Act.Fuses() {
 		return nil
 	}
 	fused := *o

@@ -61,7 +61,7 @@ func (g *Grads) Of(o Differentiable) Value {
 	v := o.Result()
 	grad := g.of[v]
 	if a, ok := o.(Activated); ok && a.Activation() != backend.Linear && !g.before[v] {
-		g.Emit(&ActivateBack{Act: a.Activation(), GradX: grad, GradOut: grad, Out: v})
+		g.Emit(&ActivateBack{Function: backend.Function{Act: a.Activation()}, GradX: grad, GradOut: grad, Of: v})
 	}
 	return grad
 }

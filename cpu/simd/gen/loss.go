@@ -42,6 +42,15 @@ func (g *gen) only(x string) {
 	}
 }
 
+// log1p makes two factors of ln(1+x), x from 0 to 1: 2 atanh(s), s = x/(2+x), by its series. x becomes s, which is at most 1/3, and to the
+// series without its first factor; y is lost.
+func (g *gen) log1p(x, to, y string) {
+	g.op("VADDPS", x, g.f(2), y)
+	g.op("VDIVPS", x, y, x)
+	g.op("VMULPS", x, x, y)
+	g.polynomial(y, to, 2./15, 2./13, 2./11, 2./9, 2./7, 2./5, 2./3, 2)
+}
+
 func (g *gen) loss() {
 	const params = "grad, x, target *float32, n int, scale float32, total *float64"
 	x, t, scale, sum0, sum1 := g.v(0), g.v(1), g.v(10), g.v(11), g.v(12)
@@ -69,11 +78,7 @@ func (g *gen) loss() {
 		g.sigmoid(x, a, b, c, d) // b is exp(-|x|)
 		g.op("VSUBPS", a, t, a)
 		gradient(a)
-		// ln(1+b) = 2 atanh(s), s = b/(2+b), by its series: s is at most 1/3.
-		g.op("VADDPS", b, g.f(2), c)
-		g.op("VDIVPS", b, c, b)
-		g.op("VMULPS", b, b, c)
-		g.polynomial(c, a, 2./15, 2./13, 2./11, 2./9, 2./7, 2./5, 2./3, 2)
+		g.log1p(b, a, c)
 		g.zero(c)
 		g.op("VMAXPS", c, x, c)
 		g.line("VFNMADD231PS %s, %s, %s", x, t, c)

@@ -52,6 +52,7 @@ func (g *gen) op(name, a, b, to string) { g.line("%s %s, %s, %s", name, b, a, to
 // The conditions of when.
 const (
 	greater   = 0x1e
+	less      = 0x11
 	least     = 0x1d // greater or equal
 	notAtMost = 0x16 // greater, or one of them is NaN
 	ordered   = 0x07 // none is NaN

@@ -5,7 +5,7 @@
 //
 // A result may differ from its reference by Rel times the sum of the magnitudes of the terms that it is made of, with
 // Rel growing with the square root of the number of terms (see sumBound), plus Abs where an exponential is involved
-// (actAbs). What only copies, compares or draws random numbers must be exact.
+// (actBound). What only copies, compares or draws random numbers must be exact.
 package backendtest
 
 import (

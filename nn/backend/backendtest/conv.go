@@ -332,9 +332,9 @@ func (c convCase) backWeights() Case {
 // bound is that of sums of k terms, then activated.
 func (c convCase) bound(k int, a backend.Act) backend.Bound {
 	if c.exact {
-		return backend.Bound{Abs: actAbs(a)}
+		return backend.Bound{Abs: actBound(backend.Function{Act: a}).Abs}
 	}
-	return backend.Bound{Abs: actAbs(a), Rel: productBound(c.Multiply, k).Rel}
+	return backend.Bound{Abs: actBound(backend.Function{Act: a}).Abs, Rel: productBound(c.Multiply, k).Rel}
 }
 
 // biasBound is that of the gradient of the bias, which is a sum of what is not rounded.
@@ -604,13 +604,13 @@ func (c convCase) fused() Case {
 
 		b.Upsample(up, t["up"], t["x"])
 		b.Conv(plain, t["pre"], none, t["up"], plainParams(t))
-		b.Activate(s.Act, t["pre"], t["pre"])
+		b.Activate(backend.Function{Act: s.Act}, t["pre"], t["pre"])
 		b.MaxPool(pool, t["out2"], t["argmax2"], t["pre"])
 		b.MaxPoolBack(pool, t["gradPre"], t["gradOut"], t["argmax2"])
 		b.ConvBackInput(plain, t["gradUp"], t["gradPre"], none, plainParams(t), none)
 		b.ConvBackWeights(plain, backend.Params{W: t["gradW2"], Bias: t["gradBias2"]}, t["gradPre"], none, t["up"])
 		b.UpsampleBack(up, t["gradX2"], t["gradUp"])
-		b.ActivateBack(s.InAct, t["gradX2"], t["gradX2"], t["x"])
+		b.ActivateBack(backend.Function{Act: s.InAct}, t["gradX2"], t["gradX2"], t["x"])
 	}
 	k.reference = func(d data) values {
 		r := forward.reference(d)

@@ -104,7 +104,7 @@ func (c convTransposeCase) forward() Case {
 	k.Ops = append(k.Ops, "ConvTransposePack")
 	x, y := activation("x", s.X, outputs(s.InAct)), activation("out", s.Out, nil)
 	x.images, y.images = c.images, c.images
-	bound := backend.Bound{Abs: actAbs(s.Act), Rel: productBound(s.Multiply, s.KernelH*s.KernelW*s.X.C+1).Rel}
+	bound := backend.Bound{Abs: actBound(backend.Function{Act: s.Act}).Abs, Rel: productBound(s.Multiply, s.KernelH*s.KernelW*s.X.C+1).Rel}
 	k.args = append(c.params(s), x, y.out(bound))
 	if !c.noBias {
 		k.args = append(k.args, param("bias", backend.Vec(s.Filters), normal(0.3)))

@@ -90,7 +90,7 @@ func (c denseCase) forward() Case {
 		x.fill = mixed(x.fill, float32(math.Inf(1)), 1, math.Float32frombits(math.MaxInt32))
 	}
 	x.images, y.images = c.images, c.images
-	k.args = append(c.params(s), x, y.out(backend.Bound{Abs: actAbs(s.Act), Rel: productBound(s.Multiply, s.In+1).Rel}))
+	k.args = append(c.params(s), x, y.out(backend.Bound{Abs: actBound(backend.Function{Act: s.Act}).Abs, Rel: productBound(s.Multiply, s.In+1).Rel}))
 	if !c.noBias {
 		k.args = append(k.args, param("bias", backend.Vec(c.Out), normal(0.3)))
 	}

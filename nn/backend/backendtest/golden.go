@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -100,15 +101,17 @@ func LoadGolden(dir string) ([]Case, error) {
 
 // golden is an entry of the list of cases. Constants that a file does not have are those of its README.
 type golden struct {
-	Name      string `json:"name"`
-	Op        string `json:"op"`
-	Kernel    pair   `json:"kernel"`
-	Stride    pair   `json:"stride"`
-	Padding   string `json:"padding"`
-	Pool      pair   `json:"pool"`
-	Scale     pair   `json:"scale"`
-	Mode      string `json:"mode"`
-	Reduction string `json:"reduction"`
+	Name      string   `json:"name"`
+	Op        string   `json:"op"`
+	Kernel    pair     `json:"kernel"`
+	Stride    pair     `json:"stride"`
+	Padding   string   `json:"padding"`
+	Pool      pair     `json:"pool"`
+	Scale     pair     `json:"scale"`
+	Mode      string   `json:"mode"`
+	Reduction string   `json:"reduction"`
+	Function  string   `json:"function"`
+	Alpha     *float32 `json:"alpha"`
 
 	Steps       int        `json:"steps"`
 	Optimizer   string     `json:"optimizer"`
@@ -185,7 +188,7 @@ func (g golden) cases() ([]Case, error) {
 		return g.pool()
 	case "upsample2d":
 		return g.upsample()
-	case "linear", "relu", "sigmoid", "tanh":
+	case "linear", "relu", "sigmoid", "tanh", "activation":
 		return g.act()
 	case "bce", "mse":
 		return g.loss()
@@ -450,12 +453,29 @@ func (g golden) upsample() ([]Case, error) {
 }
 
 func (g golden) act() ([]Case, error) {
-	a, _ := backend.ParseAct(g.Op)
+	name := g.Function
+	if g.Op != "activation" {
+		name = g.Op
+	}
+	f, ok := backend.ParseFunction(name)
+	if !ok {
+		return nil, fmt.Errorf("the function is %q, want one of %v", name, backend.ActNames())
+	}
+	if f.Act.Parametric() {
+		if f.Alpha = or(g.Alpha, f.Alpha); !(f.Alpha > 0) || math.IsInf(float64(f.Alpha), 0) {
+			return nil, fmt.Errorf("alpha is %v, want more than 0", f.Alpha)
+		}
+	}
 	x, err := g.shapeOf("x", 1, 2, 3, 4)
 	if err != nil {
 		return nil, err
 	}
-	return g.fitAll(layerNames, actForward(a, x, "", nil), actBack(a, x, "", nil))
+	back := actBack(f, x, "", nil)
+	names := maps.Clone(layerNames)
+	if names["of"] = "out"; !f.Act.FromOutput() {
+		names["of"] = "x"
+	}
+	return g.fitAll(names, actForward(f, x, "", nil), back)
 }
 
 func (g golden) loss() ([]Case, error) {

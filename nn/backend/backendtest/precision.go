@@ -67,8 +67,10 @@ func narrowCases() []Case {
 		overlapping := backend.PoolSpec{X: s, Size: 3, Stride: 2}
 		for _, c := range []Case{
 			vector, reshapeCase(s, shape{N: s.N, H: 1, W: 1, C: s.Image()}),
-			actForward(backend.Tanh, s, "", normal(1)), actForwardInPlace(backend.ReLU, s),
-			actBack(backend.Sigmoid, s, "", outputs(backend.Sigmoid)), actBackInPlace(backend.ReLU, s),
+			actForward(backend.Function{Act: backend.Tanh}, s, "", normal(1)),
+			actForwardInPlace(backend.Function{Act: backend.ReLU}, s), actForward(backend.Function{Act: backend.SiLU}, s, "", normal(1)),
+			actBack(backend.Function{Act: backend.Sigmoid}, s, "", outputs(backend.Sigmoid)), actBackInPlace(backend.Function{Act: backend.ReLU}, s),
+			actBack(backend.Function{Act: backend.GELU}, s, "", normal(1)), actBack(backend.Function{Act: backend.Softplus}, s, "", uniform(0, 4)),
 			poolForward(even, "", normal(1)), poolBack(even), poolForward(overlapping, "", normal(1)), poolBack(overlapping),
 			upsampleForward(s, 2), upsampleBack(s, 3), plusCase(s), plusInPlace(s), accumulateCase(s),
 			channelsCase(join{s.N, s.H, s.W, 2 * s.C, s.C, s.C, 0, s.C}), channelsCase(join{s.N, s.H, s.W, s.C, 0, 2 * s.C, s.C, s.C}),

@@ -17,8 +17,8 @@ type faulty struct {
 	sync  error
 }
 
-func (f faulty) Activate(a backend.Act, out, x backend.Tensor) {
-	f.Backend.Activate(a, out, x)
+func (f faulty) Activate(fn backend.Function, out, x backend.Tensor) {
+	f.Backend.Activate(fn, out, x)
 	f.after(f.Backend, out, x)
 }
 
