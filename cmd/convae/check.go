@@ -116,6 +116,12 @@ func writeReport(w io.Writer, r *check.Report, asJSON bool) error {
 			fmt.Fprintf(w, "  FAILED %s\n", f)
 		}
 	}
+	if len(r.NotRun) > 0 {
+		fmt.Fprintf(w, "\nnot run:\n")
+	}
+	for _, n := range r.NotRun {
+		fmt.Fprintf(w, "  %s\n", n)
+	}
 	if t := r.Training; t.Error != "" {
 		fmt.Fprintf(w, "\ntraining FAILED: %s\n", t.Error)
 	} else if t.Steps > 0 {

@@ -22,6 +22,7 @@ type Report struct {
 	Seed     uint64   `json:"seed"` // of the cases' inputs
 	Cases    int      `json:"cases"`
 	Ops      []Op     `json:"ops"`
+	NotRun   []string `json:"not_run,omitempty"` // golden cases of ops that there are not, and why; and a training that is not in the folder
 	Training Training `json:"training"`
 	Against  *Against `json:"against,omitempty"`
 	Seconds  float64  `json:"seconds"`
@@ -72,11 +73,11 @@ type Options struct {
 // report.
 func Run(ctx context.Context, dev, reference backend.Device, o Options) (*Report, error) {
 	start := time.Now()
-	cases, err := pick(o)
+	cases, notRun, err := pick(o)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Device: dev.Name(), Seed: backendtest.Seed, Cases: len(cases), Passed: true}
+	r := &Report{Device: dev.Name(), Seed: backendtest.Seed, Cases: len(cases), NotRun: notRun, Passed: true}
 	run, lanes := backendtest.Run, dev.Lanes()
 	var against *compared
 	if o.Against != nil {
@@ -101,12 +102,15 @@ func Run(ctx context.Context, dev, reference backend.Device, o Options) (*Report
 			}
 		}
 	}
-	if o.Steps > 0 {
-		if o.Golden == "" {
-			r.Training = train(ctx, dev, reference, against, o)
-		} else {
-			r.Training = trainGolden(ctx, dev, against, o.Golden)
-		}
+	switch {
+	case o.Steps == 0:
+	case o.Golden == "":
+		r.Training = train(ctx, dev, reference, against, o)
+		r.Passed = r.Passed && r.Training.Passed
+	case !hasTraining(o.Golden):
+		r.NotRun = append(r.NotRun, goldenTraining+": the folder has no such training")
+	default:
+		r.Training = trainGolden(ctx, dev, against, o.Golden)
 		r.Passed = r.Passed && r.Training.Passed
 	}
 	if r.Against != nil {
@@ -116,18 +120,16 @@ func Run(ctx context.Context, dev, reference backend.Device, o Options) (*Report
 	return r, ctx.Err()
 }
 
-// pick returns the cases that the options ask for.
-func pick(o Options) ([]backendtest.Case, error) {
-	cases := backendtest.Cases()
-	if o.Golden != "" {
-		var err error
-		if cases, err = backendtest.LoadGolden(o.Golden); err != nil {
-			return nil, err
-		}
+// pick returns the cases that the options ask for, and which golden ones there are besides that cannot be run.
+func pick(o Options) (cases []backendtest.Case, notRun []string, err error) {
+	if o.Golden == "" {
+		cases = backendtest.Cases()
+	} else if cases, notRun, err = backendtest.LoadGolden(o.Golden); err != nil {
+		return nil, nil, err
 	}
-	cases, err := backendtest.Select(cases, o.Words...)
+	cases, err = backendtest.Select(cases, o.Words...)
 	if err != nil || o.Every < 2 {
-		return cases, err
+		return cases, notRun, err
 	}
 	var picked []backendtest.Case
 	seen := make(map[string]int)
@@ -141,7 +143,7 @@ func pick(o Options) ([]backendtest.Case, error) {
 			picked = append(picked, c)
 		}
 	}
-	return picked, nil
+	return picked, notRun, nil
 }
 
 // runCases runs the cases on all lanes at once.

@@ -2,7 +2,9 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/convae/convae/nn"
@@ -12,6 +14,12 @@ import (
 
 // goldenTraining is the file of a recorded training of the denoiser; testdata/golden/README.md tells what is in it.
 const goldenTraining = "denoiser.safetensors"
+
+// hasTraining says whether there is a golden training in a folder.
+func hasTraining(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, goldenTraining))
+	return !errors.Is(err, os.ErrNotExist)
+}
 
 // trainGolden does the steps of the golden training in folder dir.
 func trainGolden(ctx context.Context, dev backend.Device, against *compared, dir string) Training {

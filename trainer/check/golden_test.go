@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,12 @@ func TestGolden(t *testing.T) {
 	if r.Passed || r.Training.Passed || len(r.op("ConvBackWeights").Failures) == 0 {
 		t.Errorf("a device with a wrong op passes: %+v", r)
 	}
+	if r, err = Run(t.Context(), open(t, cpu.Options{}), open(t, cpu.Options{}), Options{Golden: goldenFolder + "/large", Steps: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Passed || r.Cases < 20 || r.Training.Steps != 0 || !slices.ContainsFunc(r.NotRun, func(n string) bool { return strings.HasPrefix(n, goldenTraining) }) {
+		t.Errorf("a folder without a training: %d cases, passed %v, training %+v, not run %v", r.Cases, r.Passed, r.Training, r.NotRun)
+	}
 	if _, err := Run(t.Context(), open(t, cpu.Options{}), open(t, cpu.Options{}), Options{Golden: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "golden") && !strings.Contains(err.Error(), "safetensors") {
 		t.Errorf("an empty folder: error %v", err)
 	}
@@ -30,11 +37,11 @@ func TestGolden(t *testing.T) {
 
 // One in so many cases of each op is all of an op that has one.
 func TestEvery(t *testing.T) {
-	all, err := pick(Options{})
+	all, _, err := pick(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	some, err := pick(Options{Every: 10})
+	some, _, err := pick(Options{Every: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -16,7 +17,7 @@ import (
 )
 
 // Golden cases have inputs and results from files that were computed elsewhere; testdata/golden/README.md tells what is
-// in them. Any safetensors file of the folder whose metadata has a list of cases is read.
+// in them. Any safetensors file of the folder, and of those in it, whose metadata has a list of cases is read.
 
 // goldenBound is the error allowed against golden values: 1e-5 of the value and 1e-6 of the magnitudes of its terms
 // (goldenValue puts both under Rel), which is what a sum that has cancelled is to be measured by. It is not to be
@@ -53,18 +54,24 @@ func GoldenDir() (string, error) {
 	}
 }
 
-// LoadGolden makes cases of the golden files in a folder. It is an error if there are none, and errors name the file
-// and the case.
-func LoadGolden(dir string) ([]Case, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+// LoadGolden makes cases of the golden files in a folder and in those below. It is an error if there are none, and errors name the file
+// and the case. What no backend can do yet is not run: it is listed by its case's name, and why.
+func LoadGolden(dir string) (cases []Case, notRun []string, err error) {
+	fail := func(format string, a ...any) ([]Case, []string, error) { return nil, nil, fmt.Errorf(format, a...) }
+	var files []string
+	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && filepath.Ext(name) == ".safetensors" {
+			files = append(files, filepath.Join(dir, filepath.FromSlash(name)))
+		}
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return fail("%s: %w", dir, err)
 	}
-	var cases []Case
 	for _, path := range files {
 		f, err := safetensors.ReadFile(path)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		list, ok := f.Metadata["cases"]
 		if !ok {
@@ -72,7 +79,7 @@ func LoadGolden(dir string) ([]Case, error) {
 		}
 		var entries []json.RawMessage
 		if err := json.Unmarshal([]byte(list), &entries); err != nil {
-			return nil, fmt.Errorf("%s: metadata cases: %w", path, err)
+			return fail("%s: metadata cases: %w", path, err)
 		}
 		for i, e := range entries {
 			var g golden
@@ -81,23 +88,32 @@ func LoadGolden(dir string) ([]Case, error) {
 				err = errors.New("it has no name")
 			}
 			if err != nil {
-				return nil, fmt.Errorf("%s: case %d of the metadata: %w", path, i, err)
+				return fail("%s: case %d of the metadata: %w", path, i, err)
 			}
 			g.file = f
 			for _, g.multiply = range g.precisions() {
 				c, err := g.cases()
+				if not := unknown(""); errors.As(err, &not) {
+					notRun = append(notRun, g.Name+": "+string(not))
+					break
+				}
 				if err != nil {
-					return nil, fmt.Errorf("%s: case %s: %w", path, g.Name, err)
+					return fail("%s: case %s: %w", path, g.Name, err)
 				}
 				cases = append(cases, c...)
 			}
 		}
 	}
-	if len(cases) == 0 {
-		return nil, fmt.Errorf("%s: no safetensors file with cases in its metadata", dir)
+	if len(cases)+len(notRun) == 0 {
+		return fail("%s: no safetensors file with cases in its metadata", dir)
 	}
-	return cases, nil
+	return cases, notRun, nil
 }
+
+// unknown is what no backend can do yet.
+type unknown string
+
+func (u unknown) Error() string { return string(u) }
 
 // golden is an entry of the list of cases. Constants that a file does not have are those of its README.
 type golden struct {
@@ -112,6 +128,9 @@ type golden struct {
 	Reduction string   `json:"reduction"`
 	Function  string   `json:"function"`
 	Alpha     *float32 `json:"alpha"`
+	Dilation  pair     `json:"dilation"`
+	Groups    int      `json:"groups"`
+	Size      pair     `json:"size"`
 
 	Steps       int        `json:"steps"`
 	Optimizer   string     `json:"optimizer"`
@@ -130,23 +149,30 @@ type golden struct {
 // precisions are what the factors of a layer are rounded to, one after the other.
 func (g golden) precisions() []backend.DType {
 	if slices.Contains([]string{"conv2d", "conv2d_transpose", "dense"}, g.Op) {
-		return []backend.DType{backend.Float32, backend.TF32}
+		return []backend.DType{backend.Float32, backend.TF32, backend.BFloat16}
 	}
 	return []backend.DType{backend.Float32}
 }
 
 // boundOf is the bound of a result that a backend computes within own. A factor that is rounded to tf32 is off by 2^-11 of itself at most, and
-// so a product by 2^-10 + 2^-22; the magnitudes, which are those of the rounded factors, are smaller by no more.
+// so a product by 2^-10 + 2^-22; the magnitudes, which are those of the rounded factors, are smaller by no more. In bf16 it is by 2^-8, and
+// 2^-7 + 2^-16.
 func (g golden) boundOf(result string, own backend.Bound) backend.Bound {
-	if !g.rounds(result) {
+	switch {
+	case !g.rounds(result):
 		return goldenBound
+	case g.multiply == backend.TF32:
+		own.Rel += 0x1p-10 * (1 + 0x1p-8)
+	default:
+		own.Rel += 0x1p-7 * (1 + 0x1p-6)
 	}
-	own.Rel += 0x1p-10 * (1 + 0x1p-8)
 	return own
 }
 
 // rounds says whether a result is a sum of products of rounded factors, as all are but the gradient of the bias.
-func (g golden) rounds(result string) bool { return g.multiply == backend.TF32 && result != "gradBias" }
+func (g golden) rounds(result string) bool {
+	return g.multiply != backend.Float32 && result != "gradBias"
+}
 
 // pair is one number for both directions, or a list of two.
 type pair [2]int
@@ -186,8 +212,12 @@ func (g golden) cases() ([]Case, error) {
 		return g.dense()
 	case "maxpool2d":
 		return g.pool()
-	case "upsample2d":
+	case "upsample2d", "upsample":
 		return g.upsample()
+	case "add":
+		return g.add()
+	case "concat":
+		return g.concatenate()
 	case "linear", "relu", "sigmoid", "tanh", "activation":
 		return g.act()
 	case "bce", "mse":
@@ -195,7 +225,7 @@ func (g golden) cases() ([]Case, error) {
 	case "optimizer":
 		return g.optimiser()
 	}
-	return nil, fmt.Errorf("unknown op %q", g.Op)
+	return nil, unknown("op " + g.Op)
 }
 
 // tensor returns the values and the shape of what; nil when there is no such tensor.
@@ -301,7 +331,7 @@ func (g golden) padding() (backend.Padding, error) {
 	switch strings.ToLower(g.Padding) {
 	case "same":
 		return backend.Same, nil
-	case "valid":
+	case "valid", "":
 		return backend.Valid, nil
 	}
 	return 0, fmt.Errorf("the padding is %q, want same or valid", g.Padding)
@@ -337,6 +367,12 @@ func (g golden) kernel() (k kernel, err error) {
 }
 
 func (g golden) conv() ([]Case, error) {
+	if g.Groups > 1 {
+		return nil, unknown(fmt.Sprintf("op conv2d with groups %d", g.Groups))
+	}
+	if d, err := g.Dilation.square("dilation", 1); err != nil || d > 1 {
+		return nil, errors.Join(err, unknown(fmt.Sprintf("op conv2d with dilation %d", d)))
+	}
 	k, err := g.kernel()
 	if err != nil {
 		return nil, err
@@ -439,9 +475,15 @@ func (g golden) upsample() ([]Case, error) {
 	if err != nil {
 		return nil, err
 	}
+	if g.Op == "upsample" {
+		g.Scale = g.Size
+	}
 	factor, err := g.Scale.square("scale", 0)
 	if err != nil {
 		return nil, err
+	}
+	if g.Mode == "bilinear" {
+		return nil, unknown("op upsample with mode bilinear")
 	}
 	if g.Mode != "" && g.Mode != "nearest" {
 		return nil, fmt.Errorf("the mode is %q, want nearest", g.Mode)
@@ -476,6 +518,77 @@ func (g golden) act() ([]Case, error) {
 		names["of"] = "x"
 	}
 	return g.fitAll(names, actForward(f, x, "", nil), back)
+}
+
+// add is a sum of two. The gradients of both are copies of that of the sum.
+func (g golden) add() ([]Case, error) {
+	x, err := g.shapeOf("x", 4)
+	if err != nil {
+		return nil, err
+	}
+	copies := Case{
+		Ops:  []string{"Copy"},
+		args: []arg{activation("gradOut", x, nil), activation("gradX", x, nil).out(exact), activation("gradY", x, nil).out(exact)},
+		run: func(b backend.Backend, t tensors) {
+			b.Copy(t["gradX"], t["gradOut"])
+			b.Copy(t["gradY"], t["gradOut"])
+		},
+		reference: func(d data) values { return values{"gradX": {v: d["gradOut"]}, "gradY": {v: d["gradOut"]}} },
+	}
+	return g.fitAll(pairNames, plusCase(x), copies)
+}
+
+// pairNames are the files' names of the tensors of an op with two inputs.
+var pairNames = map[string]string{"a": "x", "b": "y", "gradOut": "grad_out", "gradX": "grad_x", "gradY": "grad_y"}
+
+// concatenate joins the channels of two, and parts their gradients.
+func (g golden) concatenate() ([]Case, error) {
+	x, err := g.shapeOf("x", 4)
+	if err != nil {
+		return nil, err
+	}
+	y, err := g.shapeOf("y", 4)
+	if err != nil {
+		return nil, err
+	}
+	if y.N != x.N || y.H != x.H || y.W != x.W {
+		return nil, fmt.Errorf("the inputs are %v and %v, want the same images, rows and columns", x, y)
+	}
+	both := x
+	both.C += y.C
+	parts := func(joined []float64, from, count int) (v []float64) {
+		for p := range both.N * both.H * both.W {
+			v = append(v, joined[p*both.C+from:][:count]...)
+		}
+		return v
+	}
+	join := Case{
+		Ops:  []string{"CopyChannels"},
+		args: []arg{activation("a", x, nil), activation("b", y, nil), activation("out", both, nil).out(exact)},
+		run: func(b backend.Backend, t tensors) {
+			b.CopyChannels(t["out"], 0, t["a"], 0, x.C)
+			b.CopyChannels(t["out"], x.C, t["b"], 0, y.C)
+		},
+		reference: func(d data) values {
+			var v []float64
+			for p := range both.N * both.H * both.W {
+				v = append(append(v, d["a"][p*x.C:][:x.C]...), d["b"][p*y.C:][:y.C]...)
+			}
+			return values{"out": {v: v}}
+		},
+	}
+	part := Case{
+		Ops:  []string{"CopyChannels"},
+		args: []arg{activation("gradOut", both, nil), activation("gradX", x, nil).out(exact), activation("gradY", y, nil).out(exact)},
+		run: func(b backend.Backend, t tensors) {
+			b.CopyChannels(t["gradX"], 0, t["gradOut"], 0, x.C)
+			b.CopyChannels(t["gradY"], 0, t["gradOut"], x.C, y.C)
+		},
+		reference: func(d data) values {
+			return values{"gradX": {v: parts(d["gradOut"], 0, x.C)}, "gradY": {v: parts(d["gradOut"], x.C, y.C)}}
+		},
+	}
+	return g.fitAll(pairNames, join, part)
 }
 
 func (g golden) loss() ([]Case, error) {
