@@ -25,9 +25,9 @@ type Data struct {
 	Dir      string `yaml:"dir,omitempty"`
 	File     string `yaml:"file,omitempty"`      // of csv and npy
 	TestFile string `yaml:"test_file,omitempty"` // of csv and npy: samples for testing, if there are any
-	Seed     uint64 `yaml:"seed,omitempty"`      // of digits, circle, ring and spiral
+	Seed     uint64 `yaml:"seed,omitempty"`      // of digits, scenes, circle, ring and spiral
 
-	Samples int         `yaml:"samples,omitempty" zero:"2 or more"` // of circle, ring and spiral: 500
+	Samples int         `yaml:"samples,omitempty" zero:"2 or more"` // of circle, ring and spiral: 500; of scenes: 2000, and a fifth as many for testing
 	Noise   nn.Optional `yaml:"noise,omitempty"`                    // standard deviation, of circle and ring (0.1) and of spiral (0.3)
 
 	// Columns of csv are by name or number from 1; empty: all but the label, and training writes which these are to the
@@ -44,8 +44,8 @@ type Data struct {
 	Scaling string          `yaml:"scaling,omitempty"`
 	Scaler  *dataset.Scaler `yaml:"scaler,omitempty"`
 
-	Size     layer.Size `yaml:"size,omitempty" zero:"[rows, columns] of 1 or more"` // of images: to which they are resized; the model's input by default, or the square that a vector is
-	Channels int        `yaml:"channels,omitempty" zero:"1 (grey) or 3 (colour)"`   // of images: 1 (grey) or 3; the model's input by default
+	Size     layer.Size `yaml:"size,omitempty" zero:"[rows, columns] of 1 or more"` // of images, to which they are resized, and of scenes: the model's input by default, or the square that a vector is
+	Channels int        `yaml:"channels,omitempty" zero:"1 (grey) or 3 (colour)"`   // of images and scenes: 1 (grey) or 3; the model's input by default
 
 	// Resize and Filter say how images are brought to their size: until they cover it (the default), not at all (none), or until
 	// their shorter side has so many pixels; then the middle is cut out, or what Augment says.
@@ -85,6 +85,7 @@ var dataFields = map[string][]string{
 	"npy":    {"file", "test_file", "scaling", "scaler"},
 	"images": {"dir", "size", "channels", "resize", "filter", "stream", "cache", "augment", "skip_unreadable", "only", "classes"},
 	"digits": {"seed", "only"},
+	"scenes": {"seed", "samples", "size", "channels"},
 }
 
 // makeAbsolute makes the paths absolute, so that they lead to the data from any working directory.
@@ -104,7 +105,7 @@ func (d *Data) makeAbsolute() error {
 
 // DataNames returns the names of the data sets.
 func DataNames() []string {
-	return append(dataset.Names(), "circle", "ring", "spiral", "csv", "npy", "images")
+	return append(dataset.Names(), "scenes", "circle", "ring", "spiral", "csv", "npy", "images")
 }
 
 // Complete fills in what is left open as suits a model, and reports the first field that cannot be.
@@ -155,8 +156,20 @@ func (d *Data) check(input []int) error {
 		return d.checkTable()
 	case "images":
 		return d.checkImages(input)
+	case "scenes":
+		return d.checkScenes(input)
 	}
 	return nil
+}
+
+func (d *Data) checkScenes(input []int) error {
+	if d.Samples == 0 {
+		d.Samples = 2000
+	}
+	if d.Samples < 5 || d.Samples > 1e7 {
+		return fmt.Errorf("data.samples is %d, want 5 to 10000000", d.Samples)
+	}
+	return d.checkSize(input)
 }
 
 func (d *Data) checkPoints() error {
@@ -206,7 +219,7 @@ func (d *Data) checkTable() error {
 func (d *Data) scales() bool { return d.Scaling == "minmax" || d.Scaling == "standard" }
 
 // Pixels reports whether the data are images, with values in [0,1].
-func (d *Data) Pixels() bool { return d.Name == "images" || slices.Contains(dataset.Names(), d.Name) }
+func (d *Data) Pixels() bool { return d.Name == "images" || d.Name == "scenes" || slices.Contains(dataset.Names(), d.Name) }
 
 // Scaled returns samples in the scaling that was fitted, if there is one.
 func (d *Data) Scaled(values []float32) []float32 {
@@ -227,10 +240,8 @@ func (d *Data) Unscaled(values []float32) []float32 {
 // maxSide bounds the size to which pictures are brought.
 const maxSide = 1 << 14
 
-func (d *Data) checkImages(input []int) error {
-	if d.Dir == "" {
-		return errors.New("data.dir is missing: want the folder with the pictures (data: {name: images, dir: PATH}, or --data-dir PATH)")
-	}
+// checkSize fills in the size that pictures are brought to.
+func (d *Data) checkSize(input []int) error {
 	if len(input) == 3 {
 		if d.Size == (layer.Size{}) {
 			d.Size = layer.Size{H: input[0], W: input[1]}
@@ -255,6 +266,16 @@ func (d *Data) checkImages(input []int) error {
 	}
 	if d.Channels != 1 && d.Channels != 3 {
 		return fmt.Errorf("data.channels is %d, want 1 (grey) or 3 (colour)", d.Channels)
+	}
+	return nil
+}
+
+func (d *Data) checkImages(input []int) error {
+	if d.Dir == "" {
+		return errors.New("data.dir is missing: want the folder with the pictures (data: {name: images, dir: PATH}, or --data-dir PATH)")
+	}
+	if err := d.checkSize(input); err != nil {
+		return err
 	}
 	if least := min(d.Size.H, d.Size.W); d.Resize > 0 && int(d.Resize) < least {
 		return fmt.Errorf("data.resize is %v, fewer pixels than data.size has (%d x %d): want %d or more, cover, or none", d.Resize, d.Size.H, d.Size.W, least)

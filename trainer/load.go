@@ -93,6 +93,12 @@ func (d *Data) load(ctx context.Context, progress func(Loading), heldOut float64
 		return dataset.Circle(d.Samples, d.Noise.Value(), uint32(d.Seed)), nil, nil
 	case "spiral":
 		return dataset.Spiral(d.Samples, d.Noise.Value(), uint32(d.Seed)), nil, nil
+	case "scenes":
+		all, err := dataset.Scenes(d.Samples+d.Samples/5, d.Size.H, d.Size.W, d.Channels, d.Seed)
+		if err != nil {
+			return nil, nil, err
+		}
+		return all.Slice(0, d.Samples), all.Slice(d.Samples, all.Len()), nil
 	case "images":
 		return d.loadImages(ctx, progress, dataset.ImageOptions{H: d.Size.H, W: d.Size.W, C: d.Channels, HeldOut: heldOut, SkipUnreadable: d.SkipUnreadable,
 			Resize: d.Resize, Filter: d.Filter, Stream: d.Stream, Cache: d.Cache, Augment: d.Augment,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -106,7 +107,7 @@ func dataCommand() *cobra.Command {
 	flags.StringVar(&f.split, "split", "train", "part that the contact sheet shows: train or test")
 	flags.Float64Var(&f.noise, "noise", 0, "standard deviation of noise on the contact sheet")
 	within(flags, "noise", 0, maxStd)
-	flags.StringVar(&f.export, "export", "", "write the data set to this folder as idx files, or to this .npy its training samples as float32")
+	flags.StringVar(&f.export, "export", "", "write the data set to this new folder, as idx files if they are grey images with labels, else as PNG files, or to this .npy its training samples as float32")
 	flags.Uint64Var(&f.seed, "seed", 0, "seed of the data set and of the noise")
 	return c
 }
@@ -118,11 +119,14 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	d := withData(trainer.Data{}, name)
 	override(f.dir != "", &d.Dir, f.dir)
 	override(f.label != "", &d.Label, f.label)
-	if slices.Contains([]string{"digits", "circle", "ring", "spiral"}, d.Name) {
+	if slices.Contains([]string{"digits", "scenes", "circle", "ring", "spiral"}, d.Name) {
 		d.Seed = f.seed
 	}
 	if f.size != nil {
 		d.Size, d.Channels = layer.Size{H: f.size[0], W: f.size[1]}, append(f.size, 0)[2]
+	}
+	if d.Name == "scenes" && f.size == nil {
+		d.Size, d.Channels = layer.Size{H: sceneSide, W: sceneSide}, 3
 	}
 	if d.Name == "images" {
 		if d.SkipUnreadable = f.skip; f.size == nil {
@@ -187,6 +191,9 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	_, err = fmt.Fprintf(w, "look at: %s\n", f.out)
 	return err
 }
+
+// sceneSide is the side of drawn scenes whose size is not given.
+const sceneSide = 96
 
 // mostSide bounds the side of pictures whose size is not given.
 const mostSide = 256
@@ -359,10 +366,13 @@ func (f *dataFlags) exportTo(train, test *dataset.Set) error {
 		}
 		return trainer.WriteNPY(f.export, values, shape)
 	}
-	if train.Streamed() || !train.HasPixels() || train.C != 1 || test == nil || train.Labels == nil {
-		return fmt.Errorf("--export is %s, want a name that ends in .npy: idx files hold grey images with labels, for training and testing", f.export)
+	switch {
+	case !train.Streamed() && train.HasPixels() && train.C == 1 && test != nil && train.Labels != nil:
+		return exportIDX(f.export, train, test)
+	case train.HasPixels() && train.Images():
+		return exportPictures(f.export, train, test)
 	}
-	return exportIDX(f.export, train, test)
+	return fmt.Errorf("--export is %s, want a name that ends in .npy: the samples are no images", f.export)
 }
 
 // labelCount is how often a label occurs.
@@ -412,6 +422,56 @@ func meanIntensity(set *dataset.Set) float64 {
 		sum += int(v)
 	}
 	return float64(sum) / 255 / float64(len(set.Pixels))
+}
+
+// exportPictures writes the samples as PNG files in the folders train and test of a new folder, in folders for their classes if they
+// have such. After an error there is no folder.
+func exportPictures(dir string, train, test *dataset.Set) (err error) {
+	if !missing(dir) {
+		return fmt.Errorf("--export: %s is there already: want another name", dir)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("--export: %w", err)
+		}
+	}()
+	temp := filepath.Join(filepath.Dir(dir), fmt.Sprintf(".%s.tmp-%d", filepath.Base(dir), os.Getpid()))
+	defer os.RemoveAll(temp)
+	for part, set := range map[string]*dataset.Set{"train": train, "test": test} {
+		if set == nil {
+			continue
+		}
+		if err := writePictures(filepath.Join(temp, part), set); err != nil {
+			return err
+		}
+	}
+	return os.Rename(temp, dir)
+}
+
+// writePictures writes the samples as PNG files in a folder, or in one for each class in it.
+func writePictures(dir string, set *dataset.Set) error {
+	img := picture.Image{H: set.H, W: set.W, C: set.C, Pix: make([]float32, set.Size())}
+	var buf bytes.Buffer
+	for i := range set.Len() {
+		to := dir
+		if set.Labels != nil {
+			to = filepath.Join(dir, set.Class(set.Labels[i]))
+		}
+		if err := os.MkdirAll(to, 0o777); err != nil {
+			return err
+		}
+		if err := set.Read(img.Pix, i, i+1); err != nil {
+			return err
+		}
+		buf.Reset()
+		if err := picture.EncodePNG(&buf, img); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, fmt.Sprintf("%07d.png", i)), buf.Bytes(), 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exportIDX writes a data set to the files that dataset.LoadIDXDir reads. It overwrites none, and after an error there

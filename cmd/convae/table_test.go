@@ -115,7 +115,7 @@ func TestDataOfValues(t *testing.T) {
 		t.Errorf("exported shape %v", a.Shape)
 	}
 	wantError(t, "is there already: want another name", dataCommand(), "circle", "--export", path)
-	wantError(t, "want a name that ends in .npy: idx files hold grey images with labels", dataCommand(), "circle", "--export", t.TempDir())
+	wantError(t, "want a name that ends in .npy: the samples are no images", dataCommand(), "circle", "--export", t.TempDir())
 	wantError(t, "--out draws images, circle has samples of 2 values", dataCommand(), "circle", "--out", filepath.Join(t.TempDir(), "x.png"))
 	wantError(t, "--size has 1 numbers, want rows, columns and perhaps channels, as 28,28 or 28,28,3", dataCommand(), "images", "--size", "28")
 	wantError(t, "data.dir is missing: want the folder with the pictures (data: {name: images, dir: PATH}, or --data-dir PATH)", dataCommand(), "images", "--size", "28,28")

@@ -28,18 +28,26 @@ func Digits(n int, seed uint64) *Set {
 		Pixels: make([]uint8, n*digitSide*digitSide),
 		Labels: make([]uint8, n),
 	}
+	eachOf(n, func(i int) {
+		s.Labels[i] = digitLabel(seed, i)
+		drawDigit(s.Image(i), int(s.Labels[i]), newDice(seed, uint64(i)))
+	})
+	return s
+}
+
+// eachOf calls draw for all numbers below n, from as many goroutines as there
+// are processors.
+func eachOf(n int, draw func(i int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), n) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				s.Labels[i] = digitLabel(seed, i)
-				drawDigit(s.Image(i), int(s.Labels[i]), newDice(seed, uint64(i)))
+				draw(i)
 			}
 		})
 	}
 	wg.Wait()
-	return s
 }
 
 // DigitsSplit draws 12000 digits for training and 2000 others for testing.
