@@ -183,9 +183,11 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	dense := newDenseCase(tb, l, backend.DenseSpec{N: 3, In: 33, Out: 7, InAct: backend.Sigmoid}, 3)
 	pool, _ := backend.NewPool(backend.PoolSpec{X: shape, Size: 3, Stride: 2})
 	up, _ := backend.NewUpsample(shape, 2)
+	depth, _ := backend.NewDepth(backend.Shape{N: 2, H: 3, W: 2, C: 8}, 2, backend.BlockFirst)
 	act := func(s backend.Shape) backend.Tensor { return tensor(tb, l, backend.Activation, s, 4) }
 	flat := func(n int) backend.Tensor { return tensor(tb, l, backend.Flat, backend.Vec(n), 5) }
 	x, y, pooled, upped := act(shape), act(shape), act(pool.Out), act(up.Out)
+	spaced, deep, single := act(depth.Out), act(depth.X), act(backend.Shape{N: 2, H: 1, W: 1, C: shape.C})
 	places := tensor(tb, l, backend.Argmax, pool.Out, 6)
 	p, q, r, g, one := flat(9), flat(9), flat(9), flat(9), flat(1)
 	sum := []backend.Tensor{p, q, r}
@@ -206,6 +208,10 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"DenseBackInput": in(dense.ws, dense.backInput), "DenseBackWeights": in(dense.ws, dense.backWeights),
 		"MaxPool": func() { l.MaxPool(pool, pooled, places, x) }, "MaxPoolBack": func() { l.MaxPoolBack(pool, x, pooled, places) },
 		"Upsample": func() { l.Upsample(up, upped, x) }, "UpsampleBack": func() { l.UpsampleBack(up, x, upped) },
+		"AveragePool": func() { l.AveragePool(pool, pooled, x) }, "AveragePoolBack": func() { l.AveragePoolBack(pool, x, pooled) },
+		"Bilinear": func() { l.Bilinear(up, upped, x) }, "BilinearBack": func() { l.BilinearBack(up, x, upped) },
+		"DepthToSpace": func() { l.DepthToSpace(depth, spaced, deep) }, "SpaceToDepth": func() { l.SpaceToDepth(depth, deep, spaced) },
+		"Times": func() { l.Times(y, x, single) }, "SumPixels": func() { l.SumPixels(1, single, x, y) }, "SpreadPixels": func() { l.SpreadPixels(1, x, single) },
 		"Plus": func() { l.Plus(y, y, x) }, "CopyChannels": func() { l.CopyChannels(joined, 3, x, 1, 2) },
 		"Activate":     func() { l.Activate(backend.Function{Act: backend.Tanh}, y, x) },
 		"ActivateBack": func() { l.ActivateBack(backend.Function{Act: backend.Tanh}, x, x, y) },

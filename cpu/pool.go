@@ -123,3 +123,59 @@ func unpool(gradIn, g []float32, argmax []byte, rows, size, w, c int) {
 		simd.Unpool(gradIn[y*size*size*w*c:], size*w*c, g[y*w*c:], argmax[y*w*c:], size, w, c)
 	}
 }
+
+// AveragePool takes the mean of each window, in which padding does not count.
+func (l *lane) AveragePool(s backend.PoolShape, out, x backend.Tensor) {
+	s.CheckAverage(&out, &x)
+	o, in := l.floats(out), l.floats(x)
+	c, i := s.X.C, 0
+	for n := range s.X.N {
+		image := in[n*s.X.Image():][:s.X.Image()]
+		for oy := range s.Out.H {
+			y1, y2 := inWindow(oy, s.Stride, s.PadTop, s.Size, s.X.H)
+			for ox := range s.Out.W {
+				x1, x2 := inWindow(ox, s.Stride, s.PadLeft, s.Size, s.X.W)
+				mean := o[i:][:c]
+				i += c
+				clear(mean)
+				simd.AddColumns(mean, image[(y1*s.X.W+x1)*c:], y2-y1, s.X.W*c, x2-x1, c)
+				count := float32((y2 - y1) * (x2 - x1))
+				for k := range mean {
+					mean[k] /= count
+				}
+			}
+		}
+	}
+	round(out.Type, o)
+}
+
+// AveragePoolBack gives each input its shares of the gradients of its windows.
+func (l *lane) AveragePoolBack(s backend.PoolShape, gradX, gradOut backend.Tensor) {
+	s.CheckAverage(&gradOut, &gradX)
+	gx, g := l.floats(gradX), l.floats(gradOut)
+	clear(gx)
+	c, i := s.X.C, 0
+	for n := range s.X.N {
+		image := gx[n*s.X.Image():][:s.X.Image()]
+		for oy := range s.Out.H {
+			y1, y2 := inWindow(oy, s.Stride, s.PadTop, s.Size, s.X.H)
+			for ox := range s.Out.W {
+				x1, x2 := inWindow(ox, s.Stride, s.PadLeft, s.Size, s.X.W)
+				grad, share := g[i:][:c], 1/float32((y2-y1)*(x2-x1))
+				i += c
+				for y := y1; y < y2; y++ {
+					for x := x1; x < x2; x++ {
+						simd.Axpy(image[(y*s.X.W+x)*c:][:c], share, grad)
+					}
+				}
+			}
+		}
+	}
+	round(gradX.Type, gx)
+}
+
+// inWindow returns the rows, or the columns, of n that are in window o.
+func inWindow(o, stride, pad, size, n int) (from, to int) {
+	first := o*stride - pad
+	return max(first, 0), min(first+size, n)
+}

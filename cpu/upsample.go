@@ -1,6 +1,9 @@
 package cpu
 
-import "github.com/convae/convae/nn/backend"
+import (
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
+)
 
 // Upsample repeats every pixel Factor times in both directions.
 func (l *lane) Upsample(s backend.UpsampleShape, out, x backend.Tensor) {
@@ -37,4 +40,55 @@ func (l *lane) UpsampleBack(s backend.UpsampleShape, gradX, gradOut backend.Tens
 		}
 	}
 	round(gradX.Type, gx)
+}
+
+// Bilinear interpolates between pixels.
+func (l *lane) Bilinear(s backend.UpsampleShape, out, x backend.Tensor) {
+	s.Check(&out, &x)
+	o, in := l.floats(out), l.floats(x)
+	clear(o)
+	corners(&s, func(output, input int, share float32) {
+		simd.Axpy(o[output:][:s.X.C], share, in[input:][:s.X.C])
+	})
+	round(out.Type, o)
+}
+
+// BilinearBack gives each pixel its shares of the gradients of those that were made of it.
+func (l *lane) BilinearBack(s backend.UpsampleShape, gradX, gradOut backend.Tensor) {
+	s.Check(&gradOut, &gradX)
+	gx, g := l.floats(gradX), l.floats(gradOut)
+	clear(gx)
+	corners(&s, func(output, input int, share float32) {
+		simd.Axpy(gx[input:][:s.X.C], share, g[output:][:s.X.C])
+	})
+	round(gradX.Type, gx)
+}
+
+// corners visits the pixels of the output and, of each, those of the input that it lies between, with their shares. Pixels are given by the
+// place of their first element.
+func corners(s *backend.UpsampleShape, visit func(output, input int, share float32)) {
+	parts := 2 * s.Factor
+	output := 0
+	for n := range s.X.N {
+		for oy := range s.Out.H {
+			y, down := s.Between(oy)
+			for ox := range s.Out.W {
+				x, right := s.Between(ox)
+				for k := range 4 {
+					// Of the corners, the lower have bit 1 and the right ones bit 0.
+					wy, wx, py, px := parts-down, parts-right, y, x
+					if k&2 != 0 {
+						wy, py = down, min(y+1, s.X.H-1)
+					}
+					if k&1 != 0 {
+						wx, px = right, min(x+1, s.X.W-1)
+					}
+					if wy*wx != 0 {
+						visit(output, ((n*s.X.H+py)*s.X.W+px)*s.X.C, float32(wy*wx)/float32(parts*parts))
+					}
+				}
+				output += s.X.C
+			}
+		}
+	}
 }

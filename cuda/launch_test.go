@@ -47,6 +47,11 @@ func TestLaunchGeometry(t *testing.T) {
 		s := must(backend.NewUpsample(backend.Shape{N: 2, H: 5, W: 7, C: c}, 3))
 		return s, tensor(t, l, backend.Activation, s.X), tensor(t, l, backend.Activation, s.Out)
 	}
+	depth := func(o backend.DepthOrder) (backend.DepthShape, backend.Tensor, backend.Tensor) {
+		s := must(backend.NewDepth(backend.Shape{N: 2, H: 5, W: 7, C: 32}, 2, o))
+		return s, tensor(t, l, backend.Activation, s.X), tensor(t, l, backend.Activation, s.Out)
+	}
+	single := act(3, 1, 1, 5)
 	sum := make([]backend.Tensor, 17)
 	for i := range sum {
 		sum[i] = p
@@ -75,6 +80,17 @@ func TestLaunchGeometry(t *testing.T) {
 		{"upsample of fours", func() { s, in, out := up(12); l.Upsample(s, out, in) }, []string{"upsample_forward4 8x256"}},
 		{"upsample back", func() { s, in, out := up(3); l.UpsampleBack(s, in, out) }, []string{"upsample_back 1x256"}},
 		{"upsample back of fours", func() { s, in, out := up(16); l.UpsampleBack(s, in, out) }, []string{"upsample_back4 2x256"}},
+		{"average", func() { s, in, out := pool(5); l.AveragePool(s, out, in) }, []string{"pool_average 11x256"}},
+		{"average of fours back", func() { s, in, out := pool(20); l.AveragePoolBack(s, in, out) }, []string{"pool_average_back4 40x256"}},
+		{"bilinear", func() { s, in, out := up(3); l.Bilinear(s, out, in) }, []string{"upsample_bilinear 8x256"}},
+		{"bilinear of fours back", func() { s, in, out := up(16); l.BilinearBack(s, in, out) }, []string{"upsample_bilinear_back4 2x256"}},
+		{"depth", func() { s, in, out := depth(backend.ChannelFirst); l.DepthToSpace(s, out, in) }, []string{"depth_to_space 9x256"}},
+		{"depth of fours back", func() { s, in, out := depth(backend.BlockFirst); l.SpaceToDepth(s, in, out) }, []string{"depth_back4 3x256"}},
+		{"times", func() { l.Times(x, x, y) }, []string{"channelwise_times 60x256"}},
+		{"times of fours", func() { l.Times(act(1, 2, 2, 3), act(1, 2, 2, 3), act(1, 2, 2, 3)) }, []string{"channelwise_times4 1x256"}},
+		{"times by pixels", func() { l.Times(x, y, single) }, []string{"channelwise_times 60x256"}},
+		{"sum of pixels", func() { l.SumPixels(1, single, x, none) }, []string{"channelwise_sum 3x256"}},
+		{"spread", func() { l.SpreadPixels(1, x, single) }, []string{"channelwise_spread 60x256"}},
 		{"plus", func() { l.Plus(x, x, y) }, []string{"merge_plus 15x256"}},
 		{"plus of the largest", func() { l.Plus(big, big, big) }, []string{"merge_plus 2097152x256"}},
 		{"channels", func() { l.CopyChannels(x, 1, y, 2, 3) }, []string{"merge_channels 36x256"}},

@@ -34,3 +34,25 @@ func wide(channels int, one, four kernels.Entry) (kernels.Entry, int) {
 	}
 	return one, 1
 }
+
+// AveragePool takes the mean of each window.
+func (l *lane) AveragePool(s backend.PoolShape, out, x backend.Tensor) {
+	s.CheckAverage(&out, &x)
+	o, in := l.values(out), l.values(x)
+	e, v := wide(s.X.C, kernels.PoolAverage, kernels.PoolAverage4)
+	l.average("AveragePool", e, s, s.Out.Len()/v, ptr(o.p), ptr(in.p), narrow(o, in))
+}
+
+// AveragePoolBack gives each input its shares of the gradients of its windows.
+func (l *lane) AveragePoolBack(s backend.PoolShape, gradX, gradOut backend.Tensor) {
+	s.CheckAverage(&gradOut, &gradX)
+	gx, g := l.values(gradX), l.values(gradOut)
+	e, v := wide(s.X.C, kernels.PoolAverageBack, kernels.PoolAverageBack4)
+	l.average("AveragePoolBack", e, s, s.X.Len()/v, ptr(gx.p), ptr(g.p), narrow(gx, g))
+}
+
+// average is pool without an arg-max.
+func (l *lane) average(op string, e kernels.Entry, s backend.PoolShape, n int, a, b, narrow uint64) {
+	l.launch1(op, e, n, a, b, i32(n), i32(s.X.H), i32(s.X.W), i32(s.X.C), i32(s.Out.H), i32(s.Out.W),
+		i32(s.Size), i32(s.Stride), i32(s.PadTop), i32(s.PadLeft), narrow)
+}

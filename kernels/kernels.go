@@ -155,11 +155,31 @@ const (
 	PoolForward4
 	PoolBack
 	PoolBack4
+	PoolAverage
+	PoolAverage4
+	PoolAverageBack
+	PoolAverageBack4
 
 	UpsampleForward
 	UpsampleForward4
 	UpsampleBack
 	UpsampleBack4
+	UpsampleBilinear
+	UpsampleBilinear4
+	UpsampleBilinearBack
+	UpsampleBilinearBack4
+
+	DepthToSpace
+	DepthToSpace4
+	DepthBack
+	DepthBack4
+
+	ChannelwiseTimes
+	ChannelwiseTimes4
+	ChannelwiseSum
+	ChannelwiseSum4
+	ChannelwiseSpread
+	ChannelwiseSpread4
 
 	MergePlus
 	MergeChannels
@@ -338,15 +358,35 @@ var entries = [Count]struct {
 
 	ResidentStep: {"resident_step", 60},
 
-	PoolForward:  {"pool_forward", 14},
-	PoolForward4: {"pool_forward4", 14},
-	PoolBack:     {"pool_back", 14},
-	PoolBack4:    {"pool_back4", 14},
+	PoolForward:      {"pool_forward", 14},
+	PoolForward4:     {"pool_forward4", 14},
+	PoolBack:         {"pool_back", 14},
+	PoolBack4:        {"pool_back4", 14},
+	PoolAverage:      {"pool_average", 13},
+	PoolAverage4:     {"pool_average4", 13},
+	PoolAverageBack:  {"pool_average_back", 13},
+	PoolAverageBack4: {"pool_average_back4", 13},
 
-	UpsampleForward:  {"upsample_forward", 7},
-	UpsampleForward4: {"upsample_forward4", 7},
-	UpsampleBack:     {"upsample_back", 7},
-	UpsampleBack4:    {"upsample_back4", 7},
+	UpsampleForward:       {"upsample_forward", 7},
+	UpsampleForward4:      {"upsample_forward4", 7},
+	UpsampleBack:          {"upsample_back", 7},
+	UpsampleBack4:         {"upsample_back4", 7},
+	UpsampleBilinear:      {"upsample_bilinear", 8},
+	UpsampleBilinear4:     {"upsample_bilinear4", 8},
+	UpsampleBilinearBack:  {"upsample_bilinear_back", 8},
+	UpsampleBilinearBack4: {"upsample_bilinear_back4", 8},
+
+	DepthToSpace:  {"depth_to_space", 8},
+	DepthToSpace4: {"depth_to_space4", 8},
+	DepthBack:     {"depth_back", 8},
+	DepthBack4:    {"depth_back4", 8},
+
+	ChannelwiseTimes:   {"channelwise_times", 7},
+	ChannelwiseTimes4:  {"channelwise_times4", 7},
+	ChannelwiseSum:     {"channelwise_sum", 8},
+	ChannelwiseSum4:    {"channelwise_sum4", 8},
+	ChannelwiseSpread:  {"channelwise_spread", 7},
+	ChannelwiseSpread4: {"channelwise_spread4", 7},
 
 	MergePlus:      {"merge_plus", 5},
 	MergeChannels:  {"merge_channels", 9},

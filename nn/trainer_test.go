@@ -62,7 +62,23 @@ func zoo() []Config {
 			Decoder: graph.Specs(&layer.UpSampling2D{Size: 3}, &layer.Activation{Function: "tanh"}, &layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(4), Padding: "valid", Activation: "sigmoid"})},
 		skips(),
 		activations(),
+		excitation(),
 	}
+}
+
+// excitation has a squeeze-and-excitation block, a gate of the same shape, means of windows, interpolation and pixel shuffles.
+func excitation() Config {
+	conv := func(filters int, act string) graph.Layer {
+		return &layer.Conv2D{Filters: filters, Kernel: layer.Square(3), Activation: act}
+	}
+	return Config{Name: "excitation", Input: []int{8, 12, 1},
+		Encoder: []graph.Spec{{Layer: conv(4, "relu")}, {Layer: &layer.AveragePooling2D{Size: 2}}, {Layer: conv(6, "tanh"), Name: "block"},
+			{Layer: &layer.GlobalAveragePooling2D{}}, {Layer: &layer.Dense{Units: 3, Activation: "relu"}}, {Layer: &layer.Dense{Units: 6, Activation: "sigmoid"}, Name: "weights"},
+			{Layer: &layer.Multiply{}, Inputs: []string{"block", "weights"}, Name: "weighted"},
+			{Layer: &layer.Activation{Function: "sigmoid"}, Name: "gate"}, {Layer: &layer.Multiply{}, Inputs: []string{"weighted", "gate"}},
+			{Layer: &layer.AveragePooling2D{Size: 3, Stride: 2}}},
+		Decoder: []graph.Spec{{Layer: &layer.UpSampling2D{Size: 2, Interpolation: "bilinear"}}, {Layer: conv(12, "relu")}, {Layer: &layer.DepthToSpace{Size: 2, Order: "torch"}},
+			{Layer: conv(4, "linear")}, {Layer: &layer.DepthToSpace{Size: 2}}, {Layer: &layer.AveragePooling2D{Size: 2, Padding: "valid"}}, {Layer: conv(1, "sigmoid")}}}
 }
 
 // activations has all functions that convolutions and dense layers do not fuse, behind them and by themselves, and one whose input two read.

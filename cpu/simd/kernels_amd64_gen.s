@@ -10625,6 +10625,39 @@ done:
 	VZEROUPPER
 	RET
 
+// func timesAVX512(dst, a, b *float32, n int)
+TEXT ·timesAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), R8
+	MOVQ a+8(FP), R9
+	MOVQ b+16(FP), R10
+	MOVQ n+24(FP), CX
+	SUBQ $16, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Z0
+	VMOVUPS (R10), Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, (R8)
+	ADDQ $64, R8
+	ADDQ $64, R9
+	ADDQ $64, R10
+	SUBQ $16, CX
+	JGE whole
+part:
+	ADDQ $16, CX
+	JZ done
+	MOVQ $-1, BX
+	SHLQ CX, BX
+	NOTQ BX
+	KMOVW BX, K1
+	VMOVUPS.Z (R9), K1, Z0
+	VMOVUPS.Z (R10), K1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, (R8)
+done:
+	VZEROUPPER
+	RET
+
 // func axpyAVX512(dst, src *float32, n int, alpha float32)
 TEXT ·axpyAVX512(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), R8
@@ -18346,6 +18379,38 @@ part:
 	VMASKMOVPS (R9), Y13, Y0
 	VMASKMOVPS (R10), Y13, Y1
 	VADDPS Y1, Y0, Y0
+	VMASKMOVPS Y0, Y13, (R8)
+done:
+	VZEROUPPER
+	RET
+
+// func timesAVX2(dst, a, b *float32, n int)
+TEXT ·timesAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), R8
+	MOVQ a+8(FP), R9
+	MOVQ b+16(FP), R10
+	MOVQ n+24(FP), CX
+	SUBQ $8, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Y0
+	VMOVUPS (R10), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, (R8)
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	SUBQ $8, CX
+	JGE whole
+part:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ ·lanes+64(SB), BX
+	VMOVUPS (BX)(CX*4), Y13
+	VMASKMOVPS (R9), Y13, Y0
+	VMASKMOVPS (R10), Y13, Y1
+	VMULPS Y1, Y0, Y0
 	VMASKMOVPS Y0, Y13, (R8)
 done:
 	VZEROUPPER

@@ -19,6 +19,11 @@ func outerAVX512(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32,
 //go:noescape
 func sumAVX512(dst, a, b *float32, n int)
 
+// timesAVX512 does dst = a b.
+//
+//go:noescape
+func timesAVX512(dst, a, b *float32, n int)
+
 // axpyAVX512 does dst += alpha*src.
 //
 //go:noescape
@@ -208,6 +213,11 @@ func outerAVX2(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, b
 //
 //go:noescape
 func sumAVX2(dst, a, b *float32, n int)
+
+// timesAVX2 does dst = a b.
+//
+//go:noescape
+func timesAVX2(dst, a, b *float32, n int)
 
 // axpyAVX2 does dst += alpha*src.
 //

@@ -31,6 +31,21 @@ func Sum(dst, a, b []float32) {
 	}
 }
 
+// Times: dst = a b, bit for bit. The slices may be the same.
+func Times(dst, a, b []float32) {
+	same(len(dst), a, b)
+	switch current {
+	case AVX512:
+		timesAVX512(first(dst), first(a), first(b), len(dst))
+	case AVX2:
+		timesAVX2(first(dst), first(a), first(b), len(dst))
+	default:
+		for i, v := range a {
+			dst[i] = v * b[i]
+		}
+	}
+}
+
 // Axpy: dst += alpha*src, bit for bit: the product is rounded.
 func Axpy(dst []float32, alpha float32, src []float32) {
 	same(len(dst), src)

@@ -10,7 +10,7 @@
 //   - a caller's mistake (a wrong shape, role or buffer) panics with a constant string; a device's failure is kept,
 //     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
 //   - an activation may be narrow, of bfloat16, where an op says so: the products' if their factors are of that type, all those of Pool,
-//     Upsample, Merge and Activate, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
+//     Upsample, Depth, Merge, Channelwise and Activate, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
 //     when the op has its result;
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
@@ -61,7 +61,9 @@ type Backend interface {
 	Partial
 	Pool
 	Upsample
+	Depth
 	Merge
+	Channelwise
 	Activate
 	Loss
 	Optim
@@ -230,19 +232,43 @@ type Partial interface {
 	SumPartials(sums []Params)
 }
 
-// Pool is max-pooling.
+// Pool is pooling, by the maximum and by the mean.
 type Pool interface {
 	// MaxPool: the first maximum of each window (NaN is above all numbers), and its position row*Size+column in argmax (Argmax, shape of out), which
 	// may be zero.
 	MaxPool(s PoolShape, out, argmax, x Tensor)
 	// MaxPoolBack: each input gets the sum of the gradients of the windows in which it was the maximum.
 	MaxPoolBack(s PoolShape, gradX, gradOut, argmax Tensor)
+	// AveragePool: the mean of each window; padding does not count.
+	AveragePool(s PoolShape, out, x Tensor)
+	// AveragePoolBack: each input gets the sum of the gradients of its windows, each divided by the number of inputs there.
+	AveragePoolBack(s PoolShape, gradX, gradOut Tensor)
 }
 
-// Upsample is nearest-neighbour upsampling.
+// Upsample is nearest-neighbour upsampling, and bilinear interpolation between pixels whose centres lie at halves (PyTorch's
+// align_corners=False; see UpsampleShape.Between).
 type Upsample interface {
 	Upsample(s UpsampleShape, out, x Tensor)
 	UpsampleBack(s UpsampleShape, gradX, gradOut Tensor)
+	Bilinear(s UpsampleShape, out, x Tensor)
+	BilinearBack(s UpsampleShape, gradX, gradOut Tensor)
+}
+
+// Depth rearranges channels into pixels; see DepthShape.
+type Depth interface {
+	DepthToSpace(s DepthShape, out, x Tensor)
+	// SpaceToDepth is the inverse, and so the gradient.
+	SpaceToDepth(s DepthShape, gradX, gradOut Tensor)
+}
+
+// Channelwise ops have one value for each channel of an image, (N, 1, 1, C), and images (N, H, W, C). All tensors are Activations.
+type Channelwise interface {
+	// Times: out = a b, for b of the shape of a, or one pixel for each image. out may be a.
+	Times(out, a, b Tensor)
+	// SumPixels: out[n][c] = scale times the sum of a b over the pixels of image n; without b, of a.
+	SumPixels(scale float32, out, a, b Tensor)
+	// SpreadPixels: every pixel of out = scale x.
+	SpreadPixels(scale float32, out, x Tensor)
 }
 
 // Merge ops join the values of several layers, and split their gradients. All tensors are Activations.

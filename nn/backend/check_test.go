@@ -30,7 +30,8 @@ func checkCases(t *testing.T) map[string]checkCase {
 	dense, err3 := NewDense(DenseSpec{N: 2, In: 6, Out: 4, InAct: Tanh})
 	pool, err4 := NewPool(PoolSpec{X: img, Size: 2})
 	up, err5 := NewUpsample(img, 2)
-	for _, err := range []error{err, err2, err3, err4, err5} {
+	depth, err6 := NewDepth(Shape{2, 4, 4, 12}, 2, BlockFirst)
+	for _, err := range []error{err, err2, err3, err4, err5, err6} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +50,8 @@ func checkCases(t *testing.T) map[string]checkCase {
 	dx, do := act(dense.XShape()), act(dense.OutShape())
 	px, po, pa := act(pool.X), act(pool.Out), placed(Argmax, pool.Out)
 	ux, uo := act(up.X), act(up.Out)
-	x, y, z := act(img), act(img), act(img)
+	sx, so := act(depth.X), act(depth.Out)
+	x, y, z, one := act(img), act(img), act(img), act(Shape{2, 1, 1, 3})
 	p, q, r, g, loss := flat(9), flat(9), flat(9), flat(9), flat(1)
 	tally := Tally{Total: *flat(1), Loss: *flat(1)}
 	sums := []Tensor{*flat(9), *flat(9)}
@@ -90,7 +92,13 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"MaxPool":                  t2(nil, func() { pool.CheckForward(po, pa, px) }, po, pa, px),
 		"MaxPoolBack":              t2(nil, func() { pool.CheckBack(px, po, pa) }, px, po, pa),
 		"Upsample":                 t2(nil, func() { up.Check(uo, ux) }, uo, ux),
+		"AveragePool":              t2(nil, func() { pool.CheckAverage(po, px) }, po, px),
+		"DepthToSpace":             t2(nil, func() { depth.Check(so, sx) }, so, sx),
 		"Plus":                     t2(nil, func() { CheckPlus(x, y, z) }, x, y, z),
+		"Times":                    t2(nil, func() { CheckTimes(x, y, z) }, x, y, z),
+		"TimesByPixel":             t2(nil, func() { CheckTimes(x, y, one) }, x, y, one),
+		"SumPixels":                t2(nil, func() { CheckSumPixels(one, x, y) }, one, x, y),
+		"SpreadPixels":             t2(nil, func() { CheckSpreadPixels(x, one) }, x, one),
 		"CopyChannels":             t2(nil, func() { CheckCopyChannels(stats, 3, x, 0, 3) }, stats, x),
 		"Activate":                 t2(nil, func() { CheckActivate(Function{Act: Tanh}, x, y) }, x, y),
 		"ActivateBack":             t2(nil, func() { CheckActivateBack(Function{Act: Tanh}, x, y, z) }, x, y, z),
@@ -156,6 +164,7 @@ func TestChecks(t *testing.T) {
 
 // narrow lists the ops that take narrow activations.
 var narrow = map[string]bool{"Copy": true, "Reshape": true, "MaxPool": true, "MaxPoolBack": true, "Upsample": true, "Plus": true,
+	"AveragePool": true, "DepthToSpace": true, "Times": true, "TimesByPixel": true, "SumPixels": true, "SpreadPixels": true,
 	"CopyChannels": true, "Activate": true, "ActivateBack": true, "Dropout": true, "Accumulate": true,
 	"ConvBF16": true, "ConvBackInputBF16": true, "ConvBackWeightsBF16": true, "ConvTransposeBF16": true, "ConvTransposeBackInputBF16": true,
 	"ConvTransposeBackWeightsBF16": true, "DenseBF16": true, "DenseBackInputBF16": true, "DenseBackWeightsBF16": true}

@@ -2,11 +2,11 @@ package backend
 
 import "fmt"
 
-// PoolSpec is what defines a max-pool. Zero Stride means Size.
+// PoolSpec is what defines a pool. Zero Stride means Size.
 type PoolSpec struct {
 	X            Shape
 	Size, Stride int
-	Padding      Padding // padding is minus infinity: it never wins
+	Padding      Padding // which is in no window: it never wins, and does not count in a mean
 }
 
 // PoolShape is a validated PoolSpec. Make it with NewPool.
@@ -16,7 +16,7 @@ type PoolShape struct {
 	PadTop, PadLeft int
 }
 
-// NewPool validates a max-pool and derives its geometry.
+// NewPool validates a pool and derives its geometry.
 func NewPool(c PoolSpec) (PoolShape, error) {
 	if c.Stride == 0 {
 		c.Stride = c.Size
@@ -56,6 +56,13 @@ func (s *PoolShape) CheckBack(gradX, gradOut, argmax *Tensor) {
 	gradX.either(s.X)
 	gradOut.either(s.Out)
 	argmax.check(Argmax, Uint8, s.Out)
+}
+
+// CheckAverage checks the arguments of AveragePool, or the gradients that AveragePoolBack has for them.
+func (s *PoolShape) CheckAverage(out, x *Tensor) {
+	s.made()
+	out.either(s.Out)
+	x.either(s.X)
 }
 
 func (s *PoolShape) made() {

@@ -35,3 +35,14 @@ func (s *UpsampleShape) Check(out, x *Tensor) {
 	out.either(s.Out)
 	x.either(s.X)
 }
+
+// Between returns, for row or column o of a bilinear upsampling, the first of the two rows or columns of n that it lies between, and
+// the second one's share in 2 Factor parts: with the centres of pixels at halves, (o + 1/2)/Factor - 1/2 is where it lies, which
+// is held within the first and the last.
+func (s *UpsampleShape) Between(o int) (first, share int) {
+	at := 2*o + 1 - s.Factor
+	if at < 0 {
+		return 0, 0
+	}
+	return at / (2 * s.Factor), at % (2 * s.Factor)
+}

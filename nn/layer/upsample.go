@@ -1,14 +1,17 @@
 package layer
 
 import (
+	"fmt"
+
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/op"
 )
 
-// UpSampling2D repeats each pixel Size times in both directions.
+// UpSampling2D makes images Size times as large in both directions, by repeating pixels or between them.
 type UpSampling2D struct {
-	Size int `yaml:"size"`
+	Size          int    `yaml:"size"`
+	Interpolation string `yaml:"interpolation,omitempty"` // nearest (default) or bilinear
 }
 
 // Kind returns Keras's name of the layer.
@@ -25,7 +28,14 @@ func (l *UpSampling2D) Build(b *graph.Builder, in ...op.Value) (op.Value, error)
 		return op.None, err
 	}
 	out := b.New(s.Out)
-	b.Emit(&op.Upsample{Shape: s, Out: out, X: x})
+	switch l.Interpolation {
+	case "", "nearest":
+		b.Emit(&op.Upsample{Shape: s, Out: out, X: x})
+	case "bilinear":
+		b.Emit(&op.Bilinear{Shape: s, Out: out, X: x})
+	default:
+		return op.None, fmt.Errorf("interpolation is %q, want nearest or bilinear", l.Interpolation)
+	}
 	b.Module()
 	return out, nil
 }

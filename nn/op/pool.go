@@ -46,3 +46,41 @@ func (o *MaxPoolBack) Narrow() []Value { return []Value{o.GradX, o.GradOut} }
 func (o *MaxPoolBack) Run(f *Frame) {
 	f.B.MaxPoolBack(o.Shape, f.At(o.GradX), f.At(o.GradOut), f.At(o.Argmax))
 }
+
+// AveragePool takes the mean of each window.
+type AveragePool struct {
+	Shape  backend.PoolShape
+	Out, X Value
+}
+
+func (o *AveragePool) Name() string { return "AveragePool" }
+func (o *AveragePool) Args(visit func(v *Value, u Use)) {
+	visit(&o.Out, Write)
+	visit(&o.X, Read)
+}
+func (o *AveragePool) Narrow() []Value { return []Value{o.Out, o.X} }
+func (o *AveragePool) Run(f *Frame)    { f.B.AveragePool(o.Shape, f.At(o.Out), f.At(o.X)) }
+func (o *AveragePool) Result() Value   { return o.Out }
+
+func (o *AveragePool) Back(g *Grads) {
+	grad := g.Of(o)
+	if g.Wants(o.X) {
+		gradX := g.Like(o.X)
+		g.Emit(&AveragePoolBack{Shape: o.Shape, GradX: gradX, GradOut: grad})
+		g.Add(o.X, gradX)
+	}
+}
+
+// AveragePoolBack gives each input its shares of the gradients of its windows.
+type AveragePoolBack struct {
+	Shape          backend.PoolShape
+	GradX, GradOut Value
+}
+
+func (o *AveragePoolBack) Name() string { return "AveragePoolBack" }
+func (o *AveragePoolBack) Args(visit func(v *Value, u Use)) {
+	visit(&o.GradX, Write)
+	visit(&o.GradOut, Read)
+}
+func (o *AveragePoolBack) Narrow() []Value { return []Value{o.GradX, o.GradOut} }
+func (o *AveragePoolBack) Run(f *Frame)    { f.B.AveragePoolBack(o.Shape, f.At(o.GradX), f.At(o.GradOut)) }

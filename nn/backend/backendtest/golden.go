@@ -214,6 +214,14 @@ func (g golden) cases() ([]Case, error) {
 		return g.pool()
 	case "upsample2d", "upsample":
 		return g.upsample()
+	case "pixel_shuffle":
+		return g.depth()
+	case "avg_pool":
+		return g.average()
+	case "global_avg_pool":
+		return g.globalAverage()
+	case "multiply":
+		return g.multiplication()
 	case "add":
 		return g.add()
 	case "concat":
@@ -482,14 +490,15 @@ func (g golden) upsample() ([]Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.Mode == "bilinear" {
-		return nil, unknown("op upsample with mode bilinear")
-	}
-	if g.Mode != "" && g.Mode != "nearest" {
-		return nil, fmt.Errorf("the mode is %q, want nearest", g.Mode)
-	}
 	if _, err := backend.NewUpsample(x, factor); err != nil {
 		return nil, err
+	}
+	switch g.Mode {
+	case "", "nearest":
+	case "bilinear":
+		return g.fitAll(layerNames, bilinearForward(x, factor), bilinearBack(x, factor))
+	default:
+		return nil, fmt.Errorf("the mode is %q, want nearest or bilinear", g.Mode)
 	}
 	return g.fitAll(layerNames, upsampleForward(x, factor), upsampleBack(x, factor))
 }
@@ -518,6 +527,104 @@ func (g golden) act() ([]Case, error) {
 		names["of"] = "x"
 	}
 	return g.fitAll(names, actForward(f, x, "", nil), back)
+}
+
+// depth is in the channel order of PyTorch's PixelShuffle.
+func (g golden) depth() ([]Case, error) {
+	x, err := g.shapeOf("x", 4)
+	if err != nil {
+		return nil, err
+	}
+	size, err := g.Size.square("size", 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := backend.NewDepth(x, size, backend.ChannelFirst); err != nil {
+		return nil, err
+	}
+	return g.fitAll(layerNames, depthForward(x, size, backend.ChannelFirst), depthBack(x, size, backend.ChannelFirst))
+}
+
+func (g golden) average() ([]Case, error) {
+	x, err := g.shapeOf("x", 4)
+	if err != nil {
+		return nil, err
+	}
+	size, err := g.Size.square("size", 0)
+	if err != nil {
+		return nil, err
+	}
+	stride, err := g.Stride.square("stride", size)
+	if err != nil {
+		return nil, err
+	}
+	p, err := g.padding()
+	if err != nil {
+		return nil, err
+	}
+	spec := backend.PoolSpec{X: x, Size: size, Stride: stride, Padding: p}
+	if _, err := backend.NewPool(spec); err != nil {
+		return nil, err
+	}
+	return g.fitAll(layerNames, averageForward(spec), averageBack(spec))
+}
+
+func (g golden) globalAverage() ([]Case, error) {
+	x, err := g.shapeOf("x", 4)
+	if err != nil {
+		return nil, err
+	}
+	back := spreadPixelsCase(x)
+	share := 1 / float32(x.H*x.W)
+	back.run = func(b backend.Backend, t tensors) { b.SpreadPixels(share, t["out"], t["x"]) }
+	back.reference = func(d data) values {
+		r := value{v: make([]float64, x.Len())}
+		for i := range r.v {
+			r.v[i] = float64(share) * d["x"][i/x.Image()*x.C+i%x.C]
+		}
+		return values{"out": r}
+	}
+	forward, err := g.fitAll(map[string]string{"a": "x"}, sumPixelsCase(x, true))
+	if err != nil {
+		return nil, err
+	}
+	if v, _, err := g.tensor("grad_out"); v == nil {
+		return forward, err
+	}
+	c, err := g.fit(back, "spreadpixels", map[string]string{"x": "grad_out", "out": "grad_x"})
+	return append(forward, c), err
+}
+
+// multiplication is a product of two, the second one of a pixel for each image perhaps.
+func (g golden) multiplication() ([]Case, error) {
+	x, err := g.shapeOf("x", 4)
+	if err != nil {
+		return nil, err
+	}
+	y, err := g.shapeOf("y", 4)
+	if err != nil {
+		return nil, err
+	}
+	if one := (shape{N: x.N, H: 1, W: 1, C: x.C}); y != x && y != one {
+		return nil, fmt.Errorf("the second input is %v, want %v or %v", y, x, one)
+	}
+	cases, err := g.fitAll(pairNames, timesCase(x, y == x))
+	if err != nil {
+		return nil, err
+	}
+	if v, _, err := g.tensor("grad_out"); v == nil {
+		return cases, err
+	}
+	gradX, err := g.fit(timesCase(x, y == x), "times-grad-x", map[string]string{"a": "grad_out", "b": "y", "out": "grad_x"})
+	if err != nil {
+		return nil, err
+	}
+	back := timesCase(x, true)
+	if y != x {
+		back = sumPixelsCase(x, false)
+	}
+	gradY, err := g.fit(back, "grad-y", map[string]string{"a": "grad_out", "b": "x", "out": "grad_y"})
+	return append(cases, gradX, gradY), err
 }
 
 // add is a sum of two. The gradients of both are copies of that of the sum.

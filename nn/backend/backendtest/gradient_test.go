@@ -178,6 +178,30 @@ func TestUpsampleGradient(t *testing.T) {
 	checkGradient(t, "gradX", func() float64 { return dot(g, refUpsample(s, x)) }, x, v)
 }
 
+// The references of linear ops whose gradient stands beside them: it has to be that of a product with the output.
+func TestLinearGradients(t *testing.T) {
+	x := shape{N: 2, H: 3, W: 4, C: 4}
+	pool := backend.PoolSpec{X: x, Size: 3, Stride: 2, Padding: backend.Same}
+	for _, c := range []struct {
+		what          string
+		forward, back Case
+	}{
+		{"average pool", averageForward(pool), averageBack(pool)},
+		{"bilinear", bilinearForward(x, 3), bilinearBack(x, 3)},
+		{"depth", depthForward(x, 2, backend.BlockFirst), depthBack(x, 2, backend.BlockFirst)},
+		{"depth, channels first", depthForward(x, 2, backend.ChannelFirst), depthBack(x, 2, backend.ChannelFirst)},
+	} {
+		n := 0
+		for _, a := range c.back.args {
+			if a.name == "gradOut" {
+				n = a.shape.Len()
+			}
+		}
+		v, g := numbers(normal(1), 6500, x.Len()), numbers(normal(1), 6501, n)
+		checkGradient(t, c.what, func() float64 { return dot(g, c.forward.reference(data{"x": v})["out"].v) }, v, c.back.reference(data{"gradOut": g})["gradX"].v)
+	}
+}
+
 func TestActGradient(t *testing.T) {
 	for _, f := range functions() {
 		x, g := numbers(normal(2), 7000, 50), numbers(normal(1), 7001, 50)

@@ -63,6 +63,12 @@ func poolCases() []Case {
 	}
 	cases = append(cases, views...)
 	cases = append(cases, speed...)
+	for i, c := range specs {
+		if i%2 == 0 || c.Size > 4 {
+			cases = append(cases, averageForward(c), averageBack(c))
+		}
+	}
+	cases = append(cases, averageForward(batch), averageBack(batch), averageForward(bench), averageBack(bench), bordered(averageForward(window), "out"), bordered(averageBack(window), "gradX"))
 	return append(cases, bordered(poolForward(batch, "", normal(1)), "out"), bordered(poolBack(window), "gradX"),
 		withoutArgmax(poolForward(window, "", normal(1))))
 }
@@ -152,3 +158,41 @@ func refMaxPoolBack(s backend.PoolShape, gradOut, argmax []float64) (v, mag []fl
 	})
 	return r.v, r.mag
 }
+
+func averageForward(c backend.PoolSpec) Case {
+	s := must(backend.NewPool(c))
+	return Case{
+		Name: poolName("average", s), Ops: []string{"AveragePool"},
+		args: []arg{activation("x", s.X, normal(1)), activation("out", s.Out, nil).out(sumBound(s.Size * s.Size))},
+		run:  func(b backend.Backend, t tensors) { b.AveragePool(s, t["out"], t["x"]) },
+		reference: func(d data) values {
+			r, counts := sums(s.Out.Len()), windowCounts(s)
+			eachWindow(s, func(o, i, _ int) { r.add(o, d["x"][i]/counts[o]) })
+			return values{"out": r}
+		},
+	}
+}
+
+func averageBack(c backend.PoolSpec) Case {
+	s := must(backend.NewPool(c))
+	return Case{
+		Name: poolName("averageBack", s), Ops: []string{"AveragePoolBack"},
+		args: []arg{activation("gradOut", s.Out, normal(1)), activation("gradX", s.X, nil).out(sumBound(s.Size * s.Size))},
+		run:  func(b backend.Backend, t tensors) { b.AveragePoolBack(s, t["gradX"], t["gradOut"]) },
+		reference: func(d data) values {
+			r, counts := sums(s.X.Len()), windowCounts(s)
+			eachWindow(s, func(o, i, _ int) { r.add(i, d["gradOut"][o]/counts[o]) })
+			return values{"gradX": r}
+		},
+	}
+}
+
+// windowCounts are the inputs in each window.
+func windowCounts(s backend.PoolShape) []float64 {
+	n := make([]float64, s.Out.Len())
+	eachWindow(s, func(o, _, _ int) { n[o]++ })
+	return n
+}
+
+// sums are n sums of nothing so far; see value.add.
+func sums(n int) value { return value{v: make([]float64, n), mag: make([]float64, n)} }
