@@ -188,6 +188,17 @@ const (
 	ActForward
 	ActBack
 
+	GroupNormForward
+	GroupNormForward4
+	GroupNormBack
+	GroupNormBack4
+	GroupNormPixels
+	GroupNormPixels4
+	GroupNormPixelsBack
+	GroupNormPixelsBack4
+	GroupNormScalesBack
+	GroupNormScalesBack4
+
 	LossBCE
 	LossMSE
 	LossTotal
@@ -394,6 +405,17 @@ var entries = [Count]struct {
 
 	ActForward: {"act_forward", 6},
 	ActBack:    {"act_back", 7},
+
+	GroupNormForward:     {"groupnorm_forward", 16},
+	GroupNormForward4:    {"groupnorm_forward4", 16},
+	GroupNormBack:        {"groupnorm_back", 19},
+	GroupNormBack4:       {"groupnorm_back4", 19},
+	GroupNormPixels:      {"groupnorm_pixels", 11},
+	GroupNormPixels4:     {"groupnorm_pixels4", 11},
+	GroupNormPixelsBack:  {"groupnorm_pixels_back", 11},
+	GroupNormPixelsBack4: {"groupnorm_pixels_back4", 11},
+	GroupNormScalesBack:  {"groupnorm_scales_back", 14},
+	GroupNormScalesBack4: {"groupnorm_scales_back4", 14},
 
 	LossBCE:   {"loss_bce", 6},
 	LossMSE:   {"loss_mse", 6},

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/convae/convae/nn/backend"
-	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/program"
 )
@@ -41,10 +40,10 @@ func newParamLayout(m *Model, b backend.Backend) paramLayout {
 // floats is the length of the trained parameters as a flat tensor. Gaps between parameters are zero and stay so.
 func (l paramLayout) floats() int { return l.trained / floatBytes }
 
-// weights returns the ranges of floats lo to hi of the parameters that are weights, not biases.
+// weights returns the ranges of floats lo to hi of the parameters that are weights, not biases or scales.
 func (l paramLayout) weights(m *Model, b backend.Backend, lo, hi int) (ranges [][2]int) {
 	for i, p := range m.Params {
-		if p.Role == graph.Bias || !p.Trained() {
+		if !p.Weighs() {
 			continue
 		}
 		first := l.offsets[i] / floatBytes

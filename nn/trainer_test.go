@@ -63,6 +63,7 @@ func zoo() []Config {
 		skips(),
 		activations(),
 		excitation(),
+		normalised(),
 	}
 }
 
@@ -94,6 +95,19 @@ func activations() Config {
 			{Layer: &layer.Flatten{}}, {Layer: &layer.Dense{Units: 24, Activation: "softsign"}}, {Layer: &layer.Activation{Function: "elu"}},
 			{Layer: &layer.LeakyReLU{NegativeSlope: 0.1}}, {Layer: &layer.Activation{Function: "softplus"}}, {Layer: &layer.Reshape{Shape: []int{4, 6, 1}}},
 			{Layer: conv(1, "sigmoid")}}}
+}
+
+// normalised has normalisations of groups and of pixels: of the input, of which no gradient is wanted, before an activation, and
+// without one of their parameters, or both. Epsilons are such that the loss is no more curved than differences of it bear.
+func normalised() Config {
+	conv := func(filters int, act string) graph.Layer {
+		return &layer.Conv2D{Filters: filters, Kernel: layer.Square(3), Activation: act}
+	}
+	return Config{Name: "normalised", Input: []int{6, 8, 2},
+		Encoder: graph.Specs(&layer.GroupNormalization{Groups: 1, Epsilon: 0.1}, conv(6, ""), &layer.GroupNormalization{Groups: 3, Activation: "silu"},
+			&layer.MaxPool2D{Size: 2}, &layer.LayerNormalization{NoCenter: true, Epsilon: 0.02}, conv(4, "tanh"), &layer.GroupNormalization{Groups: 2, NoScale: true, NoCenter: true}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.LayerNormalization{NoScale: true, Epsilon: 0.05}, conv(4, ""), &layer.LayerNormalization{Activation: "sigmoid", Epsilon: 0.05},
+			conv(2, "sigmoid"))}
 }
 
 // skips is a small U-Net with a residual block: values with several readers, in the encoder, in the decoder and from one to

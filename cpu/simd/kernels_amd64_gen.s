@@ -12857,6 +12857,239 @@ loop:
 	VZEROUPPER
 	RET
 
+// func deviationsAVX512(sum, src, from *float32, n int)
+TEXT ·deviationsAVX512(SB), NOSPLIT, $0-32
+	MOVQ sum+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ from+16(FP), R10
+	MOVQ n+24(FP), CX
+	SUBQ $16, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Z0
+	VMOVUPS (R10), Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS (R8), Z2
+	VADDPS Z0, Z2, Z2
+	VMOVUPS Z2, (R8)
+	ADDQ $64, R8
+	ADDQ $64, R9
+	ADDQ $64, R10
+	SUBQ $16, CX
+	JGE whole
+part:
+	ADDQ $16, CX
+	JZ done
+	MOVQ $-1, BX
+	SHLQ CX, BX
+	NOTQ BX
+	KMOVW BX, K1
+	VMOVUPS.Z (R9), K1, Z0
+	VMOVUPS.Z (R10), K1, Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS.Z (R8), K1, Z2
+	VADDPS Z0, Z2, Z2
+	VMOVUPS Z2, K1, (R8)
+done:
+	VZEROUPPER
+	RET
+
+// func squaresAVX512(sum, src, from *float32, n int)
+TEXT ·squaresAVX512(SB), NOSPLIT, $0-32
+	MOVQ sum+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ from+16(FP), R10
+	MOVQ n+24(FP), CX
+	SUBQ $16, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Z0
+	VMOVUPS (R10), Z1
+	VSUBPS Z1, Z0, Z0
+	VMULPS Z0, Z0, Z0
+	VMOVUPS (R8), Z2
+	VADDPS Z0, Z2, Z2
+	VMOVUPS Z2, (R8)
+	ADDQ $64, R8
+	ADDQ $64, R9
+	ADDQ $64, R10
+	SUBQ $16, CX
+	JGE whole
+part:
+	ADDQ $16, CX
+	JZ done
+	MOVQ $-1, BX
+	SHLQ CX, BX
+	NOTQ BX
+	KMOVW BX, K1
+	VMOVUPS.Z (R9), K1, Z0
+	VMOVUPS.Z (R10), K1, Z1
+	VSUBPS Z1, Z0, Z0
+	VMULPS Z0, Z0, Z0
+	VMOVUPS.Z (R8), K1, Z2
+	VADDPS Z0, Z2, Z2
+	VMOVUPS Z2, K1, (R8)
+done:
+	VZEROUPPER
+	RET
+
+// func normalizeAVX512(dst, src, from, scale, shift *float32, n int)
+TEXT ·normalizeAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ from+16(FP), R10
+	MOVQ scale+24(FP), R11
+	MOVQ shift+32(FP), R12
+	MOVQ n+40(FP), CX
+	SUBQ $16, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Z0
+	VMOVUPS (R10), Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS (R11), Z2
+	VMULPS Z2, Z0, Z0
+	VMOVUPS (R12), Z3
+	VADDPS Z3, Z0, Z0
+	VMOVUPS Z0, (R8)
+	ADDQ $64, R8
+	ADDQ $64, R9
+	ADDQ $64, R10
+	ADDQ $64, R11
+	ADDQ $64, R12
+	SUBQ $16, CX
+	JGE whole
+part:
+	ADDQ $16, CX
+	JZ done
+	MOVQ $-1, BX
+	SHLQ CX, BX
+	NOTQ BX
+	KMOVW BX, K1
+	VMOVUPS.Z (R9), K1, Z0
+	VMOVUPS.Z (R10), K1, Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS.Z (R11), K1, Z2
+	VMULPS Z2, Z0, Z0
+	VMOVUPS.Z (R12), K1, Z3
+	VADDPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, (R8)
+done:
+	VZEROUPPER
+	RET
+
+// func correlateAVX512(sum, products, grad, src, from *float32, n int)
+TEXT ·correlateAVX512(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), R8
+	MOVQ products+8(FP), R9
+	MOVQ grad+16(FP), R10
+	MOVQ src+24(FP), R11
+	MOVQ from+32(FP), R12
+	MOVQ n+40(FP), CX
+	SUBQ $16, CX
+	JLT part
+whole:
+	VMOVUPS (R11), Z0
+	VMOVUPS (R12), Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS (R10), Z2
+	VMOVUPS (R8), Z3
+	VADDPS Z2, Z3, Z3
+	VMOVUPS Z3, (R8)
+	VMULPS Z0, Z2, Z2
+	VMOVUPS (R9), Z3
+	VADDPS Z2, Z3, Z3
+	VMOVUPS Z3, (R9)
+	ADDQ $64, R8
+	ADDQ $64, R9
+	ADDQ $64, R10
+	ADDQ $64, R11
+	ADDQ $64, R12
+	SUBQ $16, CX
+	JGE whole
+part:
+	ADDQ $16, CX
+	JZ done
+	MOVQ $-1, BX
+	SHLQ CX, BX
+	NOTQ BX
+	KMOVW BX, K1
+	VMOVUPS.Z (R11), K1, Z0
+	VMOVUPS.Z (R12), K1, Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS.Z (R10), K1, Z2
+	VMOVUPS.Z (R8), K1, Z3
+	VADDPS Z2, Z3, Z3
+	VMOVUPS Z3, K1, (R8)
+	VMULPS Z0, Z2, Z2
+	VMOVUPS.Z (R9), K1, Z3
+	VADDPS Z2, Z3, Z3
+	VMOVUPS Z3, K1, (R9)
+done:
+	VZEROUPPER
+	RET
+
+// func normalizeBackAVX512(grad, src, from, gamma, mean, slope, rstd *float32, n int)
+TEXT ·normalizeBackAVX512(SB), NOSPLIT, $0-64
+	MOVQ grad+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ from+16(FP), R10
+	MOVQ gamma+24(FP), R11
+	MOVQ mean+32(FP), R12
+	MOVQ slope+40(FP), R13
+	MOVQ rstd+48(FP), R14
+	MOVQ n+56(FP), CX
+	SUBQ $16, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Z0
+	VMOVUPS (R10), Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS (R13), Z2
+	VMULPS Z2, Z0, Z0
+	VMOVUPS (R12), Z2
+	VADDPS Z0, Z2, Z0
+	VMOVUPS (R8), Z2
+	VMOVUPS (R11), Z3
+	VMULPS Z3, Z2, Z2
+	VSUBPS Z0, Z2, Z2
+	VMOVUPS (R14), Z3
+	VMULPS Z3, Z2, Z2
+	VMOVUPS Z2, (R8)
+	ADDQ $64, R8
+	ADDQ $64, R9
+	ADDQ $64, R10
+	ADDQ $64, R11
+	ADDQ $64, R12
+	ADDQ $64, R13
+	ADDQ $64, R14
+	SUBQ $16, CX
+	JGE whole
+part:
+	ADDQ $16, CX
+	JZ done
+	MOVQ $-1, BX
+	SHLQ CX, BX
+	NOTQ BX
+	KMOVW BX, K1
+	VMOVUPS.Z (R9), K1, Z0
+	VMOVUPS.Z (R10), K1, Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS.Z (R13), K1, Z2
+	VMULPS Z2, Z0, Z0
+	VMOVUPS.Z (R12), K1, Z2
+	VADDPS Z0, Z2, Z0
+	VMOVUPS.Z (R8), K1, Z2
+	VMOVUPS.Z (R11), K1, Z3
+	VMULPS Z3, Z2, Z2
+	VSUBPS Z0, Z2, Z2
+	VMOVUPS.Z (R14), K1, Z3
+	VMULPS Z3, Z2, Z2
+	VMOVUPS Z2, K1, (R8)
+done:
+	VZEROUPPER
+	RET
+
 // func normalsAVX512(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32)
 TEXT ·normalsAVX512(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), R8
@@ -20678,6 +20911,234 @@ loop:
 	ADDQ $8, R9
 	SUBQ $8, CX
 	JNZ loop
+	VZEROUPPER
+	RET
+
+// func deviationsAVX2(sum, src, from *float32, n int)
+TEXT ·deviationsAVX2(SB), NOSPLIT, $0-32
+	MOVQ sum+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ from+16(FP), R10
+	MOVQ n+24(FP), CX
+	SUBQ $8, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Y0
+	VMOVUPS (R10), Y1
+	VSUBPS Y1, Y0, Y0
+	VMOVUPS (R8), Y2
+	VADDPS Y0, Y2, Y2
+	VMOVUPS Y2, (R8)
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	SUBQ $8, CX
+	JGE whole
+part:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ ·lanes+64(SB), BX
+	VMOVUPS (BX)(CX*4), Y13
+	VMASKMOVPS (R9), Y13, Y0
+	VMASKMOVPS (R10), Y13, Y1
+	VSUBPS Y1, Y0, Y0
+	VMASKMOVPS (R8), Y13, Y2
+	VADDPS Y0, Y2, Y2
+	VMASKMOVPS Y2, Y13, (R8)
+done:
+	VZEROUPPER
+	RET
+
+// func squaresAVX2(sum, src, from *float32, n int)
+TEXT ·squaresAVX2(SB), NOSPLIT, $0-32
+	MOVQ sum+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ from+16(FP), R10
+	MOVQ n+24(FP), CX
+	SUBQ $8, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Y0
+	VMOVUPS (R10), Y1
+	VSUBPS Y1, Y0, Y0
+	VMULPS Y0, Y0, Y0
+	VMOVUPS (R8), Y2
+	VADDPS Y0, Y2, Y2
+	VMOVUPS Y2, (R8)
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	SUBQ $8, CX
+	JGE whole
+part:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ ·lanes+64(SB), BX
+	VMOVUPS (BX)(CX*4), Y13
+	VMASKMOVPS (R9), Y13, Y0
+	VMASKMOVPS (R10), Y13, Y1
+	VSUBPS Y1, Y0, Y0
+	VMULPS Y0, Y0, Y0
+	VMASKMOVPS (R8), Y13, Y2
+	VADDPS Y0, Y2, Y2
+	VMASKMOVPS Y2, Y13, (R8)
+done:
+	VZEROUPPER
+	RET
+
+// func normalizeAVX2(dst, src, from, scale, shift *float32, n int)
+TEXT ·normalizeAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ from+16(FP), R10
+	MOVQ scale+24(FP), R11
+	MOVQ shift+32(FP), R12
+	MOVQ n+40(FP), CX
+	SUBQ $8, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Y0
+	VMOVUPS (R10), Y1
+	VSUBPS Y1, Y0, Y0
+	VMOVUPS (R11), Y2
+	VMULPS Y2, Y0, Y0
+	VMOVUPS (R12), Y3
+	VADDPS Y3, Y0, Y0
+	VMOVUPS Y0, (R8)
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	ADDQ $32, R11
+	ADDQ $32, R12
+	SUBQ $8, CX
+	JGE whole
+part:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ ·lanes+64(SB), BX
+	VMOVUPS (BX)(CX*4), Y13
+	VMASKMOVPS (R9), Y13, Y0
+	VMASKMOVPS (R10), Y13, Y1
+	VSUBPS Y1, Y0, Y0
+	VMASKMOVPS (R11), Y13, Y2
+	VMULPS Y2, Y0, Y0
+	VMASKMOVPS (R12), Y13, Y3
+	VADDPS Y3, Y0, Y0
+	VMASKMOVPS Y0, Y13, (R8)
+done:
+	VZEROUPPER
+	RET
+
+// func correlateAVX2(sum, products, grad, src, from *float32, n int)
+TEXT ·correlateAVX2(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), R8
+	MOVQ products+8(FP), R9
+	MOVQ grad+16(FP), R10
+	MOVQ src+24(FP), R11
+	MOVQ from+32(FP), R12
+	MOVQ n+40(FP), CX
+	SUBQ $8, CX
+	JLT part
+whole:
+	VMOVUPS (R11), Y0
+	VMOVUPS (R12), Y1
+	VSUBPS Y1, Y0, Y0
+	VMOVUPS (R10), Y2
+	VMOVUPS (R8), Y3
+	VADDPS Y2, Y3, Y3
+	VMOVUPS Y3, (R8)
+	VMULPS Y0, Y2, Y2
+	VMOVUPS (R9), Y3
+	VADDPS Y2, Y3, Y3
+	VMOVUPS Y3, (R9)
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	ADDQ $32, R11
+	ADDQ $32, R12
+	SUBQ $8, CX
+	JGE whole
+part:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ ·lanes+64(SB), BX
+	VMOVUPS (BX)(CX*4), Y13
+	VMASKMOVPS (R11), Y13, Y0
+	VMASKMOVPS (R12), Y13, Y1
+	VSUBPS Y1, Y0, Y0
+	VMASKMOVPS (R10), Y13, Y2
+	VMASKMOVPS (R8), Y13, Y3
+	VADDPS Y2, Y3, Y3
+	VMASKMOVPS Y3, Y13, (R8)
+	VMULPS Y0, Y2, Y2
+	VMASKMOVPS (R9), Y13, Y3
+	VADDPS Y2, Y3, Y3
+	VMASKMOVPS Y3, Y13, (R9)
+done:
+	VZEROUPPER
+	RET
+
+// func normalizeBackAVX2(grad, src, from, gamma, mean, slope, rstd *float32, n int)
+TEXT ·normalizeBackAVX2(SB), NOSPLIT, $0-64
+	MOVQ grad+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ from+16(FP), R10
+	MOVQ gamma+24(FP), R11
+	MOVQ mean+32(FP), R12
+	MOVQ slope+40(FP), R13
+	MOVQ rstd+48(FP), R14
+	MOVQ n+56(FP), CX
+	SUBQ $8, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Y0
+	VMOVUPS (R10), Y1
+	VSUBPS Y1, Y0, Y0
+	VMOVUPS (R13), Y2
+	VMULPS Y2, Y0, Y0
+	VMOVUPS (R12), Y2
+	VADDPS Y0, Y2, Y0
+	VMOVUPS (R8), Y2
+	VMOVUPS (R11), Y3
+	VMULPS Y3, Y2, Y2
+	VSUBPS Y0, Y2, Y2
+	VMOVUPS (R14), Y3
+	VMULPS Y3, Y2, Y2
+	VMOVUPS Y2, (R8)
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	ADDQ $32, R11
+	ADDQ $32, R12
+	ADDQ $32, R13
+	ADDQ $32, R14
+	SUBQ $8, CX
+	JGE whole
+part:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ ·lanes+64(SB), BX
+	VMOVUPS (BX)(CX*4), Y13
+	VMASKMOVPS (R9), Y13, Y0
+	VMASKMOVPS (R10), Y13, Y1
+	VSUBPS Y1, Y0, Y0
+	VMASKMOVPS (R13), Y13, Y2
+	VMULPS Y2, Y0, Y0
+	VMASKMOVPS (R12), Y13, Y2
+	VADDPS Y0, Y2, Y0
+	VMASKMOVPS (R8), Y13, Y2
+	VMASKMOVPS (R11), Y13, Y3
+	VMULPS Y3, Y2, Y2
+	VSUBPS Y0, Y2, Y2
+	VMASKMOVPS (R14), Y13, Y3
+	VMULPS Y3, Y2, Y2
+	VMASKMOVPS Y2, Y13, (R8)
+done:
 	VZEROUPPER
 	RET
 

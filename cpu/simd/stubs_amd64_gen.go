@@ -179,6 +179,31 @@ func unpoolAVX512(dst *float32, row int, pooled *float32, at *byte, w, c, n int)
 //go:noescape
 func pixelsAVX512(dst *float32, src *byte, n int)
 
+// deviationsAVX512 does sum += src - from.
+//
+//go:noescape
+func deviationsAVX512(sum, src, from *float32, n int)
+
+// squaresAVX512 does sum += (src - from)².
+//
+//go:noescape
+func squaresAVX512(sum, src, from *float32, n int)
+
+// normalizeAVX512 does dst = (src - from) scale + shift.
+//
+//go:noescape
+func normalizeAVX512(dst, src, from, scale, shift *float32, n int)
+
+// correlateAVX512 does sum += grad and products += grad (src - from).
+//
+//go:noescape
+func correlateAVX512(sum, products, grad, src, from *float32, n int)
+
+// normalizeBackAVX512 does grad = rstd (gamma grad - (mean + slope (src - from))).
+//
+//go:noescape
+func normalizeBackAVX512(grad, src, from, gamma, mean, slope, rstd *float32, n int)
+
 // normalsAVX512 draws normal numbers, n of them, a multiple of four vectors; x is not used.
 //
 //go:noescape
@@ -373,6 +398,31 @@ func unpoolAVX2(dst *float32, row int, pooled *float32, at *byte, w, c, n int)
 //
 //go:noescape
 func pixelsAVX2(dst *float32, src *byte, n int)
+
+// deviationsAVX2 does sum += src - from.
+//
+//go:noescape
+func deviationsAVX2(sum, src, from *float32, n int)
+
+// squaresAVX2 does sum += (src - from)².
+//
+//go:noescape
+func squaresAVX2(sum, src, from *float32, n int)
+
+// normalizeAVX2 does dst = (src - from) scale + shift.
+//
+//go:noescape
+func normalizeAVX2(dst, src, from, scale, shift *float32, n int)
+
+// correlateAVX2 does sum += grad and products += grad (src - from).
+//
+//go:noescape
+func correlateAVX2(sum, products, grad, src, from *float32, n int)
+
+// normalizeBackAVX2 does grad = rstd (gamma grad - (mean + slope (src - from))).
+//
+//go:noescape
+func normalizeBackAVX2(grad, src, from, gamma, mean, slope, rstd *float32, n int)
 
 // normalsAVX2 draws normal numbers, n of them, a multiple of four vectors; x is not used.
 //

@@ -88,6 +88,18 @@ func unpoolAVX512(dst *float32, row int, pooled *float32, at *byte, w, c, n int)
 
 func pixelsAVX512(dst *float32, src *byte, n int) { panic(errAssembly) }
 
+func deviationsAVX512(sum, src, from *float32, n int) { panic(errAssembly) }
+
+func squaresAVX512(sum, src, from *float32, n int) { panic(errAssembly) }
+
+func normalizeAVX512(dst, src, from, scale, shift *float32, n int) { panic(errAssembly) }
+
+func correlateAVX512(sum, products, grad, src, from *float32, n int) { panic(errAssembly) }
+
+func normalizeBackAVX512(grad, src, from, gamma, mean, slope, rstd *float32, n int) {
+	panic(errAssembly)
+}
+
 func normalsAVX512(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32) {
 	panic(errAssembly)
 }
@@ -183,6 +195,16 @@ func maxPoolAVX2(pooled *float32, at *byte, src *float32, row, w, c, n int) { pa
 func unpoolAVX2(dst *float32, row int, pooled *float32, at *byte, w, c, n int) { panic(errAssembly) }
 
 func pixelsAVX2(dst *float32, src *byte, n int) { panic(errAssembly) }
+
+func deviationsAVX2(sum, src, from *float32, n int) { panic(errAssembly) }
+
+func squaresAVX2(sum, src, from *float32, n int) { panic(errAssembly) }
+
+func normalizeAVX2(dst, src, from, scale, shift *float32, n int) { panic(errAssembly) }
+
+func correlateAVX2(sum, products, grad, src, from *float32, n int) { panic(errAssembly) }
+
+func normalizeBackAVX2(grad, src, from, gamma, mean, slope, rstd *float32, n int) { panic(errAssembly) }
 
 func normalsAVX2(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32) { panic(errAssembly) }
 

@@ -10,7 +10,7 @@
 //   - a caller's mistake (a wrong shape, role or buffer) panics with a constant string; a device's failure is kept,
 //     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
 //   - an activation may be narrow, of bfloat16, where an op says so: the products' if their factors are of that type, all those of Pool,
-//     Upsample, Depth, Merge, Channelwise and Activate, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
+//     Upsample, Depth, Merge, Channelwise, Activate and GroupNorm, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
 //     when the op has its result;
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
@@ -65,6 +65,7 @@ type Backend interface {
 	Merge
 	Channelwise
 	Activate
+	GroupNorm
 	Loss
 	Optim
 	Random
@@ -287,6 +288,19 @@ type Activate interface {
 	// ActivateBack: gradX = gradOut times the derivative of f, which is known from of: f's output if f.Act.FromOutput(), else its
 	// input. gradX may be gradOut.
 	ActivateBack(f Function, gradX, gradOut, of Tensor)
+}
+
+// GroupNorm is the normalisation of groups of channels, and of each pixel's channels, with what comes behind it; see GroupNormShape.
+type GroupNorm interface {
+	GroupNormNeeds(s GroupNormShape) Needs
+	// GroupNorm: out = act(gamma (x - mean) / sqrt(variance + epsilon) + beta), with a gamma p.W and a beta p.Bias for each channel; without
+	// one of them it is 1, or 0. The variance is that of the group itself, the mean of the squared differences from its mean. A group
+	// whose values are all the same gives act(beta). stats (Flat, see Stats) may be zero: only a backward pass needs it.
+	GroupNorm(s GroupNormShape, out, stats, x Tensor, p Params)
+	// GroupNormBack: gradX, unless it is zero, from gradOut, the gradient with respect to the values behind the activation, which are made
+	// from x again. The gradients of gamma and beta are added to grad.W and grad.Bias, unless they are zero, or grad.Partials is written;
+	// see Partial.
+	GroupNormBack(s GroupNormShape, gradX Tensor, grad Params, gradOut, stats, x Tensor, p Params)
 }
 
 // Loss ops add scale times the sum over all elements to loss (Flat, one element), or write partials; see Partial. Unless grad is

@@ -46,9 +46,13 @@ type ParamRole uint8
 const (
 	ConvWeights  ParamRole = iota // four dimensions in files: (out, in, rows, columns)
 	DenseWeights                  // two: (out, in)
-	Bias                          // one; penalties on weights leave it out
+	Bias                          // one; penalties on weights leave it out, as they do Scale
+	Scale                         // one: what a normalisation multiplies its channels by
 	State                         // one; no optimiser changes it
 )
+
+// Weighs reports whether the parameter is one of the weights, on which there may be penalties.
+func (p *Param) Weighs() bool { return p.Role == ConvWeights || p.Role == DenseWeights }
 
 // Trained reports whether an optimiser changes the parameter.
 func (p *Param) Trained() bool { return p.Role != State }
@@ -176,6 +180,18 @@ func (b *Builder) Weighted(w Weights, x op.Value) (weights, bias op.Value, made 
 		}
 	}
 	return weights, bias, made, nil
+}
+
+// Scales declares the gamma, from 1 on, and the beta, from 0 on, of a normalisation of so many channels; None for one that there is not to be.
+// PyTorch calls them weight and bias.
+func (b *Builder) Scales(channels int, noGamma, noBeta bool) (gamma, beta op.Value) {
+	if !noGamma {
+		gamma = b.Param("weight", Param{Shape: backend.Vec(channels), Role: Scale, Init: Constant(1)})
+	}
+	if !noBeta {
+		beta = b.Param("bias", Param{Shape: backend.Vec(channels), Role: Bias})
+	}
+	return gamma, beta
 }
 
 func indices(lo, hi int) (list []int) {

@@ -29,6 +29,8 @@ func init() {
 	graph.Register("dropout", func() graph.Layer { return new(Dropout) })
 	graph.Register("sampling", func() graph.Layer { return new(Sampling) })
 	graph.Register("concrete", func() graph.Layer { return new(Concrete) })
+	graph.Register("group_normalization", func() graph.Layer { return new(GroupNormalization) })
+	graph.Register("layer_normalization", func() graph.Layer { return new(LayerNormalization) })
 	graph.Register("add", func() graph.Layer { return new(Add) })
 	graph.Register("concatenate", func() graph.Layer { return new(Concatenate) })
 }

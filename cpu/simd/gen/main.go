@@ -41,6 +41,7 @@ func generate() map[string][]byte {
 		g.loss()
 		g.optim()
 		g.pool()
+		g.norm()
 		g.random()
 		g.peak()
 	}

@@ -131,6 +131,7 @@ type golden struct {
 	Dilation  pair     `json:"dilation"`
 	Groups    int      `json:"groups"`
 	Size      pair     `json:"size"`
+	Epsilon   float32  `json:"epsilon"`
 
 	Steps       int        `json:"steps"`
 	Optimizer   string     `json:"optimizer"`
@@ -228,6 +229,10 @@ func (g golden) cases() ([]Case, error) {
 		return g.concatenate()
 	case "linear", "relu", "sigmoid", "tanh", "activation":
 		return g.act()
+	case "group_norm":
+		return g.groupNorm(backend.GroupNormSpec{Groups: g.Groups})
+	case "layer_norm":
+		return g.groupNorm(backend.GroupNormSpec{Groups: 1, EachPixel: true})
 	case "bce", "mse":
 		return g.loss()
 	case "optimizer":

@@ -269,3 +269,22 @@ func TestContractGradient(t *testing.T) {
 		checkGradient(t, "gradH", loss, z, refActBack(a, r["gradH"].v, r["gradH"].v, d()["h"]).v)
 	}
 }
+
+func TestGroupNormGradient(t *testing.T) {
+	for i, c := range []backend.GroupNormSpec{
+		{X: shape{N: 2, H: 2, W: 3, C: 4}, Groups: 2}, {X: shape{N: 1, H: 1, W: 1, C: 3}, Groups: 3}, {X: shape{N: 2, H: 1, W: 2, C: 5}, Groups: 1, EachPixel: true},
+	} {
+		for _, f := range functions() {
+			c.Act, c.Epsilon = f, 1e-3
+			s, row := must(backend.NewGroupNorm(c)), uint32(10000+10*i)
+			d := data{"x": numbers(normal(1), row, c.X.Len()), "gamma": numbers(normal(1), row+1, c.X.C), "beta": numbers(normal(1), row+2, c.X.C),
+				"gradOut": numbers(normal(1), row+3, c.X.Len())}
+			loss := func() float64 { return dot(d["gradOut"], refGroupNorm(s, d).out.v) }
+			r := refGroupNorm(s, d)
+			gradX, gamma, beta := r.back(s, d)
+			checkGradient(t, "gradX", loss, d["x"], gradX.v)
+			checkGradient(t, "gradGamma", loss, d["gamma"], gamma.v)
+			checkGradient(t, "gradBeta", loss, d["beta"], beta.v)
+		}
+	}
+}
