@@ -151,6 +151,12 @@ const (
 
 	ResidentStep
 
+	DepthwiseForward
+	DepthwiseForward4
+	DepthwiseBackInput
+	DepthwiseBackInput4
+	DepthwiseBackWeights
+
 	PoolForward
 	PoolForward4
 	PoolBack
@@ -368,6 +374,12 @@ var entries = [Count]struct {
 	PartialSum: {"partial_sum", 64},
 
 	ResidentStep: {"resident_step", 60},
+
+	DepthwiseForward:     {"depthwise_forward", 18},
+	DepthwiseForward4:    {"depthwise_forward4", 18},
+	DepthwiseBackInput:   {"depthwise_back_input", 17},
+	DepthwiseBackInput4:  {"depthwise_back_input4", 17},
+	DepthwiseBackWeights: {"depthwise_back_weights", 19},
 
 	PoolForward:      {"pool_forward", 14},
 	PoolForward4:     {"pool_forward4", 14},

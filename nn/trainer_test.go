@@ -64,6 +64,10 @@ func zoo() []Config {
 		activations(),
 		excitation(),
 		normalised(),
+		{Name: "depthwise", Input: []int{8, 10, 1},
+			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Activation: "relu"}, &layer.DepthwiseConv2D{Kernel: layer.Size{H: 3, W: 5}, Stride: 2, DepthMultiplier: 2, Activation: "silu"},
+				&layer.DepthwiseConv2D{Kernel: layer.Square(3), Dilation: 2, NoBias: true}),
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.SeparableConv2D{Filters: 3, Kernel: layer.Square(3), Activation: "tanh"}, &layer.SeparableConv2D{Filters: 1, Kernel: layer.Square(5), Activation: "sigmoid"})},
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 func init() {
 	graph.Register("conv2d", func() graph.Layer { return new(Conv2D) })
 	graph.Register("conv2d_transpose", func() graph.Layer { return new(Conv2DTranspose) })
+	graph.Register("depthwise_conv2d", func() graph.Layer { return new(DepthwiseConv2D) })
+	graph.Register("separable_conv2d", func() graph.Layer { return new(SeparableConv2D) })
 	graph.Register("maxpool2d", func() graph.Layer { return new(MaxPool2D) })
 	graph.Register("average_pooling2d", func() graph.Layer { return new(AveragePooling2D) })
 	graph.Register("global_average_pooling2d", func() graph.Layer { return new(GlobalAveragePooling2D) })

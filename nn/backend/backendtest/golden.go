@@ -149,7 +149,7 @@ type golden struct {
 
 // precisions are what the factors of a layer are rounded to, one after the other.
 func (g golden) precisions() []backend.DType {
-	if slices.Contains([]string{"conv2d", "conv2d_transpose", "dense"}, g.Op) {
+	if slices.Contains([]string{"conv2d", "conv2d_transpose", "dense"}, g.Op) && !(g.Groups > 1 && g.depthwise()) { // whose factors are not rounded
 		return []backend.DType{backend.Float32, backend.TF32, backend.BFloat16}
 	}
 	return []backend.DType{backend.Float32}
@@ -380,6 +380,9 @@ func (g golden) kernel() (k kernel, err error) {
 }
 
 func (g golden) conv() ([]Case, error) {
+	if g.Groups > 1 && g.depthwise() {
+		return g.depthwiseCases()
+	}
 	if g.Groups > 1 {
 		return nil, unknown(fmt.Sprintf("op conv2d with groups %d", g.Groups))
 	}
@@ -393,6 +396,33 @@ func (g golden) conv() ([]Case, error) {
 	c := convCase{noBias: k.noBias, ConvSpec: backend.ConvSpec{X: k.x, Filters: k.w.N, KernelH: k.w.H, KernelW: k.w.W,
 		Stride: k.stride, Padding: k.padding, Multiply: g.multiply}}
 	s, err := backend.NewConv(c.ConvSpec)
+	if err == nil && s.Weights() != k.w {
+		err = fmt.Errorf("the weights are %v, want %v", k.w, s.Weights())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g.fitAll(layerNames, c.forward(), c.backInput(), c.backWeights())
+}
+
+// depthwise says whether every group is one channel.
+func (g golden) depthwise() bool {
+	_, x, _ := g.tensor("x")
+	return len(x) == 4 && x[3] == g.Groups
+}
+
+func (g golden) depthwiseCases() ([]Case, error) {
+	k, err := g.kernel()
+	if err != nil {
+		return nil, err
+	}
+	dilation, err := g.Dilation.square("dilation", 1)
+	if err != nil {
+		return nil, err
+	}
+	c := depthwiseCase{noBias: k.noBias, DepthwiseSpec: backend.DepthwiseSpec{X: k.x, KernelH: k.w.H, KernelW: k.w.W, Stride: k.stride,
+		Dilation: dilation, Padding: k.padding, Multiplier: k.w.N / k.x.C}}
+	s, err := backend.NewDepthwise(c.DepthwiseSpec)
 	if err == nil && s.Weights() != k.w {
 		err = fmt.Errorf("the weights are %v, want %v", k.w, s.Weights())
 	}

@@ -51,7 +51,6 @@ var notYet = []string{
 	"batch_norm_16_33: op batch_norm",
 	"batch_norm_2_16: op batch_norm",
 	"conv_dilated: op conv2d with dilation 2",
-	"conv_depthwise: op conv2d with groups 6",
 	"attention: op spatial_attention",
 	"loss_l1: op l1",
 	"loss_huber: op huber",

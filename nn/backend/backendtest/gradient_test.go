@@ -202,6 +202,22 @@ func TestLinearGradients(t *testing.T) {
 	}
 }
 
+func TestDepthwiseGradient(t *testing.T) {
+	for _, spec := range []backend.DepthwiseSpec{
+		{X: shape{N: 2, H: 4, W: 5, C: 3}, KernelH: 3, KernelW: 3},
+		{X: shape{N: 1, H: 7, W: 6, C: 2}, KernelH: 2, KernelW: 3, Stride: 3, Dilation: 2, Multiplier: 2, Padding: backend.Valid},
+	} {
+		c, s := depthwiseCase{DepthwiseSpec: spec}, must(backend.NewDepthwise(spec))
+		d := data{"x": numbers(normal(1), 6600, s.X.Len()), "w": numbers(normal(1), 6601, s.Weights().Len()), "bias": numbers(normal(1), 6602, s.Out.C),
+			"gradOut": numbers(normal(1), 6603, s.Out.Len()), "gradW": make([]float64, s.Weights().Len()), "gradBias": make([]float64, s.Out.C)}
+		loss := func() float64 { return dot(d["gradOut"], c.forward().reference(d)["out"].v) }
+		grads := c.backWeights().reference(d)
+		checkGradient(t, "gradX", loss, d["x"], c.backInput().reference(d)["gradX"].v)
+		checkGradient(t, "gradW", loss, d["w"], grads["gradW"].v)
+		checkGradient(t, "gradBias", loss, d["bias"], grads["gradBias"].v)
+	}
+}
+
 func TestActGradient(t *testing.T) {
 	for _, f := range functions() {
 		x, g := numbers(normal(2), 7000, 50), numbers(normal(1), 7001, 50)
