@@ -63,6 +63,14 @@ func TestLaunchGeometry(t *testing.T) {
 	}
 	pixels, order := tensor(t, l, backend.Pixels, x.Shape.WithN(5)), tensor(t, l, backend.Index, backend.Vec(9))
 	values := flat(5 * x.Shape.Image())
+	param := func(n int) backend.Tensor { return tensor(t, l, backend.Param, backend.Vec(n)) }
+	matrix := func(n, c int) backend.Tensor {
+		return tensor(t, l, backend.Flat, backend.Shape{N: n, H: 1, W: 1, C: c})
+	}
+	norm := func(c int) backend.BatchNormShape {
+		return must(backend.NewBatchNorm(backend.BatchNormSpec{X: backend.Shape{N: 3, H: 31, W: 33, C: c}, Epsilon: 1}))
+	}
+	moments := func(c int) backend.BatchNormParams { return backend.BatchNormParams{Mean: flat(c), Variance: flat(c)} }
 	for _, c := range []struct {
 		name string
 		run  func()
@@ -75,6 +83,13 @@ func TestLaunchGeometry(t *testing.T) {
 		{"sum of 8", func() { l.Sum(p, sum[:8]) }, []string{"vector_sum 5x256"}},
 		{"sum of 17", func() { l.Sum(p, sum) }, []string{"vector_sum 5x256", "vector_sum 5x256", "vector_sum 5x256"}},
 		{"activate", func() { l.Activate(backend.Function{Act: backend.Tanh}, x, y) }, []string{"act_forward 15x256"}},
+		{"normalise", func() { l.BatchNorm(norm(5), x, y, moments(5)) }, []string{"batchnorm_forward 8x256"}}, // 384 threads of eight pixels for each channel
+		{"normalise fours", func() { l.BatchNorm(norm(8), act(3, 31, 33, 8), act(3, 31, 33, 8), moments(8)) }, []string{"batchnorm_forward4 3x256"}},
+		{"statistics", func() { l.BatchNormStatistics(norm(8), matrix(7, 17), act(3, 31, 33, 8)) }, []string{"batchnorm_statistics4 {7 1 0} {256 0 0}"}},
+		{"statistics of many", func() { l.BatchNormStatistics(norm(257), matrix(7, 515), act(3, 31, 33, 257)) }, []string{"batchnorm_statistics {7 2 0} {256 0 0}"}},
+		{"moments", func() {
+			l.BatchNormMoments(backend.Moving{}, flat(514), param(257), param(257), matrix(7, 515))
+		}, []string{"batchnorm_moments 33x256"}},
 		{"activate the largest", func() { l.Activate(backend.Function{Act: backend.Tanh}, big, big) }, []string{"act_forward 2097152x256"}},
 		{"activate back", func() { l.ActivateBack(backend.Function{Act: backend.Tanh}, x, y, x) }, []string{"act_back 15x256"}},
 		{"pool", func() { s, in, out := pool(5); l.MaxPool(s, out, none, in) }, []string{"pool_forward 11x256"}},

@@ -191,6 +191,17 @@ const (
 	MergeChannels
 	MergeChannels4
 
+	BatchNormStatistics
+	BatchNormStatistics4
+	BatchNormSums
+	BatchNormSums4
+	BatchNormForward
+	BatchNormForward4
+	BatchNormBack
+	BatchNormBack4
+	BatchNormMoments
+	BatchNormTotals
+
 	ActForward
 	ActBack
 
@@ -414,6 +425,17 @@ var entries = [Count]struct {
 	MergePlus:      {"merge_plus", 5},
 	MergeChannels:  {"merge_channels", 9},
 	MergeChannels4: {"merge_channels4", 9},
+
+	BatchNormStatistics:  {"batchnorm_statistics", 6},
+	BatchNormStatistics4: {"batchnorm_statistics4", 6},
+	BatchNormSums:        {"batchnorm_sums", 14},
+	BatchNormSums4:       {"batchnorm_sums4", 14},
+	BatchNormForward:     {"batchnorm_forward", 13},
+	BatchNormForward4:    {"batchnorm_forward4", 13},
+	BatchNormBack:        {"batchnorm_back", 16},
+	BatchNormBack4:       {"batchnorm_back4", 16},
+	BatchNormMoments:     {"batchnorm_moments", 8},
+	BatchNormTotals:      {"batchnorm_totals", 6},
 
 	ActForward: {"act_forward", 6},
 	ActBack:    {"act_back", 7},

@@ -10,7 +10,7 @@
 //   - a caller's mistake (a wrong shape, role or buffer) panics with a constant string; a device's failure is kept,
 //     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
 //   - an activation may be narrow, of bfloat16, where an op says so: the products' if their factors are of that type, all those of Pool,
-//     Depthwise, Upsample, Depth, Merge, Channelwise, Activate and GroupNorm, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
+//     Depthwise, Upsample, Depth, Merge, Channelwise, Activate, GroupNorm and BatchNorm, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
 //     when the op has its result;
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
@@ -67,6 +67,7 @@ type Backend interface {
 	Channelwise
 	Activate
 	GroupNorm
+	BatchNorm
 	Loss
 	Optim
 	Random
@@ -311,6 +312,29 @@ type GroupNorm interface {
 	// from x again. The gradients of gamma and beta are added to grad.W and grad.Bias, unless they are zero, or grad.Partials is written;
 	// see Partial.
 	GroupNormBack(s GroupNormShape, gradX Tensor, grad Params, gradOut, stats, x Tensor, p Params)
+}
+
+// BatchNorm is normalisation by the statistics of a batch; see BatchNormShape. A batch is one or more micro-batches, of each of which
+// Statistics and Sums make rows, in Needs.Partials parts (see BatchNormShape.Stretch); Moments and Totals are done once, and are given the
+// rows of all.
+type BatchNorm interface {
+	BatchNormNeeds(s BatchNormShape) Needs
+	// BatchNormStatistics: of the pixels of each row of rows (see BatchNormShape.Moments) the means of x, the sums of the squared differences
+	// from them, and the number of pixels; all are 0 where there are no pixels. Values that are all the same have that mean, and no differences.
+	BatchNormStatistics(s BatchNormShape, rows, x Tensor)
+	// BatchNormMoments: moments = the means of all rows together and then the variances, which are means of squared differences; moving = o.Momentum
+	// moving + (1 - o.Momentum) that, for means and variances.
+	BatchNormMoments(o Moving, moments, movingMean, movingVariance, rows Tensor)
+	// BatchNorm: out = act(gamma (x - mean) / sqrt(variance + epsilon) + beta); without gamma it is 1, without beta 0.
+	BatchNorm(s BatchNormShape, out, x Tensor, p BatchNormParams)
+	// BatchNormSums: of the pixels of each row of rows (see BatchNormShape.Sums) the sums of g, and then of g (x - mean) / sqrt(variance + epsilon),
+	// where g is gradOut times the derivative of act at the values before it, which are made from x again.
+	BatchNormSums(s BatchNormShape, rows, gradOut, x Tensor, p BatchNormParams)
+	// BatchNormTotals: totals = the sums of the rows; gradBeta += the first half of it, gradGamma += the second. These may be zero.
+	BatchNormTotals(totals, gradGamma, gradBeta, rows Tensor)
+	// BatchNormBack: gradX = gamma / sqrt(variance + epsilon) (g - (t + h u) / pixels), with h = (x - mean) / sqrt(variance + epsilon) and t and u the
+	// halves of totals, for a batch of so many pixels.
+	BatchNormBack(s BatchNormShape, pixels int, gradX, gradOut, x, totals Tensor, p BatchNormParams)
 }
 
 // Loss ops add scale times the sum over all elements to loss (Flat, one element), or write partials; see Partial. Unless grad is

@@ -4,6 +4,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/op"
@@ -35,8 +36,8 @@ type Param struct {
 	Layer string        // that it belongs to, by its name in the summary
 	Role  ParamRole
 	Init  Distribution
-	// Of the weights and the bias of a dense layer: the image that its flattened input was, and the image that its output
-	// becomes, else the zero Shape. Files hold dense weights in PyTorch's order, channels first.
+	// Of the weights and the bias of a dense layer, and of what PerElement declares: the image that its flattened input was, and the image that
+	// its output becomes, or was, else the zero Shape. Files hold dense weights in PyTorch's order, channels first.
 	InImage, OutImage backend.Shape
 }
 
@@ -73,7 +74,7 @@ type Builder struct {
 // origin remembers what the elements of a value stand for, for the order of dense weights in files.
 type origin struct {
 	image backend.Shape // that was flattened
-	dense []int         // parameters of the dense layer that made it, with element-wise ops at most since
+	dense []int         // parameters of the dense layer that made it, and of what was done since, element by element
 }
 
 // Samples returns the number of samples that the graph is made for.
@@ -145,6 +146,18 @@ func (b *Builder) Param(name string, p Param) op.Value {
 		info.State += p.Shape.Len()
 	}
 	return b.g.Outside(op.Info{Space: op.Weights, Role: backend.Param, Shape: p.Shape, Index: i})
+}
+
+// PerElement declares a vector of the layer, a number for each channel of a value. Where the value is a vector that was an image, or becomes
+// one, files have it in the order in which they have the elements.
+func (b *Builder) PerElement(name string, p Param, of op.Value) op.Value {
+	if s := b.Shape(of); s.H*s.W == 1 {
+		origin := b.origins[of]
+		p.OutImage = origin.image
+		origin.dense = append(slices.Clone(origin.dense), len(b.g.Params))
+		b.origins[of] = origin
+	}
+	return b.Param(name, p)
 }
 
 // Weights are what a layer with weights declares.

@@ -132,6 +132,7 @@ type golden struct {
 	Groups    int      `json:"groups"`
 	Size      pair     `json:"size"`
 	Epsilon   float32  `json:"epsilon"`
+	Keep      *float32 `json:"keras_momentum"`
 
 	Steps       int        `json:"steps"`
 	Optimizer   string     `json:"optimizer"`
@@ -233,6 +234,8 @@ func (g golden) cases() ([]Case, error) {
 		return g.groupNorm(backend.GroupNormSpec{Groups: g.Groups})
 	case "layer_norm":
 		return g.groupNorm(backend.GroupNormSpec{Groups: 1, EachPixel: true})
+	case "batch_norm":
+		return g.batchNorm()
 	case "bce", "mse":
 		return g.loss()
 	case "optimizer":
@@ -678,6 +681,33 @@ func (g golden) add() ([]Case, error) {
 		reference: func(d data) values { return values{"gradX": {v: d["gradOut"]}, "gradY": {v: d["gradOut"]}} },
 	}
 	return g.fitAll(pairNames, plusCase(x), copies)
+}
+
+// batchNorm is a normalisation in training, whose averages move by Keras's rule and by PyTorch's, and in use.
+func (g golden) batchNorm() ([]Case, error) {
+	x, err := g.shapeOf("x", 2, 4)
+	if err != nil {
+		return nil, err
+	}
+	n := norms{BatchNormSpec: backend.BatchNormSpec{X: x, Epsilon: g.Epsilon}, rows: 3}
+	if _, err := backend.NewBatchNorm(n.BatchNormSpec); err != nil {
+		return nil, err
+	}
+	names := map[string]string{"mean0": "running_mean", "variance0": "running_var", "mean": "running_mean", "variance": "running_var", "gradOut": "grad_out",
+		"gradX": "grad_x", "gradGamma": "grad_gamma", "gradBeta": "grad_beta", "movingMean": "running_mean_after"}
+	var cases []Case
+	for _, rule := range []string{"keras", "torch"} {
+		n.unbiased = rule == "torch"
+		names["movingVariance"] = "running_var_after_" + rule
+		c, err := g.fit(n.training(or(g.Keep, 0.99)), "training-"+rule, names)
+		if err != nil {
+			return nil, err
+		}
+		cases = append(cases, c)
+	}
+	names["out"] = "out_eval"
+	c, err := g.fit(n.forward("", nil), "forward", names)
+	return append(cases, c), err
 }
 
 // pairNames are the files' names of the tensors of an op with two inputs.

@@ -47,9 +47,6 @@ func TestGoldenAgainstReferences(t *testing.T) {
 
 // The golden cases of ops that there are not yet. The list gets shorter with each of them, and is to be empty.
 var notYet = []string{
-	"batch_norm_4_7: op batch_norm",
-	"batch_norm_16_33: op batch_norm",
-	"batch_norm_2_16: op batch_norm",
 	"conv_dilated: op conv2d with dilation 2",
 	"attention: op spatial_attention",
 	"loss_l1: op l1",

@@ -1,0 +1,262 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
+)
+
+// batchNorm is what a normalisation takes pixels by: in runs of some side by side, so that few channels too make runs which are long enough.
+// Each element of a run has coefficients of its own.
+type batchNorm struct {
+	channels           int
+	from, scale, shift []float32    // of the normalisation
+	gamma, mean, slope []float32    // of its gradient
+	rstd               []float32    //
+	sums               [2][]float32 // of columns
+	g, y               []float32    // the gradients of a run before the activation, and its values
+}
+
+const (
+	batchNormRun  = 256     // elements of a run, at least
+	batchNormRuns = 9 + 2   // that a batchNorm has
+	batchNormBand = 4 << 10 // elements whose sums are added apart from those of others, about; they stay in the L1 cache
+)
+
+// runOf is the elements of a run.
+func runOf(channels int) int { return channels * divUp(batchNormRun, channels) }
+
+// BatchNormNeeds returns the memory of the runs. There is one row for a micro-batch.
+func (l *lane) BatchNormNeeds(s backend.BatchNormShape) backend.Needs {
+	s.Check()
+	n := 4 * batchNormRuns * lineUp(runOf(s.X.C))
+	return backend.Needs{Workspace: n, Forward: n, Partials: 1}
+}
+
+func (l *lane) batchNorm(channels int) batchNorm {
+	ws := scratch(l.ws)
+	b := batchNorm{channels: channels}
+	for _, p := range [batchNormRuns]*[]float32{&b.from, &b.scale, &b.shift, &b.gamma, &b.mean, &b.slope, &b.rstd, &b.sums[0], &b.sums[1], &b.g, &b.y} {
+		*p = ws.take(runOf(channels))
+	}
+	return b
+}
+
+// repeat gives all pixels of a run the coefficients v of its first.
+func (b *batchNorm) repeat(run, v []float32) {
+	for i := 0; i < len(run); i += b.channels {
+		copy(run[i:], v)
+	}
+}
+
+// fill gives a run the coefficients v, or the same for all if there are none.
+func (b *batchNorm) fill(run, v []float32, without float32) {
+	if v != nil {
+		b.repeat(run, v)
+		return
+	}
+	for i := range run {
+		run[i] = without
+	}
+}
+
+// normalizeBy sets the coefficients of the normalisation.
+func (b *batchNorm) normalizeBy(l *lane, s *backend.BatchNormShape, p *backend.BatchNormParams) {
+	b.repeat(b.from, l.floats(p.Mean))
+	b.fill(b.gamma, l.floats(p.Gamma), 1)
+	b.fill(b.shift, l.floats(p.Beta), 0)
+	for c, v := range l.floats(p.Variance) {
+		b.rstd[c] = float32(1 / math.Sqrt(float64(v)+float64(s.Epsilon)))
+		b.scale[c] = b.rstd[c] * b.gamma[c]
+	}
+	b.repeat(b.rstd[b.channels:], b.rstd[:b.channels])
+	b.repeat(b.scale[b.channels:], b.scale[:b.channels])
+}
+
+// before returns the gradients of a run before the activation.
+func (b *batchNorm) before(f backend.Function, g, x []float32) []float32 {
+	if f.Act == backend.Linear {
+		return g
+	}
+	n := len(x)
+	y := b.y[:n]
+	simd.Normalize(y, x, b.from[:n], b.scale[:n], b.shift[:n])
+	if f.Act.FromOutput() {
+		apply(f, y)
+	}
+	copy(b.g, g)
+	slope(f, b.g[:n], y)
+	return b.g[:n]
+}
+
+// total is the sum of a channel's columns.
+func (b *batchNorm) total(sums []float32, c int) (sum float64) {
+	for i := c; i < len(sums); i += b.channels {
+		sum += float64(sums[i])
+	}
+	return sum
+}
+
+// stretches calls f for each row of rows, with its stretch of the values of the pixels.
+func stretches(s *backend.BatchNormShape, rows []float32, n int, f func(row []float32, lo, hi int)) {
+	values := s.Stretch(n) * s.X.C
+	size := len(rows) / n
+	for r := range n {
+		f(rows[r*size:][:size], min(r*values, s.X.Len()), min((r+1)*values, s.X.Len()))
+	}
+}
+
+// BatchNormStatistics leaves means, sums of squared differences and the number of pixels.
+func (l *lane) BatchNormStatistics(s backend.BatchNormShape, rows, x backend.Tensor) {
+	s.CheckStatistics(&rows, &x)
+	b := l.batchNorm(s.X.C)
+	v := l.floats(x)
+	stretches(&s, l.floats(rows), rows.Shape.N, func(row []float32, lo, hi int) { b.statistics(row, v[lo:hi]) })
+}
+
+// statistics makes a row of those of x, band by band. The mean of a band is made of differences from its first pixel, so that the mean of values
+// which are all the same is their value.
+func (b *batchNorm) statistics(row, x []float32) {
+	clear(row)
+	run := len(b.from)
+	band := max(batchNormBand/run, 1) * run
+	for lo := 0; lo < len(x); lo += band {
+		v := x[lo:min(lo+band, len(x))]
+		count := float64(len(v) / b.channels)
+		b.repeat(b.from, v[:b.channels])
+		b.columns(v, simd.Deviations)
+		for c := range b.channels {
+			b.from[c] = float32(float64(v[c]) + b.total(b.sums[0], c)/count)
+		}
+		b.repeat(b.from[b.channels:], b.from[:b.channels])
+		b.columns(v, simd.Squares)
+		n := float64(row[2*b.channels])
+		share := count / (n + count)
+		for c, mean := range b.from[:b.channels] {
+			d := float64(mean) - float64(row[c])
+			row[c] = float32(float64(row[c]) + d*share)
+			row[b.channels+c] = float32(float64(row[b.channels+c]) + b.total(b.sums[0], c) + d*d*n*share)
+		}
+		row[2*b.channels] = float32(n + count)
+	}
+}
+
+// columns sums what f adds for each run.
+func (b *batchNorm) columns(x []float32, f func(sum, x, from []float32)) {
+	clear(b.sums[0])
+	for len(x) > 0 {
+		n := min(len(b.from), len(x))
+		f(b.sums[0][:n], x[:n], b.from[:n])
+		x = x[n:]
+	}
+}
+
+// BatchNormMoments merges the rows (Chan, Golub and LeVeque, 1979) and moves the averages.
+func (l *lane) BatchNormMoments(o backend.Moving, moments, movingMean, movingVariance, rows backend.Tensor) {
+	o.Check(&moments, &movingMean, &movingVariance, &rows)
+	m, all, mm, mv := l.floats(moments), l.floats(rows), l.floats(movingMean), l.floats(movingVariance)
+	channels := len(mm)
+	for c := range channels {
+		var n, mean, m2 float64
+		for row := all; len(row) > 0; row = row[2*channels+1:] {
+			count := float64(row[2*channels])
+			if count == 0 {
+				continue
+			}
+			share := count / (n + count)
+			d := float64(row[c]) - mean
+			mean += d * share
+			m2 += float64(row[channels+c]) + d*d*n*share
+			n += count
+		}
+		variance := m2 / n
+		m[c], m[channels+c] = float32(mean), float32(variance)
+		if o.Unbiased && n > 1 {
+			variance = m2 / (n - 1)
+		}
+		keep := float64(o.Momentum)
+		mm[c] = float32(keep*float64(mm[c]) + (1-keep)*mean)
+		mv[c] = float32(keep*float64(mv[c]) + (1-keep)*variance)
+	}
+}
+
+// BatchNorm normalises.
+func (l *lane) BatchNorm(s backend.BatchNormShape, out, x backend.Tensor, p backend.BatchNormParams) {
+	s.CheckForward(&out, &x, &p)
+	b := l.batchNorm(s.X.C)
+	b.normalizeBy(l, &s, &p)
+	o, v := l.floats(out), l.floats(x)
+	for at := 0; at < len(v); at += len(b.from) {
+		n := min(len(b.from), len(v)-at)
+		y := o[at:][:n]
+		simd.Normalize(y, v[at:][:n], b.from[:n], b.scale[:n], b.shift[:n])
+		apply(s.Act, y)
+		round(out.Type, y)
+	}
+}
+
+// BatchNormSums leaves the sums of gradients, and of those times the normalised values.
+func (l *lane) BatchNormSums(s backend.BatchNormShape, rows, gradOut, x backend.Tensor, p backend.BatchNormParams) {
+	s.CheckSums(&rows, &gradOut, &x, &p)
+	b := l.batchNorm(s.X.C)
+	b.normalizeBy(l, &s, &p)
+	v, grads := l.floats(x), l.floats(gradOut)
+	stretches(&s, l.floats(rows), rows.Shape.N, func(row []float32, lo, hi int) {
+		clear(row)
+		run := len(b.from)
+		band := max(batchNormBand/run, 1) * run
+		for ; lo < hi; lo += band {
+			clear(b.sums[0])
+			clear(b.sums[1])
+			for at, end := lo, min(lo+band, hi); at < end; at += run {
+				n := min(run, end-at)
+				x := v[at:][:n]
+				simd.Correlate(b.sums[0][:n], b.sums[1][:n], b.before(s.Act, grads[at:][:n], x), x, b.from[:n])
+			}
+			for c := range b.channels {
+				row[c] += float32(b.total(b.sums[0], c))
+				row[b.channels+c] += float32(b.total(b.sums[1], c) * float64(b.rstd[c]))
+			}
+		}
+	})
+}
+
+// BatchNormTotals adds the rows up.
+func (l *lane) BatchNormTotals(totals, gradGamma, gradBeta, rows backend.Tensor) {
+	backend.CheckBatchNormTotals(&totals, &gradGamma, &gradBeta, &rows)
+	t, all := l.floats(totals), l.floats(rows)
+	for i := range t {
+		sum := 0.0
+		for at := i; at < len(all); at += len(t) {
+			sum += float64(all[at])
+		}
+		t[i] = float32(sum)
+	}
+	if g := l.floats(gradBeta); g != nil {
+		simd.Axpy(g, 1, t[:len(g)])
+	}
+	if g := l.floats(gradGamma); g != nil {
+		simd.Axpy(g, 1, t[len(g):])
+	}
+}
+
+// BatchNormBack makes the gradient with respect to the values that are normalised.
+func (l *lane) BatchNormBack(s backend.BatchNormShape, pixels int, gradX, gradOut, x, totals backend.Tensor, p backend.BatchNormParams) {
+	s.CheckBack(pixels, &gradX, &gradOut, &x, &totals, &p)
+	b := l.batchNorm(s.X.C)
+	b.normalizeBy(l, &s, &p)
+	o, g, v, t := l.floats(gradX), l.floats(gradOut), l.floats(x), l.floats(totals)
+	for i := range b.mean {
+		c := i % b.channels
+		b.mean[i] = float32(float64(b.gamma[c]) * float64(t[c]) / float64(pixels))
+		b.slope[i] = float32(float64(b.gamma[c]) * float64(b.rstd[c]) * float64(t[b.channels+c]) / float64(pixels))
+	}
+	for at := 0; at < len(v); at += len(b.from) {
+		n := min(len(b.from), len(v)-at)
+		x, y := v[at:][:n], o[at:][:n]
+		copy(y, b.before(s.Act, g[at:][:n], x))
+		simd.NormalizeBack(y, x, b.from[:n], b.gamma[:n], b.mean[:n], b.slope[:n], b.rstd[:n])
+		round(gradX.Type, y)
+	}
+}
