@@ -14,6 +14,8 @@ type NetworkOptions struct {
 	Unfused bool // run every layer as ops of its own
 	// Precision is what the model computes in: the zero one is float32.
 	Precision backend.Precision
+
+	folded bool // normalisations are part of the products before them, as the weights know
 }
 
 // withDefaults fills in the options that are not given and checks the others.
@@ -27,7 +29,8 @@ func (o NetworkOptions) withDefaults() (NetworkOptions, error) {
 	return o, o.Precision.Check()
 }
 
-// Network runs a model, its encoder or its decoder on a device. Of its own it takes memory for the weights and for the
+// Network runs a model, its encoder or its decoder on a device. Batch normalisations behind a layer with weights are made part of these, unless
+// a trainer has them. Of its own it takes memory for the weights and for the
 // samples of its largest call so far, within what is free; a trainer's network uses the trainer's memory alone. It is not
 // safe for concurrent use, and a Network and a Trainer on one device take turns.
 type Network struct {
@@ -59,6 +62,7 @@ func NewNetwork(m *Model, dev backend.Device, o NetworkOptions) (*Network, error
 	if err != nil {
 		return nil, fmt.Errorf("nn: %w", err)
 	}
+	o.folded = !o.Unfused
 	b := dev.Lanes()[0]
 	n := &Network{m: m, dev: dev, o: o, mem: arena{b: b}, lanes: &laneArenas{mem: arena{b: b}}, w: newWorkers(dev.Lanes())}
 	if err := n.alloc(newParamLayout(m, b)); err != nil {
@@ -66,6 +70,12 @@ func NewNetwork(m *Model, dev backend.Device, o NetworkOptions) (*Network, error
 		return nil, err
 	}
 	upload(b, m, n.placer.weights)
+	if o.folded {
+		if err := n.fold(); err != nil {
+			n.Close()
+			return nil, err
+		}
+	}
 	return n, nil
 }
 
@@ -184,6 +194,9 @@ func compileForward(m *Model, b backend.Backend, which, samples int, o NetworkOp
 	g, err := m.graph(graph.Options{Samples: samples, Multiply: o.Precision.Multiply})
 	if err != nil {
 		return nil, err
+	}
+	if o.folded {
+		foldNorms(g)
 	}
 	from, to := g.Input, g.Output
 	switch which {
