@@ -32,6 +32,24 @@ func (l *lane) Adadelta(o backend.Adadelta, param, accGrad, accDelta, grad, step
 	l.tally(&t)
 }
 
+// RMSprop is RMSprop, with momentum or without.
+func (l *lane) RMSprop(o backend.RMSprop, param, v, speed, grad, stepParams backend.Tensor, t backend.Tally) {
+	o.Check(&param, &v, &speed, &grad, &stepParams, &t)
+	var s []float32
+	if o.Momentum != 0 {
+		s = l.floats(speed)
+	}
+	simd.RMSprop(o, l.stepParams(stepParams).LearningRate, l.floats(param), l.floats(v), s, l.floats(grad))
+	l.tally(&t)
+}
+
+// Lion is Lion.
+func (l *lane) Lion(o backend.Lion, param, m, grad, stepParams backend.Tensor, t backend.Tally) {
+	o.Check(&param, &m, &grad, &stepParams, &t)
+	simd.Lion(o, l.stepParams(stepParams).LearningRate, l.floats(param), l.floats(m), l.floats(grad))
+	l.tally(&t)
+}
+
 // tally does what a Tally says.
 func (l *lane) tally(t *backend.Tally) {
 	if !t.Total.IsZero() {

@@ -37,3 +37,23 @@ func (l *lane) Adadelta(o backend.Adadelta, param, accGrad, accDelta, grad, step
 	l.launch1("Adadelta", kernels.OptimAdadelta, ceilDiv(n, 4), ptr(p), ptr(a), ptr(u), ptr(l.at(grad)), ptr(l.at(stepParams)),
 		i32(n), f32(o.Rho), f32(o.Eps), ptr(l.at(t.Total)), ptr(l.at(t.Loss)), f32(t.Weight))
 }
+
+// RMSprop is RMSprop, with momentum or without.
+func (l *lane) RMSprop(o backend.RMSprop, param, v, speed, grad, stepParams backend.Tensor, t backend.Tally) {
+	o.Check(&param, &v, &speed, &grad, &stepParams, &t)
+	var s driver.Ptr
+	if o.Momentum != 0 {
+		s = l.at(speed)
+	}
+	n := param.Shape.Len()
+	l.launch1("RMSprop", kernels.OptimRMSprop, ceilDiv(n, 4), ptr(l.at(param)), ptr(l.at(v)), ptr(s), ptr(l.at(grad)), ptr(l.at(stepParams)),
+		i32(n), f32(o.Rho), f32(o.Momentum), f32(o.Eps), ptr(l.at(t.Total)), ptr(l.at(t.Loss)), f32(t.Weight))
+}
+
+// Lion is Lion.
+func (l *lane) Lion(o backend.Lion, param, m, grad, stepParams backend.Tensor, t backend.Tally) {
+	o.Check(&param, &m, &grad, &stepParams, &t)
+	n := param.Shape.Len()
+	l.launch1("Lion", kernels.OptimLion, ceilDiv(n, 4), ptr(l.at(param)), ptr(l.at(m)), ptr(l.at(grad)), ptr(l.at(stepParams)),
+		i32(n), f32(o.Beta1), f32(o.Beta2), f32(o.WeightDecay), ptr(l.at(t.Total)), ptr(l.at(t.Loss)), f32(t.Weight))
+}

@@ -223,6 +223,8 @@ const (
 	OptimSGD
 	OptimAdam
 	OptimAdadelta
+	OptimRMSprop
+	OptimLion
 
 	RandomNormal
 	RandomDropout
@@ -458,6 +460,8 @@ var entries = [Count]struct {
 	OptimSGD:      {"optim_sgd", 10},
 	OptimAdam:     {"optim_adam", 13},
 	OptimAdadelta: {"optim_adadelta", 11},
+	OptimRMSprop:  {"optim_rmsprop", 12},
+	OptimLion:     {"optim_lion", 11},
 
 	RandomNormal:  {"random_normal", 8},
 	RandomDropout: {"random_dropout", 12},

@@ -91,3 +91,49 @@ extern "C" __global__ void optim_adadelta(float *__restrict__ param, float *__re
   store4(accDelta, i, n, u);
   store4(param, i, n, p);
 }
+
+// v = rho v + (1-rho) g²; d = lr g / sqrt(v+eps); p -= d, or with momentum s = momentum s + d; p -= s. speed, s, is 0 when
+// momentum is.
+extern "C" __global__ void optim_rmsprop(float *__restrict__ param, float *__restrict__ v, float *__restrict__ speed,
+                                         const float *__restrict__ grad, const StepParams *__restrict__ params, unsigned n, float rho,
+                                         float momentum, float eps, TALLY_PARAMS) {
+  tally(total, loss, weight);
+  unsigned i = 4 * thread_index();
+  if (i >= n) return;
+  float lr = params->lr, keep = 1.f - rho;
+  Four p = load4(param, i, n), a = load4(v, i, n), g = load4(grad, i, n);
+#pragma unroll
+  for (int k = 0; k < 4; k++) {
+    a.v[k] = rho * a.v[k] + keep * (g.v[k] * g.v[k]);
+    g.v[k] = quotient(lr * g.v[k], __fsqrt_rn(a.v[k] + eps));
+  }
+  store4(v, i, n, a);
+  if (speed) {
+    Four s = load4(speed, i, n);
+#pragma unroll
+    for (int k = 0; k < 4; k++) g.v[k] += momentum * s.v[k];
+    store4(speed, i, n, g);
+  }
+#pragma unroll
+  for (int k = 0; k < 4; k++) p.v[k] -= g.v[k];
+  store4(param, i, n, p);
+}
+
+// u = b1 m + (1-b1) g; p = (1 - lr decay) p - lr sign(u), where the sign of 0 is 0; m = b2 m + (1-b2) g.
+extern "C" __global__ void optim_lion(float *__restrict__ param, float *__restrict__ m, const float *__restrict__ grad,
+                                      const StepParams *__restrict__ params, unsigned n, float b1, float b2, float decay, TALLY_PARAMS) {
+  tally(total, loss, weight);
+  unsigned i = 4 * thread_index();
+  if (i >= n) return;
+  float lr = params->lr, shrink = 1.f - lr * decay;
+  Four p = load4(param, i, n), a = load4(m, i, n), g = load4(grad, i, n);
+#pragma unroll
+  for (int k = 0; k < 4; k++) {
+    float u = b1 * a.v[k] + (1.f - b1) * g.v[k];
+    a.v[k] = b2 * a.v[k] + (1.f - b2) * g.v[k];
+    float step = u > 0.f ? lr : u < 0.f ? -lr : u; // 0, or not a number
+    p.v[k] = p.v[k] * shrink - step;
+  }
+  store4(m, i, n, a);
+  store4(param, i, n, p);
+}

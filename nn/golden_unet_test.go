@@ -79,7 +79,7 @@ func TestGoldenUNet(t *testing.T) {
 
 func testGoldenUNet(g golden, dev backend.Device, o TrainerOptions) {
 	t := g.t
-	o.Optimizer = Optimizer{Name: "adamw"}
+	o.Optimizer = Optimizer{Name: "adamw", DecayAll: true} // as PyTorch's
 	var beta1, beta2, decay float64
 	numbers := strings.Fields(strings.NewReplacer("adamw lr ", "", "betas ", "", "eps ", "", "weight decay ", "").Replace(g.f.Metadata["optimizer"]))
 	for i, into := range []*float64{&o.Optimizer.LearningRate, &beta1, &beta2, &o.Optimizer.Epsilon, &decay} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/program"
 )
@@ -15,25 +16,26 @@ var floatBytes = backend.Float32.Size()
 func bytesOf(b backend.Backend, r backend.Role, s backend.Shape) int { return b.Bytes(r, r.DType(), s) }
 
 // paramLayout says where a model's parameters lie in an arena. Weights, gradients and optimiser state share it, so
-// that an optimiser runs over one flat range. What is not trained lies behind what is.
+// that an optimiser runs over one flat range. Weights, which can decay, come first, then what else is trained, then what is not.
 type paramLayout struct {
-	offsets        []int // bytes
-	trained, bytes int   // bytes of the trained parameters, and of all
+	offsets                 []int // bytes
+	weighty, trained, bytes int   // bytes of the weights, of the trained parameters, and of all
 }
 
 func newParamLayout(m *Model, b backend.Backend) paramLayout {
 	l := paramLayout{offsets: make([]int, len(m.Params))}
-	for _, trained := range []bool{true, false} {
+	place := func(wanted func(p *graph.Param) bool) (end int) {
 		for i := range m.Params {
-			if p := &m.Params[i]; p.Trained() == trained {
+			if p := &m.Params[i]; wanted(&p.Param) {
 				l.offsets[i] = l.bytes
 				l.bytes += backend.AlignUp(b.Bytes(backend.Param, backend.Float32, p.Shape))
 			}
 		}
-		if trained {
-			l.trained = l.bytes
-		}
+		return l.bytes
 	}
+	l.weighty = place(func(p *graph.Param) bool { return p.Weighs() })
+	l.trained = place(func(p *graph.Param) bool { return p.Trained() && !p.Weighs() })
+	place(func(p *graph.Param) bool { return !p.Trained() })
 	return l
 }
 

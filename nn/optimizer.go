@@ -15,15 +15,16 @@ import (
 // Ba, "Adam: A Method for Stochastic Optimization", 2015. With EpsilonHat it is added to that of the uncorrected one, as
 // in Keras and as at the end of the paper's section 2, and so counts for more in the first steps.
 type Optimizer struct {
-	Name         string   `yaml:"name"`                                       // sgd, adam (default), adamw, adadelta
-	LearningRate float64  `yaml:"learning_rate,omitempty" zero:"more than 0"` // sgd 0.01, adam and adamw 0.001, adadelta 1
-	Momentum     float64  `yaml:"momentum,omitempty"`                         // sgd
+	Name         string   `yaml:"name"`                                       // sgd, adam (default), adamw, adadelta, rmsprop, lion
+	LearningRate float64  `yaml:"learning_rate,omitempty" zero:"more than 0"` // sgd 0.01, adadelta 1, all others 0.001
+	Momentum     float64  `yaml:"momentum,omitempty"`                         // sgd, rmsprop
 	Nesterov     bool     `yaml:"nesterov,omitempty"`                         // sgd
-	Beta1        Optional `yaml:"beta1,omitempty"`                            // adam, adamw: 0.9
-	Beta2        Optional `yaml:"beta2,omitempty"`                            // adam, adamw: 0.999
-	WeightDecay  Optional `yaml:"weight_decay,omitempty"`                     // adamw: 0.004
-	Rho          Optional `yaml:"rho,omitempty"`                              // adadelta: 0.95
-	Epsilon      float64  `yaml:"epsilon,omitempty" zero:"more than 0"`       // adam, adamw, adadelta: 1e-7
+	Beta1        Optional `yaml:"beta1,omitempty"`                            // adam, adamw, lion: 0.9
+	Beta2        Optional `yaml:"beta2,omitempty"`                            // adam, adamw: 0.999, lion: 0.99
+	WeightDecay  Optional `yaml:"weight_decay,omitempty"`                     // of weights alone: adamw: 0.004, lion: 0
+	DecayAll     bool     `yaml:"decay_all,omitempty" json:",omitempty"`      // adamw, lion: biases and normalisations decay too, as in PyTorch and Keras
+	Rho          Optional `yaml:"rho,omitempty"`                              // adadelta: 0.95, rmsprop: 0.9
+	Epsilon      float64  `yaml:"epsilon,omitempty" zero:"more than 0"`       // adam, adamw, adadelta, rmsprop: 1e-7
 	EpsilonHat   bool     `yaml:"epsilon_hat,omitempty" json:",omitempty"`    // adam, adamw
 }
 
@@ -60,8 +61,17 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 		o.Rho = o.Rho.Or(0.95)
 		set(&o.Epsilon, 1e-7)
 		uses["rho"], uses["epsilon"] = true, true
+	case "rmsprop":
+		set(&o.LearningRate, 0.001)
+		o.Rho = o.Rho.Or(0.9)
+		set(&o.Epsilon, 1e-7)
+		uses["rho"], uses["epsilon"], uses["momentum"] = true, true, true
+	case "lion":
+		set(&o.LearningRate, 0.001)
+		o.Beta1, o.Beta2, o.WeightDecay = o.Beta1.Or(0.9), o.Beta2.Or(0.99), o.WeightDecay.Or(0)
+		uses["beta1"], uses["beta2"], uses["weight_decay"] = true, true, true
 	default:
-		return o, fmt.Errorf("optimizer is %q, want sgd, adam, adamw or adadelta", o.Name)
+		return o, fmt.Errorf("optimizer is %q, want sgd, adam, adamw, adadelta, rmsprop or lion", o.Name)
 	}
 	for _, c := range []struct {
 		name       string
@@ -77,7 +87,10 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 			return o, fmt.Errorf("optimizer %s: %s is %v, want 0 <= %s < %v", o.Name, c.name, c.value, c.name, c.max)
 		}
 	}
-	if o.EpsilonHat && !uses["beta1"] {
+	if o.DecayAll && !uses["weight_decay"] {
+		return o, fmt.Errorf("optimizer %s has no decay_all", o.Name)
+	}
+	if o.EpsilonHat && (!uses["beta1"] || !uses["epsilon"]) {
 		return o, fmt.Errorf("optimizer %s has no epsilon_hat", o.Name)
 	}
 	if o.Nesterov && o.Name != "sgd" {
@@ -99,6 +112,13 @@ func (o Optimizer) states() []string {
 		return []string{"velocity"}
 	case "adadelta":
 		return []string{"acc_grad", "acc_delta"}
+	case "rmsprop":
+		if o.Momentum == 0 {
+			return []string{"v"}
+		}
+		return []string{"v", "speed"}
+	case "lion":
+		return []string{"m"}
 	}
 	return []string{"m", "v"}
 }
@@ -119,6 +139,12 @@ func (o Optimizer) stepParams(t uint32, rate float64) backend.StepParams {
 	return c
 }
 
+// without returns the optimiser without weight decay.
+func (o Optimizer) without() Optimizer {
+	o.WeightDecay = Optional{}
+	return o
+}
+
 // op returns the op that runs the optimiser on a stretch of the parameters.
 func (o Optimizer) op(param, grad op.Value, state []op.Value, stepParams op.Value, t op.Tally) op.Op {
 	switch o.Name {
@@ -131,6 +157,16 @@ func (o Optimizer) op(param, grad op.Value, state []op.Value, stepParams op.Valu
 	case "adadelta":
 		return &op.Adadelta{Constants: backend.Adadelta{Rho: float32(o.Rho.Value()), Eps: float32(o.Epsilon)}, Param: param,
 			AccGrad: state[0], AccDelta: state[1], Grad: grad, StepParams: stepParams, Tally: t}
+	case "rmsprop":
+		speed := op.None
+		if len(state) > 1 {
+			speed = state[1]
+		}
+		return &op.RMSprop{Constants: backend.RMSprop{Rho: float32(o.Rho.Value()), Momentum: float32(o.Momentum), Eps: float32(o.Epsilon)}, Param: param,
+			V: state[0], Speed: speed, Grad: grad, StepParams: stepParams, Tally: t}
+	case "lion":
+		return &op.Lion{Constants: backend.Lion{Beta1: float32(o.Beta1.Value()), Beta2: float32(o.Beta2.Value()), WeightDecay: float32(o.WeightDecay.Value())}, Param: param,
+			M: state[0], Grad: grad, StepParams: stepParams, Tally: t}
 	}
 	constants := backend.Adam{Beta1: float32(o.Beta1.Value()), Beta2: float32(o.Beta2.Value()), Eps: float32(o.Epsilon), WeightDecay: float32(o.WeightDecay.Value())}
 	return &op.Adam{Constants: constants, Param: param, M: state[0], V: state[1], Grad: grad, StepParams: stepParams, Tally: t}

@@ -3,10 +3,13 @@ package nn
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/op"
 )
 
@@ -94,5 +97,41 @@ func TestZeroConstants(t *testing.T) {
 	}
 	if d, err := (Divergence{}).WithDefaults(); err != nil || d.Weight(3) != 1 {
 		t.Errorf("a beta that is left out weighs %v, %v", d.Weight(3), err)
+	}
+}
+
+// Weights decay, and biases do not unless all shall: with a gradient of 0, which a model of zeros on zeros has, decay is all that happens.
+func TestDecayIsOfWeights(t *testing.T) {
+	c := Config{Name: "decay", Input: []int{4}, Encoder: graph.Specs(&layer.Dense{Units: 3, Activation: "relu"}), Decoder: graph.Specs(&layer.Dense{Units: 4})}
+	for _, o := range []Optimizer{{Name: "adamw", LearningRate: 0.1, WeightDecay: Given(0.5)}, {Name: "adamw", LearningRate: 0.1, WeightDecay: Given(0.5), DecayAll: true},
+		{Name: "lion", LearningRate: 0.1, WeightDecay: Given(0.5)}, {Name: "lion", LearningRate: 0.1, WeightDecay: Given(0.5), DecayAll: true}} {
+		m := mustModel(t, c)
+		for i := range m.Params {
+			for j := range m.Params[i].Data {
+				m.Params[i].Data[j] = -1 // no unit of the encoder is active, and what the decoder should give is what it gives
+			}
+		}
+		tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 2, Loss: MSE, Optimizer: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		if err := tr.StepOn(make([]float32, 8), []float32{-1, -1, -1, -1, -1, -1, -1, -1}, 2); err != nil {
+			t.Fatal(err)
+		}
+		for i, w := range weightsOf(t, tr, m) {
+			want := float32(-0.95)
+			if m.Params[i].Role == graph.Bias && !o.DecayAll {
+				want = -1
+			}
+			if j := slices.IndexFunc(w, func(v float32) bool { return v != want }); j >= 0 {
+				t.Errorf("%s, all %v: %s is %v, want %v", o.Name, o.DecayAll, m.Params[i].Name, w[j], want)
+			}
+		}
+	}
+	for _, o := range []Optimizer{{Name: "adam", DecayAll: true}, {Name: "lion", Epsilon: 1}, {Name: "lion", EpsilonHat: true}, {Name: "rmsprop", Beta1: Given(0.5)}} {
+		if _, err := o.WithDefaults(); err == nil || !strings.Contains(err.Error(), "optimizer "+o.Name+" has no ") {
+			t.Errorf("%+v: error %v", o, err)
+		}
 	}
 }

@@ -369,11 +369,23 @@ func (r *replica) updatePhases() error {
 		if i == 0 {
 			tally = r.tally(update, penalties)
 		}
-		var state []op.Value
-		for k := range t.o.Optimizer.states() {
-			state = append(state, update.value(r.stateFlat[k].Range(lo, hi)))
+		optimize := func(o Optimizer, from, to int) {
+			if from >= to {
+				return
+			}
+			var state []op.Value
+			for k := range o.states() {
+				state = append(state, update.value(r.stateFlat[k].Range(from, to)))
+			}
+			update.emit(o.op(update.value(flat(r.weightsBuffer, floats).Range(from, to)), update.value(slots[0].Range(from-lo, to-lo)), state, update.value(r.stepParams), tally))
+			tally = op.Tally{}
 		}
-		update.emit(t.o.Optimizer.op(update.value(flat(r.weightsBuffer, floats).Range(lo, hi)), grad, state, update.value(r.stepParams), tally))
+		at := hi // where what does not decay begins
+		if o := t.o.Optimizer; o.WeightDecay.Value() > 0 && !o.DecayAll {
+			at = min(max(t.layout.weighty/floatBytes, lo), hi)
+		}
+		optimize(t.o.Optimizer, lo, at)
+		optimize(t.o.Optimizer.without(), at, hi)
 		update.end()
 	}
 	if collect != update {

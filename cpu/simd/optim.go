@@ -77,4 +77,39 @@ func Adadelta(o backend.Adadelta, lr float32, param, accGrad, accDelta, grad []f
 	}
 }
 
+// RMSprop is RMSprop; speed is not used when there is no momentum.
+func RMSprop(o backend.RMSprop, lr float32, param, v, speed, grad []float32) {
+	same(len(param), v, grad)
+	for i, g := range grad {
+		a := float32(o.Rho*v[i]) + float32((1-o.Rho)*float32(g*g))
+		d := float32(lr*g) / sqrt(a+o.Eps)
+		v[i] = a
+		if o.Momentum != 0 {
+			d += float32(o.Momentum * speed[i])
+			speed[i] = d
+		}
+		param[i] -= d
+	}
+}
+
+// Lion is Lion.
+func Lion(o backend.Lion, lr float32, param, m, grad []float32) {
+	same(len(param), m, grad)
+	keep := 1 - float32(lr*o.WeightDecay)
+	for i, g := range grad {
+		u := float32(o.Beta1*m[i]) + float32((1-o.Beta1)*g)
+		m[i] = float32(o.Beta2*m[i]) + float32((1-o.Beta2)*g)
+		p := float32(param[i] * keep)
+		switch {
+		case u > 0:
+			p -= lr
+		case u < 0:
+			p += lr
+		case u != u:
+			p = u
+		}
+		param[i] = p
+	}
+}
+
 func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }

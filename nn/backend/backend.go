@@ -358,6 +358,12 @@ type Optim interface {
 	Adam(o Adam, param, m, v, grad, stepParams Tensor, t Tally)
 	// Adadelta: a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d.
 	Adadelta(o Adadelta, param, accGrad, accDelta, grad, stepParams Tensor, t Tally)
+	// RMSprop: v = rho v + (1-rho) g²; d = lr g / sqrt(v+eps); p -= d, or with a Momentum s = momentum s + d; p -= s. speed, s, is
+	// zero when Momentum is 0. (Tieleman and Hinton, 2012, lecture 6.5 of a course; eps and momentum as Keras has them.)
+	RMSprop(o RMSprop, param, v, speed, grad, stepParams Tensor, t Tally)
+	// Lion: p = (1 - lr decay) p - lr sign(b1 m + (1-b1) g), where the sign of 0 is 0; m = b2 m + (1-b2) g. (Chen and others,
+	// "Symbolic discovery of optimization algorithms", 2023, algorithm 2.)
+	Lion(o Lion, param, m, grad, stepParams Tensor, t Tally)
 }
 
 // Random ops draw as package rng specifies, bit for bit the same on every backend. src names seed and stream.

@@ -1,6 +1,6 @@
 package backend
 
-// SGD, Adam and Adadelta are the constants of the optimisers.
+// SGD, Adam, Adadelta, RMSprop and Lion are the constants of the optimisers.
 type (
 	SGD struct {
 		Momentum float32
@@ -8,6 +8,8 @@ type (
 	}
 	Adam     struct{ Beta1, Beta2, Eps, WeightDecay float32 }
 	Adadelta struct{ Rho, Eps float32 }
+	RMSprop  struct{ Rho, Momentum, Eps float32 }
+	Lion     struct{ Beta1, Beta2, WeightDecay float32 }
 )
 
 // Tally is a sum that an optimiser's op adds to, so that a GPU needs no launch for it: Total += Weight Loss. Both are Flat tensors of one
@@ -44,6 +46,21 @@ func (o Adadelta) Check(param, accGrad, accDelta, grad, stepParams *Tensor, t *T
 	checkOptim(param, grad, stepParams, t)
 	accGrad.flat(param.Shape)
 	accDelta.flat(param.Shape)
+}
+
+// Check checks the arguments of the op RMSprop. The speed is of no account without momentum.
+func (o RMSprop) Check(param, v, speed, grad, stepParams *Tensor, t *Tally) {
+	checkOptim(param, grad, stepParams, t)
+	v.flat(param.Shape)
+	if o.Momentum != 0 {
+		speed.flat(param.Shape)
+	}
+}
+
+// Check checks the arguments of the op Lion.
+func (o Lion) Check(param, m, grad, stepParams *Tensor, t *Tally) {
+	checkOptim(param, grad, stepParams, t)
+	m.flat(param.Shape)
 }
 
 func checkOptim(param, grad, stepParams *Tensor, t *Tally) {

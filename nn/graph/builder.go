@@ -52,7 +52,7 @@ const (
 	State                         // one; no optimiser changes it
 )
 
-// Weighs reports whether the parameter is one of the weights, on which there may be penalties.
+// Weighs reports whether the parameter is one of the weights, which penalties and decay apply to.
 func (p *Param) Weighs() bool { return p.Role == ConvWeights || p.Role == DenseWeights }
 
 // Trained reports whether an optimiser changes the parameter.

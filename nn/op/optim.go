@@ -78,3 +78,44 @@ func (o *Adadelta) Args(visit func(v *Value, u Use)) {
 func (o *Adadelta) Run(f *Frame) {
 	f.B.Adadelta(o.Constants, f.At(o.Param), f.At(o.AccGrad), f.At(o.AccDelta), f.At(o.Grad), f.At(o.StepParams), o.of(f))
 }
+
+// RMSprop is RMSprop. Speed is None without momentum.
+type RMSprop struct {
+	Constants             backend.RMSprop
+	Param, V, Speed, Grad Value
+	StepParams            Value
+	Tally
+}
+
+func (o *RMSprop) Name() string { return "RMSprop" }
+func (o *RMSprop) Args(visit func(v *Value, u Use)) {
+	visit(&o.Param, Add)
+	visit(&o.V, Add)
+	visit(&o.Speed, Add)
+	visit(&o.Grad, Read)
+	visit(&o.StepParams, Read)
+	o.args(visit)
+}
+func (o *RMSprop) Run(f *Frame) {
+	f.B.RMSprop(o.Constants, f.At(o.Param), f.At(o.V), f.At(o.Speed), f.At(o.Grad), f.At(o.StepParams), o.of(f))
+}
+
+// Lion is Lion.
+type Lion struct {
+	Constants      backend.Lion
+	Param, M, Grad Value
+	StepParams     Value
+	Tally
+}
+
+func (o *Lion) Name() string { return "Lion" }
+func (o *Lion) Args(visit func(v *Value, u Use)) {
+	visit(&o.Param, Add)
+	visit(&o.M, Add)
+	visit(&o.Grad, Read)
+	visit(&o.StepParams, Read)
+	o.args(visit)
+}
+func (o *Lion) Run(f *Frame) {
+	f.B.Lion(o.Constants, f.At(o.Param), f.At(o.M), f.At(o.Grad), f.At(o.StepParams), o.of(f))
+}

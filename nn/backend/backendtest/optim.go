@@ -77,6 +77,48 @@ func adadelta(name string, o backend.Adadelta) optimiser {
 		}}
 }
 
+func rmsprop(name string, o backend.RMSprop) optimiser {
+	rho, m, e := float64(o.Rho), float64(o.Momentum), float64(o.Eps)
+	opt := optimiser{name: name, op: "RMSprop", states: []string{"v"},
+		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
+			b.RMSprop(o, t["param"], t["v"], t["speed"], grad, t["stepParams"], total)
+		},
+		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
+			for i, g := range g {
+				v := rho*state[0][i] + (1-rho)*g*g
+				d := math.Abs(lr) * g / math.Sqrt(v+e) // the speed has the rate in it, so uphill it must add up too
+				state[0][i] = v
+				if m != 0 {
+					d += m * state[1][i]
+					state[1][i] = d
+				}
+				p[i] -= math.Copysign(1, lr) * d
+			}
+		}}
+	if m != 0 {
+		opt.states = append(opt.states, "speed")
+	}
+	return opt
+}
+
+func lion(name string, o backend.Lion) optimiser {
+	b1, b2 := float64(o.Beta1), float64(o.Beta2)
+	return optimiser{name: name, op: "Lion", states: []string{"m"}, signed: true,
+		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
+			b.Lion(o, t["param"], t["m"], grad, t["stepParams"], total)
+		},
+		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
+			m := state[0]
+			for i, g := range g {
+				p[i] *= 1 - lr*float64(o.WeightDecay)
+				if u := b1*m[i] + (1-b1)*g; u != 0 {
+					p[i] -= math.Copysign(lr, lr*u)
+				}
+				m[i] = b2*m[i] + (1-b2)*g
+			}
+		}}
+}
+
 func optimCases() []Case {
 	var cases []Case
 	for _, o := range []optimiser{
@@ -86,6 +128,10 @@ func optimCases() []Case {
 		adam("adam", backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}),
 		adam("adamw", backend.Adam{Beta1: 0.8, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1}),
 		adadelta("adadelta", backend.Adadelta{Rho: 0.95, Eps: 1e-7}),
+		rmsprop("rmsprop", backend.RMSprop{Rho: 0.9, Eps: 1e-7}),
+		rmsprop("rmsprop-momentum", backend.RMSprop{Rho: 0.8, Momentum: 0.9, Eps: 1e-6}),
+		lion("lion", backend.Lion{Beta1: 0.9, Beta2: 0.99}),
+		lion("lion-decay", backend.Lion{Beta1: 0.8, Beta2: 0.95, WeightDecay: 0.1}),
 	} {
 		rate := func(step int) float32 { return 0.01 / float32(step) }
 		cases = append(cases, o.on(1, 0, 3, rate, false), o.on(257, 0, 5, rate, true), o.on(257, 3, 5, rate, false), o.on(1000, 1, 2, rate, false),
