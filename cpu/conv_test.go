@@ -53,7 +53,7 @@ func convAgainstPlain(t *testing.T) {
 		side := func() int { return 1 + r.Intn(18) }
 		spec := backend.ConvSpec{
 			X:       backend.Shape{N: 1 + r.Intn(4), H: side(), W: side(), C: 1 + r.Intn(10)},
-			Filters: 1 + r.Intn(10), KernelH: 1 + r.Intn(7), KernelW: 1 + r.Intn(7), Stride: 1 + r.Intn(2),
+			Filters: 1 + r.Intn(10), KernelH: 1 + r.Intn(11), KernelW: 1 + r.Intn(11), Stride: 1 + r.Intn(4),
 			Padding: backend.Padding(r.Intn(2)), Up: max(r.Intn(5)-1, 1), Pool: max(r.Intn(5)-1, 1),
 			Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)), Multiply: multiply(r),
 		}
@@ -116,7 +116,7 @@ func convTransposeAgainstPlain(t *testing.T) {
 	for i := range 70 {
 		spec := backend.ConvTransposeSpec{
 			X:       backend.Shape{N: 1 + r.Intn(4), H: 1 + r.Intn(12), W: 1 + r.Intn(12), C: 1 + r.Intn(10)},
-			Filters: 1 + r.Intn(10), KernelH: 1 + r.Intn(7), KernelW: 1 + r.Intn(7), Stride: 1 + r.Intn(2),
+			Filters: 1 + r.Intn(10), KernelH: 1 + r.Intn(11), KernelW: 1 + r.Intn(11), Stride: 1 + r.Intn(4),
 			Padding: backend.Padding(r.Intn(2)), Act: backend.Act(r.Intn(4)), InAct: backend.Act(r.Intn(4)), Multiply: multiply(r),
 		}
 		if i%5 == 0 {

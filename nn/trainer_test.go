@@ -64,6 +64,11 @@ func zoo() []Config {
 		activations(),
 		excitation(),
 		normalised(),
+		// The second layer's stride is larger than the factor by which its input is upsampled, so it does not read it so.
+		{Name: "large kernels", Input: []int{12, 12, 1},
+			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(11), Stride: 4, Activation: "relu"}),
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Stride: 3, Activation: "tanh"},
+				&layer.Conv2DTranspose{Filters: 3, Kernel: layer.Square(9), Stride: 3, Activation: "tanh"}, &layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(2), Stride: 2, Activation: "sigmoid"})},
 		{Name: "depthwise", Input: []int{8, 10, 1},
 			Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Activation: "relu"}, &layer.DepthwiseConv2D{Kernel: layer.Size{H: 3, W: 5}, Stride: 2, DepthMultiplier: 2, Activation: "silu"},
 				&layer.DepthwiseConv2D{Kernel: layer.Square(3), Dilation: 2, NoBias: true}),

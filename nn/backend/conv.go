@@ -17,8 +17,8 @@ func (p Padding) String() string { return [...]string{"same", "valid"}[p] }
 
 // MaxKernel is the largest side of a kernel, MaxStride the largest stride, MaxPool the largest side of a pool window.
 const (
-	MaxKernel = 7
-	MaxStride = 2
+	MaxKernel = 11
+	MaxStride = 4
 	MaxPool   = 15
 )
 
@@ -63,6 +63,9 @@ func NewConv(c ConvSpec) (ConvShape, error) {
 	}
 	if c.Up > MaxUp {
 		return s, fmt.Errorf("the upsampling factor is %d, want at most %d", c.Up, MaxUp)
+	}
+	if c.Up > 1 && c.Stride > c.Up {
+		return s, fmt.Errorf("the stride is %d, want at most the factor of an input that is read upsampled, %d", c.Stride, c.Up)
 	}
 	if err := c.Multiply.checkFactor(); err != nil {
 		return s, err

@@ -9,8 +9,8 @@ import (
 // Conv2D is a two-dimensional convolution.
 type Conv2D struct {
 	Filters     int               `yaml:"filters"`
-	Kernel      Size              `yaml:"kernel"`                         // 1 to 7
-	Stride      int               `yaml:"stride,omitempty" zero:"1 or 2"` // 1 (default) or 2
+	Kernel      Size              `yaml:"kernel"`                         // 1 to 11
+	Stride      int               `yaml:"stride,omitempty" zero:"1 to 4"` // 1 (default) to 4
 	Padding     string            `yaml:"padding,omitempty"`              // same (default; Keras's is valid) or valid
 	Activation  string            `yaml:"activation,omitempty"`           // linear (default), or as in Activation
 	NoBias      bool              `yaml:"no_bias,omitempty"`              //
