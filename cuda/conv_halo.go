@@ -95,16 +95,17 @@ func stripsOf(w *window, positions int, back bool) strips {
 	s.pitch, s.stack = (s.width*w.pool-1)*w.stride+kw, (height*w.pool-1)*w.stride+kh
 	s.windows = w.out.N * s.count * height * s.width
 
-	// A block's windows lie in so many rows of the strips, of which the pixels of those that are of one strip overlap.
-	perBlock := positions / (w.pool * w.pool)
+	// A block's windows lie in so many rows of the strips, of which the pixels of those that are of one strip overlap. The strips of some residues
+	// may be a row of windows lower.
+	perBlock, least := positions/(w.pool*w.pool), max(w.out.H/w.residues, 1)
 	rows, crossings := (perBlock+s.width-2)/s.width+1, 0
 	if perBlock%s.width == 0 {
 		rows = perBlock / s.width
 	}
-	if perBlock%s.width != 0 || height%rows != 0 {
-		crossings = ceilDiv(rows-1, height)
+	if perBlock%s.width != 0 || height%rows != 0 || least < height {
+		crossings = ceilDiv(rows-1, least)
 	}
-	s.rows = (rows-1)*w.pool*w.stride + crossings*max(kh-w.stride, 0) + (w.pool-1)*w.stride + kh
+	s.rows = (rows-1)*w.pool*w.stride + crossings*(max(kh-w.stride, 0)+(height-least)*w.pool*w.stride) + (w.pool-1)*w.stride + kh
 	return s
 }
 

@@ -61,6 +61,7 @@ func convTable() []convCase {
 			}
 		}
 	}
+	add(kernel(spec(6, 15, 13, 8, 12), 3, 3, 2, same)) // residues of unequal height, of which a block sees several images
 	for _, k := range [][2]int{{1, 3}, {3, 1}, {5, 3}, {2, 7}, {7, 2}, {4, 6}} {
 		add(kernel(spec(2, 9, 8, 3, 5), k[0], k[1], 1, same))
 		add(kernel(spec(1, 8, 9, 8, 3), k[0], k[1], 2, same))

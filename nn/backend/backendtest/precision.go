@@ -117,6 +117,7 @@ func roundedConvs(d backend.DType) []convCase {
 		spec(1, 26, 31, 2, 5, 5, 2, nil),
 		spec(2, 5, 7, 6, 5, 5, 4, stride(2)),
 		spec(1, 9, 7, 12, 20, 4, 5, stride(2)),
+		spec(6, 15, 13, 8, 12, 3, 3, stride(2)), // residues of unequal height, of which a block sees several images
 		spec(2, 6, 9, 36, 3, 3, 3, pool(3)),
 		spec(1, 7, 9, 32, 1, 3, 3, nil),
 		spec(3, 6, 8, 8, 16, 3, 3, pool(2)),
