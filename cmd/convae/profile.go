@@ -24,6 +24,7 @@ type profileFlags struct {
 
 	machine   string // whose times are predicted, or ""
 	predicted string // file with a prediction to show beside, or ""
+	sample    bool   // only what is timed is executed
 }
 
 func profileCommand() *cobra.Command {
@@ -51,6 +52,7 @@ With --predicted, the times of such a prediction stand beside those that are mea
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
 	fs.StringVar(&f.predicted, "predicted", "", "a table that --machine has printed, as testdata/sim/h100_denoiser_128.txt: its times are shown too")
 	fs.StringVar(&f.machine, "machine", "", "with --device sim: the GPU whose times are predicted ("+strings.Join(sass.MachineNames(), ", ")+")")
+	fs.BoolVar(&f.sample, "sample", false, "with --machine: execute only the blocks of the multiprocessor that is timed, and leave what the others would write 0")
 	c.MarkFlagsMutuallyExclusive("machine", "predicted")
 	return c
 }
@@ -81,6 +83,7 @@ func (f *profileFlags) run(c *cobra.Command, model string) error {
 		}
 	}
 	sim := newSimProfile()
+	sim.sample = f.sample
 	if err := sim.predict(c.ErrOrStderr(), f.device, f.machine); err != nil {
 		return err
 	}

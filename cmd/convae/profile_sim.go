@@ -22,6 +22,7 @@ type simProfile struct {
 
 	watch  *sass.Watch // with --machine, and the tools at hand
 	counts []prediction
+	sample bool // with --sample
 }
 
 // prediction is what the model of a machine says of a launch.
@@ -33,6 +34,9 @@ type prediction struct {
 // predict sets up the prediction for a machine, if one is named. Without NVIDIA's tools it says so, and the step is counted alone.
 func (p *simProfile) predict(log io.Writer, device, machine string) error {
 	if machine == "" {
+		if p.sample {
+			return errors.New("--sample is without --machine, whose blocks it is about")
+		}
 		return nil
 	}
 	if device != "sim" {
@@ -62,6 +66,9 @@ func (p *simProfile) options() ptxsim.Options {
 		o.Driver = 12020 // for which kernels do not wait by themselves: the gaps between launches are counted in full
 		o.OnLoad, o.BeforeLaunch = p.watch.Compiler.Loaded, p.watch.Before
 		o.Skip = ptxsim.Checks{Init: true, Race: true, GlobalRace: true, Count: true} // the same launches are checked without a machine
+		if p.sample {
+			o.Blocks = func(i int) bool { return !p.active || p.watch.Machine.Times(i) }
+		}
 	}
 	return o
 }

@@ -84,6 +84,9 @@ func TestProfileMachine(t *testing.T) {
 	if _, _, err := run(t, "profile", "--device", "sim", "--machine", "k80"); err == nil || !strings.Contains(err.Error(), `machine is "k80", want h100, h200, a100, rtx4090`) {
 		t.Errorf("error %v", err)
 	}
+	if _, _, err := run(t, "profile", "--device", "sim", "--sample"); err == nil || !strings.Contains(err.Error(), "--sample is without --machine") {
+		t.Errorf("error %v", err)
+	}
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("CUDA", "")
 	t.Chdir(t.TempDir())

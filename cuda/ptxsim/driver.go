@@ -69,13 +69,16 @@ func (d *Device) Memory() (free, total int, err error) {
 
 var errCapture = errors.New("ptxsim: the call is not allowed while a stream is captured")
 
-// Alloc allocates memory, which holds NaN until it is written.
+// Alloc allocates memory, which holds NaN until it is written, or 0 if not all blocks are executed.
 func (d *Device) Alloc(n int) (p driver.Ptr, err error) {
 	err = d.locked(func() error {
 		if d.capturing > 0 {
 			return errCapture
 		}
 		a, err := d.heap.alloc(n, "")
+		if err == nil && d.opt.Blocks != nil {
+			clear(a.data)
+		}
 		if err == nil {
 			p = driver.Ptr(a.base)
 		}
@@ -337,7 +340,9 @@ func (d *Device) launch(o *order, f *function, l *driver.Launch, params []byte) 
 			if i >= total {
 				return
 			}
-			b.exec(i)
+			if d.opt.Blocks == nil || d.opt.Blocks(i) {
+				b.exec(i)
+			}
 		}
 	}
 	var wg sync.WaitGroup

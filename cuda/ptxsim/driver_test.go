@@ -2,6 +2,7 @@ package ptxsim
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -235,6 +236,20 @@ func TestTwoDevices(t *testing.T) {
 		}
 		r.ok(f.SetDynamicShared(60 << 10))
 		r.ok(r.launch(f, driver.Dim3{}, driver.Dim3{}, 60<<10))
+	}
+}
+
+// Of a launch only those blocks are executed that are wanted, and memory is 0 where the others would have written.
+func TestBlocks(t *testing.T) {
+	r := newRig(t, Options{Blocks: func(i int) bool { return i%2 == 1 }})
+	f, p := r.load(scale, "k"), r.alloc(4*96)
+	if v := download[uint32](r, p, 96); slices.Max(v) != 0 {
+		t.Errorf("memory is %v at first", v)
+	}
+	q := upload(r, slices.Repeat([]uint32{5}, 96))
+	r.ok(r.s.Launch(&driver.Launch{Function: f, Grid: driver.Dim3{X: 3}, Block: driver.Dim3{X: 32}, Args: []uint64{uint64(q), 3, 96}}))
+	if v := download[uint32](r, q, 96); v[31] != 5 || v[32] != 15 || v[63] != 15 || v[64] != 5 {
+		t.Errorf("after blocks 1 of 0 to 2: %v", v)
 	}
 }
 

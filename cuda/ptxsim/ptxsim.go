@@ -46,6 +46,9 @@ type Options struct {
 	OnLoad func(ptx string)
 	// BeforeLaunch, if set, is called before every launch, with the device as it is then.
 	BeforeLaunch func(*Launching)
+	// Blocks, if set, says which blocks of a launch are executed. What the others would have written is not there: memory holds 0 until it is
+	// written, and Skip.Init should be set.
+	Blocks func(block int) bool
 }
 
 // Launching is a launch that is about to run.

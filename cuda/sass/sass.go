@@ -101,6 +101,9 @@ func dealt(m *Machine, l *Launch, sm, first int) (blocks []int) {
 	return blocks
 }
 
+// Times says whether Time executes a block of a launch.
+func (m *Machine) Times(block int) bool { return block%m.SMs == 0 }
+
 // blocks is the number of blocks of a launch.
 func (l *Launch) blocks() int { return l.Grid.X * l.Grid.Y * l.Grid.Z }
 
