@@ -1706,11 +1706,6 @@ var mutants = []mutant{
 		"back_weights: overwritten, not added to",
 		"gradW[(unsigned long long)filter * taps + tap] += total;",
 		"gradW[(unsigned long long)filter * taps + tap] = total;"},
-	{"batchnorm-leftover", "batchnorm.cu", "batchnorm", "batchnorm/",
-		"Part: threads that are left over take pixels too",
-		`    if (row >= rows) first = last; // a thread that is left over
-`,
-		""},
 	{"batchnorm-column", "batchnorm.cu", "batchnorm", "batchnorm/",
 		"Part: the groups of the first blocks for all",
 		"const unsigned at = 256 * blockIdx.y;",
