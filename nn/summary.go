@@ -49,14 +49,18 @@ func ratioText(input, code int) string {
 
 // WriteSummary prints the model as Keras does: layer, output shape, parameters.
 func (m *Model) WriteSummary(w io.Writer) error {
-	const c1, c2, c3 = 34, 26, 12
+	c1, c2, c3 := 34, 26, 12 // or more, so that a space is left between columns
+	sum := m.Summary()
+	for _, r := range sum.Rows {
+		c1, c2, c3 = max(c1, len(r.Layer)+len("   ")), max(c2, len(r.Output)+1), max(c3, len(r.Params)+1)
+	}
 	rule := strings.Repeat("-", c1+c2+c3)
 	var s strings.Builder
 	row := func(a, b, c string) { fmt.Fprintf(&s, "%-*s%-*s%*s\n", c1, a, c2, b, c3, c) }
 	fmt.Fprintf(&s, "Model: %q\n%s\n", m.Config.Name, rule)
 	row("Layer (type)", "Output Shape", "Param #")
 	fmt.Fprintln(&s, strings.Repeat("=", len(rule)))
-	part, sum := "", m.Summary()
+	part := ""
 	for _, r := range sum.Rows {
 		if r.Part != part {
 			part = r.Part
