@@ -219,7 +219,9 @@ func (d *Data) checkTable() error {
 func (d *Data) scales() bool { return d.Scaling == "minmax" || d.Scaling == "standard" }
 
 // Pixels reports whether the data are images, with values in [0,1].
-func (d *Data) Pixels() bool { return d.Name == "images" || d.Name == "scenes" || slices.Contains(dataset.Names(), d.Name) }
+func (d *Data) Pixels() bool {
+	return d.Name == "images" || d.Name == "scenes" || slices.Contains(dataset.Names(), d.Name)
+}
 
 // Scaled returns samples in the scaling that was fitted, if there is one.
 func (d *Data) Scaled(values []float32) []float32 {
