@@ -205,6 +205,14 @@ const (
 	ActForward
 	ActBack
 
+	AttentionForward128
+	AttentionForward512
+	AttentionDelta
+	AttentionBackQuery128
+	AttentionBackQuery512
+	AttentionBackKey128
+	AttentionBackKey512
+
 	GroupNormForward
 	GroupNormForward4
 	GroupNormBack
@@ -441,6 +449,14 @@ var entries = [Count]struct {
 
 	ActForward: {"act_forward", 6},
 	ActBack:    {"act_back", 7},
+
+	AttentionForward128:   {"attention_forward128", 10},
+	AttentionForward512:   {"attention_forward512", 10},
+	AttentionDelta:        {"attention_delta", 8},
+	AttentionBackQuery128: {"attention_back_query128", 12},
+	AttentionBackQuery512: {"attention_back_query512", 12},
+	AttentionBackKey128:   {"attention_back_key128", 13},
+	AttentionBackKey512:   {"attention_back_key512", 13},
 
 	GroupNormForward:     {"groupnorm_forward", 16},
 	GroupNormForward4:    {"groupnorm_forward4", 16},

@@ -78,6 +78,7 @@ func zoo() []Config {
 				&layer.Conv2D{Filters: 3, Kernel: layer.Square(3), Activation: "tanh"}, &layer.BatchNormalization{NoScale: true, Unbiased: true}),
 			Decoder: graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 24}, &layer.BatchNormalization{NoCenter: true, Epsilon: 0.1, Momentum: 0.5}, &layer.Reshape{Shape: []int{3, 4, 2}},
 				&layer.UpSampling2D{Size: 2}, &layer.Conv2D{Filters: 2, Kernel: layer.Square(3)}, &layer.BatchNormalization{}, &layer.Activation{Function: "sigmoid"})},
+		attentive(),
 	}
 }
 
@@ -109,6 +110,16 @@ func activations() Config {
 			{Layer: &layer.Flatten{}}, {Layer: &layer.Dense{Units: 24, Activation: "softsign"}}, {Layer: &layer.Activation{Function: "elu"}},
 			{Layer: &layer.LeakyReLU{NegativeSlope: 0.1}}, {Layer: &layer.Activation{Function: "softplus"}}, {Layer: &layer.Reshape{Shape: []int{4, 6, 1}}},
 			{Layer: conv(1, "sigmoid")}}}
+}
+
+// attentive has attention of one head and of several, with a normalisation and a residual connection and without.
+func attentive() Config {
+	conv := func(filters int, act string) graph.Layer {
+		return &layer.Conv2D{Filters: filters, Kernel: layer.Square(3), Activation: act}
+	}
+	return Config{Name: "attentive", Input: []int{6, 4, 1},
+		Encoder: graph.Specs(conv(6, "tanh"), &layer.SpatialAttention{Groups: 2, Epsilon: 0.1, Residual: true}, &layer.MaxPool2D{Size: 2}),
+		Decoder: graph.Specs(&layer.SpatialAttention{Heads: 3, Initializer: graph.Initializer{Std: 0.8}}, &layer.UpSampling2D{Size: 2}, conv(1, "sigmoid"))}
 }
 
 // normalised has normalisations of groups and of pixels: of the input, of which no gradient is wanted, before an activation, and

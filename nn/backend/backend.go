@@ -10,7 +10,7 @@
 //   - a caller's mistake (a wrong shape, role or buffer) panics with a constant string; a device's failure is kept,
 //     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
 //   - an activation may be narrow, of bfloat16, where an op says so: the products' if their factors are of that type, all those of Pool,
-//     Depthwise, Upsample, Depth, Merge, Channelwise, Activate, GroupNorm and BatchNorm, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
+//     Depthwise, Upsample, Depth, Merge, Channelwise, Activate, GroupNorm, BatchNorm and Attention, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
 //     when the op has its result;
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
@@ -68,6 +68,7 @@ type Backend interface {
 	Activate
 	GroupNorm
 	BatchNorm
+	Attention
 	Loss
 	Optim
 	Random
@@ -335,6 +336,17 @@ type BatchNorm interface {
 	// BatchNormBack: gradX = gamma / sqrt(variance + epsilon) (g - (t + h u) / pixels), with h = (x - mean) / sqrt(variance + epsilon) and t and u the
 	// halves of totals, for a batch of so many pixels.
 	BatchNormBack(s BatchNormShape, pixels int, gradX, gradOut, x, totals Tensor, p BatchNormParams)
+}
+
+// Attention is the attention of pixels to one another; see AttentionShape. It is computed in tiles, and no tensor grows with the square
+// of the positions. Its products are of float32 in all precisions.
+type Attention interface {
+	AttentionNeeds(s AttentionShape) Needs
+	// Attention: for each head, out = softmax(q kᵀ / sqrt(channels of a head)) v, where the rows of q, k and v are positions. stats (Flat, see
+	// Stats) may be zero: only a backward pass needs it.
+	Attention(s AttentionShape, out, stats, q, k, v Tensor)
+	// AttentionBack makes the gradients of all three. out and stats are what Attention has made.
+	AttentionBack(s AttentionShape, gradQ, gradK, gradV, gradOut, out, stats, q, k, v Tensor)
 }
 
 // Loss ops add scale times the sum over all elements to loss (Flat, one element), or write partials; see Partial. Unless grad is

@@ -34,6 +34,7 @@ func init() {
 	graph.Register("group_normalization", func() graph.Layer { return new(GroupNormalization) })
 	graph.Register("layer_normalization", func() graph.Layer { return new(LayerNormalization) })
 	graph.Register("batch_normalization", func() graph.Layer { return new(BatchNormalization) })
+	graph.Register("spatial_attention", func() graph.Layer { return new(SpatialAttention) })
 	graph.Register("add", func() graph.Layer { return new(Add) })
 	graph.Register("concatenate", func() graph.Layer { return new(Concatenate) })
 }

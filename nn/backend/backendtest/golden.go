@@ -133,6 +133,8 @@ type golden struct {
 	Size      pair     `json:"size"`
 	Epsilon   float32  `json:"epsilon"`
 	Keep      *float32 `json:"keras_momentum"`
+	Heads     int      `json:"heads"`
+	Residual  bool     `json:"residual"`
 
 	Steps       int        `json:"steps"`
 	Optimizer   string     `json:"optimizer"`
@@ -236,6 +238,8 @@ func (g golden) cases() ([]Case, error) {
 		return g.groupNorm(backend.GroupNormSpec{Groups: 1, EachPixel: true})
 	case "batch_norm":
 		return g.batchNorm()
+	case "spatial_attention":
+		return g.spatialAttention()
 	case "bce", "mse":
 		return g.loss()
 	case "optimizer":

@@ -297,10 +297,26 @@ func TestGroupNormGradient(t *testing.T) {
 				"gradOut": numbers(normal(1), row+3, c.X.Len())}
 			loss := func() float64 { return dot(d["gradOut"], refGroupNorm(s, d).out.v) }
 			r := refGroupNorm(s, d)
-			gradX, gamma, beta := r.back(s, d)
+			gradX, gamma, beta := r.back(s, d, d["gradOut"])
 			checkGradient(t, "gradX", loss, d["x"], gradX.v)
 			checkGradient(t, "gradGamma", loss, d["gamma"], gamma.v)
 			checkGradient(t, "gradBeta", loss, d["beta"], beta.v)
 		}
+	}
+}
+
+func TestAttentionGradient(t *testing.T) {
+	for i, c := range []backend.AttentionSpec{{X: shape{N: 2, H: 2, W: 2, C: 6}, Heads: 2}, {X: shape{N: 1, H: 1, W: 5, C: 3}, Heads: 1}} {
+		s, row := must(backend.NewAttention(c)), uint32(11000+10*i)
+		d := data{}
+		for j, name := range []string{"q", "k", "v", "gradOut"} {
+			d[name] = numbers(normal(1), row+uint32(j), c.X.Len())
+		}
+		loss := func() float64 { return dot(d["gradOut"], refAttention(s, d, nil).out.v) }
+		r := refAttention(s, d, nil)
+		q, k, v := r.back(s, d, nil)
+		checkGradient(t, "gradQ", loss, d["q"], q.v)
+		checkGradient(t, "gradK", loss, d["k"], k.v)
+		checkGradient(t, "gradV", loss, d["v"], v.v)
 	}
 }

@@ -199,7 +199,7 @@ func (c normCase) back() Case {
 	}
 	k.reference = func(d data) values {
 		r := refGroupNorm(s, d)
-		gradX, gamma, beta := r.back(s, d)
+		gradX, gamma, beta := r.back(s, d, d["gradOut"])
 		if c.noGamma {
 			return values{"gradX": gradX, "gradW": beta.onto(d["gradW"])}
 		}
@@ -274,7 +274,6 @@ func refGroupNorm(s backend.GroupNormShape, d data) refNorm {
 		variance[g] += diff * diff / count
 		rounded[g] += math.Abs(diff) * (math.Abs(x) + math.Abs(mean[g])) / count
 	}
-	zeros := func(n int) value { return value{v: make([]float64, n), mag: make([]float64, n)} }
 	r := refNorm{stats: zeros(2 * groups), normal: zeros(len(x)), before: zeros(len(x)), rstd: make([]float64, groups)}
 	condition := make([]float64, groups)
 	for g := range groups {
@@ -305,17 +304,16 @@ const (
 	bent     = 2
 )
 
-// back is the gradients of x, gamma and beta. The derivative of an activation is off by what its argument is, times the second derivative.
-func (r *refNorm) back(s backend.GroupNormShape, d data) (gradX, gamma, beta value) {
+// back is the gradients of x, gamma and beta; mag are the magnitudes of gradOut. The derivative of an activation is off by what its argument is, times the second derivative.
+func (r *refNorm) back(s backend.GroupNormShape, d data, mag []float64) (gradX, gamma, beta value) {
 	groups, count := s.Units()*s.Groups, float64(s.Pixels()*s.Channels())
-	zeros := func(n int) value { return value{v: make([]float64, n), mag: make([]float64, n)} }
 	gradX, gamma, beta = zeros(s.X.Len()), zeros(s.X.C), zeros(s.X.C)
 	b, g := zeros(groups), zeros(groups)
 	of := r.out.v
 	if !s.Act.Act.FromOutput() {
 		of = r.before.v
 	}
-	before := refSlope(s.Act, d["gradOut"], d["gradOut"], of)
+	before := refSlope(s.Act, d["gradOut"], mag, of)
 	for i, grad := range d["gradOut"] {
 		if s.Act.Act != backend.Linear {
 			before.mag[i] += bent * math.Abs(grad) * r.before.mag[i]
