@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	residentThreads = 384 // of a block
-	residentWarps   = residentThreads / 32
-	residentLayers  = 6       // at most
-	residentStatic  = 3 << 10 // bytes of shared memory that the kernel takes besides
-	residentBlocks  = 132     // at most, whatever the device: it decides the order of summation
+	residentThreads  = 384 // of a block
+	residentWarps    = residentThreads / 32
+	residentElements = 9       // of a filter, whose gradients in the first layer are summed at a time
+	residentLayers   = 6       // at most
+	residentStatic   = 4 << 10 // bytes of shared memory that the kernel takes besides
+	residentBlocks   = 132     // at most, whatever the device: it decides the order of summation
 )
 
 // residentLayer is a Layer of resident.sm_80.cu: what of it lies where in shared memory, in bytes.
@@ -127,12 +128,16 @@ func parts(units, steps, floats int) int {
 	if units >= residentWarps {
 		return 0
 	}
-	return 4 * floats * units * (min(residentWarps/units, steps) - 1)
+	n := min(residentWarps/units, steps)
+	return 4 * floats * units * (n - ceilDiv(n, 4)) // of four parts that are added up one stays in registers
 }
 
-// productParts is that of a product of so many columns for all pixels of an image.
-func productParts(h, w, columns, steps int) int {
+// productParts is that of a product of so many columns for all pixels of an image, which may be pooled.
+func productParts(h, w, pool, columns, steps int) int {
 	tiles, chunks := ceilDiv(w, 8)*ceilDiv(h, 2), ceilDiv(columns, 32)
+	if pool > 1 {
+		return parts(ceilDiv((h/2)*(w/2), 8)*chunks, steps, 1024)
+	}
 	if units := ceilDiv(tiles, 2) * chunks; units >= residentWarps/2 {
 		return parts(units, steps, 1024)
 	}
@@ -172,13 +177,13 @@ func (r *resident) place() {
 		case residentFirst:
 			give(&l.x, x[0]*x[1]*l.X.C, 0, end)
 			give(&l.weights, weights, 0, 1)
-			last = end
+			last, scratch = end, 4*residentThreads*(residentElements+1)
 		case residentLast:
 			give(&l.x, x[0]*x[1]*(l.X.C+4), i, last)
 			give(&l.weights, weights, i, last)
 			give(&l.u, u[0]*u[1]*(rows+4), i+1, last)
 			give(&l.raw, l.Conv.Image(), lossPhase, lossPhase)
-			forward = max(forward, productParts(l.X.H, l.X.W, rows, steps))
+			forward = max(forward, productParts(l.X.H, l.X.W, 1, rows, steps))
 		default:
 			give(&l.x, x[0]*x[1]*(l.X.C+4), i, last)
 			give(&l.weights, weights, max(i-1, 0), i+1)
@@ -191,7 +196,7 @@ func (r *resident) place() {
 				step = taps*l.Filters + 4
 			}
 			give(&l.u, u[0]*u[1]*step, back(i)-1, last)
-			forward = max(forward, productParts(l.Conv.H, l.Conv.W, l.Filters, steps))
+			forward = max(forward, productParts(l.Conv.H, l.Conv.W, l.Pool, l.Filters, steps))
 		}
 		if l.kind != residentLast {
 			rawLast := back(i) - 1
@@ -204,7 +209,7 @@ func (r *resident) place() {
 			give(&l.argmax, ceilDiv(l.Out.Image(), 4), i+1, max(back(i)-1, rawOnly(l.kind, end)))
 		}
 		if i > 0 {
-			scratch = max(scratch, productParts(l.X.H, l.X.W, l.X.C, backSteps))
+			scratch = max(scratch, productParts(l.X.H, l.X.W, 1, l.X.C, backSteps))
 		}
 		give(&l.scratch, scratch/4, back(i), last)
 		if l.kind == residentLast {

@@ -9,7 +9,7 @@
 
 typedef unsigned long long u64;
 
-enum { T = 384, WARPS = T / 32, MOST = 6, COLUMNS = 3, nobody = 0x7fffff };
+enum { T = 384, WARPS = T / 32, MOST = 6, COLUMNS = 3, ELEMENTS = 9, nobody = 0x7fffff };
 enum Kind { FIRST, MIDDLE, LAST };
 
 extern __shared__ __align__(16) float memory[];
@@ -29,7 +29,7 @@ struct Plane {
 };
 
 // Extent is how a product is shared out among warps: a unit is one of a group of tiles of pixels by a chunk of 32 rows or columns, and of few
-// units each is summed in so many parts, by several warps.
+// units each is summed in so many parts, by several warps. Where the output is pooled two tiles are eight windows.
 struct Extent {
   unsigned tiles_x, tiles, groups, units, splits, per;
   unsigned by_x, by_groups, by_splits, by_per;
@@ -106,9 +106,9 @@ static __device__ __forceinline__ void decode(unsigned tid, Layer &to, const flo
   l.u_begin = bits_of(more, 16, 16) * 4, l.u.at = l.u_begin + (over * l.u.pitch + ahead) * l.u.step;
   l.u_pixels = (l.oh + over + (under > 0 ? under : 0)) * l.u.pitch;
 
-  // Lanes 0 to 10 have the multipliers, 11 to 13 the extents.
-  const unsigned lane = tid % 32;
-  const unsigned of[OF_MANY] = {l.f, l.f / 4, l.kh * l.f / 4, l.rows8, l.kind == FIRST ? l.k8 : l.k8 / 4, l.wide, l.ow, l.ow / l.pool,
+  // Lanes 0 to 10 have the multipliers, 11 to 13 the extents. The last layer has those of one filter where the others have those of four.
+  const unsigned lane = tid % 32, fours = l.kind == LAST ? 1 : 4;
+  const unsigned of[OF_MANY] = {l.f, l.kind == LAST ? l.kh : l.f / 4, l.kh * l.f / fours, l.rows8, l.kind == FIRST ? l.k8 : l.k8 / 4, l.wide, l.ow, l.ow / l.pool,
                                                          l.kw, l.c, l.taps};
   if (lane == 0) (Geometry &)to = l;
   unsigned mine = l.f;
@@ -126,8 +126,10 @@ static __device__ __forceinline__ void decode(unsigned tid, Layer &to, const flo
   e.tiles = grad ? (last ? l.rows8 : l.shift ? l.taps * l.f : l.k8) / 8 : e.tiles_x * ((h + 1) / 2);
   const unsigned chunks = (columns + 31) / 32, each = grad ? COLUMNS : 2;
   const unsigned steps = grad ? (h * wide + 7) / 8 : l.kind == FIRST ? 1 : last ? (product == FORWARD ? l.c : l.rows8) / 8 : l.taps * (product == FORWARD ? l.c : l.f) / 8;
+  const bool pooled = product == FORWARD && l.pool == 2;
+  if (pooled) e.tiles = ((l.oh / 2) * (l.ow / 2) + 7) / 8 * 2;
   e.groups = (e.tiles + each - 1) / each;
-  e.pairs = l.kind == FIRST || e.groups * chunks >= WARPS / 2;
+  e.pairs = pooled || l.kind == FIRST || e.groups * chunks >= WARPS / 2;
   if (!grad && !e.pairs) e.groups = e.tiles;
   e.units = e.groups * chunks, e.splits = e.units < WARPS ? WARPS / e.units : 1;
   if (e.splits > steps) e.splits = steps;
@@ -253,6 +255,28 @@ static __device__ __forceinline__ Tile tile_at(unsigned tid, const Extent &e, un
   return t;
 }
 
+// Window is one of those that a pool takes the largest value of. Rows r and r+8 of the matrices of two tiles are its four pixels; of the last four
+// windows of eight the right ones come first, which keeps the pixels of a matrix in different banks.
+struct Window {
+  unsigned y, x;
+  bool there;
+  __device__ __forceinline__ Window(const Layer &l, unsigned window) {
+    const unsigned wide = l.ow / 2, all = l.oh / 2 * wide;
+    there = window < all;
+    if (!there) window = all - 1;
+    y = divide(window, l.by[OF_PW]), x = window - y * wide;
+  }
+};
+
+static __device__ __forceinline__ bool right_first(unsigned r) { return r % 8 >= 4; }
+
+// pooled_tile_at is a tile of a pooled output, whose y is that of its first window among all.
+static __device__ __forceinline__ Tile pooled_tile_at(unsigned tid, const Layer &l, unsigned tile) {
+  const unsigned lane = tid % 32;
+  const Window w(l, tile / 2 * 8 + lane % 8);
+  return {tile / 2 * 8, 0, w.y * 2 + tile % 2, w.x * 2 + ((lane / 8 & 1) ^ right_first(lane)), true};
+}
+
 // Weights are those of a product as a lane reads them: from an address on, so many bytes to the next eight elements of a sum within a tap
 // and to the next tap, and Forward to the second half of the columns, back to the second half of the eight.
 struct Weights {
@@ -358,10 +382,10 @@ template <int N> static __device__ __forceinline__ void add_parts(unsigned tid, 
   }
 }
 
-// product computes h by width pixels of so many columns. finish has a tile, its first column and its sums.
+// product computes h by width pixels of so many columns. finish has the tiles of a unit, their first column and their sums.
 template <int MT, bool Back, typename Rows, typename Finish>
 static __device__ __forceinline__ void product(unsigned tid, const Layer l, const Extent &e, unsigned scratch, unsigned h, unsigned wide, unsigned taps, unsigned octets,
-                                               unsigned kw, Rows rows, Finish finish) {
+                                               unsigned kw, bool pooled, Rows rows, Finish finish) {
   const unsigned steps = taps * octets, warp = tid / 32, part = divide(warp, e.by_per);
 #pragma unroll 1
   for (unsigned base = 0; base < e.units; base += e.per) {
@@ -372,7 +396,8 @@ static __device__ __forceinline__ void product(unsigned tid, const Layer l, cons
     if (active) {
 #pragma unroll
       for (int i = 0; i < MT; i++) {
-        tiles[i] = tile_at(tid, e, (unit - chunk * e.groups) * MT + i, h, wide);
+        const unsigned tile = (unit - chunk * e.groups) * MT + i;
+        tiles[i] = pooled ? pooled_tile_at(tid, l, tile) : tile_at(tid, e, tile, h, wide);
 #pragma unroll
         for (int n = 0; n < 16; n++) sum[i][n / 4][n % 4] = 0.f;
       }
@@ -384,62 +409,62 @@ static __device__ __forceinline__ void product(unsigned tid, const Layer l, cons
                          });
     }
     add_parts<MT * 16>(tid, &sum[0][0][0], scratch, unit, e.units, part, e.splits, active);
-    if (active && part == 0)
-#pragma unroll
-      for (int i = 0; i < MT; i++)
-        if (tiles[i].there) finish(tiles[i], n0, sum[i]);
+    if (active && part == 0) finish(tiles, n0, sum);
   }
 }
 
-// Best is the largest value of a window so far, and where it is.
-struct Best {
-  float v;
-  unsigned at;
-};
-
-static __device__ __forceinline__ Best best_of(Best a, Best b) {
-  if (above(b.v, a.v) || (b.at < a.at && !above(a.v, b.v))) return b;
-  return a;
+// store2 stores two floats to shared memory if they are there: a branch for each would keep what is computed for them apart.
+static __device__ __forceinline__ void store2(bool there, float *to, float2 v) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %3, 0;\n@p st.shared.v2.f32 [%0], {%1, %2};\n}" ::"r"(shared_address(to)), "f"(v.x), "f"(v.y), "r"((unsigned)there) : "memory");
 }
 
-// write_output stores a tile's output, rounded: its sums with the bias and the activation or, of each window of a pool, the largest one. Of the two
-// lanes that share a window one finishes the even channels, the other the odd ones.
-static __device__ __forceinline__ void write_output(unsigned tid, const Layer l, const Plane out, const Tile &tile, unsigned n0, float (&sum)[4][4]) {
-  const unsigned lane = tid % 32, x = tile.x + lane / 4, odd = x & 1;
+// output is a layer's output, rounded: a sum with the bias and the activation.
+static __device__ __forceinline__ float output(float z, bool relu) { return rounded(relu && z <= 0.f ? 0.f : z); }
+
+static __device__ __forceinline__ float2 output(float x, float y, float2 bias, bool relu) { return float2_of(output(x + bias.x, relu), output(y + bias.y, relu)); }
+
+// write_output stores a tile's output.
+static __device__ __forceinline__ void write_output(unsigned tid, const Layer l, const Plane out, const Tile tile, unsigned n0, const float (&sum)[4][4]) {
+  const unsigned lane = tid % 32, x = tile.x + lane / 4, filters = l.f, below = out.pitch * out.step;
   const float *bias = memory + l.weights + l.rows8 * l.stride;
-  const bool relu = l.act == RELU;
-  auto output = [&](float z) { return rounded(relu && z <= 0.f ? 0.f : z); };
-  if (l.pool == 1) {
-    float *to = memory + out.at + (tile.y * out.pitch + x) * out.step;
-    const bool first = x < l.ow, second = first && tile.y + 1 < l.oh;
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-      const unsigned n = n0 + 8 * j + lane % 4 * 2;
-      if (n >= l.f) break;
-      const float2 b = *(const float2 *)(bias + n);
-      if (first) *(float2 *)(to + n) = float2_of(output(sum[j][0] + b.x), output(sum[j][1] + b.y));
-      if (second) *(float2 *)(to + out.pitch * out.step + n) = float2_of(output(sum[j][2] + b.x), output(sum[j][3] + b.y));
-    }
-    return;
-  }
-  const unsigned cell = tile.y / 2 * (l.ow / 2) + x / 2, n1 = n0 + lane % 4 * 2 + odd;
-  float *to = memory + out.at + (tile.y / 2 * out.pitch + x / 2) * out.step;
-  unsigned char *place = (unsigned char *)(memory + l.argmax) + cell * l.f;
+  const bool relu = l.act == RELU, first = tile.there && x < l.ow, second = first && tile.y + 1 < l.oh;
+  float *to = memory + out.at + (tile.y * out.pitch + x) * out.step;
 #pragma unroll
   for (int j = 0; j < 4; j++) {
-    Best best[2];
+    const unsigned n = n0 + 8 * j + lane % 4 * 2;
+    const bool there = n < filters;
+    const float2 b = *(const float2 *)(bias + (there ? n : 0));
+    store2(there && first, to + n, output(sum[j][0], sum[j][1], b, relu));
+    store2(there && second, to + below + n, output(sum[j][2], sum[j][3], b, relu));
+  }
+}
+
+// write_largest stores the largest output of each of eight windows, and its place.
+static __device__ __forceinline__ void write_largest(unsigned tid, const Layer l, const Plane out, unsigned window, unsigned n0, const float (&sum)[2][4][4]) {
+  const unsigned r = tid % 32 / 4, filters = l.f;
+  const float *bias = memory + l.weights + l.rows8 * l.stride;
+  const bool relu = l.act == RELU, right = right_first(r);
+  const Window w(l, window + r);
+  float *to = memory + out.at + (w.y * out.pitch + w.x) * out.step;
+  unsigned char *places = (unsigned char *)(memory + l.argmax) + (window + r) * filters;
+#pragma unroll
+  for (int j = 0; j < 4; j++) {
+    const unsigned n = n0 + 8 * j + tid % 4 * 2;
+    const bool there = w.there && n < filters;
+    const float2 b = *(const float2 *)(bias + (n < filters ? n : 0));
+    float best[2];
+    unsigned at[2];
 #pragma unroll
     for (int e = 0; e < 2; e++) {
-      best[e] = {sum[j][e], odd};
-      if (above(sum[j][2 + e], sum[j][e])) best[e] = {sum[j][2 + e], odd + 2};
+      best[e] = right ? sum[0][j][2 + e] : sum[0][j][e], at[e] = 0;
+#pragma unroll
+      for (unsigned place = 1; place < 4; place++) {
+        const float v = place % 2 != right ? sum[place / 2][j][2 + e] : sum[place / 2][j][e];
+        if (above(v, best[e])) best[e] = v, at[e] = place;
+      }
     }
-    const Best own = odd ? best[1] : best[0], give = odd ? best[0] : best[1];
-    const Best other = {__shfl_xor_sync(0xffffffffu, give.v, 4), __float_as_uint(__shfl_xor_sync(0xffffffffu, __uint_as_float(give.at), 4))};
-    const Best taken = best_of(own, other);
-    const unsigned n = n1 + 8 * j;
-    if (x >= l.ow || n >= l.f) continue;
-    to[n] = output(taken.v + bias[n]);
-    place[n] = (unsigned char)taken.at;
+    store2(there, to + n, output(best[0], best[1], b, relu));
+    if (there) *(unsigned short *)(places + n) = at[0] | at[1] << 8;
   }
 }
 
@@ -454,15 +479,20 @@ static __device__ __forceinline__ void forward_first(unsigned tid, const Layer l
     Tile tiles[2];
     unsigned at[2][2];
     float sum[2][4][4];
+    const unsigned tile = (unit - chunk * e.groups) * 2;
+    const Window window(l, tile * 4 + lane / 4);
 #pragma unroll
-    for (int i = 0; i < 2; i++) {
-      tiles[i] = tile_at(tid, e, (unit - chunk * e.groups) * 2 + i, l.oh, l.ow);
+    for (unsigned i = 0; i < 2; i++) {
+      tiles[i] = tile_at(tid, e, tile + i, l.oh, l.ow);
 #pragma unroll
       for (int n = 0; n < 16; n++) sum[i][n / 4][n % 4] = 0.f;
 #pragma unroll
-      for (unsigned dy = 0; dy < 2; dy++) {
-        const unsigned y = tiles[i].y + dy < l.oh ? tiles[i].y + dy : l.oh - 1, x = tiles[i].x + lane / 4 < l.ow ? tiles[i].x + lane / 4 : l.ow - 1;
-        at[i][dy] = l.x.at + ((int)(y - l.top) * (int)l.x.pitch + (int)(x - l.left)) * (int)l.x.step;
+      for (unsigned half = 0; half < 2; half++) {
+        unsigned y = tiles[i].y + half, x = tiles[i].x + lane / 4;
+        if (l.pool == 2) y = window.y * 2 + i, x = window.x * 2 + (half ^ right_first(lane / 4));
+        if (y >= l.oh) y = l.oh - 1;
+        if (x >= l.ow) x = l.ow - 1;
+        at[i][half] = l.x.at + ((int)(y - l.top) * (int)l.x.pitch + (int)(x - l.left)) * (int)l.x.step;
       }
     }
 #pragma unroll 2
@@ -478,7 +508,7 @@ static __device__ __forceinline__ void forward_first(unsigned tid, const Layer l
 #pragma unroll
       for (int i = 0; i < 2; i++)
 #pragma unroll
-        for (int q = 0; q < 4; q++) a[i][q] = round_tf32(__float_as_uint(memory[at[i][q % 2] + tap[q / 2]]));
+        for (int q = 0; q < 4; q++) a[i][q] = __float_as_uint(memory[at[i][q % 2] + tap[q / 2]]);
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         load_matrices(v, w.at + step * 32 + half * w.second);
@@ -489,9 +519,12 @@ static __device__ __forceinline__ void forward_first(unsigned tid, const Layer l
 #pragma unroll
         for (int n = 0; n < 4; n++) multiply_add(sum[i][n], a[i], b[n]);
     }
+    if (l.pool == 2) {
+      write_largest(tid, l, out, tile * 4, n0, sum);
+      continue;
+    }
 #pragma unroll
-    for (int i = 0; i < 2; i++)
-      if (tiles[i].there) write_output(tid, l, out, tiles[i], n0, sum[i]);
+    for (int i = 0; i < 2; i++) write_output(tid, l, out, tiles[i], n0, sum[i]);
   }
 }
 
@@ -500,21 +533,30 @@ template <int MT> static __device__ __forceinline__ void forward(unsigned tid, c
   const unsigned h = last ? l.h : l.oh, wide = last ? l.wide : l.ow;
   const unsigned top = last ? 0 : l.top, left = last ? 0 : l.left, shift = last ? 0 : l.shift;
   product<MT, false>(tid,
-      l, l.products[FORWARD], scratch, h, wide, last ? 1 : l.taps, l.c / 8, last ? 1 : l.kw,
+      l, l.products[FORWARD], scratch, h, wide, last ? 1 : l.taps, l.c / 8, last ? 1 : l.kw, MT == 2 && l.pool == 2,
       [&](unsigned y, unsigned x, unsigned ty, unsigned tx, unsigned) {
         return l.x.at + (((int)(y + ty - top) >> shift) * (int)l.x.pitch + ((int)(x + tx - left) >> shift)) * (int)l.x.step;
       },
-      [&](const Tile &tile, unsigned n0, float(&sum)[4][4]) {
-        if (!last) {
-          write_output(tid, l, out, tile, n0, sum);
-          return;
-        }
-        const unsigned lane = tid % 32, x = tile.x + lane / 4;
+      [&](const Tile(&tiles)[MT], unsigned n0, const float(&sum)[MT][4][4]) {
+        if constexpr (MT == 2)
+          if (l.pool == 2) {
+            write_largest(tid, l, out, tiles[0].y, n0, sum);
+            return;
+          }
+        const unsigned lane = tid % 32;
 #pragma unroll
-        for (unsigned i = 0; i < 8; i++) {
-          const unsigned n = n0 + i / 2 * 8 + lane % 4 * 2, y = tile.y + i % 2;
-          if (n < l.rows8 && x < l.wide && y < l.h)
-            *(float2 *)(memory + l.u.at + (y * l.wide + x) * l.u.step + n) = float2_of(sum[i / 2][i % 2 * 2], sum[i / 2][i % 2 * 2 + 1]);
+        for (int t = 0; t < MT; t++) {
+          if (!last) {
+            write_output(tid, l, out, tiles[t], n0, sum[t]);
+            continue;
+          }
+          const unsigned x = tiles[t].x + lane / 4;
+#pragma unroll
+          for (unsigned i = 0; i < 8; i++) {
+            const unsigned n = n0 + i / 2 * 8 + lane % 4 * 2, y = tiles[t].y + i % 2;
+            store2(tiles[t].there && n < l.rows8 && x < l.wide && y < l.h, memory + l.u.at + (y * l.wide + x) * l.u.step + n,
+                   float2_of(sum[t][i / 2][i % 2 * 2], sum[t][i / 2][i % 2 * 2 + 1]));
+          }
         }
       });
 }
@@ -523,31 +565,33 @@ template <int MT> static __device__ __forceinline__ void forward(unsigned tid, c
 template <int MT> static __device__ __forceinline__ void back_input(unsigned tid, const Layer l, const Layer before) {
   const bool last = l.kind == LAST, spread = last || l.shift;
   product<MT, true>(tid,
-      l, l.products[BACK], l.scratch, l.h, l.wide, last ? 1 : l.taps, last ? l.rows8 / 8 : l.f / 8, last ? 1 : l.kw,
+      l, l.products[BACK], l.scratch, l.h, l.wide, last ? 1 : l.taps, last ? l.rows8 / 8 : l.f / 8, last ? 1 : l.kw, false,
       [&](unsigned y, unsigned x, unsigned ty, unsigned tx, unsigned tap) {
         if (spread) return l.u.at + (y * l.wide + x) * l.u.step + tap * l.f;
         return l.u.at + ((int)(y + l.top - ty) * (int)l.u.pitch + (int)(x + l.left - tx)) * (int)l.u.step;
       },
-      [&](const Tile &tile, unsigned n0, float(&sum)[4][4]) {
-        const unsigned lane = tid % 32, x = tile.x + lane / 4, n = n0 + lane % 4 * 8;
+      [&](const Tile(&tiles)[MT], unsigned n0, const float(&sum)[MT][4][4]) {
+        const unsigned lane = tid % 32, n = n0 + lane % 4 * 8;
         const bool relu = before.act == RELU;
-        if (x >= l.wide || n >= l.c) return;
+        if (n >= l.c) return;
 #pragma unroll
-        for (unsigned dy = 0; dy < 2; dy++) {
-          const unsigned y = tile.y + dy;
-          if (y >= l.h) continue;
+        for (int t = 0; t < MT; t++)
 #pragma unroll
-          for (unsigned q = 0; q < 2; q++) {
-            const float4 out = quad(l.x.at + (y * l.x.pitch + x) * l.x.step + n + q * 4);
-            float v[4];
+          for (unsigned dy = 0; dy < 2; dy++) {
+            const unsigned y = tiles[t].y + dy, x = tiles[t].x + lane / 4;
+            if (!tiles[t].there || y >= l.h || x >= l.wide) continue;
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-              const float o = j == 0 ? out.x : j == 1 ? out.y : j == 2 ? out.z : out.w;
-              v[j] = relu && !(o > 0.f) ? 0.f : sum[j][dy * 2 + q];
+            for (unsigned q = 0; q < 2; q++) {
+              const float4 out = quad(l.x.at + (y * l.x.pitch + x) * l.x.step + n + q * 4);
+              float v[4];
+#pragma unroll
+              for (int j = 0; j < 4; j++) {
+                const float o = j == 0 ? out.x : j == 1 ? out.y : j == 2 ? out.z : out.w;
+                v[j] = relu && !(o > 0.f) ? 0.f : sum[t][j][dy * 2 + q];
+              }
+              store_shared(memory + before.raw + (y * l.wide + x) * (before.f + 4) + n + q * 4, v);
             }
-            store_shared(memory + before.raw + (y * l.wide + x) * (before.f + 4) + n + q * 4, v);
           }
-        }
       });
 }
 
@@ -647,58 +691,50 @@ static __device__ __forceinline__ Strides strides_of(unsigned pitch, unsigned st
   return {pitch * step * 4, step * 4, (pitch - wide + 1) * step * 4};
 }
 
-// FirstFactors are the gradient of a layer's output, of a pooled one at the place that the pool took, and the windows of an image.
-struct FirstFactors {
-  unsigned raw, argmax, row, f, half, pool; // half is the pooled width
-  Strides cells, pixels;
-  unsigned offset[COLUMNS];
-  __device__ __forceinline__ void load(float (&a)[2][4], unsigned (&b)[COLUMNS][2], unsigned y, unsigned x, unsigned next) const {
-    if (pool == 2) { // both positions are in one window
-      const unsigned cell = y / 2 * half + x / 2, places = word(argmax + cell * f + row);
-      float v[4];
-      take(v, raw + cell * cells.pixel);
-#pragma unroll
-      for (unsigned h = 0; h < 2; h++) {
-        const unsigned other = places ^ (y % 2 * 2 + h) * 0x01010101u;
-#pragma unroll
-        for (int e = 0; e < 4; e++) a[h][e] = other & 255u << 8 * e ? 0.f : v[e];
-      }
-    } else {
-      const unsigned first = raw + cells.first(y, x);
-      take(a[0], first);
-      take(a[1], first + cells.second(next));
-    }
-#pragma unroll
-    for (int e = 0; e < 8; e++) a[e / 4][e % 4] = __uint_as_float(round_tf32(__float_as_uint(a[e / 4][e % 4])));
-    const unsigned first = pixels.first(y, x), second = first + pixels.second(next);
-#pragma unroll
-    for (int n = 0; n < COLUMNS; n++) {
-      b[n][0] = round_tf32(word(offset[n] + first));
-      b[n][1] = round_tf32(word(offset[n] + second));
-    }
-  }
-};
-
+// gradient_first sums what a layer of few channels learns, of all weights and biases. A thread has a filter, and every so many cells of the output: pixels or
+// windows, of which the largest value alone counts. It does so for some elements of the filter at a time.
 static __device__ __forceinline__ void gradient_first(unsigned tid, const Layer l, bool add) {
-  gradient(tid,
-      l.products[GRADIENT], l.scratch, l.f, l.oh, l.ow, l.by[OF_OW],
-      [&](unsigned row, unsigned tile, unsigned r) {
-        FirstFactors f = {shared_address(memory + l.raw + row), shared_address(memory + l.argmax), row, l.f, l.ow / 2, l.pool, strides_of(l.ow, l.f + 4, l.ow), strides_of(l.x.pitch, l.x.step, l.ow)};
+  const unsigned wide = l.ow / l.pool, high = l.oh / l.pool, stripes = divide(T, l.by[OF_F]), stripe = divide(tid, l.by[OF_F]), f = tid - stripe * l.f;
+  float *sums = memory + l.scratch;
+#pragma unroll 1
+  for (unsigned from = 0; from < l.k; from += ELEMENTS) {
+    float sum[ELEMENTS + 1] = {};
+    unsigned offset[ELEMENTS];
 #pragma unroll
-        for (int n = 0; n < COLUMNS; n++) {
-          unsigned k = (tile + n) * 8 + r;
-          if (k >= l.k) k = l.k - 1; // its product is not written
-          const unsigned t = divide(k, l.by[OF_C]), ty = divide(t, l.by[OF_KW]);
-          f.offset[n] = l.x.at + ((int)(ty - l.top) * (int)l.x.pitch + (int)(t - ty * l.kw - l.left)) * (int)l.x.step + k - t * l.c;
-          f.offset[n] = shared_address(memory) + f.offset[n] * 4;
+    for (unsigned j = 0; j < ELEMENTS; j++) {
+      const unsigned k = from + j < l.k ? from + j : l.k - 1, tap = divide(k, l.by[OF_C]), ty = divide(tap, l.by[OF_KW]);
+      offset[j] = shared_address(memory) + (l.x.at + ((int)(ty - l.top) * (int)l.x.pitch + (int)(tap - ty * l.kw - l.left)) * (int)l.x.step + k - tap * l.c) * 4;
+    }
+    if (stripe < stripes)
+#pragma unroll 4
+      for (Walk at(wide, l.by[OF_PW], {stripe, stripes}); at.row < high; at.next()) {
+        const unsigned cell = at.row * wide + at.column;
+        const float g = memory[l.raw + cell * (l.f + 4) + f];
+        unsigned y = at.row, x = at.column;
+        if (l.pool == 2) {
+          const unsigned place = ((const unsigned char *)(memory + l.argmax))[cell * l.f + f];
+          y = y * 2 + place / 2, x = x * 2 + place % 2;
         }
-        return f;
-      },
-      [&](unsigned row, unsigned n, const float(&sum)[2][4]) {
+        const unsigned window = (y * l.x.pitch + x) * (l.x.step * 4);
 #pragma unroll
-        for (unsigned e = 0; e < 8; e++)
-          if (n + e % 2 < l.k) leave(l.partials + (row + e / 2) * l.k + n + e % 2, sum[e / 4][e % 4], add);
-      });
+        for (unsigned j = 0; j < ELEMENTS; j++) sum[j] += rounded(g) * __uint_as_float(word(offset[j] + window));
+        sum[ELEMENTS] += g;
+      }
+    if (stripe < stripes)
+#pragma unroll
+      for (unsigned j = 0; j <= ELEMENTS; j++) sums[(stripe * (ELEMENTS + 1) + j) * l.f + f] = sum[j];
+    __syncthreads();
+#pragma unroll 1
+    for (unsigned i = tid; i < (ELEMENTS + 1) * l.f; i += T) {
+      const unsigned j = divide(i, l.by[OF_F]), filter = i - j * l.f;
+      float all = 0.f;
+#pragma unroll 8
+      for (unsigned n = 0; n < stripes; n++) all += sums[n * (ELEMENTS + 1) * l.f + i];
+      if (j == ELEMENTS && from == 0) leave(l.partials + l.f * l.k + filter, all, add);
+      if (j < ELEMENTS && from + j < l.k) leave(l.partials + filter * l.k + from + j, all, add);
+    }
+    __syncthreads();
+  }
 }
 
 // PlaneFactors are rows of one plane and columns of another.
@@ -782,19 +818,21 @@ static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
   if (l.shift) {
     for (Walk at(l.kh * quads, l.by[OF_KH_F4], everyone(tid)); at.row < l.h * l.wide; at.next()) {
       const unsigned y = divide(at.row, l.by[OF_WIDE]), x = at.row - y * l.wide, ty = divide(at.column, l.by[OF_F4]), f = (at.column - ty * quads) * 4;
-      const unsigned oy = y * 2 + l.top - ty, ox = x * 2 + l.left, upper = l.raw + f + (oy * l.ow + ox) * step, lower = upper + l.ow * step;
+      const unsigned oy = y * 2 + l.top - ty, ox = x * 2 + l.left, upper = l.raw + f + (oy * l.ow + ox) * step;
       const bool above = oy < l.oh, below = oy + 1 < l.oh;
       unsigned to = l.u.at + at.row * l.u.step + ty * l.kw * l.f + f;
+      auto column = [&](unsigned x, unsigned from) { // of two rows
+        float4 a = {}, b = {};
+        if (above && x < l.ow) a = quad(from);
+        if (below && x < l.ow) b = quad(from + l.ow * step);
+        return float4_of(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+      };
+      float4 right = column(ox + 1, upper + step);
 #pragma unroll 3
       for (unsigned tx = 0; tx < l.kw; tx++, to += l.f) {
-        const bool left = ox - tx < l.ow, right = ox - tx + 1 < l.ow;
-        float4 v[4] = {};
-        if (above && left) v[0] = quad(upper - tx * step);
-        if (above && right) v[1] = quad(upper - tx * step + step);
-        if (below && left) v[2] = quad(lower - tx * step);
-        if (below && right) v[3] = quad(lower - tx * step + step);
-        quad(to) = rounded(float4_of(v[0].x + v[1].x + v[2].x + v[3].x, v[0].y + v[1].y + v[2].y + v[3].y, v[0].z + v[1].z + v[2].z + v[3].z,
-                                     v[0].w + v[1].w + v[2].w + v[3].w));
+        const float4 left = column(ox - tx, upper - tx * step);
+        quad(to) = rounded(float4_of(left.x + right.x, left.y + right.y, left.z + right.z, left.w + right.w));
+        right = left;
       }
     }
     return;
@@ -822,45 +860,33 @@ static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
 // spread_last is prepare for the last layer, whose gradient has no room beside its elements.
 static __device__ __forceinline__ void spread_last(unsigned tid, const Layer l) {
   const unsigned up = 1 + l.shift;
-  for (unsigned pixel = tid; pixel < l.h * l.wide; pixel += T) {
-    const unsigned y = divide(pixel, l.by[OF_WIDE]), x = pixel - y * l.wide, end = l.u.at + pixel * l.u.step + l.rows8;
-    unsigned to = end - l.rows8;
-#pragma unroll 1
-    for (unsigned f = 0; f < l.f; f++)
-#pragma unroll 1
-      for (unsigned ty = 0; ty < l.kh; ty++) {
-        const unsigned oy = y * up + l.top - ty, ox = x * up + l.left, upper = l.raw + (oy * l.ow + ox) * l.f + f, lower = upper + l.ow * l.f;
-        const bool above = oy < l.oh, below = l.shift && oy + 1 < l.oh;
+  for (Walk at(l.f * l.kh, l.by[OF_KH_F4], everyone(tid)); at.row < l.h * l.wide; at.next()) {
+    const unsigned y = divide(at.row, l.by[OF_WIDE]), x = at.row - y * l.wide, f = divide(at.column, l.by[OF_F4]), ty = at.column - f * l.kh;
+    const unsigned oy = y * up + l.top - ty, ox = x * up + l.left, upper = l.raw + (oy * l.ow + ox) * l.f + f;
+    const bool above = oy < l.oh, below = l.shift && oy + 1 < l.oh;
+    unsigned to = l.u.at + at.row * l.u.step + at.column * l.kw;
+    auto column = [&](unsigned x, unsigned from) { // of two rows
+      float v = 0.f;
+      if (above && x < l.ow) v = memory[from];
+      if (below && x < l.ow) v += memory[from + l.ow * l.f];
+      return v;
+    };
+    float right = l.shift ? column(ox + 1, upper + l.f) : 0.f;
 #pragma unroll 3
-        for (unsigned tx = 0; tx < l.kw; tx++, to++) {
-          const bool left = ox - tx < l.ow, right = l.shift && ox - tx + 1 < l.ow;
-          float v[4] = {};
-          if (above && left) v[0] = memory[upper - tx * l.f];
-          if (above && right) v[1] = memory[upper - tx * l.f + l.f];
-          if (below && left) v[2] = memory[lower - tx * l.f];
-          if (below && right) v[3] = memory[lower - tx * l.f + l.f];
-          memory[to] = rounded(v[0] + v[1] + v[2] + v[3]);
-        }
-      }
-    for (; to < end; to++) memory[to] = 0.f;
+    for (unsigned tx = 0; tx < l.kw; tx++) {
+      const float left = column(ox - tx, upper - tx * l.f);
+      memory[to++] = rounded(left + right);
+      if (l.shift) right = left;
+    }
+    if (at.column == 0)
+      for (unsigned i = l.rows; i < l.rows8; i++) memory[l.u.at + at.row * l.u.step + i] = 0.f;
   }
 }
 
-// sums_of adds up so many values of each thread over the block, in a fixed order; thread 0 has the result.
-static __device__ __forceinline__ float sum_of(unsigned tid, float v, float *warps) {
-  v = warp_sum(v);
-  if (tid % 32 == 0) warps[tid / 32] = v;
-  __syncthreads();
-  if (tid == 0)
-    for (unsigned i = 1; i < WARPS; i++) v += warps[i];
-  __syncthreads();
-  return v;
-}
-
-// outputs finishes the last layer: of the products of each pixel and tap it makes the output, of that the loss, whose sum it returns to thread
-// 0, and its gradient.
-static __device__ __forceinline__ float outputs(unsigned tid, const Layer l, unsigned target, float scale, bool bce) {
-  float loss = 0.f;
+// outputs finishes the last layer: of the products of each pixel and tap it makes the output, of that the loss and its gradient. sums gets those of
+// each warp, of the loss and then of the gradients of every filter; finish_outputs, after a barrier, adds them up.
+static __device__ __forceinline__ void outputs(unsigned tid, const Layer l, unsigned target, float scale, bool bce, float *sums) {
+  float loss = 0.f, grads[4] = {};
   const float *bias = memory + l.weights + l.rows8 * l.stride;
   for (Walk at(l.f, l.by[OF_F], everyone(tid)); at.row < l.oh * l.ow; at.next()) {
     const unsigned y = divide(at.row, l.by[OF_OW]), x = at.row - y * l.ow;
@@ -889,9 +915,31 @@ static __device__ __forceinline__ float outputs(unsigned tid, const Layer l, uns
       const float out = act_apply(l.act, z), d = out - t;
       loss += d * d, grad = act_derive(l.act, 2.f * d, out);
     }
-    memory[l.raw + i] = scale * grad;
+    grad *= scale;
+    memory[l.raw + i] = grad;
+#pragma unroll
+    for (unsigned f = 0; f < 4; f++) grads[f] += at.column == f ? grad : 0.f;
   }
-  return loss;
+  loss = warp_sum(loss);
+  if (tid % 32 == 0) sums[tid / 32] = loss;
+#pragma unroll
+  for (unsigned f = 0; f < 4; f++) {
+    if (f == l.f) break;
+    const float sum = warp_sum(grads[f]);
+    if (tid % 32 == 0) sums[(f + 1) * WARPS + tid / 32] = sum;
+  }
+}
+
+static __device__ __forceinline__ void finish_outputs(unsigned tid, const Layer l, float *loss, float scale, const float *sums, bool add) {
+  const unsigned i = T - 1 - tid; // the last warps have least to do
+  if (i > l.f) return;
+  float sum = 0.f;
+#pragma unroll
+  for (unsigned warp = 0; warp < WARPS; warp++) sum += sums[i * WARPS + warp];
+  if (i == 0)
+    leave(loss, scale * sum, add);
+  else
+    leave(l.partials + l.rows * l.c + i - 1, sum, add);
 }
 
 // Samples is where the images come from; see random_gather.
@@ -902,24 +950,40 @@ struct Samples {
   bool there;
 };
 
-// gather brings an image to shared memory: what is learnt from to x, which has room around it, and what is to come out to target.
-static __device__ __forceinline__ void gather(unsigned tid, unsigned threads, const Samples &s, const Layer l, unsigned target) {
-  const unsigned char *from = s.pixels + (u64)s.stored * s.size;
+// Pixels are four of an image, in bytes, and their noise.
+struct Pixels {
+  unsigned bytes;
+  Four noise;
+};
+
+static __device__ __forceinline__ Pixels gather(const Samples &s, unsigned block) {
+  const unsigned char *from = s.pixels + (u64)s.stored * s.size + block * 4;
+  Pixels p = {};
+#pragma unroll
+  for (unsigned k = 0; k < 4; k++)
+    if (s.there && block * 4 + k < s.size) p.bytes |= from[k] << 8 * k;
+  if (s.std > 0.f) p.noise = normals(philox(block, s.sample, s.draw, s.stream, s.k0, s.k1));
+  return p;
+}
+
+// of_byte is b/255, rounded to nearest, as a division would do it.
+static __device__ __forceinline__ float of_byte(unsigned b) {
+  const float v = __fadd_rn(__uint_as_float(0x4b000000u | b), -8388608.f), r = 1.f / 255.f, q = __fmul_rn(v, r); // 2^23+b, less 2^23
+  return fmaf(fmaf(-255.f, q, v), r, q);
+}
+
+// put stores pixels: what is learnt from, rounded, in x, which has room around it, and what is to come out in target.
+static __device__ __forceinline__ void put(const Pixels &p, const Samples &s, unsigned block, const Layer &l, unsigned target) {
   const unsigned row = l.wide * l.c;
-  for (unsigned block = tid; block * 4 < s.size; block += threads) {
-    Four v, z = {};
 #pragma unroll
-    for (unsigned k = 0; k < 4; k++) v.v[k] = s.there && block * 4 + k < s.size ? __fdiv_rn((float)from[block * 4 + k], 255.f) : __uint_as_float(0x7fc00000u);
-    if (s.std > 0.f) z = normals(philox(block, s.sample, s.draw, s.stream, s.k0, s.k1));
-#pragma unroll
-    for (unsigned k = 0; k < 4; k++) {
-      const unsigned i = block * 4 + k;
-      if (i >= s.size) break;
-      memory[target + i] = v.v[k];
-      if (s.there && s.std > 0.f) v.v[k] = fminf(fmaxf(__fadd_rn(v.v[k], __fmul_rn(s.std, z.v[k])), 0.f), 1.f);
-      const unsigned y = divide(divide(i, l.by[OF_C]), l.by[OF_WIDE]);
-      memory[l.x.at + y * l.x.pitch * l.c + i - y * row] = v.v[k];
-    }
+  for (unsigned k = 0; k < 4; k++) {
+    const unsigned i = block * 4 + k;
+    if (i >= s.size) break;
+    float v = s.there ? of_byte(p.bytes >> 8 * k & 255) : __uint_as_float(0x7fc00000u);
+    memory[target + i] = v;
+    if (s.there && s.std > 0.f) v = fminf(fmaxf(__fadd_rn(v, __fmul_rn(s.std, p.noise.v[k])), 0.f), 1.f);
+    const unsigned y = divide(divide(i, l.by[OF_C]), l.by[OF_WIDE]);
+    memory[l.x.at + y * l.x.pitch * l.c + i - y * row] = rounded(v);
   }
 }
 
@@ -956,19 +1020,28 @@ extern "C" __global__ void __launch_bounds__(T, 1)
   } else {
     now.draw = params->draw, now.offset = params->offset;
   }
-  __syncthreads();
+  // Warps that have no layer to decode gather images, the first before the layers are there.
+  const unsigned size = bits_of(shape0, 0, 8) * bits_of(shape0, 8, 8) * bits_of(shape0, 16, 8);
 #pragma unroll 1
   for (unsigned image = blockIdx.x; image < n; image += gridDim.x) {
     const bool add = image != blockIdx.x;
-    const Team gatherers = {thread(zero), 7 * 32}, stagers = {thread(zero) >= gatherers.threads ? thread(zero) - gatherers.threads : nobody, T - gatherers.threads};
-    stage(layer[0], layer[0].weights, stagers);
-    stage(layer[1], layer[1].weights, stagers);
-    if (gatherers.thread < gatherers.threads) {
-      const Layer &l = layer[0];
+    const Team stagers = {threadIdx.x < MOST * 32 ? threadIdx.x : nobody, MOST * 32};
+    {
       const unsigned place = now.offset + first + image, sample = place < places ? order[place] : samples;
       const unsigned stored = staged && place < places ? first + image : sample;
-      gather(gatherers.thread, gatherers.threads, {pixels, stored, sample, l.h * l.wide * l.c, now.draw, k0, k1, stream, std, stored < samples}, l, target);
+      const Samples s = {pixels, stored, sample, size, now.draw, k0, k1, stream, std, stored < samples};
+#pragma unroll 1
+      for (unsigned from = 0; from * 4 < size; from += T - MOST * 32) {
+        const unsigned block = from + threadIdx.x - MOST * 32;
+        const bool mine = threadIdx.x >= MOST * 32 && block * 4 < size;
+        Pixels p;
+        if (mine) p = gather(s, block);
+        if (from == 0) __syncthreads();
+        if (mine) put(p, s, block, layer[0], target);
+      }
     }
+    stage(layer[0], layer[0].weights, stagers);
+    stage(layer[1], layer[1].weights, stagers);
     clear_halo(thread(zero), layer[0].x, layer[0].x_begin, layer[0].x_pixels, layer[0].h, layer[0].wide);
     wait_for_copies<1>();
     settle(layer[0], layer[0].weights, stagers);
@@ -992,18 +1065,10 @@ extern "C" __global__ void __launch_bounds__(T, 1)
       }
       __syncthreads();
     }
-    {
-      const Layer &l = layer[layers - 1];
-      const float loss = sum_of(thread(zero), outputs(thread(zero), l, target, scale, bce), sums);
-      if (threadIdx.x == 0) leave(losses + blockIdx.x, scale * loss, add);
-      for (unsigned f = 0; f < l.f; f++) {
-        float sum = 0.f;
-        for (unsigned i = thread(zero); i < l.oh * l.ow; i += T) sum += memory[l.raw + i * l.f + f];
-        sum = sum_of(thread(zero), sum, sums);
-        if (threadIdx.x == 0) leave(l.partials + l.f * l.taps * l.c + f, sum, add);
-      }
-      spread_last(thread(zero), l);
-    }
+    outputs(thread(zero), layer[layers - 1], target, scale, bce, sums);
+    __syncthreads();
+    finish_outputs(thread(zero), layer[layers - 1], losses + blockIdx.x, scale, sums, add);
+    spread_last(thread(zero), layer[layers - 1]);
 #pragma unroll 1
     for (unsigned i = layers - 1; i > 0; i--) {
       const Layer &l = layer[i], &before = layer[i - 1];
@@ -1021,12 +1086,10 @@ extern "C" __global__ void __launch_bounds__(T, 1)
         settle(before, before.weights_back, team);
       }
       __syncthreads();
+      if (i == 1) break;
       back_bias(thread(zero), before, sums);
-      if (i > 1) prepare(thread(zero), before);
+      prepare(thread(zero), before);
     }
-    __syncthreads();
-    finish_bias(thread(zero), layer[0], sums, add);
     gradient_first(thread(zero), layer[0], add);
-    __syncthreads();
   }
 }

@@ -54,10 +54,15 @@ func addFlowOps() {
 	}, "BREAK")
 	addFlow("", func(x *executor, w *warp, in *Inst, ex uint32) { w.converge(allLanes) }, "WARPSYNC.ALL")
 	addFlow("i", func(x *executor, w *warp, in *Inst, ex uint32) {
-		if in.o[0].imm != 0 || in.guarded {
-			fail("%q is not known", in.Text)
+		g := &w.groups[w.cur]
+		if in.o[0].imm != 0 || ex != 0 && ex != g.mask { // under a predicate that lanes differ in
+			fail("%q of lanes %#x is not known", in.Text, ex)
 		}
-		w.groups[w.cur].state = arrived
+		if ex == 0 {
+			g.pc++
+			return
+		}
+		g.state = arrived
 	}, "BAR.SYNC.DEFER_BLOCKING")
 }
 
