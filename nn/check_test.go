@@ -58,11 +58,11 @@ func toCheck(t testing.TB, c Config, dev backend.Device, o TrainerOptions) *Trai
 
 // everyProgram calls f for the training programs of the zoo and of all penalties, fused and not, by several optimisers.
 func everyProgram(t *testing.T, f func(t *testing.T, c Config, o TrainerOptions)) {
-	optimizers := []Optimizer{{Name: "adam"}, {Name: "sgd", Momentum: 0.9}, {Name: "adadelta"}}
+	optimizers := []Optimizer{{Name: "adam"}, {Name: "sgd", Momentum: 0.9}, {Name: "adadelta"}, {Name: "rmsprop", Momentum: 0.9}, {Name: "lion"}}
 	clips := []Clip{{}, {Norm: 0.5}, {Value: 0.1}}
 	n := 0
 	run := func(name string, c Config, o TrainerOptions) {
-		o.Batch, o.Noise, o.Seed, o.Optimizer, o.Clip = checkSamples, 0.3, 4, optimizers[n%3], clips[n/3%3]
+		o.Batch, o.Noise, o.Seed, o.Optimizer, o.Clip = checkSamples, 0.3, 4, optimizers[n%len(optimizers)], clips[n/len(optimizers)%len(clips)]
 		n++
 		t.Run(name+"/"+c.Name, func(t *testing.T) { f(t, c, o) })
 	}

@@ -138,6 +138,7 @@ func addFloatOps() {
 	special := func(name string, f func(float64) float64) {
 		addFloat(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(f(float64(float(a))))) }), name)
 	}
+	addFloat(pipeSpecial, "ds", unary(func(a uint32) uint32 { return bitsOf(float32(math.RoundToEven(float64(float(a))))) }), "FRND")
 	special("MUFU.RCP", func(v float64) float64 { return 1 / v })
 	special("MUFU.EX2", math.Exp2)
 	special("MUFU.RSQ", func(v float64) float64 { return 1 / math.Sqrt(v) })

@@ -141,6 +141,7 @@ func TestArithmetic(t *testing.T) {
 		},
 		"IABS R0, R1":              func(i inputs, _ uint32) uint32 { return uint32(max(int32(i.a), -int32(i.a))) },
 		"SEL R0, R1, R2, !P0":      func(i inputs, p uint32) uint32 { return map[uint32]uint32{0: i.a, 1: i.b}[p] },
+		"FRND R0, R1":              func(i inputs, _ uint32) uint32 { return b(float32(math.RoundToEven(float64(f(i.a))))) },
 		"MUFU.RCP R0, R1":          func(i inputs, _ uint32) uint32 { return b(1 / f(i.a)) },
 		"VIADD R0, R1, 0xffffffff": func(i inputs, _ uint32) uint32 { return i.a - 1 },
 	} {
