@@ -166,7 +166,7 @@ func (d *Device) lanesTensorFor(t backend.DType, src *source, w *window) (f lane
 	}
 	for f.rows = min(ceilDiv(f.h, 2), max(lanesPositions/f.w, 1)); f.rows > 0; f.rows-- {
 		plane := ceilDiv((f.rows+high-1)*f.pitch-1, 8)*8 + 1
-		f.bytes = 4*lanesMatrix*high*wide*steps*matrices + tensorUnit*min(2*steps, lanesUnits)*plane
+		f.bytes = 4*high*wide*ceilDiv(steps*matrices*lanesMatrix, 32)*32 + tensorUnit*min(2*steps, lanesUnits)*plane
 		if f.bytes <= tensorBytes {
 			return f, true
 		}

@@ -37,11 +37,13 @@ var (
 // smallImage is how many positions of an image are so few that blocks get few of them, and share out the channels instead.
 const smallImage = 64
 
-// strips is the Strips of halo.cuh.
+// strips is the Strips of strips.cuh. In each of the parts that rows of pixels are split into, a strip with its halo is of so many rows, and a
+// block needs at most so many, which lie in one strip more than there are crossings.
 type strips struct {
-	width, count, pitch, stack, rows int
-	bytes                            int // of shared memory
-	windows                          int // of all strips
+	width, count, pitch, stack, pixels int
+	bytes                              int // of shared memory
+	windows                            int // of all strips
+	split, ofStrip, rows, crossings    int
 }
 
 // haloFor chooses the form for a window on a source of that many channels, or returns nil if none fits. The choice does not depend
@@ -74,39 +76,47 @@ func (d *Device) haloFor(channels int, w *window, back bool) (*correlateForm, st
 
 // strips deals the windows to blocks.
 func (f *correlateForm) strips(channels int, w *window, back bool) strips {
-	s := stripsOf(w, f.positions, back)
+	s := stripsOf(w, f.positions, back, 1)
 	kh, kw := w.taps(back)
 	buffers := 1
 	if channels > haloChunk*f.groups {
 		buffers = 2
 	}
 	weights := kh * kw * 2 * (4*f.columns + 16)
-	s.bytes = 4*f.groups*buffers*(s.rows*s.pitch*haloChunk+weights) + 8*s.rows*s.pitch
+	s.bytes = 4*f.groups*buffers*(s.pixels*haloChunk+weights) + 8*s.pixels
 	s.bytes = max(s.bytes, 4*f.groups*f.positions*(f.columns+16))
 	return s
 }
 
-// stripsOf deals the windows of the largest residue to blocks of so many positions.
-func stripsOf(w *window, positions int, back bool) strips {
+// stripsOf deals the windows of the largest residue to blocks of so many positions, with rows of pixels split as often as the stride or not, into 1.
+func stripsOf(w *window, positions int, back bool, split int) strips {
 	height, across := ceilDiv(w.out.H, w.residues), ceilDiv(w.out.W, w.residues)
 	kh, kw := w.taps(back)
-	s := strips{count: ceilDiv(across, max(haloStrip/w.pool, 1))}
+	kh, kw = ceilDiv(kh, split), ceilDiv(kw, split)
+	step := w.stride / split
+	s := strips{count: ceilDiv(across, max(haloStrip/w.pool, 1)), split: split}
 	s.width = ceilDiv(across, s.count)
-	s.pitch, s.stack = (s.width*w.pool-1)*w.stride+kw, (height*w.pool-1)*w.stride+kh
+	s.ofStrip = (height*w.pool-1)*step + kh
 	s.windows = w.out.N * s.count * height * s.width
 
 	// A block's windows lie in so many rows of the strips, of which the pixels of those that are of one strip overlap. The strips of some residues
 	// may be a row of windows lower.
 	perBlock, least := positions/(w.pool*w.pool), max(w.out.H/w.residues, 1)
-	rows, crossings := (perBlock+s.width-2)/s.width+1, 0
+	rows := (perBlock+s.width-2)/s.width + 1
 	if perBlock%s.width == 0 {
 		rows = perBlock / s.width
 	}
 	if perBlock%s.width != 0 || height%rows != 0 || least < height {
-		crossings = ceilDiv(rows-1, least)
+		s.crossings = ceilDiv(rows-1, least)
 	}
-	s.rows = (rows-1)*w.pool*w.stride + crossings*(max(kh-w.stride, 0)+(height-least)*w.pool*w.stride) + (w.pool-1)*w.stride + kh
+	s.rows = (rows-1)*w.pool*step + s.crossings*(max(kh-step, 0)+(height-least)*w.pool*step) + (w.pool-1)*step + kh
+	s.lay(split*((s.width*w.pool-1)*step+kw), 0)
 	return s
+}
+
+// lay makes rows of pixels so long, with so many pixels more between one strip and the next.
+func (s *strips) lay(pitch, between int) {
+	s.pitch, s.stack, s.pixels = pitch, s.ofStrip*pitch+between, s.split*(s.rows*pitch+s.crossings*between)
 }
 
 // taps is the extent of the window on the largest residue.
@@ -128,7 +138,7 @@ func (l *lane) productHalo(e kernels.Entry, f *correlateForm, s *strips, src *so
 
 // addStrips adds the parameters of a Strips.
 func (a *arguments) addStrips(s *strips) {
-	a.add(i32(s.width), i32(s.count), i32(s.pitch), i32(s.stack), i32(s.rows), divider(s.width), divider(s.count), divider(s.pitch), divider(s.stack))
+	a.add(i32(s.width), i32(s.count), i32(s.pitch), i32(s.stack), i32(s.pixels), divider(s.width), divider(s.count), divider(s.pitch), divider(s.stack))
 }
 
 // haloGradient says how the positions of a gradient are dealt to the blocks of gradient_halo.

@@ -97,8 +97,8 @@ func (f *tensorForms) list(w *window) [3]*correlateForm {
 // launch is false if the form does not fit in shared memory. It takes as many channels at a time as can be, up to those whose pixels are 128
 // bytes, and then stages.
 func (f *correlateForm) launch(src *source, w *window, back, pairs bool) (tensorLaunch, bool) {
-	l := tensorLaunch{correlateForm: f, strips: stripsOf(w, f.positions, back), pairs: pairs}
-	l.pitch = l.quietPitch(w)
+	l := tensorLaunch{correlateForm: f, strips: stripsOf(w, f.positions, back, w.stride), pairs: pairs}
+	l.layQuietly(w)
 	l.octets = 1
 	for l.octets < tensorOctets && l.octets*tensorOctet < l.words(src) {
 		l.octets *= 2
@@ -140,22 +140,25 @@ func (l *tensorLaunch) deal(src *source, w *window, back bool) (steps int) {
 	}
 	l.pools = max(l.chunksAhead(chunks, bands), l.chunksAhead(chunks, least))
 
-	pixels, quads := l.rows*l.pitch, 2*l.octets
-	pool := quads * ((pixels+7-4/l.octets)/8*8 + 4/l.octets)
+	quads := 2 * l.octets
+	pool := quads * ((l.pixels+7-4/l.octets)/8*8 + 4/l.octets)
 	if back && src.argmax != 0 {
-		pool += pool * l.placeBytes() / tensorUnit
+		pool += placeUnits(l.pixels, quads, l.pairs)
 	}
 	units := l.pools*pool + l.stages*l.octets*taps*2*l.columns
-	l.bytes = max(tensorUnit*units+8*pixels, 4*l.groups*l.positions*(l.columns+4))
+	l.bytes = max(tensorUnit*units+8*l.pixels, 4*l.groups*l.positions*(l.columns+4))
 	return steps
 }
 
-// placeBytes is what the places of the maxima of a unit's channels take.
-func (l *tensorLaunch) placeBytes() int {
-	if l.pairs {
-		return 8
+// placeUnits is how many units of shared memory the places of the maxima of so many pixels take, which are a byte a channel: of each quad of
+// words they begin in banks of their own.
+func placeUnits(pixels, quads int, pairs bool) int {
+	bytes := 4
+	if pairs {
+		bytes = 8
 	}
-	return 4
+	line := 128 / bytes
+	return quads * (ceilDiv(pixels-line/quads, line)*line + line/quads) * bytes / tensorUnit
 }
 
 // chunksAhead is of how many chunks pixels are in use or under way at a time, when a chunk is so many steps.
@@ -166,35 +169,49 @@ func (l *tensorLaunch) chunksAhead(chunks, bands int) int {
 	return min(chunks, ceilDiv(l.stages-1, bands)+1)
 }
 
-// quietPitch is the pitch of a row of pixels, at least that of the strips, with which rows of matrices that are read at once lie in different
-// banks as often as can be.
-func (l *tensorLaunch) quietPitch(w *window) int {
-	best, least := 0, -1
-	for columns := ceilDiv(l.pitch, w.stride); columns < ceilDiv(l.pitch, w.stride)+8; columns++ {
-		if n := l.conflicts(w, columns); least < 0 || n < least {
-			best, least = columns*w.stride, n
+// layQuietly makes rows of pixels as long, and strips as far apart, as it takes that rows of matrices that are read at once lie in different
+// banks as often as can be: the windows of the next strip then lie where more of the row would.
+func (l *tensorLaunch) layQuietly(w *window) {
+	pitch, least := l.pitch, -1
+	for p := l.pitch; p < l.pitch+8; p++ {
+		if n := l.conflicts(w, p); least < 0 || n < least {
+			pitch, least = p, n
 		}
 	}
-	return best
+	height := ceilDiv(w.out.H, w.residues)
+	l.lay(pitch, (l.width*w.pool-(l.ofStrip-(height-1)*w.pool)*pitch)&7)
 }
 
-// conflicts is how many of the rows of a block's matrices wait for others, if so many windows begin in a row of pixels.
-func (l *tensorLaunch) conflicts(w *window, columns int) (n int) {
-	for first := 0; first < l.positions; first += 8 {
-		var rows [8]int // in each eighth of the banks
-		for row := first; row < first+8; row++ {
-			r := rowOf(row, w.pool)
-			window, in := r/(w.pool*w.pool), r%(w.pool*w.pool)
-			y, x := window/l.width*w.pool+in/w.pool, window%l.width*w.pool+in%w.pool
-			if window < l.positions/(w.pool*w.pool) {
-				rows[(y*w.stride*w.stride*columns+x)%8]++
+// conflicts is how many of the rows of matrices wait for others within a strip, if rows of pixels are so long. Those that are read at once are
+// eight neighbours or, with a pool of 2, eight of 16.
+func (l *tensorLaunch) conflicts(w *window, pitch int) (n int) {
+	windows, rows := w.pool*w.pool, 16
+	if w.pool > 2 {
+		rows = l.positions
+	}
+	for start := 0; start < l.width; start += gcd(l.width, max(rows/windows, 1)) {
+		for first := 0; first < rows; first += 8 {
+			var in [8]int // in each eighth of the banks
+			for row := first; row < first+8; row++ {
+				r := rowOf(row, w.pool)
+				window, place := r/windows+start, r%windows
+				y, x := window/l.width*w.pool+place/w.pool, window%l.width*w.pool+place%w.pool
+				in[(y*pitch+x)%8]++
 			}
-		}
-		for _, r := range rows {
-			n += max(r-1, 0)
+			for _, r := range in {
+				n += max(r-1, 0)
+			}
 		}
 	}
 	return n
+}
+
+// gcd is the greatest common divisor of positive numbers.
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // rowOf is row_of of conv_tensor.cuh.

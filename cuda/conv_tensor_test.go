@@ -77,16 +77,24 @@ var tensorKernels = func() map[string]bool {
 	return names
 }()
 
-// A block's rows of pixels are as long as it takes that rows of a matrix that are read at once lie in different banks.
-func TestQuietPitch(t *testing.T) {
-	for _, c := range []struct{ w, pool, stride, positions, most int }{
-		{64, 1, 1, 128, 0}, {14, 1, 1, 64, 0}, {7, 1, 1, 32, 0}, {32, 2, 1, 256, 0}, {7, 2, 1, 64, 0}, {32, 1, 2, 128, 0}, {9, 3, 1, 128, 40},
+// A block's rows of pixels are as long, and its strips as far apart, as it takes that rows of a matrix that are read at once lie in different
+// banks.
+func TestQuietLayout(t *testing.T) {
+	for _, c := range []struct{ h, w, pool, stride, positions, most int }{
+		{64, 64, 1, 1, 128, 0}, {14, 14, 1, 1, 64, 0}, {7, 7, 1, 1, 32, 0}, {32, 32, 2, 1, 256, 0}, {7, 7, 2, 1, 64, 0}, {32, 32, 1, 2, 128, 0}, {7, 7, 1, 2, 32, 0},
+		{5, 14, 2, 3, 64, 0}, {9, 9, 3, 1, 128, 110},
 	} {
-		w := window{3, 3, c.stride, 1, 1, 1, backend.Shape{N: 4, H: c.w, W: c.w, C: 32}, c.pool}
-		l := tensorLaunch{correlateForm: &correlateForm{positions: c.positions}, strips: stripsOf(&w, c.positions, false)}
-		pitch := l.quietPitch(&w)
-		if n := l.conflicts(&w, pitch/c.stride); n > c.most || pitch < l.pitch || pitch%c.stride != 0 {
-			t.Errorf("%+v: %d rows wait with a pitch of %d, want at most %d", c, n, pitch, c.most)
+		w := window{3, 3, c.stride, 1, 1, 1, backend.Shape{N: 4, H: c.h, W: c.w, C: 32}, c.pool}
+		l := tensorLaunch{correlateForm: &correlateForm{positions: c.positions}, strips: stripsOf(&w, c.positions, false, c.stride)}
+		least := l.pitch
+		l.layQuietly(&w)
+		if n := l.conflicts(&w, l.pitch); n > c.most || l.pitch < least {
+			t.Errorf("%+v: %d rows wait with a pitch of %d, want at most %d", c, n, l.pitch, c.most)
+		}
+		// A strip's last window and the next strip's first one are neighbours, modulo the banks, unless matrices end with rows of windows.
+		last := (c.h-1)*c.pool*l.pitch + (l.width-1)*c.pool
+		if got := (l.stack - last) % 8; got != c.pool%8 && l.pitch*c.pool%8 == l.width*c.pool%8 {
+			t.Errorf("%+v: the next strip's first window is %d eighths of the banks behind the last one, want %d", c, got, c.pool)
 		}
 	}
 }
@@ -117,27 +125,22 @@ func TestPairForms(t *testing.T) {
 	}
 }
 
-// conflicting lists the kernels that have more bank conflicts than 3 % of their requests to shared memory, with what they have in the worst of
-// the layers below: copies of weights of 16 channels at a time, sums of the weights of an upsampled layer, and rows of pixels of small images.
-// It is to become shorter.
-var conflicting = map[string]uint64{
-	"conv_forward_tensor": 7, "conv_forward_tensor_small": 11, "conv_forward_tensor_wide": 35, "conv_forward_tensor_deep": 162,
-	"conv_back_input_tensor": 21, "conv_back_input_tensor_small": 60, "conv_back_input_tensor_wide": 8,
-	"conv_forward_lanes_tensor": 5,
-}
-
-// On tensor cores, layers as those of the denoiser and of a larger model have few bank conflicts, but for the list.
+// On tensor cores, layers as those of the denoiser and of a larger model have few bank conflicts: under 3 % of the requests to shared memory, of
+// every kernel, in every precision and with warpgroups too. Residues of an odd number of rows are of unequal height but have one layout: in the lower
+// ones the next strip lies a row further on than banks would have it, so that one row of one matrix at every end of a strip waits.
 func TestTensorConflicts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: the simulator takes seconds, and minutes under the race detector")
 	}
 	shape := func(n, h, w, c int) backend.Shape { return backend.Shape{N: n, H: h, W: w, C: c} }
-	launches, requests := 0, map[string]uint64{}
+	launched := map[string]bool{}
 	for _, spec := range []backend.ConvSpec{
 		{X: shape(2, 28, 28, 1), Filters: 32, Pool: 2},
-		{X: shape(16, 14, 14, 32), Filters: 32, Pool: 2},
-		{X: shape(16, 7, 7, 32), Filters: 32},
-		{X: shape(16, 7, 7, 32), Filters: 32, Up: 2},
+		{X: shape(5, 14, 14, 32), Filters: 32, Pool: 2},
+		{X: shape(5, 7, 7, 32), Filters: 32},
+		{X: shape(5, 7, 7, 32), Filters: 32, Up: 2},
+		{X: shape(5, 14, 14, 32), Filters: 32, Stride: 2},
+		{X: shape(5, 15, 13, 32), Filters: 32, Stride: 2},
 		{X: shape(2, 14, 14, 32), Filters: 1, Up: 2},
 		{X: shape(1, 64, 64, 3), Filters: 64, Pool: 2},
 		{X: shape(1, 64, 64, 64), Filters: 64, Pool: 2},
@@ -145,10 +148,13 @@ func TestTensorConflicts(t *testing.T) {
 		{X: shape(1, 32, 32, 64), Filters: 64, Up: 2},
 		{X: shape(1, 64, 64, 64), Filters: 3, Up: 2},
 	} {
-		for _, spec.Multiply = range []backend.DType{backend.Float32, backend.TF32} {
-			spec.KernelH, spec.KernelW, spec.Padding = 3, 3, backend.Same
+		for _, on := range []struct {
+			multiply backend.DType
+			major    int
+		}{{backend.Float32, 8}, {backend.TF32, 8}, {backend.BFloat16, 8}, {backend.TF32, 9}, {backend.BFloat16, 9}} {
+			spec.KernelH, spec.KernelW, spec.Padding, spec.Multiply = 3, 3, backend.Same, on.multiply
 			s := must(backend.NewConv(spec))
-			d := openCounter(t)
+			d := openCounterOf(t, on.major, 0)
 			b := d.Lanes()[0]
 			a := newConvArgs(t, b, s)
 			all := func() { a.forward(b, s); a.backInput(b, s); a.backWeights(b, s) }
@@ -156,19 +162,21 @@ func TestTensorConflicts(t *testing.T) {
 			d.launches = nil
 			all()
 			for _, l := range d.launches {
-				if !strings.Contains(l.Kernel, "tensor") {
+				if !strings.Contains(l.Kernel, "tensor") && !strings.Contains(l.Kernel, "wgmma") {
 					continue
 				}
-				launches++
-				requests[l.Kernel] += l.SharedRequests
-				most := max(conflicting[strings.Replace(l.Kernel, "_split", "", 1)], 3) // per cent
+				launched[l.Kernel] = true
+				most := uint64(3) // per cent
+				if s.Stride > 1 && s.X.H%s.Stride > 0 {
+					most = 5
+				}
 				if l.BankConflicts*100 > most*l.SharedRequests {
 					t.Errorf("%v-%d, %s: %d extra passes for %d requests to shared memory, want at most %d %%", s.X, s.Filters, l.Kernel, l.BankConflicts, l.SharedRequests, most)
 				}
 			}
 		}
 	}
-	if len(requests) < 20 {
-		t.Errorf("%d launches of %d kernels on tensor cores, want 20 kernels at least", launches, len(requests))
+	if len(launched) < 40 {
+		t.Errorf("%d kernels on tensor cores were launched, want 40 at least", len(launched))
 	}
 }

@@ -14,31 +14,35 @@ const (
 	wgmmaThreads = 256       // of a block
 	wgmmaStages  = 5         // of the ring, at most
 	wgmmaBytes   = 220 << 10 // of dynamic shared memory that a block takes at most
+	wgmmaHalf    = 110 << 10 // with which two blocks fit
 )
 
-// wgmmaForm is a form of the correlate_warpgroups kernels: how many positions and columns a block computes.
+// wgmmaForm is a form of the correlate_warpgroups kernels: how many positions and columns a block computes, and of how many rows of tiles one
+// below the other an image is.
 type wgmmaForm struct {
-	forward, back      kernels.Entry
-	positions, columns int
+	forward, back            kernels.Entry
+	positions, columns, rows int
 }
 
-// wgmmaForms are the forms of a precision, of 64 columns and of 128, the larger one first. All give the same bits.
-type wgmmaForms [2][2]wgmmaForm
+// wgmmaForms are the forms of a precision, of 64 columns and of 128, the best one first. All of as many columns give the same bits.
+type wgmmaForms [2][]wgmmaForm
 
 var (
 	wgmmaRounded = wgmmaForms{{ // of factors rounded to TF32
-		{kernels.ConvForwardWGMMATall, kernels.ConvBackInputWGMMATall, 256, 64},
-		{kernels.ConvForwardWGMMA, kernels.ConvBackInputWGMMA, 128, 64},
+		{kernels.ConvForwardWGMMATurned, kernels.ConvBackInputWGMMATurned, 256, 64, 2},
+		{kernels.ConvForwardWGMMATall, kernels.ConvBackInputWGMMATall, 256, 64, 1},
+		{kernels.ConvForwardWGMMA, kernels.ConvBackInputWGMMA, 128, 64, 1},
 	}, {
-		{kernels.ConvForwardWGMMALarge, kernels.ConvBackInputWGMMALarge, 256, 128},
-		{kernels.ConvForwardWGMMAWide, kernels.ConvBackInputWGMMAWide, 128, 128},
+		{kernels.ConvForwardWGMMALarge, kernels.ConvBackInputWGMMALarge, 256, 128, 1},
+		{kernels.ConvForwardWGMMAWide, kernels.ConvBackInputWGMMAWide, 128, 128, 1},
 	}}
 	wgmmaPairs = wgmmaForms{{ // of bfloat16s
-		{kernels.ConvForwardWGMMABF16Tall, kernels.ConvBackInputWGMMABF16Tall, 256, 64},
-		{kernels.ConvForwardWGMMABF16, kernels.ConvBackInputWGMMABF16, 128, 64},
+		{kernels.ConvForwardWGMMABF16Turned, kernels.ConvBackInputWGMMABF16Turned, 256, 64, 2},
+		{kernels.ConvForwardWGMMABF16Tall, kernels.ConvBackInputWGMMABF16Tall, 256, 64, 1},
+		{kernels.ConvForwardWGMMABF16, kernels.ConvBackInputWGMMABF16, 128, 64, 1},
 	}, {
-		{kernels.ConvForwardWGMMABF16Large, kernels.ConvBackInputWGMMABF16Large, 256, 128},
-		{kernels.ConvForwardWGMMABF16Wide, kernels.ConvBackInputWGMMABF16Wide, 128, 128},
+		{kernels.ConvForwardWGMMABF16Large, kernels.ConvBackInputWGMMABF16Large, 256, 128, 1},
+		{kernels.ConvForwardWGMMABF16Wide, kernels.ConvBackInputWGMMABF16Wide, 128, 128, 1},
 	}}
 )
 
@@ -78,40 +82,48 @@ func (d *Device) wgmmaLaunch(t backend.DType, src *source, w *window, back bool)
 	if words%8 != 0 || src.c%8 != 0 || w.out.C%4 != 0 || w.out.C <= roundedForms.few.columns || w.stride > 1 || back && w.residues > 1 || w.kh < w.residues || w.kw < w.residues {
 		return wgmmaLaunch{}, false
 	}
-	wide := &forms[0]
-	if w.out.C > wide[0].columns {
-		wide = &forms[1]
+	list := forms[0]
+	if w.out.C > list[0].columns {
+		list = forms[1]
 	}
-	small, ok := wide[1].launch(words, src, w, back)
+	small, ok := list[len(list)-1].launch(words, src, w, back)
 	if !ok {
 		return small, false
 	}
-	if large, ok := wide[0].launch(words, src, w, back); ok && large.grid(w).X*large.grid(w).Z >= busyBlocks/2 {
-		return large, true
+	for i := range list[:len(list)-1] {
+		if large, ok := list[i].launch(words, src, w, back); ok && large.grid(w).X*large.grid(w).Z >= busyBlocks/2 {
+			return large, true
+		}
 	}
 	return small, true
 }
 
 // launch is false if windows do not make whole tiles, or the form does not fit in shared memory.
 func (f *wgmmaForm) launch(words int, src *source, w *window, back bool) (wgmmaLaunch, bool) {
-	l := wgmmaLaunch{wgmmaForm: f, strips: stripsOf(w, f.positions, back)}
+	l := wgmmaLaunch{wgmmaForm: f, strips: stripsOf(w, f.positions, back, 1)}
 	height, across := ceilDiv(w.out.H, w.residues)*w.pool, l.width*w.pool
-	if w.out.H%w.residues != 0 || w.out.W%w.residues != 0 || height%wgmmaTile != 0 || across != wgmmaTile && across != 2*wgmmaTile || wgmmaTile%w.pool != 0 {
+	if w.out.H%w.residues != 0 || w.out.W%w.residues != 0 || height%(f.rows*wgmmaTile) != 0 || across != wgmmaTile && across != 2*wgmmaTile || wgmmaTile%w.pool != 0 {
 		return l, false
 	}
 	kh, kw := w.taps(back)
 	chunks := ceilDiv(words, wgmmaChunk)
 	steps := chunks * kh
 	quads := wgmmaChunk / 4
-	pool := quads * ((l.rows*l.pitch+5)/8*8 + 2)
+	pool := quads * ((l.pixels+5)/8*8 + 2)
 	if back && src.argmax != 0 {
-		pool += pool * src.c / words / 4 // a byte a channel, and four words a unit of 16 bytes
+		pool += placeUnits(l.pixels, quads, words < src.c)
 	}
-	for l.stages = min(wgmmaStages, steps); l.stages >= min(3, steps); l.stages-- {
-		l.pools = min(chunks, ceilDiv(l.stages-1, kh)+1)
-		l.bytes = max(tensorUnit*(l.pools*pool+l.stages*kw*quads*(l.columns+2))+8*l.rows*l.pitch, 4*l.positions*(l.columns+8))
-		if l.bytes <= wgmmaBytes {
-			return l, true
+	// With 64 columns two blocks have room for their sums in registers: one computes while the other begins or ends.
+	for _, most := range []int{wgmmaHalf, wgmmaBytes} {
+		if most == wgmmaHalf && l.columns > 64 {
+			continue
+		}
+		for l.stages = min(wgmmaStages, steps); l.stages >= min(3, steps); l.stages-- {
+			l.pools = min(chunks, ceilDiv(l.stages-1, kh)+1)
+			l.bytes = max(tensorUnit*(l.pools*pool+l.stages*kw*quads*(l.columns+2))+8*l.pixels, 4*l.positions*(l.columns+8+16/4))
+			if l.bytes <= most {
+				return l, true
+			}
 		}
 	}
 	return l, false

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/nn/backend"
 )
 
@@ -20,7 +21,8 @@ func TestWarpgroupForms(t *testing.T) {
 		forward, back string // "" where another form is taken
 	}{
 		{"few blocks", spec(1, 16, 16, 64, 128), "conv_forward_wgmma_wide", "conv_back_input_wgmma"},
-		{"many blocks", spec(128, 16, 16, 40, 40), "conv_forward_wgmma_tall", "conv_back_input_wgmma_tall"},
+		{"many blocks", spec(128, 16, 16, 40, 40), "conv_forward_wgmma_turned", "conv_back_input_wgmma_turned"},
+		{"an odd number of tiles high", spec(128, 24, 16, 40, 40), "conv_forward_wgmma_tall", "conv_back_input_wgmma_tall"},
 		{"pooled", with(spec(1, 16, 16, 40, 72), func(s *backend.ConvSpec) { s.Pool = 2 }), "conv_forward_wgmma_wide", "conv_back_input_wgmma"},
 		{"upsampled", with(spec(1, 8, 8, 40, 40), func(s *backend.ConvSpec) { s.Up = 2 }), "conv_forward_wgmma", ""},
 		{"filters of no octets", spec(1, 8, 16, 40, 36), "conv_forward_wgmma", ""},
@@ -59,29 +61,72 @@ func TestWarpgroupForms(t *testing.T) {
 	}
 }
 
-// The forms of as many columns give the same bits, so which one is taken may depend on the number of images.
+// The forms of as many columns give the same bits, so which one is taken may depend on the number of images; and have few bank conflicts.
 func TestWarpgroupFormsGiveSameBits(t *testing.T) {
-	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 2, H: 16, W: 16, C: 24}, Filters: 40, KernelH: 3, KernelW: 3, Multiply: backend.TF32, Act: backend.Tanh}))
-	d := openCounterOf(t, 9, 0)
-	l := d.lane
-	a := newConvArgs(t, l, s)
-	for i := range wgmmaRounded {
-		var results [2][]float32
-		for k := range results {
-			src, w := stored(l.values(a.x), s.X), forwardWindow(&s)
-			f, ok := wgmmaRounded[i][k].launch(s.X.C, &src, &w, false)
-			if !ok {
-				t.Fatalf("form %s does not take the shape", wgmmaRounded[i][k].forward.Name())
+	spec := func(h, w, c, filters, pool int) backend.ConvSpec {
+		return backend.ConvSpec{X: backend.Shape{N: 2, H: h, W: w, C: c}, Filters: filters, KernelH: 3, KernelW: 3, Pool: pool, Padding: backend.Same, Act: backend.Tanh}
+	}
+	for _, c := range []struct {
+		backend.ConvSpec
+		back bool
+	}{
+		{spec(16, 16, 24, 40, 1), false}, {spec(32, 8, 24, 40, 2), false}, {spec(16, 16, 40, 24, 1), true}, {spec(16, 32, 48, 72, 2), false}, {spec(32, 8, 40, 24, 2), true},
+	} {
+		for _, c.Multiply = range []backend.DType{backend.TF32, backend.BFloat16} {
+			if c.Multiply == backend.BFloat16 { // twice as many channels make as many words
+				c.X.C, c.Filters = 2*c.X.C/16*16, c.Filters/16*16+16
 			}
-			c := correlation{op: "Conv", out: l.values(a.out), x: l.values(a.x), packed: l.at(a.p.Packed), bias: l.at(a.p.Bias), act: s.Act, multiply: s.Multiply}
-			l.productWGMMA(&f, f.forward, &src, &c, &w)
-			results[k] = make([]float32, s.Out.Len())
-			if err := l.Download(results[k], a.out); err != nil {
-				t.Fatal(err)
+			s := must(backend.NewConv(c.ConvSpec))
+			d := openCounterOf(t, 9, 0)
+			l := d.lane
+			a := newConvArgs(t, l, s)
+			if s.Pool > 1 {
+				a.forward(l, s) // which makes the arg-max
 			}
-		}
-		if !slices.Equal(results[0], results[1]) {
-			t.Errorf("%s and %s differ", wgmmaRounded[i][0].forward.Name(), wgmmaRounded[i][1].forward.Name())
+			src, w, out, forms := stored(l.values(a.x), s.X), forwardWindow(&s), a.out, &wgmmaRounded
+			k := correlation{op: "Conv", out: l.values(a.out), x: l.values(a.x), packed: l.at(a.p.Packed), bias: l.at(a.p.Bias), act: s.Act, multiply: s.Multiply}
+			if s.Pool > 1 {
+				k.argmax = l.at(a.argmax)
+			}
+			if c.back {
+				forward, _ := l.dev.packing(&s)
+				src, w, out = unpooled(&s, l.values(a.gradOut), l.at(a.argmax)), backWindow(&s), a.gradX
+				k = correlation{op: "ConvBackInput", out: l.values(a.gradX), x: l.values(a.gradOut), xArgmax: l.at(a.argmax), mask: l.values(a.x),
+					packed: l.at(a.p.Packed) + driver.Ptr(4*forward.words), multiply: s.Multiply, inAct: backend.ReLU}
+			}
+			if s.Multiply == backend.BFloat16 {
+				forms = &wgmmaPairs
+			}
+			list := forms[0]
+			if w.out.C > list[0].columns {
+				list = forms[1]
+			}
+			var first []float32
+			for i := range list {
+				f, ok := list[i].launch(wordsOf(s.Multiply, src.c), &src, &w, c.back)
+				if !ok {
+					t.Fatalf("form %s does not take %v", list[i].forward.Name(), s.X)
+				}
+				e := f.forward
+				if c.back {
+					e = f.back
+				}
+				d.launches = nil
+				l.productWGMMA(&f, e, &src, &k, &w)
+				if n := d.launches[0]; n.BankConflicts*100 > 3*n.SharedRequests {
+					t.Errorf("%v, %s: %d extra passes for %d requests to shared memory, want at most 3 %%", s.X, n.Kernel, n.BankConflicts, n.SharedRequests)
+				}
+				got := make([]float32, out.Shape.Len())
+				if err := l.Download(got, out); err != nil {
+					t.Fatal(err)
+				}
+				if first == nil {
+					first = got
+				}
+				if !slices.Equal(first, got) {
+					t.Errorf("%v, %v: %s and %s differ", s.X, s.Multiply, list[0].forward.Name(), f.forward.Name())
+				}
+			}
 		}
 	}
 }

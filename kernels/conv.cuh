@@ -253,13 +253,13 @@ static __device__ __forceinline__ unsigned lane_m(unsigned lane) { return (lane 
 static __device__ __forceinline__ unsigned lane_n(unsigned lane) { return (lane & 1) | (lane >> 1 & 6); }
 
 // Tile is what a block of a correlation computes: windows of window_size positions each, by columns from n0 on. The sums lie in
-// shared memory, rows of positions ld floats apart; when groups of threads have summed different k, those of each group lie
-// group_step floats behind those of the one before. outs has the pixel of the output of each position, out_step elements apart.
+// shared memory, rows of positions ld floats apart, and every four of them by so many more; when groups of threads have summed different k, those of
+// each group lie group_step floats behind those of the one before. outs has the pixel of the output of each position, out_step elements apart.
 struct Tile {
   const float *sums;
   unsigned ld, group_step;
   const unsigned *outs;
-  unsigned out_step, windows, window_size, n0;
+  unsigned out_step, windows, window_size, n0, more;
 };
 
 // Kept leaves the sums of a tile as they are.
@@ -268,47 +268,69 @@ struct Kept {
 };
 
 // finish makes the outputs of a tile of BN columns: the sums of G groups are added in their order, and bias, activation, pool and
-// the derivative of the other activation follow. T threads take four columns of a window each. mend may change the sums of a pixel of the
-// output, at a place of its window and from a column on.
-template <int BN, int G, int T, class Mend = Kept> __device__ __forceinline__ void finish(const Correlation &g, const Tile &t, const Mend &mend = Mend()) {
+// the derivative of the other activation follow. T threads take four columns of a window each, always the same ones, and of U windows what
+// they read before they use the first. mend may change the sums of a pixel of the output, at a place of its window and from a column on.
+template <int BN, int G, int T, int U = 4, class Mend = Kept> __device__ __forceinline__ void finish(const Correlation &g, const Tile &t, const Mend &mend = Mend()) {
+  constexpr unsigned QUADS = BN / 4, STEP = T / QUADS;
+  static_assert(T % QUADS == 0, "a thread keeps its columns");
+  const unsigned q = threadIdx.x % QUADS * 4, n = t.n0 + q;
+  const unsigned windows = n < g.columns ? t.windows : 0;
 #pragma unroll 1
-  for (unsigned i = threadIdx.x; i < t.windows * (BN / 4); i += T) {
-    const unsigned r = i / (BN / 4) * t.window_size, q = i % (BN / 4) * 4, n = t.n0 + q;
-    const unsigned out = t.outs[r * t.out_step];
-    if (n >= g.columns || out == nowhere) continue;
-    const u64 pixel = (u64)out * g.columns;
-    Four bias = {0.f, 0.f, 0.f, 0.f}, best;
+  for (unsigned first = threadIdx.x / QUADS; first < windows; first += U * STEP) {
+    unsigned row[U], out[U];
+    Four bias = {0.f, 0.f, 0.f, 0.f}, best[U], y[U];
     if (g.bias) bias = load4(g.bias, n, g.columns);
-    unsigned place[4] = {0, 0, 0, 0};
+    unsigned place[U][4];
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+      const unsigned window = first + u * STEP;
+      row[u] = (window < windows ? window : first) * t.window_size, out[u] = window < windows ? t.outs[row[u] * t.out_step] : nowhere;
+    }
+    if (g.in_act != LINEAR)
+#pragma unroll
+      for (int u = 0; u < U; u++)
+        if (out[u] != nowhere) y[u] = load4(element(g.mask, (u64)out[u] * g.columns, g.narrow & 2), n, g.columns, g.narrow & 2);
 #pragma unroll 1
     for (unsigned k = 0; k < t.window_size; k++) {
-      float v[4];
-      load(v, t.sums + (r + k) * t.ld + q);
+      float v[U][4];
 #pragma unroll
-      for (int group = 1; group < G; group++) {
-        float more[4];
-        load(more, t.sums + group * t.group_step + (r + k) * t.ld + q);
+      for (int u = 0; u < U; u++) load(v[u], t.sums + (row[u] + k) * t.ld + (row[u] + k) / 4 * t.more + q);
 #pragma unroll
-        for (int e = 0; e < 4; e++) v[e] += more[e];
+      for (int group = 1; group < G; group++)
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+          float more[4];
+          load(more, t.sums + group * t.group_step + (row[u] + k) * t.ld + (row[u] + k) / 4 * t.more + q);
+#pragma unroll
+          for (int e = 0; e < 4; e++) v[u][e] += more[e];
+        }
+#pragma unroll
+      for (int u = 0; u < U; u++) {
+        if (out[u] != nowhere) mend(v[u], out[u], k, n);
+#pragma unroll
+        for (int e = 0; e < 4; e++) v[u][e] += bias.v[e];
+        act_apply4(g.act, v[u]);
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+          if (k == 0 || above(v[u][e], best[u].v[e])) best[u].v[e] = v[u][e], place[u][e] = k;
       }
-      mend(v, out, k, n);
-#pragma unroll
-      for (int e = 0; e < 4; e++) v[e] += bias.v[e];
-      act_apply4(g.act, v);
-#pragma unroll
-      for (int e = 0; e < 4; e++)
-        if (k == 0 || above(v[e], best.v[e])) best.v[e] = v[e], place[e] = k;
     }
-    if (g.in_act != LINEAR) {
-      Four y = load4(element(g.mask, pixel, g.narrow & 2), n, g.columns, g.narrow & 2);
 #pragma unroll
-      for (int e = 0; e < 4; e++) best.v[e] = act_derive(g.in_act, best.v[e], y.v[e]);
+    for (int u = 0; u < U; u++) {
+      if (out[u] == nowhere) continue;
+      const u64 pixel = (u64)out[u] * g.columns;
+      if (g.in_act != LINEAR)
+#pragma unroll
+        for (int e = 0; e < 4; e++) best[u].v[e] = act_derive(g.in_act, best[u].v[e], y[u].v[e]);
+      store4(element(g.out, pixel, g.narrow & 1), n, g.columns, best[u], g.narrow & 1);
+      if (!g.argmax) continue;
+      if (g.columns % 4 == 0)
+        *(unsigned *)(g.argmax + pixel + n) = place[u][0] | place[u][1] << 8 | place[u][2] << 16 | place[u][3] << 24;
+      else
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+          if (n + e < g.columns) g.argmax[pixel + n + e] = place[u][e];
     }
-    store4(element(g.out, pixel, g.narrow & 1), n, g.columns, best, g.narrow & 1);
-    if (g.argmax)
-#pragma unroll
-      for (int e = 0; e < 4; e++)
-        if (n + e < g.columns) g.argmax[pixel + n + e] = place[e];
   }
 }
 

@@ -261,7 +261,7 @@ template <int N, bool Back> __device__ __forceinline__ void correlate_lanes(cons
   for (int n = 0; n < 4; n++) all_columns[n] = n < N ? sum[0][n % N] + __shfl_xor_sync(0xffffffffu, sum[0][n % N], U) : 0.f;
   if (lane % 8 < U) store(sums[r + lane % U * 4], all_columns);
   __syncthreads();
-  finish<4, 1, 32 * WARPS>(g, {sums[0], 4, 0, &places[0].out, sizeof(Place) / sizeof(unsigned), windows, window_size, 0});
+  finish<4, 1, 32 * WARPS, 2>(g, {sums[0], 4, 0, &places[0].out, sizeof(Place) / sizeof(unsigned), windows, window_size, 0});
 }
 
 // FewGradient is a Gradient whose positions are dealt in units: so many rows of an image of the other tensor, as it is stored. A

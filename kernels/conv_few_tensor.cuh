@@ -189,7 +189,8 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
   const unsigned bands = (h + rows.count - 1) / rows.count, image = blockIdx.x / bands, y0 = (blockIdx.x - image * bands) * rows.count;
   const Seen sy(g.kh, g.top, step), sx(g.kw, g.left, step);
   const unsigned pixels = (rows.count + sy.count - 1) * rows.pitch, plane = (pixels + 6) / 8 * 8 + 1; // one more than a multiple of 8
-  float4 *const units = (float4 *)(buffer + sy.count * sx.count * steps * NT * MATRIX);
+  const unsigned tap = (steps * NT * MATRIX + 31) / 32 * 32; // floats from the weights at a pixel to the next, which begin in the same bank
+  float4 *const units = (float4 *)(buffer + sy.count * sx.count * tap);
 
   const float zero[4] = {0.f, 0.f, 0.f, 0.f};
   // Units past the last are zero where they share a step with another.
@@ -215,7 +216,7 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
 
   // A thread has a column of the matrices and a quad of its channels, and adds the taps at each pixel that the column's residue sees: all are
   // asked for before the first is added, and one that does not exist counts as 0.
-  for (unsigned i = threadIdx.x; i < sy.count * sx.count * steps * NT * MATRIX / 4; i += 32 * WARPS) store_shared(buffer + i * 4, zero);
+  for (unsigned i = threadIdx.x; i < sy.count * sx.count * tap / 4; i += 32 * WARPS) store_shared(buffer + i * 4, zero);
   __syncthreads();
   const unsigned ny = (g.kh + 2 * step - 2) / step, nx = (g.kw + 2 * step - 2) / step; // pixels that a residue sees, at most
 #pragma unroll 1
@@ -243,7 +244,7 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
 #pragma unroll
           for (int e = 0; e < 4; e++) sum[e] += v[u][e];
         round_factors(sum, rounding);
-        float *to = buffer + (((a * sx.count + b) * steps + quad / 2) * NT + n / 8) * MATRIX + in * 8 + quad % 2;
+        float *to = buffer + (a * sx.count + b) * tap + (quad / 2 * NT + n / 8) * MATRIX + in * 8 + quad % 2;
         if (b < sx.count)
 #pragma unroll
           for (int e = 0; e < 4; e++) to[(e ^ in / 4) * 2] = sum[e];
@@ -267,7 +268,7 @@ template <int NT> __device__ __forceinline__ void correlate_lanes_tensor(const C
 #pragma unroll 3
       for (unsigned b = 0; b < sx.count; b++) {
         const unsigned x = at + (a * rows.pitch + b) * 16;
-        const float *weights = buffer + ((a * sx.count + b) * steps + begin / 2) * NT * MATRIX + (lane ^ lane / 16) * 2;
+        const float *weights = buffer + (a * sx.count + b) * tap + begin / 2 * NT * MATRIX + (lane ^ lane / 16) * 2;
 #pragma unroll 4
         for (unsigned i = 0; i < count; i++) {
           unsigned m[4];

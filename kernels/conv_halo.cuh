@@ -22,7 +22,7 @@ __device__ __forceinline__ void correlate_halo(const Correlation &g, const Strip
   const unsigned tiles = (g.columns + BN - 1) / BN, n0 = blockIdx.x % tiles * BN;
   const Taps t = taps_of<Back>(g);
   const Stretch stretch = stretch_of(g, strips, t, blockIdx.x / tiles, BM);
-  const unsigned pixels = strips.rows * strips.pitch;
+  const unsigned pixels = strips.pixels;
   if (stretch.first >= stretch.all) return;
 
   // A buffer of a group has the pixels, and then the weights: forward of each tap two quads of channels by columns, back of each tap
@@ -31,13 +31,10 @@ __device__ __forceinline__ void correlate_halo(const Correlation &g, const Strip
   const unsigned part = pixels * CHUNK + t.kh * t.kw * TAP;
   Pixel *from = (Pixel *)(buffer + buffers * G * part);
 
-  for (unsigned p = threadIdx.x; p < pixels; p += T * G) {
-    const unsigned row = divide(p, strips.by_pitch);
-    from[p] = halo_pixel<Back>(g, strips, t, stretch, row, p - row * strips.pitch);
-  }
+  for (unsigned p = threadIdx.x; p < pixels; p += T * G) from[p] = halo_pixel<Back>(g, strips, t, stretch, p);
   for (unsigned r = threadIdx.x; r < BM; r += T * G) {
     const HaloPosition p = halo_position(g, strips, t, stretch, r);
-    pixel_of[r] = (p.y * strips.pitch + p.x) * CHUNK, out_of[r] = p.out;
+    pixel_of[r] = p.pixel * CHUNK, out_of[r] = p.out;
   }
   // Columns that there are not are never copied and stay 0.
   const float zeros[4] = {0.f, 0.f, 0.f, 0.f};

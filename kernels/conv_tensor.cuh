@@ -12,11 +12,11 @@ static __device__ __forceinline__ unsigned row_of(unsigned row, unsigned pool) {
 }
 
 // correlate_tensor computes BM positions by BN columns, as correlate does, of factors in a precision F. G groups of threads take every Gth
-// octet of channels each. A warp of a group owns the products at WM positions by WN columns: row i of its matrices is position row_of(i),
+// octet of channels each, and where there are fewer octets every so many taps of one. A warp of a group owns the products at WM positions by WN columns: row i of its matrices is position row_of(i),
 // and of every 32 columns lane l has eight neighbours, 8*(l%4) to 8*(l%4)+7. Channels of the source are a multiple of 4, back the columns too.
 //
-// The unit of shared memory is four channels of a pixel, 16 bytes, a row of a matrix. Pixels lie in planes of a unit of each; of a row of them
-// those at which windows begin come first, then those one further on, and so on: with any stride the pixels of neighbours are neighbours.
+// The unit of shared memory is four channels of a pixel, 16 bytes, a row of a matrix. Pixels lie in planes of a unit of each; of rows, and of a row
+// of them, those at which windows begin come first, then those one further on, and so on: with any stride the pixels of neighbours are neighbours.
 // Behind them is what a pool chose, where the window sees through one. Weights lie by octets, then by taps, forward in two planes of four
 // channels of a column, back in rows of columns of a channel. Their units are permuted so that those that are read at once, and those that are
 // written at once, lie in different banks; planes of pixels begin in different ones.
@@ -39,11 +39,13 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   if (stretch.first >= stretch.all) return;
 
   const unsigned octets = 1u << ring.shift, quads = 2u << ring.shift;
-  const unsigned pixels = strips.rows * strips.pitch, columns = strips.pitch / g.stride; // of the pixels at which windows begin
+  const unsigned pixels = strips.pixels, part = pixels / g.stride, columns = strips.pitch / g.stride; // of the pixels at which windows begin
   const unsigned plane = ((pixels + 7 - (4u >> ring.shift)) & ~7u) + (4u >> ring.shift); // a multiple of 8 and 8/quads more
   constexpr unsigned PLACES = Pairs ? 8 : 4; // bytes of a unit
   constexpr bool ByRow = Back && !Pairs;     // weights lie in rows of columns of a channel
-  const unsigned pool = Back && g.s.places ? quads * plane * (16 + PLACES) / 16 : quads * plane;
+  constexpr unsigned LINE = 128 / PLACES; // units whose places lie in all banks
+  const unsigned places_plane = (pixels + LINE - 1 - (LINE >> ring.shift + 1)) / LINE * LINE + (LINE >> ring.shift + 1); // a quad's share of them more
+  const unsigned pool = quads * plane + (Back && g.s.places ? quads * places_plane * PLACES / 16 : 0);
   const bool added = !Back && !Pairs && g.step > 1; // taps are
   const unsigned bands = added ? 1 : t.kh, steps = (g.s.c + (8u << ring.shift) - 1 >> 3 + ring.shift) * bands;
   const unsigned kernel_w = added ? g.kw : t.kw, taps = added ? g.kh * g.kw : kernel_w, weights = octets * taps * TAP; // of a stage
@@ -54,9 +56,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   const float zero[4] = {0.f, 0.f, 0.f, 0.f};
   const unsigned quad = threadIdx.x & quads - 1, pixel0 = threadIdx.x >> 1 + ring.shift, more = T * G >> 1 + ring.shift;
   for (unsigned p = threadIdx.x; p < pixels; p += T * G) {
-    const unsigned row = divide(p, strips.by_pitch), in_row = p - row * strips.pitch;
-    const unsigned x = g.stride == 1 ? in_row : in_row % columns * g.stride + in_row / columns;
-    from[p] = halo_pixel<Back>(g, strips, t, stretch, row, x);
+    from[p] = halo_pixel<Back>(g, strips, t, stretch, p, g.stride);
     if (from[p].index == nowhere)
 #pragma unroll 1
       for (unsigned i = 0; i < ring.pools; i++)
@@ -64,8 +64,8 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
         for (unsigned q = 0; q < quads; q++) store_shared((float *)(pools + i * pool + q * plane + p), zero);
   }
   for (unsigned r = threadIdx.x; r < BM; r += T * G) {
-    const HaloPosition p = halo_position(g, strips, t, stretch, row_of(r, g.pool));
-    pixel_of[r] = p.y * strips.pitch + (g.stride == 1 ? p.x : p.x / g.stride), out_of[row_of(r, g.pool)] = p.out;
+    const HaloPosition p = halo_position(g, strips, t, stretch, row_of(r, g.pool), g.stride);
+    pixel_of[r] = p.pixel, out_of[row_of(r, g.pool)] = p.out;
   }
   __syncthreads();
 
@@ -81,7 +81,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   // What must be done with the units that a thread copies before they are used, settle does later.
   auto copy_pixels = [&](unsigned pool_at, unsigned ch) {
     ch += quad * 4;
-    const unsigned to = pool_at + quad * plane * 16, places = pool_at + quads * plane * 16 + quad * plane * PLACES;
+    const unsigned to = pool_at + quad * plane * 16, places = pool_at + quads * plane * 16 + quad * places_plane * PLACES;
     const float *const source = g.s.p + ch;
     const unsigned char *const chosen = g.s.places + ch * (PLACES / 4);
 #pragma unroll 4
@@ -94,7 +94,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
     }
   };
   auto weight_at = [&](unsigned s) { // forward, of unit number s of a plane, which has column_of(s)
-    return quad / 2 * taps * TAP + quad % 2 * BN + (s ^ quad % 2 * 4 ^ quad / 2);
+    return quad / 2 * taps * TAP + quad % 2 * BN + (s ^ quad % 2 * 4 ^ quad / 2 << 2 - ring.shift);
   };
   auto column_of = [](unsigned s) { return (s & ~31u) | (s & 7) << 2 | (s >> 3 & 3); };
   // copy_row copies the weights of a row of taps, which lie so many floats apart, for columns that there are. What is computed of others is
@@ -137,7 +137,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   // Of what was read through a pool, only the maxima stay.
   auto settle_pixels = [&](float4 *at, unsigned ch) {
     if (ch + quad * 4 >= g.s.c) return;
-    const unsigned *const places = (const unsigned *)(at + quads * plane) + quad * plane * (PLACES / 4);
+    const unsigned *const places = (const unsigned *)(at + quads * plane) + quad * places_plane * (PLACES / 4);
     at += quad * plane;
 #pragma unroll 2
     for (unsigned p = pixel0; p < pixels; p += more) {
@@ -220,6 +220,9 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
     }
   };
 
+  // Groups that have no octet of their own share those that there are, tap by tap: so a chunk of few octets keeps all of them busy.
+  auto mine = [&](unsigned tap) { return G == 1 || octets >= G || tap % (G >> ring.shift) == group >> ring.shift; };
+
   const unsigned ahead = steps <= ring.stages ? steps : ring.stages - 1; // of the step in use, copies of so many are under way
 #pragma unroll 1
   for (unsigned step = 0; step < ahead; step++) copy();
@@ -234,18 +237,20 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
     __syncthreads();
     copy();
 #pragma unroll 1
-    for (unsigned o = group; o < octets && ch0 + o * 8 < g.s.c; o += G) {
+    for (unsigned o = group & octets - 1; o < octets && ch0 + o * 8 < g.s.c; o += G) {
       const unsigned unit = ByRow ? lane % 4 * (BN / 4) + column0 / 4 + (lane / 4 ^ lane % 4 * 2)
-                                 : lane / 8 % 2 * BN + column0 + lane / 16 * 8 + (lane % 8 ^ lane / 8 % 2 * 4 ^ o);
-      unsigned x = shared_address(pixels_of_chunk + 2 * o * plane + row * strips.pitch), w = shared_address(stage + o * taps * TAP + unit);
+                                 : lane / 8 % 2 * BN + column0 + lane / 16 * 8 + (lane % 8 ^ lane / 8 % 2 * 4 ^ o << 2 - ring.shift);
+      unsigned x = shared_address(pixels_of_chunk + 2 * o * plane + row % g.stride * part + row / g.stride * strips.pitch), w = shared_address(stage + o * taps * TAP + unit);
 #pragma unroll 1
       for (unsigned i = row; i < end; i++, x += strips.pitch * 16) {
         if (t.kw == 3) { // the most frequent width, for which offsets are constants
 #pragma unroll
-          for (unsigned j = 0; j < 3; j++, w += TAP * 16) add(x + (j % g.stride * columns + j / g.stride) * 16, w);
+          for (unsigned j = 0; j < 3; j++, w += TAP * 16)
+            if (mine(i + j)) add(x + (j % g.stride * columns + j / g.stride) * 16, w);
         } else {
 #pragma unroll 1
-          for (unsigned j = 0; j < t.kw; j++, w += TAP * 16) add(x + (j % g.stride * columns + j / g.stride) * 16, w);
+          for (unsigned j = 0; j < t.kw; j++, w += TAP * 16)
+            if (mine(i + j)) add(x + (j % g.stride * columns + j / g.stride) * 16, w);
         }
       }
     }
@@ -271,7 +276,7 @@ __device__ __forceinline__ void correlate_tensor(const Correlation &g, const Str
   if (F::PARTS == 1)
     finish<BN, G, G * T>(g, tile);
   else
-    finish<BN, G, G * T>(g, tile, [&](float (&v)[4], unsigned out, unsigned k, unsigned n) {
+    finish<BN, G, G * T, 1>(g, tile, [&](float (&v)[4], unsigned out, unsigned k, unsigned n) {
       if (!finite(v)) plain_sums<Back>(v, g, t, out, k, n);
     });
 }

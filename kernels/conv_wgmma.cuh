@@ -8,15 +8,19 @@
 
 // correlate_warpgroups computes 128*TILES positions by BN columns, as correlate does, of factors in a precision F. Each of two warpgroups owns
 // the products at TILES tiles of eight rows by eight pixels, by all columns; strips are 8 or 16 pixels wide, of a multiple of eight rows.
+// Turned, the 64 columns are the rows of the product, and its columns are the positions of two such tiles one below the other, of as many rows: of
+// products of 64 rows by 128 columns shared memory gives the factors in less time than they take, which it does not of those of 64 by 64.
 // Words of the source are a multiple of 8: channels or, in bfloat16, pairs of them. The weights are those of conv_pack in planes.
 //
 // Pixels lie as in conv_tensor.cuh, in planes of four words, so eight neighbours are a core of a matrix, and rows of pixels are the cores
 // below each other. Weights lie in planes of four words of a column. Products of a band are under way while copies for later ones are, and
 // while the next band begins.
-template <class F, int BN, int TILES, bool Back>
+template <class F, int BN, int TILES, bool Turned, bool Back>
 __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const Strips &strips, const Ring &ring) {
-  constexpr unsigned T = 256, QUADS = 4, BM = 128 * TILES, LDC = BN + 8, PLANE = BN + 2; // of weights, in units
+  constexpr unsigned T = 256, QUADS = 4, BM = 128 * TILES, LDC = Turned ? BN + 4 : BN + 8, PLANE = BN + 2; // of weights, in units
   constexpr unsigned PLACES = F::PAIRS ? 8 : 4;                                            // bytes of a unit
+  constexpr int PRODUCTS = Turned ? 1 : TILES, SUMS = Turned ? 64 : BN / 2; // of a warpgroup, and what a thread has of each
+  static_assert(!Turned || BN == 64 && TILES == 2, "a product has 64 rows, and a warpgroup two tiles");
   extern __shared__ __align__(16) float buffer[];
   __shared__ unsigned pixel_of[2 * TILES], out_of[BM]; // of each tile: its first pixel in a plane; of each position: its output
 
@@ -25,8 +29,10 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
   const Stretch stretch = stretch_of(g, strips, t, blockIdx.x / tiles, BM);
   if (stretch.first >= stretch.all) return;
 
-  const unsigned pixels = strips.rows * strips.pitch, plane = (pixels + 5 & ~7u) + 2; // a multiple of 8 and 2 more
-  const unsigned pool = Back && g.s.places ? QUADS * plane * (16 + PLACES) / 16 : QUADS * plane, weights = t.kw * QUADS * PLANE; // of a stage
+  const unsigned pixels = strips.pixels, plane = (pixels + 5 & ~7u) + 2; // a multiple of 8 and 2 more
+  constexpr unsigned LINE = 128 / PLACES, PART = LINE / QUADS; // units whose places lie in all banks, and a quad's share of them
+  const unsigned places_plane = (pixels + LINE - PART - 1) / LINE * LINE + PART;
+  const unsigned pool = QUADS * plane + (Back && g.s.places ? QUADS * places_plane * PLACES / 16 : 0), weights = t.kw * QUADS * PLANE; // of a stage
   const unsigned steps = (g.s.c + 4 * QUADS - 1) / (4 * QUADS) * t.kh;
   float4 *const pools = (float4 *)buffer, *const stages = pools + ring.pools * pool;
   Pixel *const from = (Pixel *)(stages + ring.stages * weights);
@@ -34,8 +40,7 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
   // A thread has one quad of words of some pixels. Pixels outside of an image are never copied and stay 0.
   const float zero[4] = {0.f, 0.f, 0.f, 0.f};
   for (unsigned p = threadIdx.x; p < pixels; p += T) {
-    const unsigned row = divide(p, strips.by_pitch);
-    from[p] = halo_pixel<Back>(g, strips, t, stretch, row, p - row * strips.pitch);
+    from[p] = halo_pixel<Back>(g, strips, t, stretch, p);
     if (from[p].index == nowhere)
 #pragma unroll 1
       for (unsigned i = 0; i < ring.pools; i++)
@@ -54,7 +59,7 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
   }
   if (threadIdx.x < 2 * TILES) {
     const HaloPosition p = halo_position(g, strips, t, stretch, position(threadIdx.x, 0));
-    pixel_of[threadIdx.x] = p.y * strips.pitch + p.x;
+    pixel_of[threadIdx.x] = p.pixel;
   }
   __syncthreads();
 
@@ -62,7 +67,7 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
   auto copy_pixels = [&](unsigned pool_at, unsigned ch) {
     ch += quad * 4;
     if (ch >= g.s.c) return;
-    const unsigned to = pool_at + quad * plane * 16, places = pool_at + QUADS * plane * 16 + quad * plane * PLACES;
+    const unsigned to = pool_at + quad * plane * 16, places = pool_at + QUADS * plane * 16 + quad * places_plane * PLACES;
     const float *const source = g.s.p + ch;
     const unsigned char *const chosen = g.s.places + ch * (PLACES / 4);
 #pragma unroll 4
@@ -77,7 +82,7 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
   // Pixels are rounded, and of what was read through a pool only the maxima stay.
   auto settle_pixels = [&](float4 *at, unsigned ch) {
     if (ch + quad * 4 >= g.s.c) return;
-    const unsigned *const places = (const unsigned *)(at + QUADS * plane) + quad * plane * (PLACES / 4);
+    const unsigned *const places = (const unsigned *)(at + QUADS * plane) + quad * places_plane * (PLACES / 4);
     at += quad * plane;
 #pragma unroll 2
     for (unsigned p = pixel0; p < pixels; p += T / QUADS) {
@@ -114,10 +119,12 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
   };
 
   const unsigned group = threadIdx.x / 128, lane = threadIdx.x % 32;
-  float sum[TILES][BN / 2];
-  unsigned pixel[TILES]; // the first of each
+  // tile_of is a warpgroup's tile number i.
+  auto tile_of = [&](unsigned i) { return Turned && across == 2 ? group + 2 * i : group * TILES + i; };
+  float sum[PRODUCTS][SUMS];
+  unsigned pixel[PRODUCTS]; // the first of each
 #pragma unroll
-  for (int i = 0; i < TILES; i++) clear(sum[i]), pixel[i] = pixel_of[group * TILES + i];
+  for (int i = 0; i < PRODUCTS; i++) clear(sum[i]), pixel[i] = pixel_of[tile_of(i)];
 
   // A stage is filled again when the products of two bands later have begun, for those of the band before may be under way then.
   const unsigned ahead = steps <= ring.stages ? steps : ring.stages - 2;
@@ -135,8 +142,10 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
     const unsigned row = band.row * strips.pitch;
     auto multiply = [&](unsigned j, unsigned o) {
 #pragma unroll
-      for (int i = 0; i < TILES; i++)
-        multiply_add_warpgroup<F>(sum[i], on(a, 2 * o * plane + pixel[i] + row + j), on(b, (j * QUADS + 2 * o) * PLANE));
+      for (int i = 0; i < PRODUCTS; i++) {
+        const unsigned long long pixels_of = on(a, 2 * o * plane + pixel[i] + row + j), weights_of = on(b, (j * QUADS + 2 * o) * PLANE);
+        multiply_add_warpgroup<F>(sum[i], Turned ? weights_of : pixels_of, Turned ? pixels_of : weights_of);
+      }
     };
     const bool whole = g.s.c - band.ch > 8; // there are two octets of words
     if (t.kw == 3 && whole) { // the most frequent width, whose products are one group
@@ -162,38 +171,56 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
   }
   warpgroup_wait<0>();
 
+  // Rows of sums are so far apart, and every four of them by so many more floats, that those which lanes store at once lie in different banks: with
+  // a pool of 2 neighbours in a row of pixels are in other windows, four positions on.
+  const unsigned more = !Turned ? 16 : g.pool == 2 ? 8 : 0;
   __syncthreads();
+  if (Turned) {
 #pragma unroll
-  for (int i = 0; i < TILES; i++)
+    for (int j = 0; j < SUMS / 4; j++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const unsigned row = position(tile_of(j / 8), j % 8 * 8 + lane % 4 * 2 + e);
+        float *const to = buffer + row * LDC + row / 4 * more + threadIdx.x % 128 / 32 * 16 + lane / 4;
+        to[0] = sum[0][j * 4 + e], to[8] = sum[0][j * 4 + 2 + e];
+      }
+  } else
+#pragma unroll
+  for (int i = 0; i < PRODUCTS; i++)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      float *const to = buffer + position(group * TILES + i, threadIdx.x % 128 / 32 * 16 + half * 8 + lane / 4) * LDC + lane % 4 * 2;
+      const unsigned row = position(tile_of(i), threadIdx.x % 128 / 32 * 16 + half * 8 + lane / 4);
+      float *const to = buffer + row * LDC + row / 4 * more + lane % 4 * 2;
 #pragma unroll
       for (int j = 0; j < BN / 8; j++) store_shared(to + j * 8, sum[i][j * 4 + half * 2], sum[i][j * 4 + half * 2 + 1]);
     }
   __syncthreads();
-  finish<BN, 1, T>(g, {buffer, LDC, 0, out_of, 1, stretch.windows, stretch.window_size, n0});
+  finish<BN, 1, T>(g, {buffer, LDC, 0, out_of, 1, stretch.windows, stretch.window_size, n0, more});
 }
 
-#define CORRELATE_WARPGROUPS(name, F, BN, TILES, Back)                                                                 \
+#define CORRELATE_WARPGROUPS(name, F, BN, TILES, Turned, Back)                                                                 \
   extern "C" __global__ void __launch_bounds__(256, 1)                                                                 \
       name(CORRELATION_PARAMS, STRIPS_PARAMS, unsigned stages, unsigned pools) {                                       \
-    correlate_warpgroups<F, BN, TILES, Back>(CORRELATION, STRIPS, {stages, pools, 1});                                 \
+    correlate_warpgroups<F, BN, TILES, Turned, Back>(CORRELATION, STRIPS, {stages, pools, 1});                                 \
   }
 
-CORRELATE_WARPGROUPS(conv_forward_wgmma, TF32, 64, 1, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_tall, TF32, 64, 2, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_wide, TF32, 128, 1, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_large, TF32, 128, 2, false)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma, TF32, 64, 1, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_tall, TF32, 64, 2, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_wide, TF32, 128, 1, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_large, TF32, 128, 2, true)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16, BF16, 64, 1, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_tall, BF16, 64, 2, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_wide, BF16, 128, 1, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_large, BF16, 128, 2, false)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16, BF16, 64, 1, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_tall, BF16, 64, 2, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_wide, BF16, 128, 1, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_large, BF16, 128, 2, true)
+CORRELATE_WARPGROUPS(conv_forward_wgmma, TF32, 64, 1, false, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_tall, TF32, 64, 2, false, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_turned, TF32, 64, 2, true, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_wide, TF32, 128, 1, false, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_large, TF32, 128, 2, false, false)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma, TF32, 64, 1, false, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_tall, TF32, 64, 2, false, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_turned, TF32, 64, 2, true, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_wide, TF32, 128, 1, false, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_large, TF32, 128, 2, false, true)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16, BF16, 64, 1, false, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_tall, BF16, 64, 2, false, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_turned, BF16, 64, 2, true, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_wide, BF16, 128, 1, false, false)
+CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_large, BF16, 128, 2, false, false)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16, BF16, 64, 1, false, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_tall, BF16, 64, 2, false, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_turned, BF16, 64, 2, true, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_wide, BF16, 128, 1, false, true)
+CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_large, BF16, 128, 2, false, true)

@@ -55,18 +55,22 @@ const (
 	ConvBackInputTensorSmall
 	ConvForwardWGMMA
 	ConvForwardWGMMATall
+	ConvForwardWGMMATurned
 	ConvForwardWGMMAWide
 	ConvForwardWGMMALarge
 	ConvBackInputWGMMA
 	ConvBackInputWGMMATall
+	ConvBackInputWGMMATurned
 	ConvBackInputWGMMAWide
 	ConvBackInputWGMMALarge
 	ConvForwardWGMMABF16
 	ConvForwardWGMMABF16Tall
+	ConvForwardWGMMABF16Turned
 	ConvForwardWGMMABF16Wide
 	ConvForwardWGMMABF16Large
 	ConvBackInputWGMMABF16
 	ConvBackInputWGMMABF16Tall
+	ConvBackInputWGMMABF16Turned
 	ConvBackInputWGMMABF16Wide
 	ConvBackInputWGMMABF16Large
 	ConvForwardFew
@@ -328,18 +332,22 @@ var entries = [Count]struct {
 	ConvBackWeightsTensorBF16Small: {"conv_back_weights_tensor_bf16_small", 47},
 	ConvForwardWGMMA:               {"conv_forward_wgmma", 41},
 	ConvForwardWGMMATall:           {"conv_forward_wgmma_tall", 41},
+	ConvForwardWGMMATurned:         {"conv_forward_wgmma_turned", 41},
 	ConvForwardWGMMAWide:           {"conv_forward_wgmma_wide", 41},
 	ConvForwardWGMMALarge:          {"conv_forward_wgmma_large", 41},
 	ConvBackInputWGMMA:             {"conv_back_input_wgmma", 41},
 	ConvBackInputWGMMATall:         {"conv_back_input_wgmma_tall", 41},
+	ConvBackInputWGMMATurned:       {"conv_back_input_wgmma_turned", 41},
 	ConvBackInputWGMMAWide:         {"conv_back_input_wgmma_wide", 41},
 	ConvBackInputWGMMALarge:        {"conv_back_input_wgmma_large", 41},
 	ConvForwardWGMMABF16:           {"conv_forward_wgmma_bf16", 41},
 	ConvForwardWGMMABF16Tall:       {"conv_forward_wgmma_bf16_tall", 41},
+	ConvForwardWGMMABF16Turned:     {"conv_forward_wgmma_bf16_turned", 41},
 	ConvForwardWGMMABF16Wide:       {"conv_forward_wgmma_bf16_wide", 41},
 	ConvForwardWGMMABF16Large:      {"conv_forward_wgmma_bf16_large", 41},
 	ConvBackInputWGMMABF16:         {"conv_back_input_wgmma_bf16", 41},
 	ConvBackInputWGMMABF16Tall:     {"conv_back_input_wgmma_bf16_tall", 41},
+	ConvBackInputWGMMABF16Turned:   {"conv_back_input_wgmma_bf16_turned", 41},
 	ConvBackInputWGMMABF16Wide:     {"conv_back_input_wgmma_bf16_wide", 41},
 	ConvBackInputWGMMABF16Large:    {"conv_back_input_wgmma_bf16_large", 41},
 	ConvForwardFewTensorBF16:       {"conv_forward_few_tensor_bf16", 38},
@@ -555,18 +563,22 @@ var ofBatch = [Count][]int{
 	ConvBackInputTensorSmall:       {16},
 	ConvForwardWGMMA:               {16},
 	ConvForwardWGMMATall:           {16},
+	ConvForwardWGMMATurned:         {16},
 	ConvForwardWGMMAWide:           {16},
 	ConvForwardWGMMALarge:          {16},
 	ConvBackInputWGMMA:             {16},
 	ConvBackInputWGMMATall:         {16},
+	ConvBackInputWGMMATurned:       {16},
 	ConvBackInputWGMMAWide:         {16},
 	ConvBackInputWGMMALarge:        {16},
 	ConvForwardWGMMABF16:           {16},
 	ConvForwardWGMMABF16Tall:       {16},
+	ConvForwardWGMMABF16Turned:     {16},
 	ConvForwardWGMMABF16Wide:       {16},
 	ConvForwardWGMMABF16Large:      {16},
 	ConvBackInputWGMMABF16:         {16},
 	ConvBackInputWGMMABF16Tall:     {16},
+	ConvBackInputWGMMABF16Turned:   {16},
 	ConvBackInputWGMMABF16Wide:     {16},
 	ConvBackInputWGMMABF16Large:    {16},
 	ConvForwardFew:                 {16},

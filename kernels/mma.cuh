@@ -96,9 +96,14 @@ template <class F> static __device__ __forceinline__ void multiply(float (&d)[4]
 
 // keep_maxima clears those of a unit's values that a pool took from another place of its window than this one. The places of maxima are bytes.
 template <class F> static __device__ __forceinline__ void keep_maxima(float (&v)[4], const unsigned *places, unsigned place) {
+  unsigned chosen[2] = {places[0], 0};
+  if (F::PAIRS) {
+    const uint2 q = *(const uint2 *)places;
+    chosen[0] = q.x, chosen[1] = q.y;
+  }
 #pragma unroll
   for (int h = 0; h < (F::PAIRS ? 2 : 1); h++) {
-    const unsigned others = places[h] ^ place * 0x01010101u;
+    const unsigned others = chosen[h] ^ place * 0x01010101u;
 #pragma unroll
     for (int e = 0; e < 4; e++) {
       if (!(others & 255u << 8 * e)) continue;

@@ -4,17 +4,20 @@
 
 // Strips is how pool windows are dealt to blocks. A grid of windows is cut into count strips, each width windows wide; the windows of
 // all strips of all images are numbered row by row, and a block has a stretch of them. Their pixels are those of rows of pitch
-// pixels, stack of them a strip with its halo, and a block needs at most so many rows.
+// pixels, a strip with its halo takes stack of them, and a block needs at most so many.
+//
+// A form may put first of all rows those at which windows begin, then those one below, and so on, as many times as the stride, and in each row
+// the pixels likewise: split is the stride then, else 1. A strip takes stack pixels of each of these.
 struct Strips {
-  unsigned width, count, pitch, stack, rows;
+  unsigned width, count, pitch, stack, pixels;
   Divider by_width, by_count, by_pitch, by_stack;
 };
 
 #define STRIPS_PARAMS                                                                                                  \
-  unsigned width, unsigned count, unsigned pitch, unsigned stack, unsigned rows, Divider by_width, Divider by_count,   \
+  unsigned width, unsigned count, unsigned pitch, unsigned stack, unsigned pixels, Divider by_width, Divider by_count, \
       Divider by_pitch, Divider by_stack
 #define STRIPS                                                                                                         \
-  { width, count, pitch, stack, rows, by_width, by_count, by_pitch, by_stack }
+  { width, count, pitch, stack, pixels, by_width, by_count, by_pitch, by_stack }
 
 // Stretch is the windows that a block has, from number first on, of all there are. The first lies in row y of a strip.
 struct Stretch {
@@ -31,30 +34,34 @@ static __device__ __forceinline__ Stretch stretch_of(const Correlation &g, const
   return s;
 }
 
-// halo_pixel finds the pixel that belongs in column x of a row of a stretch's pixels.
+// halo_pixel finds the pixel that belongs at number p of a stretch's pixels.
 template <bool Scaled>
-static __device__ __forceinline__ Pixel halo_pixel(const Correlation &g, const Strips &strips, const Taps &t, const Stretch &s, unsigned of_stretch,
-                                                   unsigned x) {
-  const unsigned row = s.y * s.window_step + of_stretch, stacks = divide(row, strips.by_stack), strip = s.strip + stacks;
+static __device__ __forceinline__ Pixel halo_pixel(const Correlation &g, const Strips &strips, const Taps &t, const Stretch &s, unsigned p, unsigned split = 1) {
+  const unsigned part = strips.pixels / split, below = split == 1 ? 0 : p / part;
+  const unsigned at = s.y * (s.window_step / split) * strips.pitch + p - below * part, stacks = divide(at, strips.by_stack), strip = s.strip + stacks;
+  const unsigned in_stack = at - stacks * strips.stack, row = divide(in_stack, strips.by_pitch), in_row = in_stack - row * strips.pitch;
+  const unsigned columns = strips.pitch / split, x = split == 1 ? in_row : in_row % columns * split + in_row / columns;
   const unsigned n = divide(strip, strips.by_count);
-  const int y = (int)(row - stacks * strips.stack) - t.top;
+  const int y = (int)(row * split + below) - t.top;
   return under<Scaled>(g.s, n * g.s.image, n < g.images ? y : -1, (int)((strip - n * strips.count) * strips.width * s.window_step + x) - t.left);
 }
 
-// HaloPosition is a position of a stretch: row and column of its first pixel among the stretch's, and the pixel of its output, or nowhere.
+// HaloPosition is a position of a stretch: the number of its first pixel among the stretch's, and the pixel of its output, or nowhere.
 struct HaloPosition {
-  unsigned y, x, out;
+  unsigned pixel, out;
 };
 
 // halo_position finds position number r of a stretch. One that there is not has the first pixels.
-static __device__ __forceinline__ HaloPosition halo_position(const Correlation &g, const Strips &strips, const Taps &t, const Stretch &s, unsigned r) {
+static __device__ __forceinline__ HaloPosition halo_position(const Correlation &g, const Strips &strips, const Taps &t, const Stretch &s, unsigned r,
+                                                             unsigned split = 1) {
   const unsigned of_stretch = g.pool == 1 ? r : g.pool == 2 ? r / 4 : r / s.window_size, in_window = r - of_stretch * s.window_size;
   const unsigned py = g.pool == 2 ? in_window / 2 : in_window / g.pool, px = in_window - py * g.pool, window = s.first + of_stretch;
   const unsigned row = divide(window, strips.by_width), in_strip = window - row * strips.width, strip = row / t.h, y = row - strip * t.h;
   const unsigned n = divide(strip, strips.by_count), x = (strip - n * strips.count) * strips.width + in_strip;
-  HaloPosition p = {0, 0, nowhere};
+  HaloPosition p = {0, nowhere};
   if (of_stretch >= s.windows || window >= s.all) return p;
-  p.y = (strip - s.strip) * strips.stack + (y - s.y) * s.window_step + py * g.stride, p.x = (in_strip * g.pool + px) * g.stride;
+  const unsigned step = g.stride / split, row_of_stack = (y * g.pool + py) * step - s.y * g.pool * step; // may wrap
+  p.pixel = (strip - s.strip) * strips.stack + row_of_stack * strips.pitch + (in_strip * g.pool + px) * step;
   if (x < t.w) p.out = (n * g.out_h + y * g.step + t.ry) * g.out_w + x * g.step + t.rx;
   return p;
 }

@@ -248,6 +248,10 @@ func (p *simProfile) writePrediction(w io.Writer, model string, batch int, ops [
 		return err
 	}
 	m, rows := p.watch.Machine, p.predictedRows(ops)
+	cores := 0.0 // what the products on tensor cores would take at the peak
+	for _, c := range p.counts {
+		cores += 1e6 * m.Seconds(m.TensorCycles(c.Count))
+	}
 	busy, gaps := 0.0, 1e6*sass.LaunchGap*float64(len(rows))
 	for _, r := range rows {
 		switch {
@@ -258,7 +262,7 @@ func (p *simProfile) writePrediction(w io.Writer, model string, batch int, ops [
 		}
 	}
 	if asJSON {
-		return writeJSON(w, map[string]any{"device": "sim", "machine": m.Name, "model": model, "batch": batch, "launches": rows, "busy_us": busy, "gaps_us": gaps})
+		return writeJSON(w, map[string]any{"device": "sim", "machine": m.Name, "model": model, "batch": batch, "launches": rows, "busy_us": busy, "gaps_us": gaps, "limit_tensor_us": cores})
 	}
 	fmt.Fprintf(w, "%s, batch %d: one training step as predicted for %s at %.3f GHz; no GPU was asked\n\n", model, batch, m.Name, m.GHz)
 	writePredictedRows(w, rows)
@@ -271,7 +275,10 @@ this time for them, and a gap for every launch, also where branches would share 
 multiply-adds executed, and by the bytes that the fullest multiprocessor moves from and to L2; math%%: the share of math us in us
 `, busy, len(rows), gaps, busy+gaps)
 	if err == nil && onTensorCores(rows) {
-		_, err = fmt.Fprint(w, "core%: the share of us in which the tensor cores of the fullest multiprocessor are taken\n")
+		share := cores / (busy + gaps)
+		_, err = fmt.Fprintf(w, `core%%: the share of us in which the tensor cores of the fullest multiprocessor are taken
+tensor cores: at their peak the step's products of matrices would take %.1f us, which is %.1f %% of the step, and %.1f %% of what mma.sync reaches
+`, cores, 100*share, 100*share/m.TensorReach())
 	}
 	return err
 }

@@ -118,8 +118,15 @@ func (m *Machine) Seconds(cycles int64) float64 { return float64(cycles) / m.GHz
 
 // ArithmeticCycles is the least time of a launch's multiply-adds on the fullest SM, whose float units and tensor cores work side by side.
 func (m *Machine) ArithmeticCycles(c *Count) int64 {
-	return max(c.FMAs*2/int64(m.HalfPipes*schedulers), c.MMAs*m.TensorPeak/100/schedulers)
+	return max(c.FMAs*2/int64(m.HalfPipes*schedulers), m.TensorCycles(c))
 }
+
+// TensorCycles is the least time of a launch's products of matrices on the fullest SM, at the peak of its tensor cores. A multiply-add of float32 in
+// parts is three products.
+func (m *Machine) TensorCycles(c *Count) int64 { return c.MMAs * m.TensorPeak / 100 / schedulers }
+
+// TensorReach is the share of the peak that mma.sync reaches.
+func (m *Machine) TensorReach() float64 { return float64(m.TensorPeak) / float64(m.Tensor) }
 
 // TensorShare is the share of the time in which the tensor cores of the fullest SM are taken.
 func (m *Machine) TensorShare(c *Count) float64 {

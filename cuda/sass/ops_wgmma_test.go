@@ -2,6 +2,7 @@ package sass
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,6 +124,48 @@ func TestWarpgroupTime(t *testing.T) {
 		}
 		if want := int64(4 * n * k.Code[4].op.tiles); count.MMAs != want {
 			t.Errorf("%s: %d products of 16 x 8, want %d", c.text, count.MMAs, want)
+		}
+	}
+}
+
+// Loads from shared memory go beside products in what these leave of it; those that come faster make later products late.
+func TestWarpgroupBesideLoads(t *testing.T) {
+	const n, loads = 40, 100 // products before and after the loads of each of four warps
+	for _, c := range []struct {
+		stall       int // cycles from a load to the next
+		least, most float64
+	}{
+		{15, 0, 0},    // four passes in 15 cycles, of which products leave one in four: all but one in 16 fit, and wait for no longer than a product
+		{1, 200, 320}, // 400 passes one after the other, of which 100 fit, and 64 more are forgiven
+	} {
+		m, err := FindMachine("h100")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SMs, m.L2Latency = 1, 0
+		k := &Kernel{Name: "products", Registers: 160, Shared: 16384}
+		add := func(stall int, texts ...string) {
+			for _, text := range texts {
+				in, err := decode(text, 0, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in.Control = Control{Stall: stall, Write: 7, Read: 7}
+				k.Code = append(k.Code, in)
+			}
+		}
+		const product = "HGMMA.64x128x16.F32.BF16 R8, gdesc[UR4], R8" // of 64 cycles, 48 of which shared memory is taken
+		add(5, "MOV R3, RZ", "UMOV UR4, 0x80", "UMOV UR5, 0x8", "UMOV UR6, 0x80", "UMOV UR7, 0x8")
+		add(1, slices.Repeat([]string{product}, n)...)
+		add(c.stall, slices.Repeat([]string{"LDS R2, [R3+0x400]"}, loads)...)
+		add(1, slices.Repeat([]string{product}, n-1)...)
+		add(1, product+", gsb0", "NOP", "WARPGROUP.DEPBAR.LE gsb0, 0x0", "EXIT")
+		count, _, err := k.Time(&m, &Launch{Grid: driver.Dim3{X: 1, Y: 1, Z: 1}, Block: driver.Dim3{X: 128, Y: 1, Z: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if late := float64(count.Cycles) - 2*n*64; late < c.least || late > c.most+2*warpgroupLatency+40 {
+			t.Errorf("loads %d cycles apart make products %v cycles late, want %v to %v", c.stall, late, c.least, c.most+2*warpgroupLatency+40)
 		}
 	}
 }

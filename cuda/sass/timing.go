@@ -73,11 +73,11 @@ type scheduler struct {
 	uniform int64
 	special int64
 	tensor  int64 // in hundredths of a cycle
-	// Of the last product of a warpgroup: when it was issued and is done, in hundredths of a cycle, the passes of shared memory until then, and
-	// how much products are late for those.
-	since, until, seen, late int64
-	queue                    int64
-	stalled                  [numStalls]int64
+	// Of the last product of a warpgroup: when it was issued and is done, in hundredths of a cycle, the passes of shared memory until then,
+	// how much products are late for those, how long the product takes and how much of that it leaves of shared memory.
+	since, until, seen, late, took, spare int64
+	queue                                 int64
+	stalled                               [numStalls]int64
 }
 
 // share is what an SM gets of a launch.
@@ -383,18 +383,19 @@ func (s *sm) book(q *scheduler, in *Inst, a *access) (result, read int64) {
 
 // warpgroup books a product of a warpgroup, and returns when the tensor core has done it. It takes as long as at the peak, or as shared memory
 // takes to give the factors. What loads, stores and copies have taken of shared memory meanwhile comes on top, where it does not fit in beside
-// them: products under way are late for it, but by no more than one product.
+// them, in what the products that were under way have left: later ones are late for it, but by no more than one product.
 func (s *sm) warpgroup(q *scheduler, op *opcode) int64 {
 	peak, fetch := int64(op.tiles)*s.m.TensorPeak, 100*op.fetch()
 	took, now := max(peak, fetch), 100*s.now
 	if since := now - q.since; since > 0 { // of the passes since the last one, those while there were products under way
-		q.late += 100 * (s.passes - q.seen) * max(min(now, q.until)-q.since, 0) / since
+		busy := max(min(now, q.until)-q.since, 0)
+		q.late += 100*(s.passes-q.seen)*busy/since - busy*q.spare/max(q.took, 1)
 	}
-	q.late = max(q.late-max(now-q.until, 0)-(took-fetch), 0)
+	q.late = max(q.late-max(now-q.until, 0), 0)
 	extra := max(q.late-took, 0)
 	q.late -= extra
 	q.tensor = max(q.tensor, now-99) + took + extra
-	q.seen, q.since, q.until = s.passes, now, q.tensor
+	q.seen, q.since, q.until, q.took, q.spare = s.passes, now, q.tensor, took, took-fetch
 	s.tensor += peak
 	return (q.tensor + 99) / 100
 }

@@ -139,6 +139,8 @@ func roundedConvs(d backend.DType) []convCase {
 		spec(1, 8, 32, 48, 68, 5, 3, nil),
 		spec(2, 8, 16, 16, 48, 3, 3, up(2)),
 		spec(1, 16, 8, 64, 144, 1, 1, nil),
+		spec(128, 16, 16, 16, 48, 1, 1, nil), // which make many blocks
+		spec(128, 16, 16, 48, 16, 1, 1, nil),
 		spec(1, 8, 9, 40, 44, 3, 3, nil),
 		spec(290, 2, 3, 4, 8, 3, 3, nil),
 		spec(1, 20, 18, 8, 36, 3, 5, pool(2)),
