@@ -251,8 +251,8 @@ func addIntOps() {
 	add(pipeALU, "dsss", execAdd64, "UIADD3.64")
 	add(pipeALU, "dssi dpssi", execLEA, "LEA", "ULEA")
 	add(pipeALU, "dsssi", execLEAHigh(false), "LEA.HI", "ULEA.HI")
-	add(pipeALU, "dsssip", execLEAHigh(false), "LEA.HI.X")
-	add(pipeALU, "dssip", execLEAHigh(true), "LEA.HI.X.SX32")
+	add(pipeALU, "dsssip", execLEAHigh(false), "LEA.HI.X", "ULEA.HI.X")
+	add(pipeALU, "dssip", execLEAHigh(true), "LEA.HI.X.SX32", "ULEA.HI.X.SX32")
 	add(pipeALU, "dsssip pdsssip", execLOP3, "LOP3.LUT", "ULOP3.LUT")
 	add(pipeALU, "dsss", ternary(permute), "PRMT", "UPRMT")
 	add(pipeALU, "dsss", ternary(func(lo, s, hi uint32) uint32 { return lo << s }), "SHF.L.U32", "USHF.L.U32") // Go shifts out at 32
