@@ -46,11 +46,11 @@ func selections(t *testing.T) [][2]int {
 	return found
 }
 
-// tableCases returns the table, or with -short a fifth of it, which is enough for the race detector: that slows the
+// tableCases returns the table, or with -short a tenth of it, which is enough for the race detector: that slows the
 // simulator down.
 func tableCases() (cases []backendtest.Case) {
 	for i, c := range backendtest.Cases() {
-		if !testing.Short() || i%5 == 0 {
+		if !testing.Short() || i%10 == 0 {
 			cases = append(cases, c)
 		}
 	}
