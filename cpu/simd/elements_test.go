@@ -48,12 +48,13 @@ var elements = []element{
 	{"TanhBack", 2, 1, 0, 0, func(v [][]float32) { TanhBack(v[0], v[1]) }},
 	{"LeakyReLU", 1, 1, 0, 0, func(v [][]float32) { LeakyReLU(0.3, v[0]) }},
 	{"LeakyReLUBack", 2, 1, 0, 0, func(v [][]float32) { LeakyReLUBack(0.3, v[0], v[1]) }},
-	{"ELU", 1, 1, 5e-7, 0, func(v [][]float32) { ELU(0.7, v[0]) }},
-	{"ELU/wide", 1, 1, 5e-7, 0, func(v [][]float32) { Axpy(v[0], 99, v[0]); ELU(0.7, v[0]) }},
+	// What is below the smallest normal number is a multiple of 2^-149, 1.4e-45, and may be rounded to the next.
+	{"ELU", 1, 1, 5e-7, 2e-45, func(v [][]float32) { ELU(0.7, v[0]) }},
+	{"ELU/wide", 1, 1, 5e-7, 2e-45, func(v [][]float32) { Axpy(v[0], 99, v[0]); ELU(0.7, v[0]) }},
 	{"ELUBack", 2, 1, 0, 0, func(v [][]float32) { ELUBack(0.7, v[0], v[1]) }},
 	{"Softplus", 1, 1, 5e-7, 2e-38, func(v [][]float32) { Softplus(v[0]) }},
 	{"Softplus/wide", 1, 1, 5e-7, 2e-38, func(v [][]float32) { Axpy(v[0], 99, v[0]); Softplus(v[0]) }},
-	{"SoftplusBack", 2, 1, 5e-7, 0, func(v [][]float32) { absolute(v[1]); SoftplusBack(v[0], v[1]) }},
+	{"SoftplusBack", 2, 1, 5e-7, 2e-45, func(v [][]float32) { absolute(v[1]); SoftplusBack(v[0], v[1]) }},
 	{"Softsign", 1, 1, 3e-7, 0, func(v [][]float32) { Softsign(v[0]) }},
 	{"SoftsignBack", 2, 1, 0, 0, func(v [][]float32) { Softsign(v[1]); SoftsignBack(v[0], v[1]) }},
 	// What is not held within 128 of 0 has an absolute error of 128 times what stands for an exponential that is 0. The argument of
