@@ -150,7 +150,15 @@ func DecodeConfig(r io.Reader, changes ...Change) (c Config, err error) {
 	if len(data) > maxConfigBytes {
 		return c, fmt.Errorf("is larger than %d bytes", maxConfigBytes)
 	}
-	if err := decodeYAML(data, &c, ""); err != nil {
+	body, err := parseYAML(data)
+	if err != nil {
+		return c, err
+	}
+	uses, err := expandBlocks(body)
+	if err != nil {
+		return c, err
+	}
+	if err := decodeNode(body, &c, ""); err != nil {
 		return c, err
 	}
 	for _, change := range changes {
@@ -161,7 +169,7 @@ func DecodeConfig(r io.Reader, changes ...Change) (c Config, err error) {
 	if err := c.Check(); err != nil {
 		return c, err
 	}
-	return c, atLayer(data, c.Model.Check())
+	return c, atLayer(body, uses, c.Model.Check())
 }
 
 // CheckTraining returns the error with which training on any data that the model takes would end before its first step.

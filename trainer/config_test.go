@@ -155,6 +155,7 @@ func FuzzConfig(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte(blockConfig))
 	f.Add([]byte("model: {input: [1], encoder: [{flatten: {}}], decoder: [{dense: {units: 1}}]}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := DecodeConfig(bytes.NewReader(data))

@@ -1,7 +1,6 @@
 package trainer
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -19,30 +18,40 @@ import (
 
 // decodeYAML reads data into what into points to, strictly. at is the path of the value that data is, "" for a whole
 // file. Errors say what is wrong in which place, and what to write there.
-func decodeYAML(data []byte, into any, at string) (err error) {
-	defer func() {
-		if p := recover(); p != nil { // the library dereferences nil on some malformed input
-			err = fmt.Errorf("is not well-formed YAML (%v)", p)
-		}
-	}()
-	if data, err = yamlText(data); err != nil {
+func decodeYAML(data []byte, into any, at string) error {
+	body, err := parseYAML(data)
+	if err != nil {
 		return err
+	}
+	return decodeNode(body, into, at)
+}
+
+// parseYAML returns the one document of a file.
+func parseYAML(data []byte) (body ast.Node, err error) {
+	defer malformed(&err)
+	if data, err = yamlText(data); err != nil {
+		return nil, err
 	}
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		return syntaxError(err)
+		return nil, syntaxError(err)
 	}
 	docs := slices.DeleteFunc(file.Docs, func(d *ast.DocumentNode) bool { return d.Body == nil || d.Body.Type() == ast.CommentType })
 	switch {
 	case len(docs) == 0:
-		return errors.New("the file is empty")
+		return nil, errors.New("the file is empty")
 	case len(docs) > 1:
-		return fmt.Errorf("has %d documents, want one: leave out the lines of ---", len(docs))
+		return nil, fmt.Errorf("has %d documents, want one: leave out the lines of ---", len(docs))
 	}
-	body := docs[0].Body
+	return docs[0].Body, nil
+}
+
+// decodeNode decodes as decodeYAML does.
+func decodeNode(body ast.Node, into any, at string) (err error) {
+	defer malformed(&err)
 	if err := checkNode(body, reflect.TypeOf(into), at); err != nil {
-		if p := err.node.GetToken().Position; at == "" {
-			return fmt.Errorf("line %d, column %d: %s", p.Line, p.Column, err.text)
+		if at == "" {
+			return err.inFile()
 		}
 		return errors.New(err.text)
 	}
@@ -52,25 +61,11 @@ func decodeYAML(data []byte, into any, at string) (err error) {
 	return nil
 }
 
-// atLayer adds to an error of a layer where the layer is in the file.
-func atLayer(data []byte, err error) error {
-	var l *graph.LayerError
-	if !errors.As(err, &l) {
-		return err
+// malformed makes an error of a panic of the library, which dereferences nil on some malformed input.
+func malformed(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("is not well-formed YAML (%v)", p)
 	}
-	path, pathErr := yaml.PathString(fmt.Sprintf("$.model.%s[%d]", l.Part, l.Index))
-	if pathErr != nil {
-		return err
-	}
-	n, pathErr := path.ReadNode(bytes.NewReader(data))
-	if pathErr != nil || n.GetToken() == nil {
-		return err // a list that a setting has made
-	}
-	p := n.GetToken().Position
-	if fields, ok := mapping(n); ok && len(fields) > 0 {
-		p = fields[0].Key.GetToken().Position
-	}
-	return fmt.Errorf("line %d, column %d: %w", p.Line, p.Column, err)
 }
 
 // hints are what to do about errors of the library.
@@ -104,6 +99,12 @@ func syntaxError(err error) error {
 type nodeError struct {
 	node ast.Node
 	text string
+}
+
+// inFile returns the error with the place in the file.
+func (e *nodeError) inFile() error {
+	p := e.node.GetToken().Position
+	return fmt.Errorf("line %d, column %d: %s", p.Line, p.Column, e.text)
 }
 
 // checkNode compares the value at a path with the type that it is for, more strictly than the library, which cuts the

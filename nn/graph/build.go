@@ -164,7 +164,7 @@ func (n *naming) inputs(s Spec, rest []Spec) ([]op.Value, error) {
 
 func (n *naming) checkName(name string) error {
 	if !layerName.MatchString(name) {
-		return fmt.Errorf("its name is %q, want letters, digits, - and _", name)
+		return fmt.Errorf("its name is %q, want letters, digits, -, . and _", name)
 	}
 	if _, ok := n.values[name]; ok {
 		return fmt.Errorf("its name %q is taken: names are given once, and %q is the model's input", name, InputName)
@@ -172,7 +172,7 @@ func (n *naming) checkName(name string) error {
 	return nil
 }
 
-var layerName = regexp.MustCompile(`^[\w-]+$`)
+var layerName = regexp.MustCompile(`^[\w.-]+$`)
 
 func (n *naming) known() []string {
 	names := make([]string, 0, len(n.values))
