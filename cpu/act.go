@@ -23,6 +23,16 @@ func (l *lane) ActivateBack(f backend.Function, gradX, gradOut, of backend.Tenso
 	round(gradX.Type, gx)
 }
 
+// Rescale: out = scale x + offset.
+func (l *lane) Rescale(scale, offset float32, out, x backend.Tensor) {
+	backend.CheckRescale(&out, &x)
+	o, in := l.floats(out), l.floats(x)
+	for i, v := range in {
+		o[i] = float32(scale*v) + offset
+	}
+	round(out.Type, o)
+}
+
 // apply applies a function in place.
 func apply(f backend.Function, v []float32) {
 	switch f.Act {

@@ -219,6 +219,7 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"Plus": func() { l.Plus(y, y, x) }, "CopyChannels": func() { l.CopyChannels(joined, 3, x, 1, 2) },
 		"Activate":     func() { l.Activate(backend.Function{Act: backend.Tanh}, y, x) },
 		"ActivateBack": func() { l.ActivateBack(backend.Function{Act: backend.Tanh}, x, x, y) },
+		"Rescale":      func() { l.Rescale(2, -1, y, x) },
 		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, backend.Tensor{}, x, y, y) }, "MSE": func() { l.MSE(1, one, backend.Tensor{}, x, y, y) },
 		"SGD": func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams, backend.Tally{}) },
 		"Adam": func() {

@@ -51,3 +51,32 @@ func (l *lane) SampleBack(scale float32, src rng.Source, loss, gradStats, gradCo
 	}
 	*total += float32(w * sum)
 }
+
+// ClampVariance clamps the logarithms of variances.
+func (l *lane) ClampVariance(limits backend.Limits, out, stats backend.Tensor) {
+	backend.CheckClampVariance(&out, &stats)
+	o, p, channels := l.floats(out), l.floats(stats), stats.Shape.C
+	for i, v := range p {
+		if i%channels >= channels/2 {
+			if v < limits.Min {
+				v = limits.Min
+			}
+			if v > limits.Max {
+				v = limits.Max
+			}
+		}
+		o[i] = v
+	}
+}
+
+// ClampVarianceBack is the gradient of ClampVariance.
+func (l *lane) ClampVarianceBack(limits backend.Limits, gradStats, gradOut, stats backend.Tensor) {
+	backend.CheckClampVariance(&gradStats, &gradOut, &stats)
+	to, from, p, channels := l.floats(gradStats), l.floats(gradOut), l.floats(stats), stats.Shape.C
+	for i, g := range from {
+		if i%channels >= channels/2 && (p[i] < limits.Min || p[i] > limits.Max) {
+			g = 0
+		}
+		to[i] = g
+	}
+}

@@ -92,6 +92,8 @@ func TestLaunchGeometry(t *testing.T) {
 		}, []string{"batchnorm_moments 33x256"}},
 		{"activate the largest", func() { l.Activate(backend.Function{Act: backend.Tanh}, big, big) }, []string{"act_forward 2097152x256"}},
 		{"activate back", func() { l.ActivateBack(backend.Function{Act: backend.Tanh}, x, y, x) }, []string{"act_back 15x256"}},
+		{"rescale", func() { l.Rescale(2, -1, x, y) }, []string{"act_rescale 15x256"}},
+		{"clamp", func() { l.ClampVariance(backend.Limits{Max: 1}, act(3, 5, 7, 6), act(3, 5, 7, 6)) }, []string{"gaussian_clamp 3x256"}},
 		{"pool", func() { s, in, out := pool(5); l.MaxPool(s, out, none, in) }, []string{"pool_forward 11x256"}},
 		{"pool of fours", func() { s, in, out := pool(20); l.MaxPool(s, out, none, in) }, []string{"pool_forward4 11x256"}},
 		{"pool back", func() { s, in, out := pool(5); l.MaxPoolBack(s, in, out, tensor(t, l, backend.Argmax, s.Out)) }, []string{"pool_back 40x256"}},

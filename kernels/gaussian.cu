@@ -50,3 +50,25 @@ extern "C" __global__ void gaussian_back(float *__restrict__ partials, float *__
   sum = block_sum(sum);
   if (threadIdx.x == 0) partials[blockIdx.x] = w * sum;
 }
+
+// out = stats, whose logarithms of variances are clamped to [low, high]; NaN stays NaN. Thread i owns element i, of a mean if the channel
+// i modulo 2 channels is below channels.
+extern "C" __global__ void gaussian_clamp(float *__restrict__ out, const float *__restrict__ stats, unsigned n, unsigned channels, float low,
+                                          float high) {
+  unsigned i = thread_index();
+  if (i >= n) return;
+  float v = stats[i];
+  if (i / channels % 2) {
+    if (v < low) v = low;
+    if (v > high) v = high;
+  }
+  out[i] = v;
+}
+
+// gradStats = gradOut, and 0 for a logarithm of a variance outside [low, high]. Thread i owns element i.
+extern "C" __global__ void gaussian_clamp_back(float *__restrict__ gradStats, const float *__restrict__ gradOut,
+                                               const float *__restrict__ stats, unsigned n, unsigned channels, float low, float high) {
+  unsigned i = thread_index();
+  if (i >= n) return;
+  gradStats[i] = i / channels % 2 && (stats[i] < low || stats[i] > high) ? 0.f : gradOut[i];
+}

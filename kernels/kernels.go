@@ -208,6 +208,7 @@ const (
 
 	ActForward
 	ActBack
+	ActRescale
 
 	AttentionForward128
 	AttentionForward512
@@ -254,6 +255,8 @@ const (
 
 	GaussianSample
 	GaussianBack
+	GaussianClamp
+	GaussianClampBack
 
 	ContractDense
 	ContractPerturb
@@ -457,6 +460,7 @@ var entries = [Count]struct {
 
 	ActForward: {"act_forward", 6},
 	ActBack:    {"act_back", 7},
+	ActRescale: {"act_rescale", 6},
 
 	AttentionForward128:   {"attention_forward128", 10},
 	AttentionForward512:   {"attention_forward512", 10},
@@ -491,8 +495,10 @@ var entries = [Count]struct {
 	RandomDropout: {"random_dropout", 12},
 	RandomGather:  {"random_gather", 24},
 
-	GaussianSample: {"gaussian_sample", 10},
-	GaussianBack:   {"gaussian_back", 13},
+	GaussianSample:    {"gaussian_sample", 10},
+	GaussianBack:      {"gaussian_back", 13},
+	GaussianClamp:     {"gaussian_clamp", 6},
+	GaussianClampBack: {"gaussian_clamp_back", 7},
 
 	ContractDense:   {"contract_dense", 10},
 	ContractPerturb: {"contract_perturb", 10},

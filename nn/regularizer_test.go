@@ -48,7 +48,8 @@ func vae() Config {
 
 func convVAE() Config {
 	return Config{Name: "conv vae", Input: []int{6, 6, 1},
-		Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Stride: 2, Activation: "relu"}, &layer.Conv2D{Filters: 6, Kernel: layer.Square(1), Activation: "tanh"}, &layer.Sampling{}),
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Stride: 2, Activation: "relu"}, &layer.Rescaling{Scale: 2, Offset: -1},
+			&layer.Conv2D{Filters: 6, Kernel: layer.Square(1), Activation: "tanh"}, &layer.Sampling{Clamp: []float32{-0.5, 0.75}}),
 		Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(3), Stride: 2, Activation: "sigmoid"})}
 }
 

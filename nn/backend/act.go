@@ -85,6 +85,12 @@ func CheckActivate(f Function, out, x *Tensor) {
 	out.either(x.Shape)
 }
 
+// CheckRescale checks the arguments of Rescale.
+func CheckRescale(out, x *Tensor) {
+	x.either(x.Shape)
+	out.either(x.Shape)
+}
+
 // CheckActivateBack checks the arguments of ActivateBack.
 func CheckActivateBack(f Function, gradX, gradOut, of *Tensor) {
 	f.Check()

@@ -300,6 +300,8 @@ type Activate interface {
 	// ActivateBack: gradX = gradOut times the derivative of f, which is known from of: f's output if f.Act.FromOutput(), else its
 	// input. gradX may be gradOut.
 	ActivateBack(f Function, gradX, gradOut, of Tensor)
+	// Rescale: out = scale x + offset, where the product is rounded, too; out may be x.
+	Rescale(scale, offset float32, out, x Tensor)
 }
 
 // GroupNorm is the normalisation of groups of channels, and of each pixel's channels, with what comes behind it; see GroupNormShape.
@@ -430,6 +432,10 @@ type Gaussian interface {
 	// the standard normal distribution, the sum of (mean² + exp(logvar) - 1 - logvar)/2, is added to loss (Flat, one
 	// element), and its gradient to gradStats.
 	SampleBack(scale float32, src rng.Source, loss, gradStats, gradCode, stats, stepParams Tensor, first int)
+	// ClampVariance: out = stats with the logarithms of variances clamped to l; NaN stays NaN. out and stats are of one shape.
+	ClampVariance(l Limits, out, stats Tensor)
+	// ClampVarianceBack: gradStats = gradOut, and 0 for a logarithm of a variance outside l.
+	ClampVarianceBack(l Limits, gradStats, gradOut, stats Tensor)
 }
 
 // Contract ops make encoders contractive (Rifai et al., "Contractive Auto-Encoders", 2011).

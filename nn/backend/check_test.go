@@ -106,6 +106,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"SpreadPixels":             t2(nil, func() { CheckSpreadPixels(x, one) }, x, one),
 		"CopyChannels":             t2(nil, func() { CheckCopyChannels(stats, 3, x, 0, 3) }, stats, x),
 		"Activate":                 t2(nil, func() { CheckActivate(Function{Act: Tanh}, x, y) }, x, y),
+		"Rescale":                  t2(nil, func() { CheckRescale(x, y) }, x, y),
 		"ActivateBack":             t2(nil, func() { CheckActivateBack(Function{Act: Tanh}, x, y, z) }, x, y, z),
 		"loss":                     t2(nil, func() { CheckLoss(loss, parts, 3, x, y, z) }, loss, parts, x, y, z),
 		"SGD":                      t2(of(step), func() { SGD{Momentum: 1}.Check(p, q, g, step, &tally) }, p, q, g, &tally.Total, &tally.Loss),
@@ -122,6 +123,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"SparseKL":      t2(nil, func() { Sparsity{}.Check(loss, p, q) }, loss, p, q),
 		"Sample":        t2(of(step), func() { CheckSample(x, stats, step) }, x, stats),
 		"SampleBack":    t2(of(step), func() { CheckSampleBack(loss, stats, x, stats2, step) }, loss, stats, x, stats2),
+		"ClampVariance": t2(nil, func() { CheckClampVariance(stats, stats2) }, stats2),
 		"ContractDense": t2(nil, func() { CheckContractDense(Tanh, loss, gh, gw, h, w) }, loss, gh, gw, h, w),
 		"Perturb":       t2(of(step), func() { CheckPerturb(x, y, step) }, x, y), "Accumulate": t2(nil, func() { CheckAccumulate(x, y) }, x, y),
 		"Concretize":   t2(of(step), func() { CheckConcretize(chosen, logits, step) }, chosen, logits),
@@ -170,7 +172,7 @@ func TestChecks(t *testing.T) {
 // narrow lists the ops that take narrow activations.
 var narrow = map[string]bool{"Copy": true, "Reshape": true, "MaxPool": true, "MaxPoolBack": true, "Upsample": true, "Plus": true,
 	"AveragePool": true, "Depthwise": true, "DepthwiseBackInput": true, "DepthwiseBackWeights": true, "DepthToSpace": true, "Times": true, "TimesByPixel": true, "SumPixels": true, "SpreadPixels": true,
-	"CopyChannels": true, "Activate": true, "ActivateBack": true, "Dropout": true, "Accumulate": true,
+	"CopyChannels": true, "Activate": true, "ActivateBack": true, "Rescale": true, "Dropout": true, "Accumulate": true,
 	"ConvBF16": true, "ConvBackInputBF16": true, "ConvBackWeightsBF16": true, "ConvTransposeBF16": true, "ConvTransposeBackInputBF16": true,
 	"ConvTransposeBackWeightsBF16": true, "DenseBF16": true, "DenseBackInputBF16": true, "DenseBackWeightsBF16": true}
 

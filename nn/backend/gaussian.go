@@ -18,5 +18,19 @@ func CheckSampleBack(loss, gradStats, gradCode, stats, stepParams *Tensor) {
 	stepParams.step()
 }
 
+// Limits are the smallest and the largest of some values.
+type Limits struct{ Min, Max float32 }
+
+// CheckClampVariance checks the arguments of ClampVariance, or those of ClampVarianceBack.
+func CheckClampVariance(tensors ...*Tensor) {
+	s := tensors[0].Shape
+	if s.C%2 != 0 {
+		panic(MistakeShape)
+	}
+	for _, t := range tensors {
+		t.activation(s)
+	}
+}
+
 // statsOf returns the shape of the means and the logarithms of variances of a code.
 func statsOf(code Shape) Shape { code.C *= 2; return code }

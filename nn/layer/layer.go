@@ -29,6 +29,7 @@ func init() {
 	graph.Register("flatten", func() graph.Layer { return new(Flatten) })
 	graph.Register("reshape", func() graph.Layer { return new(Reshape) })
 	graph.Register("dropout", func() graph.Layer { return new(Dropout) })
+	graph.Register("rescaling", func() graph.Layer { return new(Rescaling) })
 	graph.Register("sampling", func() graph.Layer { return new(Sampling) })
 	graph.Register("concrete", func() graph.Layer { return new(Concrete) })
 	graph.Register("group_normalization", func() graph.Layer { return new(GroupNormalization) })

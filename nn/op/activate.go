@@ -46,3 +46,27 @@ func (o *ActivateBack) Narrow() []Value { return []Value{o.GradX, o.GradOut, o.O
 func (o *ActivateBack) Run(f *Frame) {
 	f.B.ActivateBack(o.Function, f.At(o.GradX), f.At(o.GradOut), f.At(o.Of))
 }
+
+// Rescale is a line through every element: out = Scale x + Offset. Out may be X.
+type Rescale struct {
+	Scale, Offset float32
+	Out, X        Value
+}
+
+func (o *Rescale) Name() string { return "Rescale" }
+func (o *Rescale) Args(visit func(v *Value, u Use)) {
+	visit(&o.Out, Write)
+	visit(&o.X, Read)
+}
+func (o *Rescale) Narrow() []Value { return []Value{o.Out, o.X} }
+func (o *Rescale) Run(f *Frame)    { f.B.Rescale(o.Scale, o.Offset, f.At(o.Out), f.At(o.X)) }
+func (o *Rescale) Result() Value   { return o.Out }
+
+func (o *Rescale) Back(g *Grads) {
+	grad := g.Of(o)
+	if g.Wants(o.X) {
+		gradX := g.Like(o.X)
+		g.Emit(&Rescale{Scale: o.Scale, Out: gradX, X: grad})
+		g.Add(o.X, gradX)
+	}
+}

@@ -61,7 +61,7 @@ func actCases() []Case {
 		bench[0].Bench, bench[1].Bench = true, true
 		cases = append(cases, bench...)
 	}
-	return cases
+	return append(cases, rescaleCases()...)
 }
 
 // actBound is the error allowed to an activation, of the magnitudes of functionMag: a few units in the last place where it takes an exponential.
@@ -274,4 +274,38 @@ func refActBack(a backend.Act, g, mag, y []float64) value {
 		r.v[i], r.mag[i] = g[i]*d, math.Abs(mag[i])*m
 	}
 	return r
+}
+
+func rescaleCases() []Case {
+	var cases []Case
+	for _, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 3}, {N: 2, H: 1, W: 1, C: 257}} {
+		cases = append(cases, rescale(2, -1, s, normal(1)), rescale(-0.3, 0.7, s, mixed(normal(1), nan, inf, -inf, 0)))
+	}
+	s := shape{N: 3, H: 6, W: 5, C: 5}
+	inPlace := rescale(0.5, 0.5, s, normal(1))
+	inPlace.Name += "/in-place"
+	first := inPlace.reference
+	inPlace.args = []arg{activation("x", s, normal(1)).inout(rescaleBound)}
+	inPlace.run = func(b backend.Backend, t tensors) { b.Rescale(0.5, 0.5, t["x"], t["x"]) }
+	inPlace.reference = func(d data) values { return values{"x": first(d)["out"]} }
+	return append(cases, inPlace, bordered(rescale(2, -1, s, normal(1)), "out"))
+}
+
+// rescaleBound is that of a product and a sum, each rounded once.
+var rescaleBound = backend.Bound{Rel: eps}
+
+func rescale(scale, offset float32, s shape, x fill) Case {
+	return Case{
+		Name: fmt.Sprintf("act/rescale/%g+%g/%dx%dx%dx%d", scale, offset, s.N, s.H, s.W, s.C), Ops: []string{"Rescale"},
+		args: []arg{activation("x", s, x), activation("out", s, nil).out(rescaleBound)},
+		run:  func(b backend.Backend, t tensors) { b.Rescale(scale, offset, t["out"], t["x"]) },
+		reference: func(d data) values {
+			r := value{v: make([]float64, s.Len()), mag: make([]float64, s.Len())}
+			for i, x := range d["x"] {
+				r.add(i, float64(scale)*x)
+				r.add(i, float64(offset))
+			}
+			return values{"out": r}
+		},
+	}
 }

@@ -28,6 +28,7 @@ func gaussianCases() []Case {
 	}
 	bench := sampleBackCase(src[0], shape{N: 128, H: 1, W: 1, C: 64}, backend.StepParams{Step: 1, Divergence: 1}, 0)
 	bench.Bench = true
+	cases = append(cases, clampCases()...)
 	return append(append(cases, views...), bordered(sampleCase(src[0], s, backend.StepParams{Step: 2}, 0, true), "code"),
 		bordered(sampleBackCase(src[0], s, backend.StepParams{Step: 2, Divergence: 1}, 0), "gradStats"), bench,
 		sampleBackCase(src[0], manyTurns, backend.StepParams{Step: 1, Divergence: 1}, 0))
@@ -89,6 +90,56 @@ func sampleBackCase(src rng.Source, s shape, c backend.StepParams, first int) Ca
 				g.add(mean+s.C, -w/2)
 			}
 			return values{"loss": loss, "gradStats": g}
+		},
+	}
+}
+
+// clampCases clamp what is above, below, and just at the limits.
+func clampCases() []Case {
+	var cases []Case
+	for _, s := range []shape{{N: 1, H: 1, W: 1, C: 1}, {N: 3, H: 5, W: 7, C: 3}, {N: 2, H: 1, W: 1, C: 257}} {
+		x := mixed(normal(3), -2, 1, nan, inf, -inf, 0)
+		cases = append(cases, clampCase(s, x), clampBackCase(s, x))
+	}
+	s := shape{N: 3, H: 5, W: 7, C: 3}
+	return append(cases, bordered(clampCase(s, normal(3)), "out"), bordered(clampBackCase(s, normal(3)), "gradStats"))
+}
+
+var clampLimits = backend.Limits{Min: -2, Max: 1}
+
+func clampCase(s shape, x fill) Case {
+	return Case{
+		Name: fmt.Sprintf("gaussian/clamp/%dx%dx%dx%d", s.N, s.H, s.W, s.C), Ops: []string{"ClampVariance"},
+		args: []arg{activation("stats", stats(s), x), activation("out", stats(s), nil).out(exact)},
+		run:  func(b backend.Backend, t tensors) { b.ClampVariance(clampLimits, t["out"], t["stats"]) },
+		reference: func(d data) values {
+			r := value{v: make([]float64, 2*s.Len()), mag: make([]float64, 2*s.Len())}
+			for i, x := range d["stats"] {
+				if i%(2*s.C) >= s.C {
+					x = min(max(x, float64(clampLimits.Min)), float64(clampLimits.Max))
+				}
+				r.add(i, x)
+			}
+			return values{"out": r}
+		},
+	}
+}
+
+func clampBackCase(s shape, x fill) Case {
+	return Case{
+		Name: fmt.Sprintf("gaussian/clamp-back/%dx%dx%dx%d", s.N, s.H, s.W, s.C), Ops: []string{"ClampVarianceBack"},
+		args: []arg{activation("stats", stats(s), x), activation("gradOut", stats(s), normal(1)), activation("gradStats", stats(s), nil).out(exact)},
+		run: func(b backend.Backend, t tensors) {
+			b.ClampVarianceBack(clampLimits, t["gradStats"], t["gradOut"], t["stats"])
+		},
+		reference: func(d data) values {
+			r := value{v: make([]float64, 2*s.Len()), mag: make([]float64, 2*s.Len())}
+			for i, x := range d["stats"] {
+				if outside := x < float64(clampLimits.Min) || x > float64(clampLimits.Max); i%(2*s.C) < s.C || !outside {
+					r.add(i, d["gradOut"][i])
+				}
+			}
+			return values{"gradStats": r}
 		},
 	}
 }
