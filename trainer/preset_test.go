@@ -92,6 +92,10 @@ func TestPresetsChecked(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.Data.Limit, c.Training.Batch, c.Training.Accumulate = n, n, 1
+			if c.Data.Name == "scenes" { // Of any size: the plain loops are slow.
+				c.Data.Size.H, c.Data.Size.W = 16, 16
+				c.Model.Input[0], c.Model.Input[1] = 16, 16
+			}
 			train, _, err := LoadData(t.Context(), &c.Data, nil)
 			if err != nil {
 				t.Fatal(err)

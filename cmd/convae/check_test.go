@@ -9,7 +9,7 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	out, _, err := run(t, "check", "--device", "cpu", "--only", "pool/,act/", "--steps", "1", "--json")
+	out, _, err := run(t, "check", "--device", "cpu", "--only", "pool/,act/forward/sigmoid/", "--steps", "1", "--json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -17,7 +17,7 @@ func TestCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || !r.Passed || r.Cases == 0 || !r.Training.Passed {
 		t.Errorf("%v: %s", err, out)
 	}
-	if out, _, err = run(t, "check", "--device", "cpu", "--only", "dense/", "--steps", "0"); err != nil || !strings.Contains(out, "DenseBackInput") || !strings.Contains(out, "passed in") {
+	if out, _, err = run(t, "check", "--device", "cpu", "--only", "dense/backInput/7", "--steps", "0"); err != nil || !strings.Contains(out, "DenseBackInput") || !strings.Contains(out, "passed in") {
 		t.Errorf("%v: %s", err, out)
 	}
 	for _, c := range []struct {

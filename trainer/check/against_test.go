@@ -38,8 +38,8 @@ func TestAgainst(t *testing.T) {
 
 // Every op of the training is compared too: of one that generates its samples, and of a golden one, which is given them.
 func TestAgainstTraining(t *testing.T) {
-	for _, golden := range []string{"", goldenFolder} {
-		o := Options{Words: []string{"dense"}, Golden: golden, Steps: 1, Batch: 2, Against: wrong{open(t, cpu.Options{Lanes: 1})}}
+	for golden, word := range map[string]string{"": "upsample/", goldenFolder: "dense"} {
+		o := Options{Words: []string{word}, Golden: golden, Steps: 1, Batch: 2, Against: wrong{open(t, cpu.Options{Lanes: 1})}}
 		r, err := Run(t.Context(), open(t, cpu.Options{Lanes: 1}), open(t, cpu.Options{}), o)
 		if err != nil {
 			t.Fatal(err)
