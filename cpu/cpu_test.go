@@ -221,6 +221,8 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"ActivateBack": func() { l.ActivateBack(backend.Function{Act: backend.Tanh}, x, x, y) },
 		"Rescale":      func() { l.Rescale(2, -1, y, x) },
 		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, backend.Tensor{}, x, y, y) }, "MSE": func() { l.MSE(1, one, backend.Tensor{}, x, y, y) },
+		"L1": func() { l.L1(1, one, backend.Tensor{}, x, y, y) }, "Huber": func() { l.Huber(1, 1, one, backend.Tensor{}, x, y, y) },
+		"Charbonnier": func() { l.Charbonnier(1, 1, one, backend.Tensor{}, x, y, y) }, "TotalVariation": func() { l.TotalVariation(1, one, backend.Tensor{}, x, y) },
 		"SGD": func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams, backend.Tally{}) },
 		"Adam": func() {
 			l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, p, q, r, g, stepParams, backend.Tally{})

@@ -217,6 +217,7 @@ func TestNoOpAllocates(t *testing.T) {
 		},
 		"Plus": func() { l.Plus(x, x, x) }, "CopyChannels": func() { l.CopyChannels(x, 0, x, 1, 3) },
 		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.Function{Act: backend.ReLU}, x, x) },
+		"Huber":      func() { l.Huber(1, 1, v.Range(0, 1), backend.Tensor{}, x, x, x) },
 		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), backend.Tensor{}, x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, stepParams, 0) },
 		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, stepParams, backend.Tally{}) },
 	} {

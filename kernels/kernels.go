@@ -231,6 +231,10 @@ const (
 
 	LossBCE
 	LossMSE
+	LossL1
+	LossHuber
+	LossCharbonnier
+	LossVariation
 	LossTotal
 
 	OptimSGD
@@ -481,9 +485,13 @@ var entries = [Count]struct {
 	GroupNormScalesBack:  {"groupnorm_scales_back", 14},
 	GroupNormScalesBack4: {"groupnorm_scales_back4", 14},
 
-	LossBCE:   {"loss_bce", 6},
-	LossMSE:   {"loss_mse", 6},
-	LossTotal: {"loss_total", 4},
+	LossBCE:         {"loss_bce", 6},
+	LossMSE:         {"loss_mse", 6},
+	LossL1:          {"loss_l1", 6},
+	LossHuber:       {"loss_huber", 7},
+	LossCharbonnier: {"loss_charbonnier", 7},
+	LossVariation:   {"loss_variation", 8},
+	LossTotal:       {"loss_total", 4},
 
 	OptimSGD:      {"optim_sgd", 10},
 	OptimAdam:     {"optim_adam", 13},

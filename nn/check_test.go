@@ -70,6 +70,7 @@ func everyProgram(t *testing.T, f func(t *testing.T, c Config, o TrainerOptions)
 		run("fused", c, TrainerOptions{Loss: BCE, MicroBatch: 2})
 		run("unfused", c, TrainerOptions{Loss: MSE, Unfused: true})
 	}
+	run("fused", zoo()[0], TrainerOptions{Loss: everyLoss})
 	all := penalised()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		o := all[name]

@@ -25,6 +25,8 @@ type compiler struct {
 	o TrainerOptions
 	g *graph.Graph
 	p *program.Program
+
+	logits op.Value // of the sigmoid at the end, if the loss is of them
 }
 
 func newCompiler(m *Model, b backend.Backend, o TrainerOptions, n int) (*compiler, error) {
@@ -32,7 +34,7 @@ func newCompiler(m *Model, b backend.Backend, o TrainerOptions, n int) (*compile
 	if err != nil {
 		return nil, err
 	}
-	return &compiler{m, b, o, g, &program.Program{Tape: g.Tape, Samples: n, Input: g.Input}}, nil
+	return &compiler{m: m, b: b, o: o, g: g, p: &program.Program{Tape: g.Tape, Samples: n, Input: g.Input}}, nil
 }
 
 // compileTraining makes the program that adds the loss and the gradients of n samples to a slot. Without a backend, the
@@ -45,13 +47,16 @@ func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, 
 	if m.Size() == 0 {
 		return nil, fmt.Errorf("nn: model %q has no weights to train", m.Config.Name)
 	}
-	if c.p.Output = c.g.Output; o.Loss == BCE {
+	if err := c.checkLoss(); err != nil {
+		return nil, err
+	}
+	if c.p.Output = c.g.Output; o.Loss.BCE > 0 {
 		if err := c.toLogits(); err != nil {
 			return nil, err
 		}
 	}
 	if !o.Unfused {
-		c.p.Fuse(c.g.Input, c.g.Code, c.p.Output)
+		c.p.Fuse(c.g.Input, c.g.Code, c.p.Output, c.logits)
 	}
 	for _, s := range c.p.Calls {
 		if k, ok := s.Op.(op.Keeper); ok {
@@ -93,7 +98,8 @@ func compileCodeSums(m *Model, b backend.Backend, o TrainerOptions, src source, 
 	return c.p, nil
 }
 
-// toLogits leaves the last sigmoid out, because the loss is computed from its logits. Only reshapes may come after it.
+// toLogits finds the logits, from which the loss is computed, and leaves the last sigmoid out where there is no other loss. Only reshapes may
+// come after it.
 func (c *compiler) toLogits() error {
 	calls := c.p.Calls
 	for i, v := len(calls)-1, c.g.Output; i >= 0; i-- {
@@ -105,7 +111,9 @@ func (c *compiler) toLogits() error {
 			}
 		case *op.Activate:
 			if o.Out == v && o.Act == backend.Sigmoid && c.p.Readers()[v] == min(len(calls)-1-i, 1) {
-				c.p.Output, c.p.Calls = o.X, calls[:i]
+				if c.logits = o.X; c.o.Loss == (Loss{BCE: c.o.Loss.BCE}) {
+					c.p.Output, c.p.Calls = o.X, calls[:i]
+				}
 				return nil
 			}
 		}
@@ -135,17 +143,7 @@ func (c *compiler) backward(forward []op.Call) error {
 	p := c.p
 	grads := op.NewGrads(p.Tape, forward)
 	p.Layer = "loss"
-	target, grad := p.Target, p.Like(p.Output)
-	if p.Shape(target) != p.Shape(p.Output) {
-		target = p.Like(p.Output)
-		p.Emit(&op.Reshape{Out: target, X: p.Target})
-	}
-	loss, scale := p.Sum(op.Loss, 1), op.Scale{Factor: 1}
-	if c.o.Loss == BCE {
-		p.Emit(&op.SigmoidBCE{Shape: p.Shape(p.Output), Scale: scale, Loss: loss, Grad: grad, Logits: p.Output, Target: target})
-	} else {
-		p.Emit(&op.MSE{Shape: p.Shape(p.Output), Scale: scale, Loss: loss, Grad: grad, Prediction: p.Output, Target: target})
-	}
+	c.emitLoss(grads)
 	if c.o.penalizesCode() {
 		encoder := encoderCalls(c.g, forward)
 		if err := c.checkCode(grads, encoder); err != nil {
@@ -153,7 +151,6 @@ func (c *compiler) backward(forward []op.Call) error {
 		}
 		grads.Watch(c.g.Code, func(grad op.Value) { c.penalizeCode(grads, encoder, grad) })
 	}
-	grads.Add(p.Output, grad)
 	grads.Back(forward)
 	return nil
 }
@@ -233,7 +230,7 @@ func (c *compiler) probe(encoder []op.Call, grad op.Value) {
 	second, became := p.Again(encoder, p.Input, moved)
 	y := became[code]
 	weight := float32(o.Weight / (o.Step * o.Step))
-	p.Emit(&op.MSE{Shape: p.Shape(y), Scale: op.Scale{Per: op.PerSample, Factor: weight}, Loss: p.Sum(op.Loss, 1), Grad: gradMoved, Prediction: y, Target: code})
+	p.Emit(&op.Pointwise{Of: op.MSE, Term: op.Term{Shape: p.Shape(y), Scale: op.Scale{Per: op.PerSample, Factor: weight}, Loss: p.Sum(op.Loss, 1), Grad: gradMoved, Prediction: y, Target: code}})
 	p.Emit(&op.Accumulate{Dst: grad, Alpha: -1, X: gradMoved})
 	grads := op.NewGrads(p.Tape, second)
 	grads.Add(y, gradMoved)

@@ -129,7 +129,7 @@ func testGoldenUNet(g golden, dev backend.Device, o TrainerOptions) {
 	tr.x, tr.y = x, clean
 	if err := tr.stepWith(0, o.Batch, 0, true, func(s *op.Call, f *op.Frame, _ []op.Info) {
 		s.Op.Run(f)
-		if loss, ok := s.Op.(*op.MSE); ok {
+		if loss, ok := s.Op.(*op.Pointwise); ok {
 			v := f.At(loss.Prediction)
 			if err := f.B.Download(out[f.First*v.Shape.Image():][:v.Shape.Len()], v); err != nil {
 				t.Fatal(err)

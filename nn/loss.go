@@ -1,28 +1,189 @@
 package nn
 
-import "fmt"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
 
-// Loss is what training minimises, summed up by a Reduction.
-type Loss uint8
-
-const (
-	// BCE is the binary cross-entropy. The model ends in a sigmoid; the loss is computed from its logits.
-	BCE Loss = iota
-	// MSE is the mean squared error.
-	MSE
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/op"
 )
 
-func (l Loss) String() string { return [...]string{"bce", "mse"}[l] }
+// Loss is what training minimises, summed up by a Reduction: a sum of losses, each times its weight. In a configuration it is a name, for one
+// with the weight 1, or weights and constants by name. The zero Loss is BCE.
+type Loss struct {
+	BCE            float64 // binary cross-entropy. The model ends in a sigmoid; the loss is computed from its logits
+	MSE            float64 // squared error
+	L1             float64 // absolute error
+	Huber          float64 // half the squared error up to Delta, linear beyond
+	Charbonnier    float64 // the root of the squared error and Epsilon's square: an absolute error that is smooth at 0
+	TotalVariation float64 // absolute differences of neighbours in the output's rows and columns; of images
+
+	Delta   float64 // of huber: 1, as in Keras
+	Epsilon float64 // of charbonnier: 0.001
+}
+
+// The losses that people use alone.
+var (
+	BCE = Loss{BCE: 1}
+	MSE = Loss{MSE: 1}
+)
+
+// lossField is a weight or a constant by its name.
+type lossField struct {
+	name   string
+	value  *float64
+	weight bool
+}
+
+// fields lists the weights, in the order in which the losses are added up, and then the constants.
+func (l *Loss) fields() []lossField {
+	return []lossField{{"bce", &l.BCE, true}, {"mse", &l.MSE, true}, {"l1", &l.L1, true}, {"huber", &l.Huber, true}, {"charbonnier", &l.Charbonnier, true},
+		{"total_variation", &l.TotalVariation, true}, {"delta", &l.Delta, false}, {"epsilon", &l.Epsilon, false}}
+}
+
+// LossNames lists the losses.
+func LossNames() (names []string) {
+	for _, f := range new(Loss).fields() {
+		if f.weight {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
 
 // ParseLoss returns the loss of that name.
-func ParseLoss(name string) (Loss, error) {
-	switch name {
-	case "bce":
-		return BCE, nil
-	case "mse":
-		return MSE, nil
+func ParseLoss(name string) (l Loss, err error) {
+	err = l.Set(name)
+	return l, err
+}
+
+// Set makes it the loss of that name.
+func (l *Loss) Set(name string) error {
+	*l = Loss{}
+	for _, f := range l.fields() {
+		if f.weight && f.name == name {
+			*f.value = 1
+			return nil
+		}
 	}
-	return 0, fmt.Errorf("loss is %q, want bce or mse", name)
+	return fmt.Errorf("want one of %s", strings.Join(LossNames(), ", "))
+}
+
+// Type names the value in a flag's help.
+func (l *Loss) Type() string { return "name" }
+
+// String returns the loss as a sum, as "l1 + 0.2 total_variation"; "" of the zero Loss.
+func (l Loss) String() string {
+	var text strings.Builder
+	for _, f := range l.fields() {
+		if *f.value == 0 {
+			continue
+		}
+		switch {
+		case !f.weight:
+			fmt.Fprintf(&text, " (%s %v)", f.name, *f.value)
+			continue
+		case text.Len() > 0:
+			text.WriteString(" + ")
+		}
+		if *f.value != 1 {
+			text.WriteString(strconv.FormatFloat(*f.value, 'g', -1, 64) + " ")
+		}
+		text.WriteString(f.name)
+	}
+	return text.String()
+}
+
+// WithDefaults fills in what is left out and checks the rest.
+func (l Loss) WithDefaults() (Loss, error) {
+	if l == (Loss{}) {
+		return BCE, nil
+	}
+	sum := 0.0
+	for _, f := range l.fields() {
+		if !(*f.value >= 0 && *f.value <= math.MaxFloat32) {
+			return l, fmt.Errorf("loss: %s is %v, want 0 or more", f.name, *f.value)
+		}
+		if f.weight {
+			sum += *f.value
+		}
+	}
+	if sum == 0 {
+		return l, fmt.Errorf("loss: no loss has a weight above 0: want one of %s", strings.Join(LossNames(), ", "))
+	}
+	for _, c := range []struct {
+		name  string
+		value *float64
+		of    string
+		used  bool
+		whole float64
+	}{{"delta", &l.Delta, "huber", l.Huber > 0, 1}, {"epsilon", &l.Epsilon, "charbonnier", l.Charbonnier > 0, 1e-3}} {
+		switch {
+		case !c.used && *c.value != 0:
+			return l, fmt.Errorf("loss: %s is %v without %s, want the weight of %[3]s too", c.name, *c.value, c.of)
+		case c.used && *c.value == 0:
+			*c.value = c.whole
+		}
+	}
+	return l, nil
+}
+
+// UnmarshalYAML reads the name of a loss, or weights and constants by name.
+func (l *Loss) UnmarshalYAML(unmarshal func(any) error) error {
+	var name string
+	var values map[string]float64
+	switch {
+	case unmarshal(&values) == nil && values != nil:
+		return l.setAll(values)
+	case unmarshal(&name) != nil:
+		return errors.New("want the name of a loss, or weights of several by name, as {l1: 1, total_variation: 0.1}")
+	}
+	return l.Set(name)
+}
+
+// setAll sets the values of the loss by name.
+func (l *Loss) setAll(values map[string]float64) error {
+	*l = Loss{}
+	var names []string
+	for _, f := range l.fields() {
+		names = append(names, f.name)
+		if v, ok := values[f.name]; ok {
+			*f.value = v
+			delete(values, f.name)
+		}
+	}
+	for name := range values {
+		return fmt.Errorf("there is no %s: want %s", name, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (l Loss) MarshalYAML() (any, error) { return l.value(), nil }
+
+// MarshalJSON writes a name or an object of numbers.
+func (l Loss) MarshalJSON() ([]byte, error) { return json.Marshal(l.value()) }
+
+// value is the name of a loss that has one, else its values by name.
+func (l Loss) value() any {
+	values := map[string]float64{}
+	for _, f := range l.fields() {
+		if *f.value != 0 {
+			values[f.name] = *f.value
+		}
+	}
+	if len(values) == 1 {
+		for name, v := range values {
+			if v == 1 {
+				return name
+			}
+		}
+	}
+	return values
 }
 
 // Reduction says how the loss of a batch is made of those of its elements. The losses that are reported are means over
@@ -56,4 +217,50 @@ func (r Reduction) Elements(n int) int {
 		return 1
 	}
 	return n
+}
+
+// emitLoss appends the losses of the output, each with its gradient.
+func (c *compiler) emitLoss(grads *op.Grads) {
+	p, l := c.p, c.o.Loss
+	targets := map[backend.Shape]op.Value{p.Shape(p.Target): p.Target}
+	term := func(weight float64, prediction op.Value) op.Term {
+		s := p.Shape(prediction)
+		target, ok := targets[s]
+		if !ok {
+			target = p.Like(prediction)
+			p.Emit(&op.Reshape{Out: target, X: p.Target})
+			targets[s] = target
+		}
+		return op.Term{Shape: s, Scale: op.Scale{Factor: float32(weight)}, Loss: p.Sum(op.Loss, 1), Grad: p.Like(prediction), Prediction: prediction, Target: target}
+	}
+	for _, t := range []struct {
+		weight    float64
+		of        op.PointLoss
+		parameter float64
+	}{{l.BCE, op.SigmoidBCE, 0}, {l.MSE, op.MSE, 0}, {l.L1, op.L1, 0}, {l.Huber, op.Huber, l.Delta}, {l.Charbonnier, op.Charbonnier, l.Epsilon}} {
+		if t.weight == 0 {
+			continue
+		}
+		prediction := p.Output
+		if t.of == op.SigmoidBCE {
+			prediction = c.logits
+		}
+		o := &op.Pointwise{Of: t.of, Parameter: float32(t.parameter), Term: term(t.weight, prediction)}
+		p.Emit(o)
+		grads.Add(prediction, o.Grad)
+	}
+	if l.TotalVariation > 0 {
+		o := &op.TotalVariation{Term: term(l.TotalVariation, p.Output)}
+		o.Target = op.None
+		p.Emit(o)
+		grads.Add(p.Output, o.Grad)
+	}
+}
+
+// checkLoss reports a loss that the model cannot have.
+func (c *compiler) checkLoss() error {
+	if s := c.g.Shape(c.g.Output); c.o.Loss.TotalVariation > 0 && s.H*s.W == 1 {
+		return fmt.Errorf("nn: loss total_variation is of images, and the output of model %q is a vector: want a model of images, or another loss", c.m.Config.Name)
+	}
+	return nil
 }

@@ -10,8 +10,8 @@ import (
 
 // TrainerOptions are the choices of NewTrainer.
 type TrainerOptions struct {
-	Batch     int // samples of an optimiser step
-	Loss      Loss
+	Batch     int  // samples of an optimiser step
+	Loss      Loss // BCE if it is none
 	Optimizer Optimizer
 	Noise     float32           // standard deviation of the noise added to the inputs, which are then clipped to [0,1]
 	Seed      uint64            // of noise and dropout

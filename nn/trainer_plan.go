@@ -137,6 +137,9 @@ func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 	if o.Slots < 0 {
 		return o, fmt.Errorf("slots is %d, want at least 1, or 0 for the device's choice", o.Slots)
 	}
+	if o.Loss, err = o.Loss.WithDefaults(); err != nil {
+		return o, err
+	}
 	if o.Contractive, err = o.Contractive.WithDefaults(); err != nil {
 		return o, err
 	}

@@ -285,12 +285,16 @@ func TestFusedEqualsUnfused(t *testing.T) {
 // A model's gradient agrees with finite differences of its loss, dropout and noise included, because the draws of a step
 // can be repeated.
 func TestGradientByFiniteDifferences(t *testing.T) {
-	for _, c := range zoo() {
+	for i, c := range append(zoo(), zoo()[0]) {
+		criterion := MSE
+		if i == len(zoo()) {
+			criterion, c.Name = everyLoss, c.Name+" by every loss"
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			const n = 3
 			m := mustModel(t, c)
 			loss := func(grad bool) (float64, []float32) {
-				o := TrainerOptions{Batch: n, Loss: MSE, Noise: 0.2, Seed: 4, Optimizer: Optimizer{Name: "sgd"}}
+				o := TrainerOptions{Batch: n, Loss: criterion, Noise: 0.2, Seed: 4, Optimizer: Optimizer{Name: "sgd"}}
 				tr, err := NewTrainer(m, openTest(t), o)
 				if err != nil {
 					t.Fatal(err)

@@ -9,10 +9,7 @@ import (
 // CheckValidation is use.CheckSet of samples to validate on. Where a scaling was fitted to the training samples, their values
 // may lie beyond those of these.
 func (c Config) CheckValidation(m *nn.Model, set *dataset.Set) error {
-	loss, err := nn.ParseLoss(c.Training.Loss)
-	if err != nil {
-		return err
-	}
+	loss := c.Training.Loss
 	if c.Data.scales() {
 		loss = nn.MSE
 	}

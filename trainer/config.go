@@ -31,7 +31,7 @@ type Config struct {
 type Training struct {
 	Epochs        int                    `yaml:"epochs" zero:"1 or more"`
 	Batch         Batch                  `yaml:"batch"`
-	Loss          string                 `yaml:"loss"` // bce or mse
+	Loss          nn.Loss                `yaml:"loss"` // bce (default), or another, or a sum of several
 	Optimizer     nn.Optimizer           `yaml:"optimizer"`
 	Precision     string                 `yaml:"precision"`                             // float32 (default), tf32 or bf16; see backend.Precision
 	Reduction     string                 `yaml:"reduction,omitempty"`                   // of the loss: mean (default), sample (summed over a sample's elements), sum
@@ -194,16 +194,14 @@ func (c *Config) Check() error {
 	if t.Batch == 0 {
 		t.Batch = 128
 	}
-	if t.Loss == "" {
-		t.Loss = "bce"
-	}
 	if t.Precision == "" {
 		t.Precision = backend.Precision{}.String()
 	}
 	if err := c.Data.check(c.Model.Input); err != nil {
 		return err
 	}
-	if _, err := nn.ParseLoss(t.Loss); err != nil {
+	var err error
+	if t.Loss, err = t.Loss.WithDefaults(); err != nil {
 		return fmt.Errorf("training.%w", err)
 	}
 	if _, err := t.precision(); err != nil {

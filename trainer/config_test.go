@@ -88,7 +88,7 @@ func TestConfigErrors(t *testing.T) {
 		{"syntax", "[8, 8, 1]", "[8, 8", "line"},
 		{"impossible size", "filters: 2", "filters: 9999999999999", "more than"},
 		{"epochs", "epochs: 2", "epochs: -1", "training.epochs is -1, want 1 to"},
-		{"loss", "epochs: 2", "loss: l7", `training.loss is "l7", want bce or mse`},
+		{"loss", "epochs: 2", "loss: l7", `training.loss is "l7", want one of bce, mse, l1`},
 		{"noise", "epochs: 2", "noise: {std: .nan}", "training.noise.std is NaN"},
 		{"patience", "epochs: 2", "early_stopping: {patience: 0}", "early_stopping: patience is 0"},
 		{"optimizer", "epochs: 2", "optimizer: {name: sdg}", `optimizer is "sdg"`},

@@ -41,7 +41,7 @@ func tableConfig(t *testing.T) Config {
 			Encoder: graph.Specs(&layer.Dense{Units: 3, Activation: "tanh"}, &layer.Dense{Units: 1}),
 			Decoder: graph.Specs(&layer.Dense{Units: 2, Activation: "sigmoid"})},
 		Data:     Data{Name: "csv", File: path, Label: "kind", Scaling: "minmax", Validation: 0.25},
-		Training: Training{Epochs: 20, Batch: 8, Loss: "mse", Optimizer: nn.Optimizer{LearningRate: 0.02}, Noise: Noise{Std: 0.05}, Seed: 3, Validation: 5},
+		Training: Training{Epochs: 20, Batch: 8, Loss: nn.MSE, Optimizer: nn.Optimizer{LearningRate: 0.02}, Noise: Noise{Std: 0.05}, Seed: 3, Validation: 5},
 	}
 	if err := c.Check(); err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestTableResume(t *testing.T) {
 
 func TestCheckSet(t *testing.T) {
 	c := tableConfig(t)
-	c.Training.Loss = "bce"
+	c.Training.Loss = nn.BCE
 	train, test, err := LoadData(t.Context(), &c.Data, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestCheckSet(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	o.Train, o.Test = dataset.Circle(10, 0.1, 1), dataset.Digits(10, 1)
-	c.Training.Loss = "mse"
+	c.Training.Loss = nn.MSE
 	if _, err = Train(t.Context(), c, o); err == nil || !strings.Contains(err.Error(), `data set digits has images of 28 x 28 x 1 = 784 values, model "table" takes 2`) {
 		t.Errorf("error %v", err)
 	}
@@ -374,7 +374,7 @@ func TestWideTable(t *testing.T) {
 	c := smallConfig()
 	c.Model = nn.Config{Name: "wide", Input: []int{columns}, Encoder: graph.Specs(&layer.Dense{Units: 1}), Decoder: graph.Specs(&layer.Dense{Units: columns})}
 	c.Data = Data{Name: "csv", File: table("train.csv", 0), Label: "kind", Scaling: "standard"}
-	c.Training.Loss = "mse"
+	c.Training.Loss = nn.MSE
 	train, _, err := LoadData(t.Context(), &c.Data, nil)
 	if err != nil {
 		t.Fatal(err)

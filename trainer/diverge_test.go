@@ -40,7 +40,7 @@ func finiteRun(t *testing.T, dir string) (files int) {
 func divergent() Config {
 	c := smallConfig()
 	c.Model = nn.Config{Name: "linear", Input: []int{784}, Encoder: graph.Specs(&layer.Dense{Units: 16}), Decoder: graph.Specs(&layer.Dense{Units: 784})}
-	c.Training.Loss, c.Training.Epochs = "mse", 30
+	c.Training.Loss, c.Training.Epochs = nn.MSE, 30
 	c.Training.Optimizer = nn.Optimizer{Name: "sgd", LearningRate: 150}
 	c.Training.Schedule = nn.Schedule{Warmup: 30}
 	return c

@@ -90,7 +90,7 @@ func TestDataPathsAreAbsolute(t *testing.T) {
 	for _, d := range []Data{{Name: "images", Dir: "pictures", Size: layer.Size{H: 1, W: 1}}, {Name: "csv", File: "t.csv", TestFile: "t.csv"}} {
 		t.Chdir(dir)
 		c := Config{Data: d, Model: nn.Config{Name: "m", Input: []int{1}, Encoder: graph.Specs(&layer.Dense{Units: 1}), Decoder: graph.Specs(&layer.Dense{Units: 1})}}
-		c.Training.Epochs, c.Training.Loss = 1, "mse"
+		c.Training.Epochs, c.Training.Loss = 1, nn.MSE
 		train, validation, err := LoadData(t.Context(), &c.Data, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -38,13 +38,16 @@ func TestEvaluationLoss(t *testing.T) {
 	for _, c := range []struct {
 		tr   Training
 		want float64
-	}{{Training{Loss: "bce"}, 0.5}, {Training{Loss: "mse"}, 0.25}, {Training{Loss: "mse", Reduction: "sample"}, 2}} {
+	}{{Training{Loss: nn.BCE}, 0.5}, {Training{Loss: nn.MSE}, 0.25}, {Training{Loss: nn.MSE, Reduction: "sample"}, 2}} {
 		if got := c.tr.LossOf(e, 8); got != c.want {
 			t.Errorf("%s %s: loss %v, want %v", c.tr.Loss, c.tr.Reduction, got, c.want)
 		}
 	}
+	if got := (Training{Loss: nn.Loss{BCE: 2, MSE: 4}, Reduction: "sample"}).LossOf(e, 8); got != 16 {
+		t.Errorf("loss of a sum %v, want 16", got)
+	}
 	e.Drawn = use.Evidence{BCE: 80, MSE: 16, Divergence: 3}
-	tr := Training{Loss: "bce", Reduction: "sample"}
+	tr := Training{Loss: nn.BCE, Reduction: "sample"}
 	tr.Divergence.Beta = nn.Given(2)
 	if got := tr.LossOf(e, 8); got != 86 {
 		t.Errorf("variational loss %v, want 86", got)

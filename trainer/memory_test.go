@@ -22,7 +22,7 @@ import (
 type shaped struct {
 	h, w, c int
 	model   nn.Config
-	loss    string
+	loss    nn.Loss
 	noise   float64
 }
 
@@ -35,14 +35,14 @@ func shapes() []shaped {
 	}
 	return []shaped{
 		{28, 28, 1, nn.Config{Name: "denoiser", Input: []int{28, 28, 1}, Encoder: graph.Specs(conv(8, 3), &layer.MaxPool2D{Size: 2}),
-			Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, out(1))}, "bce", 0.3},
-		{32, 48, 3, nn.Config{Name: "colour", Input: []int{32, 48, 3}, Encoder: graph.Specs(conv(6, 3)), Decoder: graph.Specs(out(3))}, "mse", 0},
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 2}, out(1))}, nn.BCE, 0.3},
+		{32, 48, 3, nn.Config{Name: "colour", Input: []int{32, 48, 3}, Encoder: graph.Specs(conv(6, 3)), Decoder: graph.Specs(out(3))}, nn.MSE, 0},
 		{16, 16, 1, nn.Config{Name: "vae", Input: []int{16, 16, 1}, Encoder: graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 300, Activation: "relu"}, &layer.Dense{Units: 4}, &layer.Sampling{}),
-			Decoder: graph.Specs(&layer.Dense{Units: 256}, &layer.Reshape{Shape: []int{16, 16, 1}}, &layer.Activation{Function: "sigmoid"})}, "bce", 0},
+			Decoder: graph.Specs(&layer.Dense{Units: 256}, &layer.Reshape{Shape: []int{16, 16, 1}}, &layer.Activation{Function: "sigmoid"})}, nn.BCE, 0},
 		{48, 80, 1, nn.Config{Name: "strided", Input: []int{48, 80, 1}, Encoder: graph.Specs(&layer.Conv2D{Filters: 4, Kernel: layer.Square(3), Stride: 2, Activation: "relu"}),
-			Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(3), Stride: 2, Activation: "sigmoid"})}, "mse", 0.1},
+			Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 1, Kernel: layer.Square(3), Stride: 2, Activation: "sigmoid"})}, nn.MSE, 0.1},
 		{96, 128, 3, nn.Config{Name: "large", Input: []int{96, 128, 3}, Encoder: graph.Specs(conv(4, 1), &layer.MaxPool2D{Size: 4}),
-			Decoder: graph.Specs(&layer.UpSampling2D{Size: 4}, out(3))}, "mse", 0.1},
+			Decoder: graph.Specs(&layer.UpSampling2D{Size: 4}, out(3))}, nn.MSE, 0.1},
 	}
 }
 
@@ -149,13 +149,13 @@ func TestHostMemoryIsPlanned(t *testing.T) {
 		}
 		net := tr.Network()
 		// Compiling the programs takes about 100 KiB once, fonts as well: that is not counted.
-		_, warm := use.Evaluate(t.Context(), net, test, 0.1, 1, true)
+		_, warm := use.Evaluate(t.Context(), net, test, nn.Loss{}, 0.1, 1, true)
 		if err := errors.Join(warm, writeSamples(filepath.Join(t.TempDir(), "a.png"), net, test, 0.1, 1)); err != nil {
 			t.Fatal(err)
 		}
 		var e *use.Evaluator
 		h := HostMemory{Evaluation: allocated(func() {
-			e = use.NewEvaluator(net, test)
+			e = use.NewEvaluator(net, test, nn.Loss{})
 			if _, err := e.Evaluate(t.Context(), 0.1, 1, true); err != nil {
 				t.Fatal(err)
 			}

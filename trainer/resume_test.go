@@ -21,7 +21,7 @@ func pointsConfig() Config {
 	return Config{
 		Model: nn.Config{Name: "points", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: 3, Activation: "tanh"}), Decoder: graph.Specs(&layer.Dense{Units: 2})},
 		Data:  Data{Name: "circle", Samples: 60},
-		Training: Training{Epochs: 2, Batch: 10, Loss: "mse", Seed: 3, Noise: Noise{Std: 0.1},
+		Training: Training{Epochs: 2, Batch: 10, Loss: nn.MSE, Seed: 3, Noise: Noise{Std: 0.1},
 			Optimizer: nn.Optimizer{Name: "adam", LearningRate: 0.01}},
 	}
 }
@@ -107,7 +107,7 @@ func TestResumeRefuses(t *testing.T) {
 	}{
 		{func(c *Config, _ *Options) { c.Training.Epochs = 1 }, "training.epochs is 1, but the run in " + o.Dir + " is in epoch 2 already"},
 		{func(c *Config, _ *Options) { c.Model.Encoder = graph.Specs(&layer.Dense{Units: 4, Activation: "tanh"}) }, "does not fit the model (model.encoder.1.dense.units: 3 -> 4)"},
-		{func(c *Config, _ *Options) { c.Training.Loss = "bce" }, "loss bce needs"},
+		{func(c *Config, _ *Options) { c.Training.Loss = nn.BCE }, "loss bce needs"},
 		{func(c *Config, _ *Options) { c.Training.Precision = "tf32" }, "the run in " + o.Dir + " cannot go on in another precision (training.precision: float32 -> tf32)"},
 		{func(_ *Config, o *Options) { o.Dir += "x" }, "there is no run folder"},
 		{func(_ *Config, o *Options) { o.Dir = t.TempDir() }, "no checkpoint to resume from"},

@@ -139,11 +139,7 @@ func (s *session) open(ctx context.Context) (err error) {
 		t.Epochs = float64(s.c.Training.Epochs)
 	}
 	tr := s.c.Training
-	loss, err := nn.ParseLoss(tr.Loss)
-	if err != nil {
-		return err
-	}
-	if err := use.CheckSet(s.m, loss, s.o.Train); err != nil {
+	if err := use.CheckSet(s.m, tr.Loss, s.o.Train); err != nil {
 		return err
 	}
 	if err := s.c.CheckValidation(s.m, s.o.Test); err != nil {
@@ -182,7 +178,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.eval = use.NewEvaluator(s.net, s.o.Test)
+	s.eval = use.NewEvaluator(s.net, s.o.Test, tr.Loss)
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
 	return s.enter(ctx)

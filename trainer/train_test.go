@@ -170,7 +170,7 @@ func TestTrainWritesRun(t *testing.T) {
 	}
 	defer net.Close()
 	_, test := smallData()
-	e, err := use.Evaluate(t.Context(), net, test, c.Training.Noise.Std, c.Training.Seed, true)
+	e, err := use.Evaluate(t.Context(), net, test, nn.Loss{}, c.Training.Noise.Std, c.Training.Seed, true)
 	if err != nil {
 		t.Fatal(err)
 	}

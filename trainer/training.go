@@ -86,15 +86,11 @@ func (t Training) precision() (backend.Precision, error) {
 
 // Options returns a checked configuration's options for nn.NewTrainer on a training set of that size.
 func (t Training) Options(samples int) (nn.TrainerOptions, error) {
-	loss, err := nn.ParseLoss(t.Loss)
-	if err != nil {
-		return nn.TrainerOptions{}, err
-	}
 	precision, err := t.precision()
 	if err != nil {
 		return nn.TrainerOptions{}, err
 	}
-	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed,
+	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: t.Loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed,
 		Reduction: t.reduction(), Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive}
 	if t.Accumulate > 1 {
 		o.MicroBatch = t.Batch.Of(samples)
@@ -122,11 +118,7 @@ func (p *progress) plateau(s nn.Schedule, e Epoch) {
 	}
 }
 
-// LossOf returns the loss, without regularizers, of samples with that evaluation, of elements values each.
+// LossOf returns the loss, without regularizers, of samples with that evaluation by this loss, of elements values each.
 func (t Training) LossOf(v use.Evaluation, elements int) float64 {
-	loss := nn.BCE
-	if t.Loss == nn.MSE.String() {
-		loss = nn.MSE
-	}
-	return v.Loss(loss, t.reduction(), t.Divergence.Beta.Value(), elements)
+	return v.Loss(t.Loss, t.reduction(), t.Divergence.Beta.Value(), elements)
 }

@@ -19,7 +19,7 @@ import (
 func lineRun(t *testing.T, dir string, data trainer.Data) {
 	t.Helper()
 	c := trainer.Config{Data: data, Model: nn.Config{Name: "line", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: 1, NoBias: true}), Decoder: graph.Specs(&layer.Dense{Units: 2, NoBias: true})}}
-	c.Training.Loss = "mse"
+	c.Training.Loss = nn.MSE
 	saveRun(t, dir, c)
 	m, err := nn.New(c.Model, 1)
 	if err != nil {

@@ -66,7 +66,7 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 		return err
 	}
 	defer data.close()
-	e, err := use.Evaluate(c.Context(), net, data.test, cfg.Training.Noise.Std, cfg.Training.Seed, true)
+	e, err := use.Evaluate(c.Context(), net, data.test, cfg.Training.Loss, cfg.Training.Noise.Std, cfg.Training.Seed, true)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func TestPCA(t *testing.T) {
 	write(t, []byte(rows), "rows.csv")
 	c := trainer.Config{Model: nn.Config{Name: "two", Input: []int{3}, Encoder: graph.Specs(&layer.Dense{Units: 2}), Decoder: graph.Specs(&layer.Dense{Units: 3})},
 		Data: trainer.Data{Name: "csv", File: "rows.csv"}}
-	c.Training.Loss, c.Training.Noise.Std = "mse", 0.5
+	c.Training.Loss, c.Training.Noise.Std = nn.MSE, 0.5
 	saveRun(t, "runs/two", c)
 	read := func(args ...string) (v struct {
 		Code, Components int

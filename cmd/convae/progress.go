@@ -314,7 +314,7 @@ func (r *progress) logResult(dir string, cfg trainer.Config, res trainer.Result,
 	if res.StoppedAt > 0 {
 		line = line.Int("stopped_early_at", res.StoppedAt).Int("best_at", res.BestAt)
 	}
-	if cfg.Training.Loss == "bce" && out.BCE != 0 { // 0: there are values outside [0,1]
+	if cfg.Training.Loss.BCE > 0 && out.BCE != 0 { // 0: there are values outside [0,1]
 		line = line.Float64("val_bce", round(out.BCE, 6))
 	}
 	line = line.Float64("val_mse", round(out.MSE, 6)).Float64("val_mae", round(out.MAE, 6)).Float64("val_max_error", round(out.MaxAbs, 6))

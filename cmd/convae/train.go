@@ -34,7 +34,8 @@ const slowTest = 500
 type trainFlags struct {
 	data, dataDir, device, out, resume, log string
 	init                                    string
-	loss, optimizer, precision              string
+	optimizer, precision                    string
+	loss                                    nn.Loss
 	epochs, limit, patience, steps          int
 	batch                                   trainer.Batch
 	lr, noise, validation                   float64
@@ -73,7 +74,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	within(fs, "epochs", 1, 1e6)
 	fs.Var(&f.batch, "batch", "samples of an optimiser step, or full for all training samples")
 	fs.StringArrayVar(&f.settings, "set", nil, "change any value of the configuration: PATH=VALUE, as training.optimizer.name=sgd or model.encoder.1.dense.units=16; may be repeated")
-	fs.StringVar(&f.loss, "loss", "", "bce or mse")
+	fs.Var(&f.loss, "loss", strings.Join(nn.LossNames(), ", ")+"; --set training.loss takes weights of several")
 	precisionFlag(fs, &f.precision)
 	fs.StringVar(&f.optimizer, "optimizer", "", "sgd, adam, adamw, adadelta, rmsprop or lion, with its default constants")
 	fs.Float64Var(&f.lr, "learning-rate", 0, "learning rate of the optimiser")

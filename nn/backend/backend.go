@@ -360,6 +360,17 @@ type Loss interface {
 	SigmoidBCE(scale float32, loss, partials, grad, logits, target Tensor)
 	// MSE: (p - t)².
 	MSE(scale float32, loss, partials, grad, pred, target Tensor)
+	// L1: |p - t|, whose slope is 0 where it is 0.
+	L1(scale float32, loss, partials, grad, pred, target Tensor)
+	// Huber: d²/2 for a d = p - t of at most delta, delta (|d| - delta/2) beyond that. (Huber, "Robust estimation of a location
+	// parameter", 1964.)
+	Huber(delta, scale float32, loss, partials, grad, pred, target Tensor)
+	// Charbonnier: sqrt((p - t)² + epsilon²). (Charbonnier and others, "Two deterministic half-quadratic regularization algorithms for
+	// computed imaging", 1994.)
+	Charbonnier(epsilon, scale float32, loss, partials, grad, pred, target Tensor)
+	// TotalVariation: |p - q| + |p - r|, where q is right of p in its channel, and r below it, if they are there. (Rudin, Osher and Fatemi,
+	// "Nonlinear total variation based noise removal algorithms", 1992; the sum of absolute values, as TensorFlow has it.)
+	TotalVariation(scale float32, loss, partials, grad, pred Tensor)
 }
 
 // Optim ops update Flat tensors of equal length in place; the learning rate comes from stepParams. Beside that they do what a Tally says.

@@ -1,6 +1,6 @@
 package backend
 
-// CheckLoss checks the arguments of SigmoidBCE and MSE, on a backend that makes so many partial sums. These and the gradient can be
+// CheckLoss checks the arguments of a loss, on a backend that makes so many partial sums. These and the gradient can be
 // zero.
 func CheckLoss(loss, partials *Tensor, count int, grad, pred, target *Tensor) {
 	loss.one()

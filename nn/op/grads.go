@@ -66,11 +66,11 @@ func (g *Grads) Of(o Differentiable) Value {
 	return grad
 }
 
-// Through is asked by the op that makes the gradient of v. If no other op contributes to that gradient, it returns the
+// Through is asked by the op that makes the gradient of v. If nothing else contributes to that gradient, it returns the
 // activation that v is the output of, and the op has to multiply the gradient by its derivative; otherwise it returns Linear.
 func (g *Grads) Through(v Value) backend.Act {
 	a, ok := g.makers[v].(Activated)
-	if !ok || g.readers[v] != 1 || g.watch[v] != nil {
+	if _, more := g.of[v]; !ok || more || g.readers[v] != 1 || g.watch[v] != nil {
 		return backend.Linear
 	}
 	g.before[v] = true

@@ -91,16 +91,14 @@ func (c *chain) parse(p *Program) bool {
 
 // lossOf takes the loss of the output and, of an activation at the end, its gradient.
 func (c *chain) lossOf(p *Program) bool {
-	if o, _, ok := next[*op.SigmoidBCE](c); ok {
-		c.op.Step.BCE, c.op.Scale, c.loss = true, o.Scale, o.Loss
-		return o.Logits == p.Output && o.Target == p.Target
-	}
-	o, _, ok := next[*op.MSE](c)
-	if !ok || o.Prediction != p.Output || o.Target != p.Target {
+	o, _, ok := next[*op.Pointwise](c)
+	if !ok || o.Of > op.MSE || o.Prediction != p.Output || o.Target != p.Target {
 		return false
 	}
-	c.op.Scale, c.loss = o.Scale, o.Loss
-	next[*op.ActivateBack](c)
+	c.op.Step.BCE, c.op.Scale, c.loss = o.Of == op.SigmoidBCE, o.Scale, o.Loss
+	if o.Of == op.MSE {
+		next[*op.ActivateBack](c)
+	}
 	return true
 }
 

@@ -247,7 +247,7 @@ func (r *report) losses(context.Context) error {
 // lossText names what a run's loss measures.
 func lossText(c trainer.Config) string {
 	if reduction := c.Training.Reduction; reduction != "" && reduction != "mean" {
-		return c.Training.Loss + " by " + reduction
+		return c.Training.Loss.String() + " by " + reduction
 	}
-	return c.Training.Loss
+	return c.Training.Loss.String()
 }

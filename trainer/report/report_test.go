@@ -35,7 +35,7 @@ func corners(variational bool) (trainer.Config, func(m *nn.Model)) {
 	if variational {
 		c.Model.Encoder = graph.Specs(&layer.Flatten{}, &layer.Dense{Units: 4}, &layer.Sampling{})
 	}
-	c.Training.Loss = "mse"
+	c.Training.Loss = nn.MSE
 	return c, func(m *nn.Model) {
 		for _, p := range m.Params {
 			clear(p.Data)
@@ -245,7 +245,7 @@ func TestAnalysis(t *testing.T) {
 		dir := t.TempDir()
 		c := trainer.Config{Model: nn.Config{Name: "points", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: size}), Decoder: graph.Specs(&layer.Dense{Units: 2})},
 			Data: trainer.Data{Name: "circle"}}
-		c.Training.Loss = "mse"
+		c.Training.Loss = nn.MSE
 		save(t, dir, c, nil, []trainer.Epoch{{Epoch: 1, Loss: 0.5, ValLoss: 0.4}})
 		r, err := Make(t.Context(), dir, options(t))
 		if err != nil || names(r.Pictures) != "analysis latent loss" {
@@ -367,7 +367,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := use.Evaluate(t.Context(), net, set, 0.25, 0, true)
+	e, err := use.Evaluate(t.Context(), net, set, nn.Loss{}, 0.25, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +407,7 @@ func TestCompare(t *testing.T) {
 	run, other, fresh := filepath.Join(dir, "run"), filepath.Join(dir, "other"), filepath.Join(dir, "fresh")
 	save(t, run, c, weights, history)
 	save(t, fresh, c, weights, nil)
-	c.Training.Loss = "bce"
+	c.Training.Loss = nn.BCE
 	save(t, other, c, weights, history)
 	o := options(t)
 	loss := func() []byte {
@@ -460,7 +460,7 @@ func TestNotes(t *testing.T) {
 	dir := t.TempDir()
 	c := trainer.Config{Model: nn.Config{Name: "wide", Input: []int{2}, Encoder: graph.Specs(&layer.Dense{Units: 4097}), Decoder: graph.Specs(&layer.Dense{Units: 2})},
 		Data: trainer.Data{Name: "circle"}}
-	c.Training.Loss = "mse"
+	c.Training.Loss = nn.MSE
 	save(t, dir, c, nil, nil)
 	r, err := Make(t.Context(), dir, options(t))
 	if err != nil || len(r.Pictures) != 0 {

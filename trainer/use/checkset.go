@@ -23,7 +23,7 @@ func CheckSet(m *nn.Model, loss nn.Loss, set *dataset.Set) error {
 		return fmt.Errorf("data set %s: samples of shape %s do not suit model %q: want %s%s", set.Name, dataset.ShapeText(shape), m.Config.Name,
 			dataset.ShapeText([]int{m.Input.H, m.Input.W, m.Input.C}), ShapeAdvice(shape, m.Input))
 	}
-	if loss != nn.BCE {
+	if loss.BCE == 0 {
 		return nil
 	}
 	if i := outside(set); i >= 0 {

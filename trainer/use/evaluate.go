@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/metric"
@@ -56,25 +57,28 @@ type Evaluation struct {
 	Code   metric.CodeValues
 
 	outsideBCE float64 // of values outside [0,1], for the loss alone
+	others     float64 // terms of the loss that the metrics do not have
 }
 
-// Evaluate runs the model on a data set with noise of the seed's StreamEvaluate. Without inputs, Input stays zero. When ctx
+// Evaluate runs the model on a data set with noise of the seed's StreamEvaluate, for metrics and for a loss, if one is given. Without inputs, Input stays zero. When ctx
 // ends, it returns ctx's error soon. It holds no more samples at a time than [Chunk] says.
-func Evaluate(ctx context.Context, net *nn.Network, set *dataset.Set, noise float64, seed uint64, inputs bool) (Evaluation, error) {
+func Evaluate(ctx context.Context, net *nn.Network, set *dataset.Set, loss nn.Loss, noise float64, seed uint64, inputs bool) (Evaluation, error) {
 	if err := CheckSet(net.Model(), nn.MSE, set); err != nil {
 		return Evaluation{}, err
 	}
-	return NewEvaluator(net, set).Evaluate(ctx, noise, seed, inputs)
+	return NewEvaluator(net, set, loss).Evaluate(ctx, noise, seed, inputs)
 }
 
 // Evaluator evaluates a model again and again on the same data set, in memory of its own.
 type Evaluator struct {
 	net                     *nn.Network
 	set                     *dataset.Set
+	loss                    nn.Loss
 	chunk                   int // samples held at a time
 	clean, noisy, out, code []float32
 	output, input           metric.Accumulator
 	codes                   metric.Codes
+	others                  float64 // of all samples
 	drawn                   drawn
 }
 
@@ -93,15 +97,15 @@ func EvaluatorBytes(m *nn.Model, samples int) int {
 	return 4*values*min(Chunk(values), samples) + metric.CodesBytes(m.Code.Len()) + 2*metric.ScratchBytes(runtime.GOMAXPROCS(0), m.Input.W)
 }
 
-// NewEvaluator returns an evaluator of a data set, in memory of its own.
-func NewEvaluator(net *nn.Network, set *dataset.Set) *Evaluator {
+// NewEvaluator returns an evaluator of a data set by a loss, in memory of its own.
+func NewEvaluator(net *nn.Network, set *dataset.Set, loss nn.Loss) *Evaluator {
 	m := net.Model()
-	e := &Evaluator{net: net, set: set, chunk: min(Chunk(evaluatorValues(m)), set.Len())}
+	e := &Evaluator{net: net, set: set, loss: loss, chunk: min(Chunk(evaluatorValues(m)), set.Len())}
 	buf := func() []float32 { return make([]float32, e.chunk*set.Size()) }
 	e.clean, e.noisy, e.out, e.code = buf(), buf(), buf(), make([]float32, e.chunk*m.Code.Len())
 	e.output.Workers, e.input.Workers = runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)
 	e.codes.Gaussian = m.Variational()
-	e.drawn = newDrawn(net, e.chunk)
+	e.drawn = newDrawn(net, loss, e.chunk)
 	return e
 }
 
@@ -110,6 +114,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, noise float64, seed uint64, in
 	e.output.Reset()
 	e.input.Reset()
 	e.codes.Reset()
+	e.others = 0
 	e.drawn.reset(seed)
 	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
 	for lo := 0; lo < e.set.Len(); lo += e.chunk {
@@ -121,7 +126,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, noise float64, seed uint64, in
 			return Evaluation{}, err
 		}
 	}
-	r := Evaluation{Output: e.output.Result(), Input: e.input.Result(), Drawn: e.drawn.result(), Code: e.codes.Result(e.set.Size())}
+	r := Evaluation{Output: e.output.Result(), Input: e.input.Result(), Drawn: e.drawn.result(), Code: e.codes.Result(e.set.Size()),
+		others: e.others / float64(max(e.set.Len(), 1))}
 	if outside(e.set) >= 0 {
 		r.outsideBCE = r.Output.BCE
 		r.Output.BCE, r.Input.BCE = 0, 0
@@ -155,21 +161,39 @@ func (e *Evaluator) add(lo, hi int, noise float64, src rng.Source, inputs bool) 
 	}
 	e.codes.Add(code, m.Code.Len())
 	e.output.Add(out, clean, set.H, set.W, set.C)
+	for i := range n {
+		at := i * set.Size()
+		e.others += others(e.loss, m.Output, out[at:at+set.Size()], clean[at:at+set.Size()])
+	}
 	if inputs {
 		e.input.Add(noisy, clean, set.H, set.W, set.C)
 	}
 	return e.drawn.add(clean, n)
 }
 
-// Loss returns the training loss, without regularizers, of samples with that evaluation, of elements values each. beta is
+// Loss returns the training loss, without regularizers, of samples with that evaluation by the same loss, of elements values each. beta is
 // the weight of a Gaussian code's divergence.
 func (e Evaluation) Loss(loss nn.Loss, reduction nn.Reduction, beta float64, elements int) float64 {
 	if e.Drawn != (Evidence{}) {
 		return e.Drawn.loss(loss, reduction, beta, elements)
 	}
-	sum := e.Output.BCE + e.outsideBCE // one of them is 0
-	if loss == nn.MSE {
-		sum = e.Output.MSE
+	bce := e.Output.BCE + e.outsideBCE // one of them is 0
+	return (loss.BCE*bce + loss.MSE*e.Output.MSE + e.others) * float64(reduction.Elements(elements))
+}
+
+// others returns what the terms of a loss but BCE and MSE make of an output of that shape, for each of its elements.
+func others(l nn.Loss, s backend.Shape, out, clean []float32) (sum float64) {
+	if l.L1 > 0 {
+		sum += l.L1 * metric.L1(out, clean)
 	}
-	return sum * float64(reduction.Elements(elements))
+	if l.Huber > 0 {
+		sum += l.Huber * metric.Huber(l.Delta, out, clean)
+	}
+	if l.Charbonnier > 0 {
+		sum += l.Charbonnier * metric.Charbonnier(l.Epsilon, out, clean)
+	}
+	if l.TotalVariation > 0 {
+		sum += l.TotalVariation * metric.TotalVariation(out, s.H, s.W, s.C)
+	}
+	return sum
 }

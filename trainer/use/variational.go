@@ -14,23 +14,26 @@ type Evidence struct {
 	BCE        float64 `json:"bce"`        // binary cross-entropy summed over a sample's values, nats
 	MSE        float64 `json:"mse"`        // squared error summed over a sample's values
 	Divergence float64 `json:"divergence"` // of the posterior from the standard normal distribution, nats
+
+	others float64 // terms of the loss that the metrics do not have, summed over a sample's values
 }
 
 // drawn gathers the evidence of samples. Its zero value is for a model whose code is not Gaussian.
 type drawn struct {
 	net            *nn.Network
+	loss           nn.Loss
 	src            rng.Source
 	stats, code, y []float32
 	n              int
 	sum            Evidence
 }
 
-func newDrawn(net *nn.Network, chunk int) drawn {
+func newDrawn(net *nn.Network, loss nn.Loss, chunk int) drawn {
 	m := net.Model()
 	if !m.Variational() {
 		return drawn{}
 	}
-	return drawn{net: net, stats: make([]float32, 2*chunk*m.Code.Len()), code: make([]float32, chunk*m.Code.Len()), y: make([]float32, chunk*m.Output.Len())}
+	return drawn{net: net, loss: loss, stats: make([]float32, 2*chunk*m.Code.Len()), code: make([]float32, chunk*m.Code.Len()), y: make([]float32, chunk*m.Output.Len())}
 }
 
 // drawnValues returns how many float32 values it holds of each sample.
@@ -77,6 +80,7 @@ func (d *drawn) add(clean []float32, n int) error {
 		v := metric.Pixelwise(y[at:at+elements], clean[at:at+elements])
 		d.sum.BCE += float64(elements) * v.BCE
 		d.sum.MSE += float64(elements) * v.MSE
+		d.sum.others += float64(elements) * others(d.loss, d.net.Model().Output, y[at:at+elements], clean[at:at+elements])
 	}
 	d.n += n
 	return nil
@@ -84,7 +88,7 @@ func (d *drawn) add(clean []float32, n int) error {
 
 func (d *drawn) result() Evidence {
 	n := float64(max(d.n, 1))
-	e := Evidence{BCE: d.sum.BCE / n, MSE: d.sum.MSE / n, Divergence: d.sum.Divergence / n}
+	e := Evidence{BCE: d.sum.BCE / n, MSE: d.sum.MSE / n, Divergence: d.sum.Divergence / n, others: d.sum.others / n}
 	if d.n > 0 {
 		e.ELBO = -(e.BCE + e.Divergence)
 	}
@@ -93,9 +97,6 @@ func (d *drawn) result() Evidence {
 
 // loss returns the training loss of samples with that evidence, of elements values each.
 func (e Evidence) loss(loss nn.Loss, reduction nn.Reduction, beta float64, elements int) float64 {
-	reconstruction := e.BCE
-	if loss == nn.MSE {
-		reconstruction = e.MSE
-	}
+	reconstruction := loss.BCE*e.BCE + loss.MSE*e.MSE + e.others
 	return reconstruction*float64(reduction.Elements(elements))/float64(elements) + beta*e.Divergence
 }

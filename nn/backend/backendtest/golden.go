@@ -132,6 +132,7 @@ type golden struct {
 	Groups    int      `json:"groups"`
 	Size      pair     `json:"size"`
 	Epsilon   float32  `json:"epsilon"`
+	Delta     *float32 `json:"delta"`
 	Keep      *float32 `json:"keras_momentum"`
 	Heads     int      `json:"heads"`
 	Residual  bool     `json:"residual"`
@@ -240,7 +241,7 @@ func (g golden) cases() ([]Case, error) {
 		return g.batchNorm()
 	case "spatial_attention":
 		return g.spatialAttention()
-	case "bce", "mse":
+	case "bce", "mse", "l1", "huber", "charbonnier":
 		return g.loss()
 	case "optimizer":
 		return g.optimiser()
@@ -768,9 +769,16 @@ func (g golden) concatenate() ([]Case, error) {
 }
 
 func (g golden) loss() ([]Case, error) {
-	l, pred := bce, "logits"
-	if g.Op == "mse" {
+	l, pred, grad := bce, "logits", "grad_in"
+	switch g.Op {
+	case "mse":
 		l, pred = mse, "pred"
+	case "l1":
+		l, pred, grad = l1, "pred", "grad_pred"
+	case "huber":
+		l, pred, grad = huber(or(g.Delta, 1)), "pred", "grad_pred"
+	case "charbonnier":
+		l, pred, grad = charbonnier(g.Epsilon), "pred", "grad_pred"
 	}
 	x, err := g.shapeOf(pred, 1, 2, 3, 4)
 	if err != nil {
@@ -783,7 +791,7 @@ func (g golden) loss() ([]Case, error) {
 		return nil, fmt.Errorf("the reduction is %q, want mean or sum", g.Reduction)
 	}
 	c := l.on(x, "", nil, nil, true).scaled(l, scale)
-	c, err = g.fit(c, "loss", map[string]string{"pred": pred, "grad": "grad_in"})
+	c, err = g.fit(c, "loss", map[string]string{"pred": pred, "grad": grad})
 	return []Case{c}, err
 }
 

@@ -1,0 +1,143 @@
+package nn
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
+)
+
+// everyLoss has all losses at once.
+var everyLoss = Loss{BCE: 0.5, MSE: 2, L1: 1, Huber: 1.5, Charbonnier: 0.25, TotalVariation: 0.125, Delta: 0.2, Epsilon: 0.01}
+
+func TestEveryLossHasAll(t *testing.T) {
+	l := everyLoss
+	for _, f := range l.fields() {
+		if *f.value == 0 {
+			t.Errorf("everyLoss has no %s", f.name)
+		}
+	}
+}
+
+// The loss and the gradients of a sum are the sums of those of its losses, whatever the reduction.
+func TestLossIsTheSumOfItsLosses(t *testing.T) {
+	for _, reduction := range []Reduction{MeanReduction, SampleReduction} {
+		run := func(l Loss) (float64, []float32) {
+			m := mustModel(t, zoo()[0])
+			tr, err := NewTrainer(m, openLanes(t, 1), TrainerOptions{Batch: 3, Loss: l, Reduction: reduction, Noise: 0.2, Seed: 4, Optimizer: Optimizer{Name: "sgd"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.Close()
+			if err := tr.SetData(pixelsFor(m, 3), 3); err != nil {
+				t.Fatal(err)
+			}
+			tr.Step(0, 3, 0)
+			loss, err := tr.Loss()
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := make([]float32, m.Params[0].Shape.Len())
+			if err := tr.first().mem.b.Download(g, gradients(tr)[0]); err != nil {
+				t.Fatal(err)
+			}
+			return loss, g
+		}
+		sum, want := 0.0, make([]float64, 36)
+		all := everyLoss
+		for _, f := range all.fields() {
+			if !f.weight {
+				continue
+			}
+			one, err := ParseLoss(f.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.name == "huber" {
+				one.Delta = all.Delta
+			}
+			if f.name == "charbonnier" {
+				one.Epsilon = all.Epsilon
+			}
+			l, g := run(one)
+			sum += *f.value * l
+			for i := range want {
+				want[i] += *f.value * float64(g[i])
+			}
+		}
+		loss, g := run(all)
+		if !(math.Abs(loss-sum) <= 1e-5*sum) {
+			t.Errorf("%v: loss %v, want %v", reduction, loss, sum)
+		}
+		largest := 0.0
+		for _, v := range want {
+			largest = max(largest, math.Abs(v))
+		}
+		share, at := backend.Bound{Abs: 1e-5 * largest}.Worst(g, want)
+		if !(share <= 1) {
+			t.Errorf("%v: gradient %d is %v, want %v", reduction, at, g[at], want[at])
+		}
+	}
+}
+
+func TestLossAsYAML(t *testing.T) {
+	for _, c := range []struct {
+		text, again string
+		want        Loss
+	}{
+		{"mse", "mse", MSE}, {"l1", "l1", Loss{L1: 1}}, {"{l1: 1}", "l1", Loss{L1: 1}},
+		{"{l1: 1, total_variation: 0.5}", "l1: 1.0\ntotal_variation: 0.5", Loss{L1: 1, TotalVariation: 0.5}},
+		{"{huber: 1, delta: 0.05}", "delta: 0.05\nhuber: 1.0", Loss{Huber: 1, Delta: 0.05}},
+	} {
+		var l, back Loss
+		if err := yaml.Unmarshal([]byte(c.text), &l); err != nil || l != c.want {
+			t.Errorf("%s is read as %+v, %v", c.text, l, err)
+		}
+		text, err := yaml.Marshal(l)
+		if err != nil || strings.TrimSpace(string(text)) != c.again {
+			t.Errorf("%s is written as %q, %v", c.text, text, err)
+		}
+		if err := yaml.Unmarshal(text, &back); err != nil || back != l {
+			t.Errorf("%s is read again as %+v, %v", text, back, err)
+		}
+	}
+	text, err := json.Marshal([]Loss{MSE, {L1: 1, Huber: 2}})
+	if err != nil || string(text) != `["mse",{"huber":2,"l1":1}]` {
+		t.Errorf("JSON %s, %v", text, err)
+	}
+	if got := (Loss{L1: 1, Huber: 0.5, Delta: 0.25}).String(); got != "l1 + 0.5 huber (delta 0.25)" {
+		t.Errorf("as text: %q", got)
+	}
+}
+
+func TestLossErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"l7": "want one of bce, mse, l1", "{l7: 1}": "there is no l7: want bce, mse", "[l1]": "want the name of a loss, or weights", "{l1: many}": "want the name of a loss, or weights",
+	} {
+		var l Loss
+		if err := yaml.Unmarshal([]byte(text), &l); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+	for want, l := range map[string]Loss{
+		"loss: l1 is -1, want 0 or more": {L1: -1}, "loss: huber is NaN": {Huber: math.NaN()}, "loss: no loss has a weight above 0": {Delta: 1},
+		"loss: delta is 2 without huber, want the weight of huber too": {L1: 1, Delta: 2}, "loss: epsilon is 1 without charbonnier": {L1: 1, Epsilon: 1},
+	} {
+		if _, err := l.WithDefaults(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: error %v, want %q", l, err, want)
+		}
+	}
+	vector := Config{Name: "vector", Input: []int{4}, Encoder: graph.Specs(&layer.Dense{Units: 2}), Decoder: graph.Specs(&layer.Dense{Units: 4})}
+	if err := vector.CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{TotalVariation: 1}}); err == nil || !strings.Contains(err.Error(), `loss total_variation is of images, and the output of model "vector" is a vector`) {
+		t.Errorf("of a vector: error %v", err)
+	}
+	if err := vector.CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{BCE: 1, L1: 1}}); err == nil || !strings.Contains(err.Error(), "loss bce needs a model whose last activation is sigmoid") {
+		t.Errorf("without a sigmoid: error %v", err)
+	}
+}
