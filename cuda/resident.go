@@ -23,7 +23,7 @@ type residentLayer struct {
 	*backend.ConvShape
 	kind                                    int
 	weights, weightsBack, x, argmax, raw, u piece
-	scratch                                 piece // of its gradients
+	scratch                                 piece // of its gradients; of no bytes where that is the place of the weights on the way back
 }
 
 // piece is a piece of shared memory: its bytes, the first and the last of the phases in which it is needed, and where it is.
@@ -107,20 +107,28 @@ func (l *residentLayer) matrix() (rows, columns int) {
 
 func alignUp8(n int) int { return ceilDiv(n, 8) * 8 }
 
-// halo returns the rows and columns of the planes of the input, and of the gradient that is multiplied.
-func (l *residentLayer) halo() (x, u [2]int) {
+// plane is how pixels lie in shared memory: how far rows are apart, and how many pixels there are with those around them.
+type plane struct{ pitch, pixels int }
+
+// planes returns the planes of the input, and of the gradient that is multiplied. What is behind a row is also before the next. Rows of both are as
+// far apart, so that one number says where a pair of factors lies in them.
+func (l *residentLayer) planes() (x, u plane) {
 	size := [2]int{l.X.H, l.X.W}
 	out, kernel, pad := [2]int{l.Conv.H, l.Conv.W}, [2]int{l.KernelH, l.KernelW}, [2]int{l.PadTop, l.PadLeft}
+	var before, behind, ahead, after [2]int
+	of := out // what the gradient's rows are
 	for i := range 2 {
-		x[i], u[i] = size[i], size[i]
 		if l.kind != residentLast {
-			x[i] += ceilDiv(pad[i], l.Up) + max((out[i]+kernel[i]-2-pad[i])/l.Up-size[i]+1, 0)
+			before[i], behind[i] = ceilDiv(pad[i], l.Up), max((out[i]+kernel[i]-2-pad[i])/l.Up-size[i]+1, 0)
 		}
-		if !l.spread() {
-			u[i] = out[i] + kernel[i] - 1 - pad[i] + max(size[i]+pad[i]-out[i], 0)
+		if l.spread() {
+			of[i] = size[i]
+		} else {
+			ahead[i], after[i] = kernel[i]-1-pad[i], max(size[i]+pad[i]-out[i], 0)
 		}
 	}
-	return x, u
+	pitch := max(size[1]+max(before[1], behind[1]), of[1]+max(ahead[1], after[1]))
+	return plane{pitch, before[1] + (before[0]+size[0]+behind[0])*pitch}, plane{pitch, ahead[1] + (ahead[0]+of[0]+after[0])*pitch}
 }
 
 // parts is the scratch memory of a product of so many units, of so many floats each, in so many steps.
@@ -162,30 +170,30 @@ func (r *resident) place() {
 		l := &r.layers[i]
 		rows, columns := l.matrix()
 		weights := rows*(columns+4) + ceilDiv(l.Filters, 4)*4
-		x, u := l.halo()
-		taps, positions := l.KernelH*l.KernelW, l.Conv.H*l.Conv.W
+		x, u := l.planes()
+		taps, h, w := l.KernelH*l.KernelW, l.Conv.H, l.Conv.W // of what the products of gradients go over
 		last, steps := back(i)+1, taps*l.X.C/8
 		backSteps, tiles, m := taps*l.Filters/8, columns/8, l.Filters
 		switch {
 		case l.kind == residentLast:
-			steps, backSteps, tiles, m, positions = l.X.C/8, rows/8, rows/8, l.X.C, l.X.H*l.X.W
+			steps, backSteps, tiles, m, h, w = l.X.C/8, rows/8, rows/8, l.X.C, l.X.H, l.X.W
 		case l.Up > 1:
-			tiles, m, positions = taps*l.Filters/8, l.X.C, l.X.H*l.X.W
+			tiles, m, h, w = taps*l.Filters/8, l.X.C, l.X.H, l.X.W
 		}
-		scratch := parts(ceilDiv(tiles, 3)*ceilDiv(m, 32), ceilDiv(positions, 8), 768)
+		scratch := parts(ceilDiv(tiles, 3)*ceilDiv(m, 32), ceilDiv((h-1)*x.pitch+w, 8), 768)
 		switch l.kind {
 		case residentFirst:
-			give(&l.x, x[0]*x[1]*l.X.C, 0, end)
+			give(&l.x, x.pixels*l.X.C, 0, end)
 			give(&l.weights, weights, 0, 1)
 			last, scratch = end, 4*residentThreads*(residentElements+1)
 		case residentLast:
-			give(&l.x, x[0]*x[1]*(l.X.C+4), i, last)
+			give(&l.x, x.pixels*(l.X.C+4), i, last)
 			give(&l.weights, weights, i, last)
-			give(&l.u, u[0]*u[1]*(rows+4), i+1, last)
+			give(&l.u, u.pixels*(rows+4), i+1, last)
 			give(&l.raw, l.Conv.Image(), lossPhase, lossPhase)
 			forward = max(forward, productParts(l.X.H, l.X.W, 1, rows, steps))
 		default:
-			give(&l.x, x[0]*x[1]*(l.X.C+4), i, last)
+			give(&l.x, x.pixels*(l.X.C+4), i, last)
 			give(&l.weights, weights, max(i-1, 0), i+1)
 			if i > 1 {
 				l.weights.first = i
@@ -195,7 +203,7 @@ func (r *resident) place() {
 			if l.Up > 1 {
 				step = taps*l.Filters + 4
 			}
-			give(&l.u, u[0]*u[1]*step, back(i)-1, last)
+			give(&l.u, u.pixels*step, back(i)-1, last)
 			forward = max(forward, productParts(l.Conv.H, l.Conv.W, l.Pool, l.Filters, steps))
 		}
 		if l.kind != residentLast {
@@ -209,7 +217,9 @@ func (r *resident) place() {
 			give(&l.argmax, ceilDiv(l.Out.Image(), 4), i+1, max(back(i)-1, rawOnly(l.kind, end)))
 		}
 		if i > 0 {
-			scratch = max(scratch, productParts(l.X.H, l.X.W, 1, l.X.C, backSteps))
+			if back := productParts(l.X.H, l.X.W, 1, l.X.C, backSteps); scratch > 0 || back > 4*rows*(columns+4) {
+				scratch = max(scratch, back)
+			}
 		}
 		give(&l.scratch, scratch/4, back(i), last)
 		if l.kind == residentLast {
@@ -219,8 +229,12 @@ func (r *resident) place() {
 	give(&r.target, r.layers[n-1].Conv.Image(), 0, lossPhase)
 	give(&r.scratch, forward/4, 1, n)
 	r.bytes = arrange(pieces)
-	l := &r.layers[n-1]
-	l.weightsBack.at = l.weights.at
+	r.layers[n-1].weightsBack.at = r.layers[n-1].weights.at
+	for i := range r.layers {
+		if l := &r.layers[i]; l.scratch.bytes == 0 {
+			l.scratch.at = l.weightsBack.at
+		}
+	}
 }
 
 func rawOnly(kind, end int) int {

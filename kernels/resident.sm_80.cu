@@ -73,6 +73,8 @@ static __device__ __forceinline__ unsigned bits_of(u64 v, unsigned from, unsigne
   return (from < 32 ? (unsigned)v >> from : (unsigned)(v >> 32) >> from % 32) & ((1u << n) - 1);
 }
 
+static __device__ __forceinline__ unsigned largest(int a, int b) { return a > b ? a : b; }
+
 // decode makes a layer of its arguments: shape has h, width, channels and filters in 8 bits each, then kernel, pads, factor, pool, activation
 // and kind in 4 bits each; places has the output's extents in 8 bits each, then in units of 16 bytes where the weights lie forward, x and argmax;
 // more has those of the output's gradient, of the same as the products want it, of the weights back, and of what several warps leave then.
@@ -94,17 +96,20 @@ static __device__ __forceinline__ void decode(unsigned tid, Layer &to, const flo
   const unsigned up = 1 + l.shift, above = halo ? (l.top + l.shift) / up : 0, before = halo ? (l.left + l.shift) / up : 0;
   const int below = halo ? ((int)(l.oh + l.kh - 2 - l.top) >> l.shift) - (int)l.h + 1 : 0;
   const int behind = halo ? ((int)(l.ow + l.kw - 2 - l.left) >> l.shift) - (int)l.wide + 1 : 0;
-  l.x.pitch = l.wide + before + (behind > 0 ? behind : 0), l.x.step = l.kind == FIRST ? l.c : l.c + 4;
-  l.x_begin = bits_of(places, 32, 16) * 4, l.x.at = l.x_begin + (above * l.x.pitch + before) * l.x.step;
-  l.x_pixels = (l.h + above + (below > 0 ? below : 0)) * l.x.pitch;
-
   const bool spread = l.kind == LAST || l.shift;
   const unsigned over = spread ? 0 : l.kh - 1 - l.top, ahead = spread ? 0 : l.kw - 1 - l.left;
   const int under = spread ? 0 : (int)(l.h + l.top) - (int)l.oh, after = spread ? 0 : (int)(l.wide + l.left) - (int)l.ow;
-  l.u.pitch = spread ? l.wide : l.ow + ahead + (after > 0 ? after : 0);
+
+  // What is behind a row is also before the next. Rows of both planes are as far apart, so that one number says where the factors of a gradient
+  // lie in them.
+  const unsigned x_row = l.wide + largest(before, behind), u_row = spread ? l.wide : l.ow + largest(ahead, after);
+  l.x.pitch = l.u.pitch = largest(x_row, u_row);
+  l.x.step = l.kind == FIRST ? l.c : l.c + 4;
+  l.x_begin = bits_of(places, 32, 16) * 4, l.x.at = l.x_begin + (above * l.x.pitch + before) * l.x.step;
+  l.x_pixels = before + (above + l.h + largest(below, 0)) * l.x.pitch;
   l.u.step = l.kind == LAST ? l.rows8 + 4 : l.shift ? l.taps * l.f + 4 : l.f + 4;
   l.u_begin = bits_of(more, 16, 16) * 4, l.u.at = l.u_begin + (over * l.u.pitch + ahead) * l.u.step;
-  l.u_pixels = (l.oh + over + (under > 0 ? under : 0)) * l.u.pitch;
+  l.u_pixels = ahead + (over + (spread ? l.h : l.oh) + largest(under, 0)) * l.u.pitch;
 
   // Lanes 0 to 10 have the multipliers, 11 to 13 the extents. The last layer has those of one filter where the others have those of four.
   const unsigned lane = tid % 32, fours = l.kind == LAST ? 1 : 4;
@@ -125,7 +130,7 @@ static __device__ __forceinline__ void decode(unsigned tid, Layer &to, const flo
   e.tiles_x = (wide + 7) / 8;
   e.tiles = grad ? (last ? l.rows8 : l.shift ? l.taps * l.f : l.k8) / 8 : e.tiles_x * ((h + 1) / 2);
   const unsigned chunks = (columns + 31) / 32, each = grad ? COLUMNS : 2;
-  const unsigned steps = grad ? (h * wide + 7) / 8 : l.kind == FIRST ? 1 : last ? (product == FORWARD ? l.c : l.rows8) / 8 : l.taps * (product == FORWARD ? l.c : l.f) / 8;
+  const unsigned steps = grad ? ((h - 1) * l.x.pitch + wide + 7) / 8 : l.kind == FIRST ? 1 : last ? (product == FORWARD ? l.c : l.rows8) / 8 : l.taps * (product == FORWARD ? l.c : l.f) / 8;
   const bool pooled = product == FORWARD && l.pool == 2;
   if (pooled) e.tiles = ((l.oh / 2) * (l.ow / 2) + 7) / 8 * 2;
   e.groups = (e.tiles + each - 1) / each;
@@ -340,11 +345,12 @@ static __device__ __forceinline__ void multiply(float (&sum)[MT][4][4], const We
     k += left;
 #pragma unroll 1
     for (; left >= 4; left -= 4, b_at += 4 * w.octet) {
+      Fragments<MT, Back> f[2];
+      f[0].load(a_at, 0, b_at, w.second);
 #pragma unroll
       for (int o = 0; o < 4; o++) {
-        Fragments<MT, Back> f;
-        f.load(a_at, o * 32, b_at + o * w.octet, w.second);
-        f.multiply(sum);
+        if (o < 3) f[(o + 1) % 2].load(a_at, (o + 1) * 32, b_at + (o + 1) * w.octet, w.second);
+        f[o % 2].multiply(sum);
       }
 #pragma unroll
       for (int i = 0; i < MT; i++) a_at[i] += 128;
@@ -362,12 +368,14 @@ static __device__ __forceinline__ void multiply(float (&sum)[MT][4][4], const We
   }
 }
 
-// add_parts adds up the sums of all parts of a unit, up to four at a time, which leave theirs in shared memory. The first part has the result.
+// add_parts adds up the sums of all parts of a unit, up to four at a time, which leave theirs in shared memory: where weights were that all warps
+// have read by then, perhaps. The first part has the result.
 template <int N> static __device__ __forceinline__ void add_parts(unsigned tid, float *sum, unsigned scratch, unsigned unit, unsigned units, unsigned part, unsigned parts, bool active) {
   float *const at = memory + scratch + unit * (N * 32) + tid % 32;
 #pragma unroll 1
   while (parts > 1) {
     const unsigned left = (parts + 3) / 4;
+    __syncthreads();
     if (active && part >= left && part < parts)
 #pragma unroll
       for (int i = 0; i < N; i++) at[(part - left) * units * N * 32 + i * 32] = sum[i];
@@ -378,7 +386,6 @@ template <int N> static __device__ __forceinline__ void add_parts(unsigned tid, 
 #pragma unroll
         for (int i = 0; i < N; i++) sum[i] += at[p * units * N * 32 + i * 32];
     parts = left;
-    __syncthreads();
   }
 }
 
@@ -567,7 +574,7 @@ template <int MT> static __device__ __forceinline__ void back_input(unsigned tid
   product<MT, true>(tid,
       l, l.products[BACK], l.scratch, l.h, l.wide, last ? 1 : l.taps, last ? l.rows8 / 8 : l.f / 8, last ? 1 : l.kw, false,
       [&](unsigned y, unsigned x, unsigned ty, unsigned tx, unsigned tap) {
-        if (spread) return l.u.at + (y * l.wide + x) * l.u.step + tap * l.f;
+        if (spread) return l.u.at + (y * l.u.pitch + x) * l.u.step + tap * l.f;
         return l.u.at + ((int)(y + l.top - ty) * (int)l.u.pitch + (int)(x + l.left - tx)) * (int)l.u.step;
       },
       [&](const Tile(&tiles)[MT], unsigned n0, const float(&sum)[MT][4][4]) {
@@ -595,58 +602,74 @@ template <int MT> static __device__ __forceinline__ void back_input(unsigned tid
       });
 }
 
-// gradient computes products of M rows by so many tiles of eight columns, summed over positions, eight at a time. Lane l has rows 4*(l/4) to
-// 4*(l/4)+3 of 32, at positions 2*(l%4) and 2*(l%4)+1. What factors returns loads both factors at a position and the next one, which is in the same row,
-// begins one or, at the end, is not there; write has the sums of four rows by two columns.
-struct Position {
-  unsigned y, x;
-  __device__ __forceinline__ Position(unsigned p, unsigned wide, unsigned by_wide) : y(divide(p, by_wide)), x(p - y * wide) {}
+// word is the word at an address of shared memory, take2 two of them.
+static __device__ __forceinline__ unsigned word(unsigned address) {
+  unsigned v;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address));
+  return v;
+}
+
+static __device__ __forceinline__ void take2(unsigned &a, unsigned &b, unsigned address) {
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(a), "=r"(b) : "r"(address));
+}
+
+// Factors are those that a lane has of a product of rows of one plane and columns of another: the addresses of two rows at position 0, how far those
+// 16 on are, the addresses of the columns, and how far it is to the next position.
+struct Factors {
+  unsigned row, second, columns[COLUMNS], row_step, column_step;
+
+  // multiply adds the products at a position and the next one, where they are there.
+  __device__ __forceinline__ void multiply(float (&sum)[COLUMNS][2][4], unsigned p, bool (&&there)[2]) const {
+    unsigned a[2][4], b[COLUMNS][2];
+#pragma unroll
+    for (unsigned k = 0; k < 2; k++) {
+      const unsigned from = row + (there[k] ? (p + k) * row_step : 0), column = there[k] ? (p + k) * column_step : 0;
+      take2(a[0][2 * k], a[0][2 * k + 1], from);
+      take2(a[1][2 * k], a[1][2 * k + 1], from + second);
+#pragma unroll
+      for (int n = 0; n < COLUMNS; n++) b[n][k] = word(columns[n] + column);
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+        if (!there[k]) a[i / 2][2 * k + i % 2] = 0;
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+#pragma unroll
+      for (int n = 0; n < COLUMNS; n++) multiply_add(sum[n][i], a[i], b[n]);
+  }
 };
 
-template <typename Factors, typename Write>
-static __device__ __forceinline__ void gradient(unsigned tid, const Extent &e, unsigned scratch, unsigned m, unsigned h, unsigned wide, unsigned by_wide, Factors factors, Write write) {
+// gradient computes products of m rows by so many tiles of eight columns, summed over positions, eight at a time. Those of a plane are its pixels from
+// the first on, and what is between two rows of them, where one of the factors is 0. Lane l has rows 2*(l/4) and 2*(l/4)+1 of 32, and those 16 on, at
+// positions 2*(l%4) and 2*(l%4)+1. factors has the first row, the first tile, and l/4; write has the sums of two rows by two columns.
+template <typename Of, typename Write>
+static __device__ __forceinline__ void gradient(unsigned tid, const Extent &e, unsigned scratch, unsigned m, unsigned positions, Of factors, Write write) {
   const unsigned warp = tid / 32, lane = tid % 32, r = lane / 4, t = lane % 4;
-  const unsigned positions = h * wide, steps = (positions + 7) / 8, part = divide(warp, e.by_per);
+  const unsigned steps = (positions + 7) / 8, part = divide(warp, e.by_per);
 #pragma unroll 1
   for (unsigned base = 0; base < e.units; base += e.per) {
     const unsigned unit = base + warp - part * e.per, chunk = divide(unit, e.by_groups), tile = (unit - chunk * e.groups) * COLUMNS;
     const bool active = unit < e.units && part < e.splits;
-    const unsigned row = chunk * 32 + 4 * r;
+    const unsigned row = chunk * 32 + 2 * r;
     float sum[COLUMNS][2][4];
 #pragma unroll
     for (int i = 0; i < COLUMNS * 8; i++) sum[i / 8][i / 4 % 2][i % 4] = 0.f;
     if (active) {
-      auto of = factors(row < m ? row : m - 4, tile, r);
-      const unsigned end = divide(steps * (part + 1), e.by_splits), rows8 = divide(8, by_wide), rest8 = 8 - rows8 * wide;
+      const Factors of = factors(row, tile, r);
+      const unsigned end = divide(steps * (part + 1), e.by_splits), whole = positions / 8;
       unsigned step = divide(steps * part, e.by_splits);
-      Position at(step * 8 + 2 * t, wide, by_wide);
-#pragma unroll 1
-      for (; step < end; step++) {
-        const unsigned p = step * 8 + 2 * t;
-        float a[2][4];
-        unsigned b[COLUMNS][2];
-        if (step + 1 == steps && p >= positions) at.y = at.x = 0; // somewhere
-        of.load(a, b, at.y, at.x, step + 1 == steps && p + 1 >= positions ? 0 : at.x + 1 < wide ? 1 : 2);
-        if (step + 1 == steps) {
-#pragma unroll
-          for (int q = 0; q < 8; q++)
-            if (p + q / 4 >= positions) a[q / 4][q % 4] = 0.f;
-        }
-        at.y += rows8, at.x += rest8;
-        if (at.x >= wide) at.x -= wide, at.y++;
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-          const unsigned f[4] = {__float_as_uint(a[0][2 * i]), __float_as_uint(a[0][2 * i + 1]), __float_as_uint(a[1][2 * i]), __float_as_uint(a[1][2 * i + 1])};
-#pragma unroll
-          for (int n = 0; n < COLUMNS; n++) multiply_add(sum[n][i], f, b[n]);
-        }
-      }
+#pragma unroll 2
+      for (; step < end && step < whole; step++) of.multiply(sum, step * 8 + 2 * t, {true, true});
+      const unsigned p = step * 8 + 2 * t;
+      if (step < end) of.multiply(sum, p, {p < positions, p + 1 < positions});
     }
     add_parts<COLUMNS * 8>(tid, &sum[0][0][0], scratch, unit, e.units, part, e.splits, active);
-    if (active && part == 0 && row < m)
+    if (active && part == 0)
 #pragma unroll
       for (int n = 0; n < COLUMNS; n++)
-        if (tile + n < e.tiles) write(row, (tile + n) * 8 + 2 * t, sum[n]);
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+          if (tile + n < e.tiles && row + 16 * i < m) write(row + 16 * i, (tile + n) * 8 + 2 * t, sum[n][i]);
   }
 }
 
@@ -661,34 +684,6 @@ static __device__ __forceinline__ void leave2(float *to, float x, float y, bool 
   float a = 0.f, b = 0.f;
   if (add) asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(a), "=f"(b) : "l"(__cvta_generic_to_global(to)));
   asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "f"(x + a), "f"(y + b) : "memory");
-}
-
-static __device__ __forceinline__ void leave4(float *to, float x, float y, float z, float w, bool add) {
-  float a = 0.f, b = 0.f, c = 0.f, d = 0.f;
-  if (add) asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(a), "=f"(b), "=f"(c), "=f"(d) : "l"(__cvta_generic_to_global(to)));
-  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(x + a), "f"(y + b), "f"(z + c), "f"(w + d) : "memory");
-}
-
-// word is the float at an address of shared memory, take four of them.
-static __device__ __forceinline__ unsigned word(unsigned address) {
-  unsigned v;
-  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address));
-  return v;
-}
-
-static __device__ __forceinline__ void take(float (&v)[4], unsigned address) {
-  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3]) : "r"(address));
-}
-
-// Strides are those of a plane in bytes: to the next row, to the next pixel, and from the last pixel of a row to the first of the next.
-struct Strides {
-  unsigned row, pixel, wrap;
-  __device__ __forceinline__ unsigned first(unsigned y, unsigned x) const { return y * row + x * pixel; }
-  __device__ __forceinline__ unsigned second(unsigned next) const { return next == 1 ? pixel : next == 2 ? wrap : 0; }
-};
-
-static __device__ __forceinline__ Strides strides_of(unsigned pitch, unsigned step, unsigned wide) {
-  return {pitch * step * 4, step * 4, (pitch - wide + 1) * step * 4};
 }
 
 // gradient_first sums what a layer of few channels learns, of all weights and biases. A thread has a filter, and every so many cells of the output: pixels or
@@ -737,56 +732,43 @@ static __device__ __forceinline__ void gradient_first(unsigned tid, const Layer 
   }
 }
 
-// PlaneFactors are rows of one plane and columns of another.
-struct PlaneFactors {
-  unsigned row;
-  Strides rows, columns;
-  unsigned offset[COLUMNS];
-  __device__ __forceinline__ void load(float (&a)[2][4], unsigned (&b)[COLUMNS][2], unsigned y, unsigned x, unsigned next) const {
-    const unsigned from = row + rows.first(y, x), first = columns.first(y, x), second = first + columns.second(next);
-    take(a[0], from);
-    take(a[1], from + rows.second(next));
-#pragma unroll
-    for (int n = 0; n < COLUMNS; n++) b[n][0] = word(offset[n] + first), b[n][1] = word(offset[n] + second);
-  }
-};
-
 static __device__ __forceinline__ void gradient_plane(unsigned tid, const Layer l, bool add) {
   const bool spread = l.kind == LAST || l.shift;
-  const unsigned wide = spread ? l.wide : l.ow, h = spread ? l.h : l.oh;
+  const unsigned m = spread ? l.c : l.f;
   const Plane a = spread ? l.x : l.u, b = spread ? l.u : l.x;
   gradient(tid,
-      l.products[GRADIENT], l.scratch, spread ? l.c : l.f, h, wide, spread ? l.by[OF_WIDE] : l.by[OF_OW],
+      l.products[GRADIENT], l.scratch, m, spread ? (l.h - 1) * a.pitch + l.wide : (l.oh - 1) * a.pitch + l.ow,
       [&](unsigned row, unsigned tile, unsigned r) {
-        PlaneFactors f = {shared_address(memory + a.at + row), strides_of(a.pitch, a.step, wide), strides_of(b.pitch, b.step, wide)};
+        Factors f;
+        f.row = shared_address(memory + a.at + (row < m ? row : m - 2)), f.second = row + 16 < m ? 64 : 0;
+        f.row_step = a.step * 4, f.column_step = b.step * 4;
 #pragma unroll
         for (int n = 0; n < COLUMNS; n++) {
           const unsigned j = tile + n < l.products[GRADIENT].tiles ? tile + n : l.products[GRADIENT].tiles - 1;
-          if (spread) {
-            f.offset[n] = b.at + j * 8 + r;
-          } else {
+          unsigned at = b.at + j * 8 + r;
+          if (!spread) {
             const unsigned tap = divide(j * 8, l.by[OF_C]), ty = divide(tap, l.by[OF_KW]);
-            f.offset[n] = b.at + ((int)(ty - l.top) * (int)b.pitch + (int)(tap - ty * l.kw - l.left)) * (int)b.step + j * 8 - tap * l.c + r;
+            at += ((int)(ty - l.top) * (int)b.pitch + (int)(tap - ty * l.kw - l.left)) * (int)b.step - tap * l.c;
           }
-          f.offset[n] = shared_address(memory) + f.offset[n] * 4;
+          f.columns[n] = shared_address(memory) + at * 4;
         }
         return f;
       },
-      [&](unsigned row, unsigned n, const float(&sum)[2][4]) {
+      [&](unsigned row, unsigned n, const float(&sum)[4]) {
         if (!spread) {
 #pragma unroll
-          for (unsigned e = 0; e < 4; e++) leave2(l.partials + (row + e) * l.k + n, sum[e / 2][e % 2 * 2], sum[e / 2][e % 2 * 2 + 1], add);
+          for (unsigned e = 0; e < 2; e++) leave2(l.partials + (row + e) * l.k + n, sum[e * 2], sum[e * 2 + 1], add);
           return;
         }
 #pragma unroll
         for (unsigned c = 0; c < 2; c++) {
           if (l.kind == LAST) {
 #pragma unroll
-            for (unsigned e = 0; e < 4; e++)
-              if (n + c < l.rows) leave(l.partials + (n + c) * l.c + row + e, sum[e / 2][e % 2 * 2 + c], add);
+            for (unsigned e = 0; e < 2; e++)
+              if (n + c < l.rows) leave(l.partials + (n + c) * l.c + row + e, sum[e * 2 + c], add);
           } else {
             const unsigned tap = divide(n + c, l.by[OF_F]), f = n + c - tap * l.f;
-            leave4(l.partials + (f * l.taps + tap) * l.c + row, sum[0][c], sum[0][2 + c], sum[1][c], sum[1][2 + c], add);
+            leave2(l.partials + (f * l.taps + tap) * l.c + row, sum[c], sum[2 + c], add);
           }
         }
       });
@@ -815,12 +797,13 @@ static __device__ __forceinline__ void finish_bias(unsigned tid, const Layer l, 
 // pixel for every tap.
 static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
   const unsigned quads = l.f / 4, step = l.f + 4;
+  clear_halo(tid, l.u, l.u_begin, l.u_pixels, l.shift ? l.h : l.oh, l.shift ? l.wide : l.ow);
   if (l.shift) {
     for (Walk at(l.kh * quads, l.by[OF_KH_F4], everyone(tid)); at.row < l.h * l.wide; at.next()) {
       const unsigned y = divide(at.row, l.by[OF_WIDE]), x = at.row - y * l.wide, ty = divide(at.column, l.by[OF_F4]), f = (at.column - ty * quads) * 4;
       const unsigned oy = y * 2 + l.top - ty, ox = x * 2 + l.left, upper = l.raw + f + (oy * l.ow + ox) * step;
       const bool above = oy < l.oh, below = oy + 1 < l.oh;
-      unsigned to = l.u.at + at.row * l.u.step + ty * l.kw * l.f + f;
+      unsigned to = l.u.at + (y * l.u.pitch + x) * l.u.step + ty * l.kw * l.f + f;
       auto column = [&](unsigned x, unsigned from) { // of two rows
         float4 a = {}, b = {};
         if (above && x < l.ow) a = quad(from);
@@ -837,7 +820,6 @@ static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
     }
     return;
   }
-  clear_halo(tid, l.u, l.u_begin, l.u_pixels, l.oh, l.ow);
   const unsigned ph = l.oh / l.pool, pw = l.ow / l.pool;
   for (Walk at(quads, l.by[OF_F4], everyone(tid)); at.row < ph * pw; at.next()) {
     const unsigned y = divide(at.row, l.by[OF_PW]), x = at.row - y * pw, f = at.column * 4;
