@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/convae/convae/cpu/simd"
@@ -44,6 +46,24 @@ func (g golden) metadata(key, format string, into ...any) {
 	if _, err := fmt.Sscanf(g.f.Metadata[key], format, into...); err != nil {
 		g.t.Fatalf("the golden file's %s is %q, want the form %q", key, g.f.Metadata[key], format)
 	}
+}
+
+// adamW reads the metadata's optimizer, PyTorch's AdamW.
+func (g golden) adamW() Optimizer {
+	o := Optimizer{Name: "adamw", DecayAll: true}
+	var beta1, beta2, decay float64
+	numbers := strings.Fields(strings.NewReplacer("adamw lr ", "", "betas ", "", "eps ", "", "weight decay ", "").Replace(g.f.Metadata["optimizer"]))
+	for i, into := range []*float64{&o.LearningRate, &beta1, &beta2, &o.Epsilon, &decay} {
+		if len(numbers) != 5 {
+			g.t.Fatalf("the golden file's optimizer is %q, want adamw with 5 numbers", g.f.Metadata["optimizer"])
+		}
+		var err error
+		if *into, err = strconv.ParseFloat(numbers[i], 64); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	o.Beta1, o.Beta2, o.WeightDecay = Given(beta1), Given(beta2), Given(decay)
+	return o
 }
 
 // TestGoldenDenoiser trains the denoiser for a few steps from PyTorch's weights on its batches, fused and not, and

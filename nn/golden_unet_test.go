@@ -6,8 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/convae/convae/cpu/simd"
@@ -79,19 +77,7 @@ func TestGoldenUNet(t *testing.T) {
 
 func testGoldenUNet(g golden, dev backend.Device, o TrainerOptions) {
 	t := g.t
-	o.Optimizer = Optimizer{Name: "adamw", DecayAll: true} // as PyTorch's
-	var beta1, beta2, decay float64
-	numbers := strings.Fields(strings.NewReplacer("adamw lr ", "", "betas ", "", "eps ", "", "weight decay ", "").Replace(g.f.Metadata["optimizer"]))
-	for i, into := range []*float64{&o.Optimizer.LearningRate, &beta1, &beta2, &o.Optimizer.Epsilon, &decay} {
-		if len(numbers) != 5 {
-			t.Fatalf("the golden file's optimizer is %q, want adamw with 5 numbers", g.f.Metadata["optimizer"])
-		}
-		var err error
-		if *into, err = strconv.ParseFloat(numbers[i], 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o.Optimizer.Beta1, o.Optimizer.Beta2, o.Optimizer.WeightDecay = Given(beta1), Given(beta2), Given(decay)
+	o.Optimizer = g.adamW()
 	file, _ := g.f.Tensor("x")
 	o.Batch, o.Loss = file.Shape[0], MSE
 	m := mustModel(t, goldenUNet(file.Shape[1], file.Shape[2]))

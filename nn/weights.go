@@ -16,11 +16,26 @@ import (
 // channels-first order. The names count every activation, pool, upsampling, flatten and reshape as a module of its
 // own: encoder.0.weight, encoder.0.bias, encoder.3.weight ...
 func (m *Model) Tensors() []safetensors.Tensor {
+	return m.TensorsNamed(m.tensorNames())
+}
+
+// TensorsNamed is Tensors with other names, one for each of Params.
+func (m *Model) TensorsNamed(names []string) []safetensors.Tensor {
 	t := make([]safetensors.Tensor, len(m.Params))
 	for i := range m.Params {
 		t[i] = m.Params[i].toTorch("", m.Params[i].Data)
+		t[i].Name = names[i]
 	}
 	return t
+}
+
+// tensorNames are those of the model's own files.
+func (m *Model) tensorNames() []string {
+	names := make([]string, len(m.Params))
+	for i := range m.Params {
+		names[i] = m.Params[i].Name
+	}
+	return names
 }
 
 // SetTensors takes the weights from a file's tensors. It wants every parameter once, in its shape, and nothing else;
@@ -49,17 +64,37 @@ func (m *Model) SetTensors(f *safetensors.File) error {
 // What does not fit is named in misfits: parameters that stay as they are, and tensors that no parameter is for. On an
 // error, of a tensor that cannot be read, the model is as before.
 func (m *Model) TakeTensors(f *safetensors.File) (taken int, misfits []string, err error) {
-	data, known := make([][]float32, len(m.Params)), map[string]bool{}
+	data, misfits, err := m.fitting(f, m.tensorNames())
+	if err != nil {
+		return 0, nil, err
+	}
+	return m.take(data), misfits, nil
+}
+
+// SetTensorsNamed is SetTensors for tensors with other names, one for each of Params. If any do not fit, they are named in misfits, and the
+// model is as before.
+func (m *Model) SetTensorsNamed(f *safetensors.File, names []string) (misfits []string, err error) {
+	data, misfits, err := m.fitting(f, names)
+	if err == nil && len(misfits) == 0 {
+		m.take(data)
+	}
+	return misfits, err
+}
+
+// fitting reads the tensors that have the names and the shapes of parameters.
+func (m *Model) fitting(f *safetensors.File, names []string) (data [][]float32, misfits []string, err error) {
+	data = make([][]float32, len(m.Params))
+	known := map[string]bool{}
 	for i := range m.Params {
-		p := &m.Params[i]
-		known[p.Name] = true
-		t, ok := f.Tensor(p.Name)
+		p, name := &m.Params[i], names[i]
+		known[name] = true
+		t, ok := f.Tensor(name)
 		if want := p.torchShape(); !ok {
-			misfits = append(misfits, fmt.Sprintf("%s is not in the file", p.Name))
+			misfits = append(misfits, fmt.Sprintf("%s is not in the file", name))
 		} else if !slices.Equal(t.Shape, want) {
-			misfits = append(misfits, fmt.Sprintf("%s has shape %v, the model's has %v", p.Name, t.Shape, want))
+			misfits = append(misfits, fmt.Sprintf("%s has shape %v, the model's has %v", name, t.Shape, want))
 		} else if data[i], err = p.fromTorch(t); err != nil {
-			return 0, nil, err
+			return nil, nil, err
 		}
 	}
 	for _, t := range f.Tensors {
@@ -67,13 +102,18 @@ func (m *Model) TakeTensors(f *safetensors.File) (taken int, misfits []string, e
 			misfits = append(misfits, fmt.Sprintf("%s is not in the model", t.Name))
 		}
 	}
+	return data, misfits, nil
+}
+
+// take takes the values of those parameters that have some, and returns their number.
+func (m *Model) take(data [][]float32) (taken int) {
 	for i := range data {
 		if data[i] != nil {
 			m.Params[i].Data = data[i]
 			taken++
 		}
 	}
-	return taken, misfits, nil
+	return taken
 }
 
 // fromTorch reads a value for each parameter, or each that is trained, from the tensors named prefix+name.
