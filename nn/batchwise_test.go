@@ -226,6 +226,7 @@ func TestBatchwiseMemory(t *testing.T) {
 		}
 		little := backendtest.Meter(openTest(t), meters[0].Peak()/c.share)
 		little.Whole = c.whole
+		o.Recompute = RecomputeNever
 		if _, err := NewTrainer(m, little, o); err == nil || !strings.Contains(err.Error(), "a batch of ") || strings.Contains(err.Error(), "not even") {
 			t.Errorf("%+v: in 1/%d of the memory: error %v", c, c.share, err)
 		}

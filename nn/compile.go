@@ -13,9 +13,10 @@ import (
 
 // source says where a training program gets its samples from.
 type source struct {
-	gather bool // from the data set on the device; otherwise input and target are uploaded before the run
-	apart  bool // ops are done one by one, also where a device can do those of a step at once
-	values bool // the data set is of float32 values, not of pixels
+	gather bool              // from the data set on the device; otherwise input and target are uploaded before the run
+	apart  bool              // ops are done one by one, also where a device can do those of a step at once
+	values bool              // the data set is of float32 values, not of pixels
+	again  program.Recompute // activations that are not kept for the backward pass
 }
 
 // compiler makes the training program of a model for a number of samples.
@@ -67,10 +68,12 @@ func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, 
 		c.p.Prepare(b)
 	}
 	forward := c.p.Calls
+	c.p.Forward = len(forward)
 	c.gather(src)
 	if err := c.backward(forward); err != nil {
 		return nil, err
 	}
+	c.p.Recompute(src.again)
 	c.p.Narrow(o.Precision.Store, c.p.Input, c.p.Output, c.p.Target)
 	if b != nil {
 		if o.Unfused || o.Apart || src.apart || !c.p.Reside(b) {

@@ -31,6 +31,7 @@ type TrainerOptions struct {
 	Kernel      Regularizer
 	Activity    ActivityRegularizer
 	Contractive Contractive
+	Recompute   Recompute // of activations
 	// Reducer sums the gradients of the devices of a group; nil does so in order, through the host.
 	Reducer Reducer
 }
@@ -77,18 +78,26 @@ func NewTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error
 	if err != nil {
 		return nil, err
 	}
-	for i, d := range backend.Members(dev) {
+	if err := t.open(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// open takes the memory that was planned.
+func (t *Trainer) open() error {
+	for i, d := range backend.Members(t.dev) {
 		b := d.Lanes()[0]
 		t.replicas = append(t.replicas, &replica{t: t, index: i, dev: d, mem: arena{b: b}, data: arena{b: b}, lanes: laneArenas{mem: arena{b: b}}, recordings: map[recordingKey]backend.Recording{}})
 	}
 	for _, r := range t.replicas {
 		if err := r.open(); err != nil {
 			t.Close()
-			return nil, err
+			return err
 		}
 	}
 	t.repack()
-	return t, nil
+	return nil
 }
 
 // first is the replica that weights, state and loss are read from.

@@ -15,6 +15,7 @@ type trainPlan struct {
 	chunk, slots, micro int
 	lanes               int                 // that are used
 	resident            bool                // the device does the ops of a step at once
+	again               program.Recompute   // activations that are not kept for the backward pass
 	offsets             map[kind][]int      // of the tensors
 	meanOffsets         map[kind][]int      // of the program that adds up codes
 	packs               *program.Program    // whose weights are packed
@@ -42,7 +43,11 @@ type Memory struct {
 	Weights, Gradients, Optimizer, Activations, Workspace, Data int
 	MicroBatch                                                  int  // samples taken through the model at a time
 	WholeBatch                                                  bool // the activations of all micro-batches of a batch are kept
-	Streamed                                                    bool // the data set does not fit: it stays on the host
+	PerSample                                                   int  // bytes of activations of one sample
+	Recompute                                                   bool // activations are made again in the backward pass
+	// RepeatedShare is how many multiply-adds that takes, as a share of those of a step without.
+	RepeatedShare float64
+	Streamed      bool // the data set does not fit: it stays on the host
 }
 
 // Total returns the sum.
@@ -59,8 +64,11 @@ func (m Memory) String() string {
 	if m.WholeBatch {
 		of = " of the whole batch"
 	}
-	return fmt.Sprintf("%s (weights %s, gradients %s, optimizer %s, activations%s %s, workspace %s, data %s)", BytesText(m.Total()),
-		BytesText(m.Weights), BytesText(m.Gradients), BytesText(m.Optimizer), of, BytesText(m.Activations), BytesText(m.Workspace), data)
+	if m.Recompute {
+		of += fmt.Sprintf(", in part made again (%.0f %% more multiply-adds),", 100*m.RepeatedShare)
+	}
+	return fmt.Sprintf("%s (weights %s, gradients %s, optimizer %s, activations%s %s, of a sample %s, workspace %s, data %s)", BytesText(m.Total()),
+		BytesText(m.Weights), BytesText(m.Gradients), BytesText(m.Optimizer), of, BytesText(m.Activations), BytesText(m.PerSample), BytesText(m.Workspace), data)
 }
 
 // TrainingMemory returns what NewTrainer would take on the device, without taking it. Its errors are NewTrainer's.
@@ -95,7 +103,7 @@ func (t *Trainer) kind() kind {
 }
 
 func (t *Trainer) source(k kind) source {
-	return source{gather: !k.feed, values: t.values, apart: k.apart}
+	return source{gather: !k.feed, values: t.values, apart: k.apart, again: t.plan.again}
 }
 
 // CheckTraining returns the error of a model, or of options, with which NewTrainer trains on no device, whatever its memory.
@@ -163,27 +171,31 @@ type cut struct {
 	limit int  // samples of a micro-batch at the most
 	lanes int  // that are used
 	tight bool // a network makes do with the memory that training needs
+	again program.Recompute
 }
 
 // planFor cuts a batch and adds up what it needs. Slots that are larger together than the activations of the batch take as
-// long to clear and sum as to compute, so then there are only as many as have enough samples, and two.
+// long to clear and sum as to compute, so then there are only as many as have enough samples, and two. What is recomputed has no say in how the
+// batch is cut, and so none in the result.
 func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	b, policy := t.dev.Lanes()[0], t.dev.Policy()
 	slotBytes := t.layout.trained + floatBytes*lossFloats
-	one, err := compileTraining(t.m, b, t.o, t.source(kind{apart: true}), 1)
+	one, sample, err := t.planOne(nil)
 	if err != nil {
 		return p, err
 	}
-	_, sample := one.Plan(b)
 	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(c.batch*sample/slotBytes, c.batch/enough, 2), c.batch)
 	if t.o.Slots > 0 {
 		slots = min(t.o.Slots, c.batch)
 	}
-	p = trainPlan{chunk: ceilDiv(c.batch, slots), lanes: c.lanes, packs: one, offsets: map[kind][]int{}, meanOffsets: map[kind][]int{}}
+	p = trainPlan{chunk: ceilDiv(c.batch, slots), lanes: c.lanes, again: c.again, packs: one, offsets: map[kind][]int{}, meanOffsets: map[kind][]int{}}
 	p.slots = ceilDiv(c.batch, p.chunk)
 	p.micro = min(microBatch(policy, min(p.chunk, one.MostSamples()), sample, slotBytes), c.limit)
+	repeated := 0.0
 	for _, k := range []kind{{}, {apart: true}, {feed: true}} {
-		prog, err := compileTraining(t.m, b, t.o, t.source(k), p.micro)
+		src := t.source(k)
+		src.again = c.again
+		prog, err := compileTraining(t.m, b, t.o, src, p.micro)
 		if err != nil {
 			return p, err
 		}
@@ -192,12 +204,12 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 				continue
 			}
 		}
-		p.offsets[k] = p.place(prog, b)
+		p.offsets[k], repeated = p.place(prog, b), prog.RepeatedShare()
 		p.rows, p.batch = shapesOf(prog, op.Rows), shapesOf(prog, op.Batch)
 		if !t.sparse() {
 			continue
 		}
-		if prog, err = compileCodeSums(t.m, b, t.o, t.source(k), p.micro); err != nil {
+		if prog, err = compileCodeSums(t.m, b, t.o, src, p.micro); err != nil {
 			return p, err
 		}
 		p.meanOffsets[k] = p.place(prog, b)
@@ -216,18 +228,39 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	if p.apart > 0 {
 		p.whole = max(kept, p.lanes*p.arena)
 	}
+	perSample := sample
+	if c.again != nil {
+		if _, perSample, err = t.planOne(c.again); err != nil {
+			return p, err
+		}
+	}
 	_, packed := one.PackedBytes()
 	states := len(t.o.Optimizer.states())
 	p.need = Memory{
-		Weights:     t.layout.bytes + packed,
-		Gradients:   p.slots*slotBytes + t.meanBytes(p.slots) + t.sumBytes(),
-		Optimizer:   states * t.layout.trained,
-		Activations: max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p),
-		Workspace:   p.lanes * p.workspace,
-		MicroBatch:  p.micro,
-		WholeBatch:  p.apart > 0,
+		Weights:       t.layout.bytes + packed,
+		Gradients:     p.slots*slotBytes + t.meanBytes(p.slots) + t.sumBytes(),
+		Optimizer:     states * t.layout.trained,
+		Activations:   max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p),
+		Workspace:     p.lanes * p.workspace,
+		MicroBatch:    p.micro,
+		WholeBatch:    p.apart > 0,
+		PerSample:     perSample,
+		Recompute:     c.again != nil,
+		RepeatedShare: repeated,
 	}
 	return p, nil
+}
+
+// planOne compiles the program for one sample, of which ops are done one by one, and returns the bytes of its activations.
+func (t *Trainer) planOne(again program.Recompute) (*program.Program, int, error) {
+	b, src := t.dev.Lanes()[0], t.source(kind{apart: true})
+	src.again = again
+	p, err := compileTraining(t.m, b, t.o, src, 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	_, bytes := p.Plan(b)
+	return p, bytes, nil
 }
 
 // place plans a program's tensors in the lanes' memory, and returns their offsets.
@@ -337,15 +370,15 @@ func (t *Trainer) freeBytes() (free, usable int, err error) {
 }
 
 // choosePlan plans the batch within the device's free memory. Until it fits, a network is given less room, micro-batches
-// are halved, and lanes are left out.
+// are halved, and lanes are left out, and then activations recomputed.
 func (t *Trainer) choosePlan() error {
 	free, usable, err := t.freeBytes()
 	if err != nil {
 		return err
 	}
 	data := t.leastData()
-	plan := func(batch int) (trainPlan, bool, error) {
-		c := cut{batch: batch, limit: batch, lanes: len(t.dev.Lanes())}
+	planWith := func(batch int, again program.Recompute) (trainPlan, bool, error) {
+		c := cut{batch: batch, limit: batch, lanes: len(t.dev.Lanes()), again: again}
 		if t.o.MicroBatch > 0 {
 			c.limit = min(batch, t.o.MicroBatch)
 		}
@@ -366,6 +399,28 @@ func (t *Trainer) choosePlan() error {
 				return p, false, nil
 			}
 		}
+	}
+	var again []program.Recompute // found out when it is wanted: it takes a while
+	plan := func(batch int) (p trainPlan, fits bool, err error) {
+		if t.o.Recompute != RecomputeAlways {
+			if p, fits, err = planWith(batch, nil); fits || err != nil || t.o.Recompute == RecomputeNever {
+				return p, fits, err
+			}
+		}
+		if again == nil {
+			if again, err = t.recomputes(); err != nil {
+				return p, false, err
+			}
+			if t.o.Recompute == RecomputeAlways {
+				again = again[len(again)-1:]
+			}
+		}
+		for _, r := range again {
+			if p, fits, err = planWith(batch, r); fits || err != nil {
+				break
+			}
+		}
+		return p, fits, err
 	}
 	p, fits, err := plan(t.o.Batch)
 	if t.plan = p; fits || err != nil {

@@ -34,6 +34,7 @@ type Training struct {
 	Loss          nn.Loss                `yaml:"loss"` // bce (default), or another, or a sum of several
 	Optimizer     nn.Optimizer           `yaml:"optimizer"`
 	Precision     string                 `yaml:"precision"`                             // float32 (default), tf32 or bf16; see backend.Precision
+	Recompute     string                 `yaml:"recompute,omitempty"`                   // of activations: auto (default), never or always; see nn.Recompute
 	Reduction     string                 `yaml:"reduction,omitempty"`                   // of the loss: mean (default), sample (summed over a sample's elements), sum
 	Accumulate    int                    `yaml:"accumulate,omitempty" zero:"1 or more"` // batches whose gradients make one step, as one batch that much larger would
 	Schedule      nn.Schedule            `yaml:"schedule,omitempty"`                    // of the learning rate
@@ -205,6 +206,9 @@ func (c *Config) Check() error {
 		return fmt.Errorf("training.%w", err)
 	}
 	if _, err := t.precision(); err != nil {
+		return fmt.Errorf("training.%w", err)
+	}
+	if _, err := t.recompute(); err != nil {
 		return fmt.Errorf("training.%w", err)
 	}
 	if err := t.checkTraining(c.Model); err != nil {

@@ -84,14 +84,23 @@ func (t Training) precision() (backend.Precision, error) {
 	return p, p.Check()
 }
 
+// recompute returns when activations are recomputed.
+func (t Training) recompute() (nn.Recompute, error) {
+	return nn.ParseRecompute(cmp.Or(t.Recompute, nn.RecomputeAuto.String()))
+}
+
 // Options returns a checked configuration's options for nn.NewTrainer on a training set of that size.
 func (t Training) Options(samples int) (nn.TrainerOptions, error) {
 	precision, err := t.precision()
 	if err != nil {
 		return nn.TrainerOptions{}, err
 	}
+	recompute, err := t.recompute()
+	if err != nil {
+		return nn.TrainerOptions{}, err
+	}
 	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: t.Loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed,
-		Reduction: t.reduction(), Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive}
+		Reduction: t.reduction(), Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute}
 	if t.Accumulate > 1 {
 		o.MicroBatch = t.Batch.Of(samples)
 	}

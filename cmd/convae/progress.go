@@ -110,7 +110,7 @@ func showLoading(w io.Writer, l trainer.Loading, columns int) {
 func (r *progress) Start(s trainer.Start) {
 	r.images = s.Images
 	r.log.Info().Str("model", s.Model.Config.Name).Int("params", s.Model.Size()).Int("train", s.Train).Int("validation", s.Validation).
-		Int("epoch", s.Epoch).Stringer("precision", s.Precision).Int("bytes", s.Memory.Device.Total()).Int("host_bytes", s.Memory.Host.Total()).Msg("start")
+		Int("epoch", s.Epoch).Stringer("precision", s.Precision).Int("bytes", s.Memory.Device.Total()).Float64("recomputed", s.Memory.Device.RepeatedShare).Int("host_bytes", s.Memory.Host.Total()).Msg("start")
 	if r.useBar {
 		fmt.Fprintf(r.barOut, "model: %s, %d parameters; %d training and %d validation samples; precision %v; memory %v\n", s.Model.Config.Name, s.Model.Size(), s.Train, s.Validation, s.Precision, s.Memory)
 	}

@@ -41,7 +41,7 @@ func summaryCommand() *cobra.Command {
 			}
 			w := c.OutOrStdout()
 			if asJSON {
-				return writeJSON(w, newSummary(m, trainingSummary{dev.Name(), o.Batch, o.Precision.String(), need.Device.Total(), need.Host.Total()}))
+				return writeJSON(w, newSummary(m, trainingSummary{dev.Name(), o.Batch, o.Precision.String(), need.Device.Total(), need.Host.Total(), need.Device.PerSample, need.Device.RepeatedShare}))
 			}
 			if err := m.WriteSummary(w); err != nil {
 				return err
@@ -81,6 +81,9 @@ type trainingSummary struct {
 	Precision string `json:"precision"`
 	Bytes     int    `json:"memory_bytes"`      // on the device
 	Host      int    `json:"host_memory_bytes"` // besides, without the data set
+	Sample    int    `json:"activation_bytes"`  // of one sample
+	// Recomputed is how many multiply-adds are done again, so that activations need not be kept, as a share of those of a step without.
+	Recomputed float64 `json:"recomputed"`
 }
 
 func newSummary(m *nn.Model, t trainingSummary) summary {

@@ -66,6 +66,32 @@ func TestTrainJSON(t *testing.T) {
 	}
 }
 
+// What is recomputed is told by log and summary, and changes no bit of the loss; a run goes on with it or without.
+func TestRecomputeSetting(t *testing.T) {
+	var losses []string
+	for how, want := range map[string]string{"never": `"recomputed":0,`, "always": `"recomputed":0.`} {
+		dir := filepath.Join(t.TempDir(), "run")
+		_, log, err := run(t, "train", "deep32", "--limit", "20", "--epochs", "1", "--set", "training.recompute="+how, "--out", dir, "--device", "cpu", "--log", "json")
+		if err != nil || !strings.Contains(log, want) || how == "always" && strings.Contains(log, `"recomputed":0,`) {
+			t.Errorf("%s: %v\n%s", how, err, log)
+		}
+		_, loss, _ := strings.Cut(log, `"val_loss":`)
+		loss, _, _ = strings.Cut(loss, ",")
+		losses = append(losses, loss)
+		out, _, err := run(t, "summary", dir)
+		if err != nil || strings.Contains(out, "made again") != (how == "always") {
+			t.Errorf("%s: %v\n%s", how, err, out)
+		}
+		if _, log, err = run(t, "train", "--resume", dir, "--epochs", "2", "--set", "training.recompute=auto", "--device", "cpu", "--log", "json"); err != nil || !strings.Contains(log, `"recomputed":0,`) {
+			t.Errorf("%s: %v\n%s", how, err, log)
+		}
+	}
+	if losses[0] != losses[1] || losses[0] == "" {
+		t.Errorf("losses %q differ", losses)
+	}
+	wantError(t, `training.recompute is "often", want auto, never or always`, trainCommand(), "circle", "--set", "training.recompute=often")
+}
+
 // The flag decides the precision, which log, summary and history say; a run that goes on keeps it.
 func TestPrecisionFlag(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")

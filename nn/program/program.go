@@ -18,8 +18,10 @@ type Program struct {
 	Input, Output op.Value
 	Target        op.Value  // of a training program, else None
 	Lead          int       // calls that gather the samples, before all others
+	Forward       int       // calls of the forward pass of a training program, behind those
 	Workspace     int       // bytes that the ops want
 	Packs         []op.Call // that make the packed forms of the weights
+	Repeated      int       // multiply-adds that Recompute has done a second time
 }
 
 // Forward compiles the part of a graph that leads from one value to another. The graph is used up. With unfused every
