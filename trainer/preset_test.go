@@ -14,6 +14,7 @@ import (
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/device"
+	"github.com/convae/convae/nn/diffusers"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/op"
@@ -37,6 +38,22 @@ func TestPresetLines(t *testing.T) {
 	}
 }
 
+// momentPreset returns a preset that trains for a moment: some on fewer and smaller pictures, which they take too.
+func momentPreset(t *testing.T, name string, changes ...Change) Config {
+	t.Helper()
+	switch name {
+	case "kl-small", "resnet-ae":
+		changes = append(changes, Set("model.input=[8, 8, 3]"), Set("data.limit=4"))
+	case "kl-f8":
+		t.Skip("a step of 83 million parameters is none of a moment; kl-small has the same layers")
+	}
+	c, err := Preset(name, changes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // Every preset trains on the simulated GPU, and its loss falls.
 func TestPresetsOnSim(t *testing.T) {
 	if testing.Short() {
@@ -45,11 +62,10 @@ func TestPresetsOnSim(t *testing.T) {
 	for _, name := range Presets() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, err := Preset(name, Set("training.epochs=2"), Set("training.validation_freq=1"))
-			if err != nil {
-				t.Fatal(err)
+			c := momentPreset(t, name, Set("training.epochs=2"), Set("training.validation_freq=1"))
+			if c.Data.Limit == 0 {
+				c.Data.Limit = 8
 			}
-			c.Data.Limit = 8
 			if c.Training.Batch != FullBatch {
 				c.Training.Batch = 4
 			}
@@ -87,10 +103,7 @@ func TestPresetsChecked(t *testing.T) {
 	for _, name := range Presets() {
 		t.Run(name, func(t *testing.T) {
 			const n = 2
-			c, err := Preset(name)
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := momentPreset(t, name)
 			c.Data.Limit, c.Training.Batch, c.Training.Accumulate = n, n, 1
 			if c.Data.Name == "scenes" { // Of any size: the plain loops are slow.
 				c.Data.Size.H, c.Data.Size.W = 16, 16
@@ -122,6 +135,24 @@ func TestPresetsChecked(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// The presets of latent diffusion have the layers of diffusers' AutoencoderKL, and kl-f8 the size of Stable Diffusion's.
+func TestKLPresetsAreDiffusers(t *testing.T) {
+	for name, levels := range map[string][]int{"kl-small": {16, 32, 32}, "kl-f8": {128, 256, 512, 512}} {
+		c, err := Preset(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		input, err := layer.ParseShape(c.Model.Input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kl, err := diffusers.Of(input, c.Model.Encoder, c.Model.Decoder)
+		if err != nil || !slices.Equal(kl.BlockOutChannels, levels) {
+			t.Errorf("%s: %+v, %v", name, kl, err)
+		}
 	}
 }
 
