@@ -38,12 +38,12 @@ func TestPresetLines(t *testing.T) {
 	}
 }
 
-// momentPreset returns a preset that trains for a moment: some on fewer and smaller pictures, which they take too.
+// momentPreset returns a preset that trains for a moment: some on smaller pictures, which they take too.
 func momentPreset(t *testing.T, name string, changes ...Change) Config {
 	t.Helper()
 	switch name {
 	case "kl-small", "resnet-ae":
-		changes = append(changes, Set("model.input=[8, 8, 3]"), Set("data.limit=4"))
+		changes = append(changes, Set("model.input=[8, 8, 3]"))
 	case "kl-f8":
 		t.Skip("a step of 83 million parameters is none of a moment; kl-small has the same layers")
 	}
@@ -63,9 +63,7 @@ func TestPresetsOnSim(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := momentPreset(t, name, Set("training.epochs=2"), Set("training.validation_freq=1"))
-			if c.Data.Limit == 0 {
-				c.Data.Limit = 8
-			}
+			c.Data.Limit = 8
 			if c.Training.Batch != FullBatch {
 				c.Training.Batch = 4
 			}
