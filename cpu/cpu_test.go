@@ -192,6 +192,10 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	spaced, deep, single := act(depth.Out), act(depth.X), act(backend.Shape{N: 2, H: 1, W: 1, C: shape.C})
 	places := tensor(tb, l, backend.Argmax, pool.Out, 6)
 	p, q, r, g, one := flat(9), flat(9), flat(9), flat(9), flat(1)
+	number, book, averages := act(shape.WithN(2)), tensor(tb, l, backend.Param, backend.Shape{N: 4, H: 1, W: 1, C: 3}, 10), tensor(tb, l, backend.Param, backend.Shape{N: 4, H: 1, W: 1, C: 3}, 11)
+	number.Shape.C = 1
+	l.Zero(number)
+	counts, sums := tensor(tb, l, backend.Param, backend.Vec(4), 12), flat(backend.QuantizeRow(book.Shape))
 	sum := []backend.Tensor{p, q, r}
 	stepParams := tensor(tb, l, backend.PerStep, backend.Vec(1), 0)
 	l.SetStepParams(stepParams, backend.StepParams{Step: 1, LearningRate: 0.01, BiasCorrection1: 0.1, BiasCorrection2: 0.001})
@@ -221,7 +225,9 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"ActivateBack": func() { l.ActivateBack(backend.Function{Act: backend.Tanh}, x, x, y) },
 		"Rescale":      func() { l.Rescale(2, -1, y, x) },
 		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, backend.Tensor{}, x, y, y) }, "MSE": func() { l.MSE(1, one, backend.Tensor{}, x, y, y) },
-		"L1": func() { l.L1(1, one, backend.Tensor{}, x, y, y) }, "Huber": func() { l.Huber(1, 1, one, backend.Tensor{}, x, y, y) },
+		"Quantize": func() { l.Quantize(y, number, x, book) }, "QuantizeSums": func() { l.QuantizeSums(src, sums, number, x, stepParams, 0, 9) },
+		"QuantizeMove": func() { l.QuantizeMove(backend.Moves{Decay: 0.5, Epsilon: 1, Revive: 1}, book, counts, averages, sums) },
+		"L1":           func() { l.L1(1, one, backend.Tensor{}, x, y, y) }, "Huber": func() { l.Huber(1, 1, one, backend.Tensor{}, x, y, y) },
 		"Charbonnier": func() { l.Charbonnier(1, 1, one, backend.Tensor{}, x, y, y) }, "TotalVariation": func() { l.TotalVariation(1, one, backend.Tensor{}, x, y) },
 		"SGD": func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams, backend.Tally{}) },
 		"Adam": func() {

@@ -269,6 +269,10 @@ const (
 	ConcretePick
 	ConcreteBack
 
+	QuantizeForward
+	QuantizeSums
+	QuantizeMove
+
 	Count int = iota // number of entries
 )
 
@@ -514,6 +518,10 @@ var entries = [Count]struct {
 	ConcreteSelect: {"concrete_select", 7},
 	ConcretePick:   {"concrete_pick", 6},
 	ConcreteBack:   {"concrete_back", 8},
+
+	QuantizeForward: {"quantize_forward", 7},
+	QuantizeSums:    {"quantize_sums", 12},
+	QuantizeMove:    {"quantize_move", 10},
 
 	ClipValue:   {"clip_value", 3},
 	ClipSquares: {"clip_squares", 3},

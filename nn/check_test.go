@@ -71,6 +71,7 @@ func everyProgram(t *testing.T, f func(t *testing.T, c Config, o TrainerOptions)
 		run("unfused", c, TrainerOptions{Loss: MSE, Unfused: true})
 	}
 	run("fused", zoo()[0], TrainerOptions{Loss: everyLoss})
+	run("fused", quantized(), TrainerOptions{Loss: MSE, MicroBatch: 2})
 	all := penalised()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		o := all[name]

@@ -20,6 +20,7 @@ type Model struct {
 	Params []Param
 
 	variational bool // the encoder ends in sampling
+	quantized   bool // the encoder ends in a vector quantiser
 	concrete    int  // index of a concrete layer's parameters, or -1
 	separable   bool // the decoder needs no more of the encoder than the code
 }
@@ -76,6 +77,9 @@ func build(c Config) (*Model, error) {
 	for _, s := range g.Calls {
 		if c, ok := s.Op.(*op.Concretize); ok {
 			m.concrete = g.Values[c.Logits].Index
+		}
+		if q, ok := s.Op.(*op.Quantize); ok && q.Out == g.Code {
+			m.quantized = true
 		}
 	}
 	m.separable = separable(g)
@@ -138,6 +142,9 @@ func (m *Model) CodeDims() []int {
 
 // Variational reports whether the model's code is Gaussian: its encoder ends in a sampling layer.
 func (m *Model) Variational() bool { return m.variational }
+
+// Quantized reports whether the pixels of the model's code are vectors of a codebook: its encoder ends in a vector quantiser.
+func (m *Model) Quantized() bool { return m.quantized }
 
 // Separable reports whether the decoder runs on codes alone: no connection leads past the code.
 func (m *Model) Separable() bool { return m.separable }

@@ -166,7 +166,7 @@ func (p *Param) torchShape() []int {
 	switch p.Role {
 	case graph.ConvWeights:
 		return []int{s.N, s.C, s.H, s.W}
-	case graph.DenseWeights:
+	case graph.DenseWeights, graph.Codebook:
 		return []int{s.N, s.C}
 	}
 	return []int{s.C}
@@ -186,7 +186,7 @@ func (p *Param) eachTorch(f func(ours, theirs int)) {
 		return
 	}
 	rows, columns := s.N, s.C
-	if p.Role != graph.DenseWeights {
+	if p.Role != graph.DenseWeights && p.Role != graph.Codebook {
 		rows, columns = s.C, 1
 	}
 	for r := range rows {

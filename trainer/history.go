@@ -20,22 +20,23 @@ const (
 
 // Epoch is what is known of a finished epoch.
 type Epoch struct {
-	Epoch        int     `json:"epoch"` // from 1
-	Step         int     `json:"step"`  // optimiser steps so far
-	Loss         float64 `json:"loss"`  // mean over the training samples, as the weights were at each
-	ValLoss      float64 `json:"val_loss"`
-	ValBCE       float64 `json:"val_bce"` // 0 where values are outside [0,1]
-	ValMSE       float64 `json:"val_mse"`
-	ValMAE       float64 `json:"val_mae"`
-	ValMaxError  float64 `json:"val_max_error"` // largest absolute error of any value
-	ValPSNR      float64 `json:"val_psnr"`      // dB; 0, as SSIM, for samples that are no images
-	ValSSIM      float64 `json:"val_ssim"`
-	ValKL        float64 `json:"val_kl"` // divergence of a variational model's codes, nats a sample; else 0
-	ValActive    int     `json:"val_active_units"`
-	LearningRate float64 `json:"learning_rate"`
-	Seconds      float64 `json:"seconds"`           // of training, without validation
-	Rate         float64 `json:"images_per_second"` // in training
-	Precision    string  `json:"precision"`         // that was computed in
+	Epoch         int     `json:"epoch"` // from 1
+	Step          int     `json:"step"`  // optimiser steps so far
+	Loss          float64 `json:"loss"`  // mean over the training samples, as the weights were at each
+	ValLoss       float64 `json:"val_loss"`
+	ValBCE        float64 `json:"val_bce"` // 0 where values are outside [0,1]
+	ValMSE        float64 `json:"val_mse"`
+	ValMAE        float64 `json:"val_mae"`
+	ValMaxError   float64 `json:"val_max_error"` // largest absolute error of any value
+	ValPSNR       float64 `json:"val_psnr"`      // dB; 0, as SSIM, for samples that are no images
+	ValSSIM       float64 `json:"val_ssim"`
+	ValKL         float64 `json:"val_kl"` // divergence of a variational model's codes, nats a sample; else 0
+	ValActive     int     `json:"val_active_units"`
+	ValPerplexity float64 `json:"val_perplexity,omitempty"` // of the vectors of a codebook that are chosen
+	LearningRate  float64 `json:"learning_rate"`
+	Seconds       float64 `json:"seconds"`           // of training, without validation
+	Rate          float64 `json:"images_per_second"` // in training
+	Precision     string  `json:"precision"`         // that was computed in
 	// Changes of the configuration since the epoch before, as "training.batch: 32 -> 64; training.loss: bce -> mse".
 	Changes string `json:"changes,omitempty"`
 }
@@ -44,12 +45,12 @@ func (e *Epoch) setValidation(v metric.Values) {
 	e.ValBCE, e.ValMSE, e.ValMAE, e.ValMaxError, e.ValPSNR, e.ValSSIM = v.BCE, v.MSE, v.MAE, v.MaxAbs, v.PSNR, v.SSIM
 }
 
-var historyColumns = []string{"epoch", "step", "loss", "val_loss", "val_bce", "val_mse", "val_mae", "val_max_error", "val_psnr", "val_ssim", "val_kl", "val_active_units", "learning_rate", "precision", "seconds", "images_per_second", "changes"}
+var historyColumns = []string{"epoch", "step", "loss", "val_loss", "val_bce", "val_mse", "val_mae", "val_max_error", "val_psnr", "val_ssim", "val_kl", "val_active_units", "val_perplexity", "learning_rate", "precision", "seconds", "images_per_second", "changes"}
 
 func (e Epoch) row() []string {
 	f := func(v float64) string { return strconv.FormatFloat(v, 'g', 8, 64) }
 	return []string{strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), f(e.Loss), f(e.ValLoss), f(e.ValBCE), f(e.ValMSE), f(e.ValMAE), f(e.ValMaxError), f(e.ValPSNR), f(e.ValSSIM), f(e.ValKL), strconv.Itoa(e.ValActive),
-		f(e.LearningRate), e.Precision, strconv.FormatFloat(e.Seconds, 'f', 2, 64), strconv.FormatFloat(e.Rate, 'f', 1, 64), e.Changes}
+		f(e.ValPerplexity), f(e.LearningRate), e.Precision, strconv.FormatFloat(e.Seconds, 'f', 2, 64), strconv.FormatFloat(e.Rate, 'f', 1, 64), e.Changes}
 }
 
 // writeHistory writes history.csv and history.json.

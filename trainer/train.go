@@ -342,7 +342,7 @@ func (s *session) validate(ctx context.Context) error {
 		return err
 	}
 	e := Epoch{Epoch: s.p.Epoch, Step: s.t.Steps(), Loss: s.loss, LearningRate: s.t.LearningRate(),
-		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, Precision: tr.Precision, ValActive: v.Code.Active, Changes: strings.Join(s.p.Changes, "; ")}
+		Seconds: s.p.Seconds, Rate: float64(len(s.order)) / s.p.Seconds, Precision: tr.Precision, ValActive: v.Code.Active, ValPerplexity: v.Code.Perplexity, Changes: strings.Join(s.p.Changes, "; ")}
 	e.setValidation(v.Output)
 	e.ValKL, e.ValLoss = v.Drawn.Divergence, tr.LossOf(v, s.m.Output.Len())
 	if !finite(e.ValLoss) {

@@ -351,7 +351,11 @@ func writeEvidence(w io.Writer, e use.Evidence) {
 
 // writeCode prints what the codes are like.
 func writeCode(w io.Writer, v metric.CodeValues) {
-	fmt.Fprintf(w, "code: %d values, compression %.4g; active units: %d; mean value: %.4g\n", v.Units, v.Compression, v.Active, v.Mean)
+	fmt.Fprintf(w, "code: %d values, compression %.4g; active units: %d; mean value: %.4g", v.Units, v.Compression, v.Active, v.Mean)
+	if v.Perplexity > 0 {
+		fmt.Fprintf(w, "; perplexity of the codebook: %.4g", v.Perplexity)
+	}
+	fmt.Fprintln(w)
 }
 
 func round(v float64, digits int) float64 {

@@ -77,6 +77,7 @@ type Backend interface {
 	Gaussian
 	Contract
 	Concrete
+	Quantize
 }
 
 // Memory is a backend's memory and its order of execution.
@@ -472,4 +473,22 @@ type Concrete interface {
 	Pick(out, x, m Tensor)
 	// ConcreteBack adds to gradLogits what gradOut, the gradient of Pick's output, makes of it through the softmax.
 	ConcreteBack(gradLogits, gradOut, x, m, stepParams Tensor)
+}
+
+// Quantize ops are vector quantisation (van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning", 2017): each pixel of a
+// code, a vector, becomes the nearest row of a codebook, a Param (K, 1, 1, C).
+type Quantize interface {
+	// Quantize: every pixel of out (N, H, W, C) = the row of codebook that is nearest to that of x by the sum of squared differences, the first
+	// one of those that are as near; NaN where that sum is NaN. index (N, H, W, 1), which may be zero, = the number of the row.
+	Quantize(out, index, x, codebook Tensor)
+	// QuantizeSums leaves in row, a Flat tensor, for each of K rows of a codebook how many pixels have its number, then the sums of those pixels of x,
+	// and then candidates, pixels of the batch to which a row may be moved: candidate k is pixel hi(w, pixels) of the batch of count samples,
+	// where hi is the upper word of the product and w word k of row 0 of draw stepParams.Step, or 0 if x, of samples first and on, does not have it.
+	// So all rows of a batch are to be added up.
+	QuantizeSums(src rng.Source, row, index, x, stepParams Tensor, first, count int)
+	// QuantizeMove moves a codebook to the moving averages of the pixels that have its numbers: count = Decay count + (1 - Decay) n and sum = Decay
+	// sum + (1 - Decay) s, for the sums n and s of all rows; then codebook = sum / (m (count + Epsilon) / (m + K Epsilon)), where m is the sum of
+	// all counts. A row whose count is below Revive moves to its candidate instead, with Revive as its count and as many times the candidate as
+	// its sum. count is a Param of K elements, sum one of the codebook's shape.
+	QuantizeMove(o Moves, codebook, count, sum, rows Tensor)
 }

@@ -63,6 +63,8 @@ func checkCases(t *testing.T) map[string]checkCase {
 	stats := act(Shape{2, 4, 4, 6})
 	stats2 := act(Shape{2, 4, 4, 6})
 	logits, chosen, picked := placed(Param, Shape{3, 1, 1, 48}), act(Shape{3, 1, 1, 48}), act(Shape{2, 1, 1, 3})
+	number, book, averages := act(Shape{2, 4, 4, 1}), placed(Param, Shape{5, 1, 1, 3}), placed(Param, Shape{5, 1, 1, 3})
+	counts, sums3, rows := placed(Param, Vec(5)), flat(35), placed(Flat, Shape{2, 1, 1, 35})
 	h, gh, w, gw := act(Shape{2, 1, 1, 4}), act(Shape{2, 1, 1, 4}), placed(Param, Shape{4, 1, 1, 6}), placed(Param, Shape{4, 1, 1, 6})
 	t2 := func(free []*Tensor, call func(), bound ...*Tensor) checkCase { return checkCase{call, bound, free} }
 	of := func(t ...*Tensor) []*Tensor { return t }
@@ -128,6 +130,9 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"Perturb":       t2(of(step), func() { CheckPerturb(x, y, step) }, x, y), "Accumulate": t2(nil, func() { CheckAccumulate(x, y) }, x, y),
 		"Concretize":   t2(of(step), func() { CheckConcretize(chosen, logits, step) }, chosen, logits),
 		"Pick":         t2(nil, func() { CheckPick(picked, x, chosen) }, picked, x, chosen),
+		"Quantize":     t2(nil, func() { CheckQuantize(x, number, y, book) }, x, number, y, book),
+		"QuantizeSums": t2(of(step, sums3), func() { CheckQuantizeSums(sums3, number, x, step, 1, 4) }, number, x),
+		"QuantizeMove": t2(nil, func() { CheckQuantizeMove(book, counts, averages, rows) }, counts, averages, rows),
 		"ConcreteBack": t2(of(step), func() { CheckConcreteBack(logits, picked, x, chosen, step) }, logits, picked, x, chosen),
 	}
 }

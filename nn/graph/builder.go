@@ -50,13 +50,14 @@ const (
 	Bias                          // one; penalties on weights leave it out, as they do Scale
 	Scale                         // one: what a normalisation multiplies its channels by
 	State                         // one; no optimiser changes it
+	Codebook                      // two: (vectors, channels); it is a state too
 )
 
 // Weighs reports whether the parameter is one of the weights, which penalties and decay apply to.
 func (p *Param) Weighs() bool { return p.Role == ConvWeights || p.Role == DenseWeights }
 
 // Trained reports whether an optimiser changes the parameter.
-func (p *Param) Trained() bool { return p.Role != State }
+func (p *Param) Trained() bool { return p.Role < State }
 
 // Builder makes a graph, layer by layer. Layers use it in Build.
 type Builder struct {

@@ -31,6 +31,7 @@ func init() {
 	graph.Register("dropout", func() graph.Layer { return new(Dropout) })
 	graph.Register("rescaling", func() graph.Layer { return new(Rescaling) })
 	graph.Register("sampling", func() graph.Layer { return new(Sampling) })
+	graph.Register("vector_quantizer", func() graph.Layer { return new(VectorQuantizer) })
 	graph.Register("concrete", func() graph.Layer { return new(Concrete) })
 	graph.Register("group_normalization", func() graph.Layer { return new(GroupNormalization) })
 	graph.Register("layer_normalization", func() graph.Layer { return new(LayerNormalization) })

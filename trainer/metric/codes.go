@@ -1,6 +1,11 @@
 package metric
 
-import "slices"
+import (
+	"encoding/binary"
+	"maps"
+	"math"
+	"slices"
+)
 
 // CodeValues say what an encoder makes of N samples.
 type CodeValues struct {
@@ -8,6 +13,9 @@ type CodeValues struct {
 	Active      int     `json:"active_units"` // units that tell samples apart
 	Mean        float64 `json:"mean"`         // of all values of all codes
 	Compression float64 `json:"compression"`  // values of a sample for each value of its code
+	// Perplexity is how many vectors of a codebook are chosen, each as often as the others counting as one: the exponential of the entropy, in nats,
+	// of the share of pixels that have each; 0 without a codebook.
+	Perplexity float64 `json:"perplexity,omitempty"`
 }
 
 // activeShare is the variance over the samples from which on a unit of a Gaussian code counts as active, a hundredth of
@@ -19,10 +27,14 @@ const activeShare = 0.01
 type Codes struct {
 	// Gaussian says that the codes are the means of a variational model.
 	Gaussian bool
+	// Vector is the length of the vectors that quantised codes consist of, 0 of others.
+	Vector int
 
 	n            int
-	first        []float32 // code, from which differences are taken, so that large values leave the variance its digits
-	sum, squares []float64 // of the differences, by unit
+	first        []float32       // code, from which differences are taken, so that large values leave the variance its digits
+	sum, squares []float64       // of the differences, by unit
+	chosen       map[string]*int // how often each vector was, by its bits
+	bits         []byte          // of a vector
 }
 
 // Add adds codes of the given number of units. It panics if the number changes or the codes are not whole.
@@ -42,12 +54,45 @@ func (c *Codes) Add(codes []float32, units int) {
 			c.sum[i] += d
 			c.squares[i] += float64(d * d)
 		}
+		for at := 0; c.Vector > 0 && at+c.Vector <= units; at += c.Vector {
+			c.choose(codes[at:][:c.Vector])
+		}
 		c.n++
 	}
 }
 
+// choose counts a vector.
+func (c *Codes) choose(vector []float32) {
+	c.bits = c.bits[:0]
+	for _, v := range vector {
+		c.bits = binary.LittleEndian.AppendUint32(c.bits, math.Float32bits(v))
+	}
+	n, ok := c.chosen[string(c.bits)]
+	if !ok {
+		n = new(int)
+		c.chosen[string(c.bits)] = n
+	}
+	*n++
+}
+
+// perplexity is that of the vectors.
+func (c *Codes) perplexity() float64 {
+	total, entropy := 0.0, 0.0
+	for _, n := range c.chosen {
+		total += float64(*n)
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.chosen)) { // in one order: so that the sum is the same each time
+		share := float64(*c.chosen[key]) / total
+		entropy -= share * math.Log(share)
+	}
+	return math.Exp(entropy)
+}
+
 // begin takes the first code.
 func (c *Codes) begin(code []float32) {
+	if c.Vector > 0 {
+		c.chosen = map[string]*int{}
+	}
 	if len(c.first) == len(code) {
 		copy(c.first, code)
 		clear(c.sum)
@@ -68,6 +113,9 @@ func (c *Codes) Result(size int) CodeValues {
 	}
 	n, units := float64(c.n), len(c.sum)
 	v := CodeValues{Units: units, Compression: float64(size) / float64(units)}
+	if c.Vector > 0 {
+		v.Perplexity = c.perplexity()
+	}
 	least := 0.0
 	for i, s := range c.sum {
 		v.Mean += (float64(c.first[i]) + s/n) / float64(units)

@@ -55,3 +55,18 @@ func TestCodes(t *testing.T) {
 	}()
 	b.Add([]float32{1, 2, 3}, 2)
 }
+
+// Vectors that are chosen equally often count in full.
+func TestPerplexity(t *testing.T) {
+	c := Codes{Vector: 2}
+	for range 2 { // the second time after a Reset
+		c.Reset()
+		c.Add([]float32{1, 2, 3, 4, 1, 2, 3, 4}, 4)
+		near(t, "two vectors", c.Result(4).Perplexity, 2, 1e-12)
+		c.Add([]float32{1, 2, 1, 3}, 4)
+		near(t, "three vectors", c.Result(4).Perplexity, math.Exp(math.Log(2)/2+math.Log(3)/3+math.Log(6)/6), 1e-12)
+	}
+	c = Codes{}
+	c.Add([]float32{1, 2}, 2)
+	near(t, "no vectors", c.Result(4).Perplexity, 0, 0)
+}

@@ -126,6 +126,9 @@ func (r *report) metrics() []measure {
 			measure{Name: "KL divergence", Value: f(2, d.Divergence) + " nats", Meaning: "of a sample's code from the standard normal distribution"})
 	}
 	code := r.e.Code
+	if code.Perplexity > 0 {
+		metrics = append(metrics, measure{Name: "Perplexity", Value: g(code.Perplexity), Meaning: "vectors of the codebook that the codes use, those as often used as the others"})
+	}
 	return append(metrics,
 		measure{Name: "Compression", Value: g(code.Compression), Meaning: fmt.Sprintf("values of a sample for each of the %d of its code", code.Units)},
 		measure{Name: "Active units", Value: strconv.Itoa(code.Active), Meaning: "values of the code that tell samples apart"})

@@ -105,6 +105,9 @@ func NewEvaluator(net *nn.Network, set *dataset.Set, loss nn.Loss) *Evaluator {
 	e.clean, e.noisy, e.out, e.code = buf(), buf(), buf(), make([]float32, e.chunk*m.Code.Len())
 	e.output.Workers, e.input.Workers = runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)
 	e.codes.Gaussian = m.Variational()
+	if m.Quantized() {
+		e.codes.Vector = m.Code.C
+	}
 	e.drawn = newDrawn(net, loss, e.chunk)
 	return e
 }

@@ -133,9 +133,12 @@ type golden struct {
 	Size      pair     `json:"size"`
 	Epsilon   float32  `json:"epsilon"`
 	Delta     *float32 `json:"delta"`
-	Keep      *float32 `json:"keras_momentum"`
-	Heads     int      `json:"heads"`
-	Residual  bool     `json:"residual"`
+
+	Commitment *float32 `json:"commitment"`
+	Decay      *float32 `json:"decay"`
+	Keep       *float32 `json:"keras_momentum"`
+	Heads      int      `json:"heads"`
+	Residual   bool     `json:"residual"`
 
 	Steps       int        `json:"steps"`
 	Optimizer   string     `json:"optimizer"`
@@ -243,6 +246,8 @@ func (g golden) cases() ([]Case, error) {
 		return g.spatialAttention()
 	case "bce", "mse", "l1", "huber", "charbonnier":
 		return g.loss()
+	case "vector_quantize":
+		return g.quantisation()
 	case "optimizer":
 		return g.optimiser()
 	}
