@@ -125,12 +125,15 @@ func readNPYHeader(r io.Reader, size int64) (start []byte, rest int64, err error
 
 // WriteNPY writes values as a .npy file of float32 in C order (the library writes a slice in one dimension only). It is an error if the shape does not hold as many.
 func WriteNPY(path string, data []float32, shape []int) error {
-	n := 1
+	return WriteNPYParts(path, shape, func(write func(part []float32) error) error { return write(data) })
+}
+
+// WriteNPYParts writes such a file of the values that parts gives to write, one part after the other, so that they need not be in memory at
+// once. There is no file if parts has an error, or if the shape does not hold as many values.
+func WriteNPYParts(path string, shape []int, parts func(write func(part []float32) error) error) error {
+	want, given := 1, 0
 	for _, d := range shape {
-		n *= d
-	}
-	if n != len(data) {
-		return fmt.Errorf("npy: %s: shape %s does not hold %d values", path, dataset.ShapeText(shape), len(data))
+		want *= d
 	}
 	return atomicfile.Write(path, func(w io.Writer) error {
 		// NumPy aligns the data to 64 bytes; the header ends in a line feed.
@@ -138,16 +141,26 @@ func WriteNPY(path string, data []float32, shape []int) error {
 		header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
 		b := binary.LittleEndian.AppendUint16([]byte(npyMagic+"\x01\x00"), uint16(len(header)))
 		b = append(b, header...)
-		for _, v := range data {
-			if len(b) > 8<<10 {
-				if _, err := w.Write(b); err != nil {
-					return err
+		err := parts(func(part []float32) error {
+			for _, v := range part {
+				if len(b) > 8<<10 {
+					if _, err := w.Write(b); err != nil {
+						return err
+					}
+					b = b[:0]
 				}
-				b = b[:0]
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 			}
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			given += len(part)
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		_, err := w.Write(b)
+		if given != want {
+			return fmt.Errorf("npy: %s: shape %s does not hold %d values", path, dataset.ShapeText(shape), given)
+		}
+		_, err = w.Write(b)
 		return err
 	})
 }

@@ -25,6 +25,9 @@ type anomalyFlags struct {
 	normal                []string
 	quantile              float64
 	out, worst            string
+	score                 string
+	smooth                float64
+	masks, maps           string
 	count                 int
 	asJSON                bool
 }
@@ -55,12 +58,17 @@ a quantile of the run's own validation data does.
 
 DATA is a ` + dataHelp + `; the run's own by default. RUN may be "" for the newest.
 
+The errors of an image's pixels tell where it is anomalous: --maps writes them. Where defects are small, --score max with --smooth finds
+more of them than the mean of a sample does. --masks names a folder with masks of the anomalous pixels, called as the pictures are, perhaps
+with _mask behind their names as in the MVTec data set: the errors of all pixels are judged by them.
+
 Where the samples have labels, --normal says which of them are normal, by name or number; those that the run was trained
 on (data.only) are by default. The scores are then judged by the area under the ROC curve, and of validation data of the same kind the
 threshold is fitted to the normal samples alone.
 
   convae train anomaly --set data.only=[7] --out sevens
-  convae anomalies sevens --out scores.csv --worst worst.png`,
+  convae anomalies sevens --out scores.csv --worst worst.png
+  convae anomalies hazelnuts hazelnut/test --normal good --score max --smooth 4 --masks hazelnut/ground_truth`,
 		Args: arguments(0, 2),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
@@ -69,6 +77,11 @@ threshold is fitted to the normal samples alone.
 	above(fs, "quantile", 0, 1)
 	fs.StringSliceVar(&f.normal, "normal", nil, "classes of the samples that are normal, as 0 or 0,3 or cat (default: data.only of the run)")
 	fs.StringVar(&f.label, "label", "", "column of a .csv with the labels (default: the run's)")
+	fs.StringVar(&f.score, "score", "mean", "what of the squared errors of a sample's pixels is its score: mean or max")
+	fs.Float64Var(&f.smooth, "smooth", 0, "standard deviation in pixels of a Gaussian that smooths the errors of an image first")
+	within(fs, "smooth", 0, use.MaxSmooth)
+	fs.StringVar(&f.masks, "masks", "", "folder of masks in which anomalous pixels are white, for pictures of a folder")
+	fs.StringVar(&f.maps, "maps", "", "write the squared errors of all samples' pixels to this .npy, of samples, rows and columns")
 	fs.StringVar(&f.out, "out", "", "write the score of each sample to this .csv or .json")
 	fs.StringVar(&f.worst, "worst", "", "draw the samples with the highest scores to this .png")
 	fs.IntVar(&f.count, "count", sheetColumns, "samples that --worst draws")
@@ -93,6 +106,14 @@ func (f *anomalyFlags) check(c *cobra.Command) error {
 		}
 	} else if c.Flags().Changed("count") {
 		return errors.New("--count is for a picture: name its file with --worst")
+	}
+	if f.maps != "" {
+		if err := checkOutput(f.maps, "", ".npy"); err != nil {
+			return fmt.Errorf("--maps: %w", err)
+		}
+	}
+	if f.score != "mean" && f.score != "max" {
+		return fmt.Errorf("--score is %q, want mean or max", f.score)
 	}
 	return checkSplit(f.split)
 }
@@ -128,6 +149,9 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	if f.worst != "" && !set.Images() {
 		return fmt.Errorf("--worst draws images, %s has %s", set.Name, setText(set))
 	}
+	if (f.smooth > 0 || f.maps != "") && !set.Images() {
+		return fmt.Errorf("--smooth and --maps are for images, %s has %s", set.Name, setText(set))
+	}
 	same := other.Data.Name == cfg.Data.Name && other.Data.Label == cfg.Data.Label && (set.Classes == nil) == (run.train.Classes == nil)
 	if same && f.normal == nil {
 		if f.normal, err = trainedOn(cfg.Data, run.train); err != nil {
@@ -148,7 +172,15 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	a, err := use.FindAnomalies(c.Context(), net, run.test, set, o)
+	if f.masks != "" {
+		if o.Normal == nil {
+			return errors.New("--masks: which pictures have no mask? want the names of the classes that are normal with --normal")
+		}
+		if o.Masks, err = set.Masks(f.masks, func(i int) bool { return o.Normal[i] }); err != nil {
+			return fmt.Errorf("--masks: %w", err)
+		}
+	}
+	a, err := f.find(c, net, run.test, set, o)
 	if err != nil {
 		return err
 	}
@@ -170,6 +202,26 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	return f.print(c.OutOrStdout(), r, highest)
 }
 
+// find finds the anomalies and, if they are wanted, writes the errors of all pixels.
+func (f *anomalyFlags) find(c *cobra.Command, net *nn.Network, usual, set *dataset.Set, o use.AnomalyOptions) (a use.Anomalies, err error) {
+	if f.maps == "" {
+		return use.FindAnomalies(c.Context(), net, usual, set, o)
+	}
+	err = trainer.WriteNPYParts(f.maps, []int{set.Len(), set.H, set.W}, func(write func(part []float32) error) error {
+		part := make([]float32, set.H*set.W)
+		o.Each = func(i int, errors []float64) error {
+			for p, v := range errors {
+				part[p] = float32(v)
+			}
+			return write(part)
+		}
+		var err error
+		a, err = use.FindAnomalies(c.Context(), net, usual, set, o)
+		return err
+	})
+	return a, err
+}
+
 // configs gives the run's configuration the flags, and returns that of the samples to score.
 func (f *anomalyFlags) configs(c *cobra.Command, run *trainer.Config, args []string) (other trainer.Config, err error) {
 	other = *run
@@ -181,6 +233,12 @@ func (f *anomalyFlags) configs(c *cobra.Command, run *trainer.Config, args []str
 	override(c.Flags().Changed("data-dir"), &other.Data.Dir, f.dataDir)
 	override(c.Flags().Changed("label"), &other.Data.Label, f.label)
 	other.Data.Only = nil
+	if f.masks != "" {
+		if other.Data.Name != "images" {
+			return other, fmt.Errorf("--masks are for pictures of a folder, %s has none", other.Data.Name)
+		}
+		other.Data.Stream, other.Data.Cache = true, false // masks go by the names of the files
+	}
 	if err := run.Check(); err != nil {
 		return other, err
 	}
@@ -201,7 +259,7 @@ func trainedOn(d trainer.Data, fit *dataset.Set) (names []string, err error) {
 
 // options say which samples of a set are normal, with the labels that are. Without --normal they do not.
 func (f *anomalyFlags) options(set *dataset.Set) (o use.AnomalyOptions, labels []int, err error) {
-	o.Quantile = f.quantile
+	o.Quantile, o.Scoring = f.quantile, use.Scoring{Smooth: f.smooth, Max: f.score == "max"}
 	if len(f.normal) == 0 {
 		return o, nil, nil
 	}
@@ -270,13 +328,20 @@ func (f *anomalyFlags) print(w io.Writer, r anomalyReport, highest []use.Score) 
 		return writeJSON(w, r)
 	}
 	fmt.Fprintf(w, "%s on %d samples of %s\n", r.Model, r.Samples, r.Data)
-	fmt.Fprintf(w, "threshold: MSE %.6g, quantile %g of the errors of %d validation samples\n", r.Threshold, r.Quantile, r.Fitted)
+	of := "MSE"
+	if f.score == "max" {
+		of = "largest squared error"
+	}
+	fmt.Fprintf(w, "threshold: "+of+" %.6g, quantile %g of the errors of %d validation samples\n", r.Threshold, r.Quantile, r.Fitted)
 	fmt.Fprintf(w, "anomalies: %d of %d samples (%.2f %%)\n", r.Anomalies, r.Samples, 100*float64(r.Anomalies)/float64(r.Samples))
 	if r.Labels != "" {
 		fmt.Fprintf(w, "labels of the samples: %s\n", r.Labels)
 	}
 	if l := r.labelledReport; l != nil {
 		fmt.Fprintf(w, "labels: %d normal, %d anomalous; ROC AUC %.4f; above the threshold are %.2f %% of the anomalous, %.2f %% of the normal\n", l.Normal, l.Anomalous, l.AUC, 100*l.Found, 100*l.FalseAlarm)
+	}
+	if l := r.labelledReport; l != nil && l.PixelAUC != nil {
+		fmt.Fprintf(w, "pixels: ROC AUC %.4f\n", *l.PixelAUC)
 	}
 	_, err := fmt.Fprint(w, "highest:")
 	for _, s := range highest[:min(5, len(highest))] {

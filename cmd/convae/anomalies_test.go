@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,6 +120,92 @@ func TestWorst(t *testing.T) {
 	if n[255] < 80*80 || n[102] < 80*80 || n[153] < 80*80 || n[51] > 1000 {
 		t.Errorf("pixels of the input %d, the output %d, the difference %d; of another input %d", n[255], n[102], n[153], n[51])
 	}
+}
+
+// A folder as the MVTec data set has it: the errors of pixels are judged by masks.
+func TestAnomalyMasks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const side = 12
+	write := func(path string, of func(x, y int) float32) {
+		img := picture.Image{H: side, W: side, C: 1, Pix: make([]float32, side*side)}
+		for i := range img.Pix {
+			img.Pix[i] = of(i%side, i/side)
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, path, img)
+	}
+	grey := func(v float32) func(x, y int) float32 { return func(x, y int) float32 { return v } }
+	spot := func(x0, y0 int, v, around float32) func(x, y int) float32 {
+		return func(x, y int) float32 {
+			if x >= x0 && x < x0+3 && y >= y0 && y < y0+3 {
+				return v
+			}
+			return around
+		}
+	}
+	for i := range 4 {
+		write(fmt.Sprintf("nut/train/good/%d.png", i), grey(0.6))
+	}
+	write("nut/test/good/000.png", grey(0.6))
+	write("nut/test/good/001.png", grey(0.2)) // on the whole the error is larger than that of a spot
+	write("nut/test/hole/000.png", spot(2, 3, 0, 0.6))
+	write("nut/test/hole/001.png", spot(7, 7, 0, 0.6))
+	write("nut/ground_truth/hole/000_mask.png", spot(2, 3, 1, 0))
+	write("nut/ground_truth/hole/001.png", spot(7, 7, 1, 0))
+	// A model that always makes 0.6.
+	c := trainer.Config{Data: trainer.Data{Name: "images", Dir: "nut/train"}, Model: nn.Config{Name: "nut", Input: []int{side, side, 1},
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)}), Decoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}}
+	c.Training.Loss = nn.MSE
+	saveRun(t, "run", c)
+	m, _, err := trainer.LoadModel("run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range []float32{0, 0, 0, 0.6} {
+		m.Params[i].Data[0] = v
+	}
+	if err := trainer.SaveModel("run/"+trainer.ModelFile, m); err != nil {
+		t.Fatal(err)
+	}
+	var r anomalyReport
+	read := func(args ...string) {
+		t.Helper()
+		r = anomalyReport{labelledReport: new(labelledReport)}
+		args = append([]string{"run", "nut/test", "--normal", "good", "--masks", "nut/ground_truth", "--json", "--device", "cpu"}, args...)
+		if err := json.Unmarshal([]byte(mustRun(t, anomaliesCommand(), args...)), &r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Two of the four negative areas: all pixels of one good picture are 0.16 off, those of spots 0.36, all others hardly.
+	if read(); r.Samples != 4 || r.AUC != 0.5 || r.PixelAUC == nil || *r.PixelAUC != 1 {
+		t.Errorf("by the mean: %+v", r.labelledReport)
+	}
+	if read("--score", "max"); r.AUC != 1 || *r.PixelAUC != 1 {
+		t.Errorf("by the largest: %+v", r.labelledReport)
+	}
+	if read("--score", "max", "--smooth", "2"); *r.PixelAUC >= 1 || *r.PixelAUC < 0.5 {
+		t.Errorf("smoothed, pixels %v", *r.PixelAUC)
+	}
+	out := mustRun(t, anomaliesCommand(), "run", "nut/test", "--normal", "good", "--masks", "nut/ground_truth", "--score", "max", "--maps", "maps.npy", "--device", "cpu")
+	for _, want := range []string{"threshold: largest squared error ", "pixels: ROC AUC 1.0000\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("printed %q, want %q in it", out, want)
+		}
+	}
+	maps, err := trainer.ReadNPY("maps.npy")
+	if err != nil || !slices.Equal(maps.Shape, []int{4, side, side}) || math.Abs(float64(maps.Data[2*side*side+3*side+2])-0.36) > 1e-6 || maps.Data[2*side*side] > 1e-4 {
+		t.Errorf("maps %v, %v", maps.Shape, err)
+	}
+	os.Remove("nut/ground_truth/hole/001.png")
+	wantError(t, "has no mask of nut/test/hole/001.png: want a picture nut/ground_truth/hole/001_mask, or without that ending", anomaliesCommand(), "run", "nut/test", "--normal", "good", "--masks", "nut/ground_truth")
+	wantError(t, "--masks: dataset masks: ", anomaliesCommand(), "run", "nut/test", "--normal", "good", "--masks", "nowhere")
+	wantError(t, "--masks: which pictures have no mask?", anomaliesCommand(), "run", "nut/test", "--masks", "nut/ground_truth")
+	wantError(t, "--masks are for pictures of a folder, digits has none", anomaliesCommand(), "run", "digits", "--masks", "nut/ground_truth")
+	wantError(t, `--score is "median", want mean or max`, anomaliesCommand(), "run", "--score", "median")
+	wantError(t, "--maps: ", anomaliesCommand(), "run", "--maps", "maps.png")
+	wantError(t, "--smooth is -1", anomaliesCommand(), "run", "--smooth", "-1")
 }
 
 func TestAnomalyErrors(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 
 // A file is a picture's, alone or within an archive.
 type file struct {
-	path    string // that errors name; within an archive it goes on with the name there
+	path    string // that errors name; within an archive it goes on with the name there; "" for a black picture
 	class   string // "" for none
 	archive string // in which it lies, "" for none
 	at      int64  // where it begins in the archive
@@ -74,6 +74,10 @@ func (p *pictures) size() int { return p.fit.H * p.fit.W * p.fit.C }
 func (p *pictures) read(dst []byte, i int, v picture.View) error {
 	for k := range p.files {
 		f := p.files[(i+k)%len(p.files)]
+		if f == (file{}) {
+			clear(dst)
+			return nil
+		}
 		m, err := f.open()
 		if err == nil {
 			p.fit.Fit(dst, m, v)
