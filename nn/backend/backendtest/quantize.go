@@ -224,6 +224,6 @@ func (g golden) quantisation() ([]Case, error) {
 		return q.moved(o, d["count0"], d["sum0"], totals)
 	}
 	move, err = g.fit(move, "averages", map[string]string{"codebook0": "codebook", "count0": "ema_count", "sum0": "ema_sum", "codebook": "ema_codebook_after", "count": "ema_count_after",
-		"sum": "ema_sum_after", "index": "none"}) // the file's numbers are no float32: the vectors say which they are
+		"sum": "ema_sum_after", "out": "none", "index": "none"}) // the numbers in the file are no float32, and the vectors of the first case say which they are
 	return []Case{forward, loss, move}, err
 }
