@@ -42,6 +42,30 @@ func TestREADMEShowsPreset(t *testing.T) {
 	}
 }
 
+// The configurations that the documents show whole can be trained.
+func TestDocumentsShowConfigurations(t *testing.T) {
+	shown := 0
+	for _, path := range []string{"../README.md", "../docs/examples.md"} {
+		for _, block := range strings.Split(string(readFile(t, path)), "```yaml\n")[1:] {
+			text, _, _ := strings.Cut(block, "```")
+			if !strings.HasPrefix(text, "model:") || !strings.Contains(text, "\ntraining:") {
+				continue
+			}
+			shown++
+			c, err := DecodeConfig(strings.NewReader(text))
+			if err == nil {
+				_, err = nn.New(c.Model, 1)
+			}
+			if err != nil {
+				t.Errorf("%s: %v in\n%s", path, err, text)
+			}
+		}
+	}
+	if shown < 2 {
+		t.Errorf("the documents show %d configurations", shown)
+	}
+}
+
 const goodConfig = `
 model:
   name: m
