@@ -106,7 +106,11 @@ func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int
 		p.H = min(q1, c.y.count(ry)) - q
 		for rx := range c.x.period {
 			x, tx := c.x.phase(rx)
-			p.W, p.K, p.Taps = c.x.count(rx), tx*c.c, l.taps[:ty]
+			together := tx // taps that lie side by side in the source
+			if c.path == pathDilated {
+				together = 1
+			}
+			p.W, p.K, p.Taps = c.x.count(rx), together*c.c, l.taps[:ty*tx/max(together, 1)]
 			panel := ty * tx * c.c * cols
 			if p.H <= 0 || p.W <= 0 {
 				w = w[divUp(c.n, cols)*panel:]
@@ -119,7 +123,8 @@ func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int
 			}
 			p.A = v.at(q*c.y.advance+y, x)
 			for i := range p.Taps {
-				p.Taps[i] = i * v.width * c.c
+				tap := i * together
+				p.Taps[i] = (tap/tx*c.y.dilation*v.width + tap%tx*c.x.dilation) * c.c
 			}
 			for n := 0; n < c.n; n += cols {
 				p.N, p.C, p.B = min(cols, c.n-n), to[first+n:], w[:panel]

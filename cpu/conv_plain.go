@@ -87,12 +87,17 @@ func (l plainLane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gra
 func plainDot(s *backend.ConvShape, in, w []float32, n, y, x, f int) float32 {
 	var sum float32
 	top, left := y*s.Stride-s.PadTop, x*s.Stride-s.PadLeft
-	for py := max(divDown(top, s.Up), 0); py < s.X.H && py*s.Up < top+s.KernelH; py++ {
-		for px := max(divDown(left, s.Up), 0); px < s.X.W && px*s.Up < left+s.KernelW; px++ {
+	for py := max(divDown(top, s.Up), 0); py < s.X.H && py*s.Up <= top+(s.KernelH-1)*s.Dilation; py++ {
+		i0, i1 := plainTaps(s, py, top, s.KernelH)
+		for px := max(divDown(left, s.Up), 0); px < s.X.W && px*s.Up <= left+(s.KernelW-1)*s.Dilation; px++ {
+			j0, j1 := plainTaps(s, px, left, s.KernelW)
+			if i0 >= i1 || j0 >= j1 {
+				continue
+			}
 			for c := range s.X.C {
 				var weight float32
-				for i := max(py*s.Up-top, 0); i < min((py+1)*s.Up-top, s.KernelH); i++ {
-					for j := max(px*s.Up-left, 0); j < min((px+1)*s.Up-left, s.KernelW); j++ {
+				for i := i0; i < i1; i++ {
+					for j := j0; j < j1; j++ {
 						weight += w[index(s.Weights(), f, i, j, c)]
 					}
 				}
@@ -101,6 +106,13 @@ func plainDot(s *backend.ConvShape, in, w []float32, n, y, x, f int) float32 {
 		}
 	}
 	return sum
+}
+
+// plainTaps returns the range of the taps, in one direction, that fall on a stored pixel when the first one falls on the position first of the input
+// as it is seen.
+func plainTaps(s *backend.ConvShape, pixel, first, kernel int) (lo, hi int) {
+	lo, hi = divUp(pixel*s.Up-first, s.Dilation), divUp((pixel+1)*s.Up-first, s.Dilation)
+	return max(lo, 0), min(hi, kernel)
 }
 
 // plainBack calls visit for every stored pixel, tap and filter, with the offsets of the pixel and of the tap's weights, and with the
@@ -126,7 +138,7 @@ func plainBack(s *backend.ConvShape, g []float32, argmax []byte, visit func(x, w
 // plainSpread is the sum of the gradients of the outputs that read a copy of pixel (y, x) under tap (i, j).
 func plainSpread(s *backend.ConvShape, g []float32, argmax []byte, n, y, x, i, j, f int) (d float32, read bool) {
 	for k := range s.Up * s.Up {
-		oy, ox := y*s.Up+k/s.Up+s.PadTop-i, x*s.Up+k%s.Up+s.PadLeft-j
+		oy, ox := y*s.Up+k/s.Up+s.PadTop-i*s.Dilation, x*s.Up+k%s.Up+s.PadLeft-j*s.Dilation
 		if oy < 0 || ox < 0 || oy%s.Stride > 0 || ox%s.Stride > 0 {
 			continue
 		}

@@ -7,11 +7,12 @@ import (
 
 // An axis is one direction, rows or columns, of a convolution or of the gradient of its input. It says which positions of
 // the source each position of the result is a sum over. With upsampling or a stride not all results are alike: they repeat
-// with a period. Result period*q+r, the q-th of phase r, reads the source from advance*q+first to advance*q+first+taps-1, where
+// with a period. Result period*q+r, the q-th of phase r, reads the source at advance*q+first and so on, taps times, dilation apart, where
 // first, taps and the weights depend on r alone. So the results of one phase are a plain convolution with stride advance.
 type axis struct {
 	in, out         int // extents of the source and of the result
 	kernel          int
+	dilation        int // positions of the source from one tap to the next
 	stride, up      int
 	pad             int
 	back            bool
@@ -24,22 +25,22 @@ const maxPeriod = 4
 // forwardAxis is the axis of a convolution: result y reads y*stride-pad to y*stride-pad+kernel-1 of the source with each
 // position repeated up times. With up > 1 several taps of the kernel read copies of one position. They are one tap, whose
 // weight is their sum.
-func forwardAxis(in, out, kernel, stride, up, pad int) axis {
+func forwardAxis(in, out, kernel, dilation, stride, up, pad int) axis {
 	d := gcd(stride, up)
-	return axis{in: in, out: out, kernel: kernel, stride: stride, up: up, pad: pad, period: up / d, advance: stride / d}
+	return axis{in: in, out: out, kernel: kernel, dilation: dilation, stride: stride, up: up, pad: pad, period: up / d, advance: stride / d}
 }
 
 // backAxis is the axis of the gradient of a convolution's input: each input reads the gradients of the outputs that it
 // contributed to, with the taps in reverse order. With a stride, an input contributed through every stride-th tap only, and
 // which ones these are depends on the residue of its position.
-func backAxis(in, out, kernel, stride, pad int) axis {
-	return axis{in: in, out: out, kernel: kernel, stride: stride, up: 1, pad: pad, back: true, period: stride, advance: 1}
+func backAxis(in, out, kernel, dilation, stride, pad int) axis {
+	return axis{in: in, out: out, kernel: kernel, dilation: dilation, stride: stride, up: 1, pad: pad, back: true, period: stride, advance: 1}
 }
 
 // backCopiesAxis is backAxis for an upsampled input. Its source is the gradient summed over the copies of each input; see
 // sumRow.
 func backCopiesAxis(in, out, kernel, up, pad int) axis {
-	return axis{in: in, out: out, kernel: kernel, stride: 1, up: 1, pad: pad + up - 1, back: true, period: 1, advance: up}
+	return axis{in: in, out: out, kernel: kernel, dilation: 1, stride: 1, up: 1, pad: pad + up - 1, back: true, period: 1, advance: up}
 }
 
 // phase returns which positions of the source the first result of phase r reads.
@@ -47,7 +48,7 @@ func (a *axis) phase(r int) (first, taps int) {
 	if a.back {
 		skipped := (r + a.pad) % a.stride
 		taps = divUp(a.kernel-skipped, a.stride)
-		return (r+a.pad-skipped)/a.stride - taps + 1, taps
+		return (r+a.pad-skipped)/a.stride - (taps-1)*a.dilation, taps
 	}
 	at := r*a.stride - a.pad
 	first = divDown(at, a.up)
@@ -84,7 +85,7 @@ func (a *axis) reach(lo, hi int) (from, to int) {
 	for r := range a.period {
 		first, taps := a.phase(r)
 		if taps > 0 {
-			from, to = min(from, lo*a.advance+first), max(to, (hi-1)*a.advance+first+taps)
+			from, to = min(from, lo*a.advance+first), max(to, (hi-1)*a.advance+first+(taps-1)*a.dilation+1)
 		}
 	}
 	return from, to
@@ -112,8 +113,8 @@ func forwardWindow(s *backend.ConvShape) window {
 		w.source = upsampled
 		height, width, up = s.In.H, s.In.W, 1
 	}
-	w.y = forwardAxis(height, s.Conv.H, s.KernelH, s.Stride, up, s.PadTop)
-	w.x = forwardAxis(width, s.Conv.W, s.KernelW, s.Stride, up, s.PadLeft)
+	w.y = forwardAxis(height, s.Conv.H, s.KernelH, s.Dilation, s.Stride, up, s.PadTop)
+	w.x = forwardAxis(width, s.Conv.W, s.KernelW, s.Dilation, s.Stride, up, s.PadLeft)
 	return w
 }
 
@@ -133,8 +134,8 @@ func backWindow(s *backend.ConvShape) window {
 	if s.Pool > 1 {
 		w.source, w.rows = unpooled, s.Pool
 	}
-	w.y = backAxis(s.Conv.H, s.X.H, s.KernelH, s.Stride, s.PadTop)
-	w.x = backAxis(s.Conv.W, s.X.W, s.KernelW, s.Stride, s.PadLeft)
+	w.y = backAxis(s.Conv.H, s.X.H, s.KernelH, s.Dilation, s.Stride, s.PadTop)
+	w.x = backAxis(s.Conv.W, s.X.W, s.KernelW, s.Dilation, s.Stride, s.PadLeft)
 	return w
 }
 
@@ -180,6 +181,8 @@ func forward(s *backend.ConvShape) correlation {
 		c.path = pathUpsampled
 	case s.Up > 1:
 		c.path = pathPhases
+	case s.Dilation > 1:
+		c.path = pathDilated
 	}
 	c.plan()
 	return c
@@ -193,6 +196,8 @@ func backward(s *backend.ConvShape) correlation {
 		c.path = pathCopies
 	case s.Stride > 1:
 		c.path = pathResidues
+	case s.Dilation > 1:
+		c.path = pathDilated
 	}
 	c.plan()
 	return c
@@ -226,7 +231,7 @@ func (c *correlation) columns() int { return c.y.allTaps() * c.x.allTaps() * c.n
 // all taps, and to add up for each pixel of the result what it gets. Vectors are taken as of 16 floats; an addition of
 // the sum costs about as much as three of their products.
 func (c *correlation) few() bool {
-	if c.source != stored || c.pool > 1 || c.y.kernel*c.x.kernel == 1 {
+	if c.source != stored || c.pool > 1 || c.y.kernel*c.x.kernel == 1 || c.path == pathDilated {
 		return false
 	}
 	columns := c.columns()

@@ -191,6 +191,10 @@ func TestPaths(t *testing.T) {
 		}
 		return s
 	}
+	dilated, err := backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 2, H: 7, W: 7, C: 32}, Filters: 32, KernelH: 3, KernelW: 3, Dilation: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
 	transpose, err := backend.NewConvTranspose(backend.ConvTransposeSpec{X: backend.Shape{N: 2, H: 7, W: 7, C: 32}, Filters: 32, KernelH: 3, KernelW: 3, Stride: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -208,6 +212,7 @@ func TestPaths(t *testing.T) {
 		{"ConvBackWeights", conv(28, 1, 32, 1, 1), pathFewIn}, {"ConvBackWeights", conv(14, 32, 1, 1, 2), pathFewGrad},
 		{"ConvBackWeights", conv(14, 32, 32, 1, 1), pathTile}, {"ConvTranspose", transpose, pathResidues},
 		{"ConvTransposeBackInput", transpose, pathTile}, {"ConvTransposeBackWeights", transpose, pathTile},
+		{"Conv", dilated, pathDilated}, {"ConvBackInput", dilated, pathDilated}, {"ConvBackWeights", dilated, pathDilated},
 		{"Dense", dense, pathTile}, {"DenseBackInput", dense, pathTile}, {"DenseBackWeights", dense, pathTile},
 		{"ConvPack", conv(28, 1, 32, 1, 1), ""}, {"MaxPool", backend.PoolShape{}, ""},
 	} {

@@ -22,6 +22,8 @@ func planWeights(s *backend.ConvShape) weightGradient {
 	in, out := s.KernelW*s.X.C, s.KernelW*s.Filters
 	one := s.KernelH*s.KernelW == 1
 	switch {
+	case s.Dilation > 1:
+		p.path = pathDilated
 	case !one && s.Filters < 4 && s.Filters < s.X.C && (s.Up > 1 || s.Stride == 1):
 		p.path, p.over = pathFewGrad, true
 		p.small = s.KernelH * out * s.X.C
@@ -116,6 +118,11 @@ func (l *lane) outerProducts(p *weightGradient, s *backend.ConvShape, gradW, sma
 		switch p.path {
 		case pathTile:
 			l.addOuter(gradW[i*b.n:], taps*c, a, b)
+		case pathDilated:
+			for j := range s.KernelW {
+				b.v, b.n = u.at(q*p.y.advance+y+i*s.Dilation, x+j*s.Dilation), c
+				l.addOuter(gradW[(i*s.KernelW+j)*c:], taps*c, a, b)
+			}
 		case pathFewIn:
 			l.addOuter(small[i*b.n*filters:], filters, b, a)
 		case pathFewGrad:

@@ -183,8 +183,8 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	dense := newDenseCase(tb, l, backend.DenseSpec{N: 3, In: 33, Out: 7, InAct: backend.Sigmoid}, 3)
 	pool, _ := backend.NewPool(backend.PoolSpec{X: shape, Size: 3, Stride: 2})
 	up, _ := backend.NewUpsample(shape, 2)
-	depthwise, _ := backend.NewDepthwise(backend.DepthwiseSpec{X: shape, KernelH: 3, KernelW: 3})
-	filters := backend.Params{W: tensor(tb, l, backend.Param, depthwise.Weights(), 8), Bias: tensor(tb, l, backend.Param, backend.Vec(shape.C), 9)}
+	grouped, _ := backend.NewGrouped(backend.GroupedSpec{X: shape, Filters: shape.C, Groups: shape.C, KernelH: 3, KernelW: 3})
+	filters := backend.Params{W: tensor(tb, l, backend.Param, grouped.Weights(), 8), Bias: tensor(tb, l, backend.Param, backend.Vec(shape.C), 9)}
 	depth, _ := backend.NewDepth(backend.Shape{N: 2, H: 3, W: 2, C: 8}, 2, backend.BlockFirst)
 	act := func(s backend.Shape) backend.Tensor { return tensor(tb, l, backend.Activation, s, 4) }
 	flat := func(n int) backend.Tensor { return tensor(tb, l, backend.Flat, backend.Vec(n), 5) }
@@ -214,9 +214,9 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"DenseBackInput": in(dense.ws, dense.backInput), "DenseBackWeights": in(dense.ws, dense.backWeights),
 		"MaxPool": func() { l.MaxPool(pool, pooled, places, x) }, "MaxPoolBack": func() { l.MaxPoolBack(pool, x, pooled, places) },
 		"Upsample": func() { l.Upsample(up, upped, x) }, "UpsampleBack": func() { l.UpsampleBack(up, x, upped) },
-		"Depthwise": func() { l.Depthwise(depthwise, x, y, filters) }, "DepthwiseBackInput": func() { l.DepthwiseBackInput(depthwise, x, y, filters.W) },
-		"DepthwiseBackWeights": func() { l.DepthwiseBackWeights(depthwise, filters, x, y) },
-		"AveragePool":          func() { l.AveragePool(pool, pooled, x) }, "AveragePoolBack": func() { l.AveragePoolBack(pool, x, pooled) },
+		"Grouped": func() { l.Grouped(grouped, x, y, filters) }, "GroupedBackInput": func() { l.GroupedBackInput(grouped, x, y, filters.W) },
+		"GroupedBackWeights": func() { l.GroupedBackWeights(grouped, filters, x, y) },
+		"AveragePool":        func() { l.AveragePool(pool, pooled, x) }, "AveragePoolBack": func() { l.AveragePoolBack(pool, x, pooled) },
 		"Bilinear": func() { l.Bilinear(up, upped, x) }, "BilinearBack": func() { l.BilinearBack(up, x, upped) },
 		"DepthToSpace": func() { l.DepthToSpace(depth, spaced, deep) }, "SpaceToDepth": func() { l.SpaceToDepth(depth, deep, spaced) },
 		"Times": func() { l.Times(y, x, single) }, "SumPixels": func() { l.SumPixels(1, single, x, y) }, "SpreadPixels": func() { l.SpreadPixels(1, x, single) },

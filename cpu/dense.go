@@ -11,7 +11,7 @@ func pixels(s backend.DenseShape) backend.ConvShape {
 	x := backend.Shape{N: 1, H: 1, W: s.N, C: s.In}
 	out := backend.Shape{N: 1, H: 1, W: s.N, C: s.DenseSpec.Out}
 	return backend.ConvShape{
-		ConvSpec: backend.ConvSpec{X: x, Filters: out.C, KernelH: 1, KernelW: 1, Stride: 1, Up: 1, Pool: 1, Multiply: s.Multiply},
+		ConvSpec: backend.ConvSpec{X: x, Filters: out.C, KernelH: 1, KernelW: 1, Stride: 1, Dilation: 1, Up: 1, Pool: 1, Multiply: s.Multiply},
 		In:       x, Conv: out, Out: out,
 	}
 }

@@ -92,7 +92,7 @@ type lane struct {
 	dev     *Device
 	product simd.Product // arguments, here because they would be allocated elsewhere
 	outer   simd.Outer
-	taps    [backend.MaxKernel]int
+	taps    [backend.MaxKernel * backend.MaxKernel]int
 	ws      []float32
 	fetched [backend.MaxFetch]float32
 	fetches int // elements in fetched; 0 when there are none to hand out

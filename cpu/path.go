@@ -10,6 +10,7 @@ const (
 	pathPhases    path = "phases"         // a product for each phase of an upsampled input, with summed weights
 	pathUpsampled path = "upsampled copy" // a product over a copy that is upsampled
 	pathResidues  path = "residues"       // a product for each residue of the stride
+	pathDilated   path = "taps apart"     // a product, or outer products, of each tap
 	pathCopies    path = "summed copies"  // the gradient is first summed over the copies of an upsampled pixel
 	pathFewOut    path = "few results"    // a product for all taps, which are then summed
 	pathFewIn     path = "few channels"   // outer products with the input's channels as rows

@@ -221,6 +221,7 @@ func (t *tile) blocks(windows, pool, columns int) int {
 // window says how the window of a correlation moves over the source, and which outputs there are.
 type window struct {
 	kh, kw, stride, top, left int
+	dilation                  int // of the taps
 	residues                  int // of the stride, in each direction: outputs of one residue see the same taps
 	out                       backend.Shape
 	pool                      int
@@ -228,14 +229,15 @@ type window struct {
 
 // forwardWindow is that over the input, backWindow that over the gradient of the output, summed over copies if the input is upsampled.
 func forwardWindow(s *backend.ConvShape) window {
-	return window{s.KernelH, s.KernelW, s.Stride, s.PadTop, s.PadLeft, s.Up, s.Out, s.Pool}
+	return window{s.KernelH, s.KernelW, s.Stride, s.PadTop, s.PadLeft, s.Dilation, s.Up, s.Out, s.Pool}
 }
 
 func backWindow(s *backend.ConvShape) window {
 	if s.Up > 1 {
-		return window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, s.X, 1}
+		return window{s.KernelH, s.KernelW, s.Up, s.PadTop + s.Up - 1, s.PadLeft + s.Up - 1, 1, 1, s.X, 1}
 	}
-	return window{s.KernelH, s.KernelW, 1, s.PadTop, s.PadLeft, s.Stride, s.X, 1}
+	more := s.Dilation - 1 // pixels between taps: kernels count the padding of a window without any
+	return window{s.KernelH, s.KernelW, 1, s.PadTop - (s.KernelH-1)*more, s.PadLeft - (s.KernelW-1)*more, s.Dilation, s.Stride, s.X, 1}
 }
 
 // outputs is the number of outputs, in pixels, of the largest residue.
@@ -274,7 +276,10 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 	c.multiply = s.Multiply
 	src := stored(c.x, s.X)
 	w := forwardWindow(s)
-	if s.Up > 1 && s.Stride*s.Pool > 1 { // rare, and not worth a tile
+	if s.Dilation > 1 { // which the general forms alone take
+		t := tileFor(src.c, &w)
+		l.product(t.forward, t, &src, c, &w)
+	} else if s.Up > 1 && s.Stride*s.Pool > 1 { // rare, and not worth a tile
 		src, w.residues = upsampled(s, c.x), 1
 		t := eachFor(s.X.C)
 		l.product(t.forward, t, &src, c, &w)
@@ -314,7 +319,10 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 				src = l.spread(c.op, &s, c.x, c.xArgmax)
 			}
 		}
-		if f, ok := l.dev.wgmmaFor(&c, &src, &w, true); ok {
+		if s.Dilation > 1 {
+			t := tileFor(src.c, &w)
+			l.product(t.back, t, &src, &c, &w)
+		} else if f, ok := l.dev.wgmmaFor(&c, &src, &w, true); ok {
 			l.productWGMMA(&f, f.back, &src, &c, &w)
 		} else if f, ok := l.dev.tensorFor(&c, &src, &w, true); ok {
 			l.productTensor(&f, f.back, &src, &c, &w)
@@ -347,7 +355,7 @@ func skip(p driver.Ptr, n int) driver.Ptr {
 func (l *lane) product(e kernels.Entry, t *tile, src *source, c *correlation, w *window) {
 	grid := driver.Dim3{X: t.blocks(w.outputs(), w.pool, w.out.C), Y: 1, Z: w.residues * w.residues}
 	a := productArgs(src, c, w)
-	a.add(rounding(c.multiply))
+	a.add(rounding(c.multiply), i32(w.dilation))
 	l.launch(c.op, e, grid, driver.Dim3{X: t.threads}, 0, a.all()...)
 }
 

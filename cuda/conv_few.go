@@ -203,7 +203,7 @@ type fewGradient struct {
 func fewGradientFor(s *backend.ConvShape) (f fewGradient, ok bool) {
 	m, ch, _ := gradSize(s)
 	values := ch * s.KernelH * s.KernelW
-	if values > fewValues || ch%4 == 0 {
+	if values > fewValues || ch%4 == 0 || s.Dilation > 1 {
 		return f, false
 	}
 	f = fewGradient{entry: kernels.ConvBackWeightsFew32, tiles: ceilDiv(m, biasColumns)}

@@ -205,7 +205,7 @@ func (l *lane) gradientTile(s *backend.ConvShape, g *gradient, t *gradTile, d *p
 		i32(s.KernelH), i32(s.KernelW))
 	a.addPart(&f, d)
 	a.addBias(g, d, s.X.N)
-	a.add(rounding(s.Multiply))
+	a.add(rounding(s.Multiply), i32(s.Dilation))
 	blocks := (t.blocks(s) + ceilDiv(d.nb, biasColumns)) * parts
 	l.launch(g.op, t.entry, driver.Dim3{X: blocks}, driver.Dim3{X: t.threads}, 0, a.all()...)
 }

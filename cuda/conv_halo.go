@@ -155,7 +155,7 @@ type haloGradient struct {
 func haloGradientFor(s *backend.ConvShape) (haloGradient, bool) {
 	m, ch, _ := gradSize(s)
 	taps := s.KernelH * s.KernelW
-	if m%4 != 0 || ch%4 != 0 || taps == 1 || s.Multiply != backend.Float32 {
+	if m%4 != 0 || ch%4 != 0 || taps == 1 || s.Dilation > 1 || s.Multiply != backend.Float32 {
 		return haloGradient{}, false
 	}
 	height, across, stride, pool := s.Conv.H, s.Conv.W, s.Stride, s.Pool

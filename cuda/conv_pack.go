@@ -25,6 +25,9 @@ func (d *Device) packing(s *backend.ConvShape) (forward, back packing) {
 		}
 		return packing{}
 	}
+	if s.Dilation > 1 {
+		return packing{}, packing{}
+	}
 	gradients := source{c: s.Filters}
 	if s.Pool > 1 {
 		gradients.argmax = 1 // which takes shared memory

@@ -48,7 +48,7 @@ func (d *Device) tensorGradientFor(s *backend.ConvShape) (tensorGradient, bool) 
 	if s.Multiply == backend.BFloat16 {
 		size = 2
 	}
-	if !d.tensorCores() || m%(tensorUnit/size) != 0 || ch%(tensorUnit/size) != 0 || s.KernelH*s.KernelW == 1 {
+	if !d.tensorCores() || m%(tensorUnit/size) != 0 || ch%(tensorUnit/size) != 0 || s.KernelH*s.KernelW == 1 || s.Dilation > 1 {
 		return tensorGradient{}, false
 	}
 	t := tensorGradient{form: &tensorGradSmall, size: size, stride: s.Stride, pool: s.Pool}

@@ -84,7 +84,7 @@ func TestQuietLayout(t *testing.T) {
 		{64, 64, 1, 1, 128, 0}, {14, 14, 1, 1, 64, 0}, {7, 7, 1, 1, 32, 0}, {32, 32, 2, 1, 256, 0}, {7, 7, 2, 1, 64, 0}, {32, 32, 1, 2, 128, 0}, {7, 7, 1, 2, 32, 0},
 		{5, 14, 2, 3, 64, 0}, {9, 9, 3, 1, 128, 110},
 	} {
-		w := window{3, 3, c.stride, 1, 1, 1, backend.Shape{N: 4, H: c.h, W: c.w, C: 32}, c.pool}
+		w := window{3, 3, c.stride, 1, 1, 1, 1, backend.Shape{N: 4, H: c.h, W: c.w, C: 32}, c.pool}
 		l := tensorLaunch{correlateForm: &correlateForm{positions: c.positions}, strips: stripsOf(&w, c.positions, false, c.stride)}
 		least := l.pitch
 		l.layQuietly(&w)

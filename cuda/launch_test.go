@@ -51,8 +51,8 @@ func TestLaunchGeometry(t *testing.T) {
 		s := must(backend.NewDepth(backend.Shape{N: 2, H: 5, W: 7, C: 32}, 2, o))
 		return s, tensor(t, l, backend.Activation, s.X), tensor(t, l, backend.Activation, s.Out)
 	}
-	depthwise := func(c int) (backend.DepthwiseShape, backend.Tensor, backend.Tensor, backend.Params) {
-		s := must(backend.NewDepthwise(backend.DepthwiseSpec{X: backend.Shape{N: 2, H: 7, W: 9, C: c}, KernelH: 3, KernelW: 3}))
+	grouped := func(c int) (backend.GroupedShape, backend.Tensor, backend.Tensor, backend.Params) {
+		s := must(backend.NewGrouped(backend.GroupedSpec{X: backend.Shape{N: 2, H: 7, W: 9, C: c}, Filters: c, Groups: c, KernelH: 3, KernelW: 3}))
 		return s, tensor(t, l, backend.Activation, s.X), tensor(t, l, backend.Activation, s.Out),
 			backend.Params{W: tensor(t, l, backend.Param, s.Weights()), Bias: tensor(t, l, backend.Param, backend.Vec(c))}
 	}
@@ -102,9 +102,9 @@ func TestLaunchGeometry(t *testing.T) {
 		{"upsample of fours", func() { s, in, out := up(12); l.Upsample(s, out, in) }, []string{"upsample_forward4 8x256"}},
 		{"upsample back", func() { s, in, out := up(3); l.UpsampleBack(s, in, out) }, []string{"upsample_back 1x256"}},
 		{"upsample back of fours", func() { s, in, out := up(16); l.UpsampleBack(s, in, out) }, []string{"upsample_back4 2x256"}},
-		{"depthwise", func() { s, in, out, p := depthwise(5); l.Depthwise(s, out, in, p) }, []string{"depthwise_forward 3x256"}},
-		{"depthwise of fours, back", func() { s, in, out, p := depthwise(20); l.DepthwiseBackInput(s, in, out, p.W) }, []string{"depthwise_back_input4 3x256"}},
-		{"depthwise, back to the weights", func() { s, in, out, p := depthwise(40); l.DepthwiseBackWeights(s, p, out, in) }, []string{"depthwise_back_weights 20x256"}},
+		{"grouped", func() { s, in, out, p := grouped(5); l.Grouped(s, out, in, p) }, []string{"grouped_forward 3x256"}},
+		{"grouped of fours, back", func() { s, in, out, p := grouped(20); l.GroupedBackInput(s, in, out, p.W) }, []string{"grouped_back_input4 3x256"}},
+		{"grouped, back to the weights", func() { s, in, out, p := grouped(40); l.GroupedBackWeights(s, p, out, in) }, []string{"grouped_back_weights 20x256"}},
 		{"average", func() { s, in, out := pool(5); l.AveragePool(s, out, in) }, []string{"pool_average 11x256"}},
 		{"average of fours back", func() { s, in, out := pool(20); l.AveragePoolBack(s, in, out) }, []string{"pool_average_back4 40x256"}},
 		{"bilinear", func() { s, in, out := up(3); l.Bilinear(s, out, in) }, []string{"upsample_bilinear 8x256"}},

@@ -80,7 +80,7 @@ func sharedOf(i driver.Info) int {
 func (l *residentLayer) fits() bool {
 	const extent, channels, few = 255, 128, 4
 	top := max(l.X.H, l.X.W, l.Conv.H, l.Conv.W)
-	if l.Multiply != backend.TF32 || l.Stride != 1 || l.Up > 2 || l.Pool > 2 || top > extent || top*top*top >= 1<<16 || l.X.C > channels || l.Filters > channels {
+	if l.Multiply != backend.TF32 || l.Stride*l.Dilation != 1 || l.Up > 2 || l.Pool > 2 || top > extent || top*top*top >= 1<<16 || l.X.C > channels || l.Filters > channels {
 		return false
 	}
 	hidden := (l.Act == backend.Linear || l.Act == backend.ReLU) && l.Filters%8 == 0

@@ -11,9 +11,10 @@ static __device__ __forceinline__ unsigned quad_of(unsigned row, unsigned k) { r
 // correlate computes BM places by BN columns of out = pool(act(window * weights + bias)) * act'(mask), the arg-max counting
 // after the activation. A tile holds whole pool windows. Thread (tm, tn) owns the products at places tm, tm+BM/TM, ... by
 // columns tn, tn+BN/TN, ..., each the sum over k in ascending order; and then outputs by fours. Blocks have BM/TM*BN/TN
-// threads; V is 4 when the channels of the source are a multiple of 4. values and weights are rounded.
+// threads; V is 4 when the channels of the source are a multiple of 4. values and weights are rounded. Taps are dilation pixels apart, more than
+// one only where no residue but 0 is, and top and left have what that adds back to the input.
 template <int BM, int BN, int TM, int TN, int V, int G, bool Back>
-__device__ __forceinline__ void correlate(const Correlation &g, unsigned rounding) {
+__device__ __forceinline__ void correlate(const Correlation &g, unsigned rounding, unsigned dilation) {
   constexpr unsigned MS = BM / TM, NS = BN / TN, T = MS * NS; // threads
   constexpr unsigned L = BK / V;                              // threads that load a row
   constexpr unsigned RA = BM * L / T, RB = BN * L / T, LDC = BN + 8;
@@ -60,7 +61,7 @@ __device__ __forceinline__ void correlate(const Correlation &g, unsigned roundin
 #pragma unroll
         for (int u = 0; u < RA; u++) {
           Place p = places[row + u * (T / L)];
-          pixel[u] = under<Back>(g.s, p.image, k < k_end ? p.y + (int)ti : -1, p.x + (int)tj);
+          pixel[u] = under<Back>(g.s, p.image, k < k_end ? p.y + (int)(ti * dilation) : -1, p.x + (int)(tj * dilation));
         }
       }
 #pragma unroll
@@ -126,7 +127,7 @@ __device__ __forceinline__ void correlate(const Correlation &g, unsigned roundin
 
 // correlate_each computes the same, a thread an output, and a block one column: for few columns of sources that have no
 // tile for them, for pools too large for a tile, and for what a window over stored pixels cannot do.
-template <int V, bool Back> __device__ __forceinline__ void correlate_each(const Correlation &g, unsigned rounding) {
+template <int V, bool Back> __device__ __forceinline__ void correlate_each(const Correlation &g, unsigned rounding, unsigned dilation) {
   constexpr unsigned chunk = 1024;
   __shared__ __align__(16) float weights[chunk];
   const Taps t = taps_of<Back>(g);
@@ -154,7 +155,7 @@ template <int V, bool Back> __device__ __forceinline__ void correlate_each(const
       for (unsigned k = k0; k < k1;) {
         unsigned tap = divide(k, g.by_c), ch = k - tap * g.s.c, i = tap / t.kw, j = tap % t.kw;
         const unsigned run = g.s.c - ch < k1 - k ? g.s.c - ch : k1 - k;
-        const Pixel pixel = under<true>(g.s, p.image, p.y + (int)i, p.x + (int)j);
+        const Pixel pixel = under<true>(g.s, p.image, p.y + (int)(i * dilation), p.x + (int)(j * dilation));
         const u64 at = (u64)pixel.index * g.s.c + ch;
         const float *w_of_tap = weights + k - k0;
         k += run;
@@ -222,6 +223,7 @@ struct Gradient {
   unsigned add;
   BiasSum bias;
   unsigned rounding; // of the two factors
+  unsigned dilation; // pixels from one tap to the next
 };
 
 // Spot is a place of the grid: the other tensor's pixel, and the window's pixel under tap (0, 0) and where that lies.
@@ -236,7 +238,7 @@ static __device__ __forceinline__ void find(Spot &spot, unsigned &place, const G
   Pixel other = under<true>(g.g, n * g.g.image, y, x);
   int sy = (int)(y * g.stride) - g.top, sx = (int)(x * g.stride) - g.left;
   spot = {other.index, n * g.s.image + sy * g.s.row + sx, sy, sx};
-  if (p >= end) spot = {nowhere, 0, -(int)g.kh, 0};
+  if (p >= end) spot = {nowhere, 0, -(int)(g.kh * g.dilation), 0};
   place = other.place;
 }
 
@@ -261,7 +263,7 @@ template <int BM, int BN, int TM, int TN, int VM, int VN> __device__ __forceinli
   const unsigned tile = blockIdx.x % tiles, part = blockIdx.x / tiles, m0 = tile % m_tiles * BM, k0 = tile / m_tiles * BN;
   const unsigned row_a = tid / LA, row_b = tid / LB, m = m0 + tid % LA * VM, k = k0 + tid % LB * VN;
   const unsigned tap = k / g.s.c, ch = k % g.s.c;
-  const int ti = tap / g.kw, tj = tap % g.kw;
+  const int ti = tap / g.kw * g.dilation, tj = tap % g.kw * g.dilation;
   const unsigned offset = ti * g.s.row + tj;
   const Share share = share_of(g.places, part, g.parts);
   const unsigned begin = share.begin, end = share.end;
@@ -336,12 +338,12 @@ template <int BM, int BN, int TM, int TN, int VM, int VN> __device__ __forceinli
 
 #define CORRELATE(name, BM, BN, TM, TN, V, G, Back)                                                                       \
   extern "C" __global__ void __launch_bounds__(BM / TM *BN / TN * G, G > 1 ? 1 : BN > 32 ? 2 : 4)                         \
-      name(CORRELATION_PARAMS, unsigned rounding) {                                                                           \
-    correlate<BM, BN, TM, TN, V, G, Back>(CORRELATION, rounding);                                                             \
+      name(CORRELATION_PARAMS, unsigned rounding, unsigned dilation) {                                                        \
+    correlate<BM, BN, TM, TN, V, G, Back>(CORRELATION, rounding, dilation);                                               \
   }
 #define CORRELATE_EACH(name, V, Back)                                                                                  \
-  extern "C" __global__ void __launch_bounds__(256, 4) name(CORRELATION_PARAMS, unsigned rounding) {                       \
-    correlate_each<V, Back>(CORRELATION, rounding);                                                                        \
+  extern "C" __global__ void __launch_bounds__(256, 4) name(CORRELATION_PARAMS, unsigned rounding, unsigned dilation) {    \
+    correlate_each<V, Back>(CORRELATION, rounding, dilation);                                                          \
   }
 
 CORRELATE(conv_forward_wide4, 128, 64, 8, 8, 4, 1, false)
@@ -373,9 +375,9 @@ SPREAD(conv_spread4, 4)
       name(SOURCE_PARAMS(g), SOURCE_PARAMS(s), Divider by_w, Divider by_h, unsigned places, unsigned parts,            \
            unsigned stride, int top, int left, unsigned kh, unsigned kw, float *__restrict__ out, long long first,     \
            long long per_m, long long per_tap, long long per_ch, long long size, unsigned add, BIAS_PARAMS,            \
-           unsigned rounding) {                                                                                            \
+           unsigned rounding, unsigned dilation) {                                                                     \
     gradient<BM, BN, TM, TN, VM, VN>({SOURCE(g), SOURCE(s), by_w, by_h, places, parts, stride, top, left, kh, kw, out, \
-                                      first, per_m, per_tap, per_ch, size, add, BIAS, rounding});                          \
+                                      first, per_m, per_tap, per_ch, size, add, BIAS, rounding, dilation});                \
   }
 
 GRADIENT(conv_back_weights, 32, 32, 4, 4, 1, 1)

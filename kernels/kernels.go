@@ -155,11 +155,11 @@ const (
 
 	ResidentStep
 
-	DepthwiseForward
-	DepthwiseForward4
-	DepthwiseBackInput
-	DepthwiseBackInput4
-	DepthwiseBackWeights
+	GroupedForward
+	GroupedForward4
+	GroupedBackInput
+	GroupedBackInput4
+	GroupedBackWeights
 
 	PoolForward
 	PoolForward4
@@ -285,18 +285,18 @@ var entries = [Count]struct {
 	VectorSum:   {"vector_sum", 11},
 	VectorClock: {"vector_clock", 9},
 
-	ConvForward:                    {"conv_forward", 31},
-	ConvForward4:                   {"conv_forward4", 31},
-	ConvForwardWide4:               {"conv_forward_wide4", 31},
-	ConvForwardSmall4:              {"conv_forward_small4", 31},
-	ConvForwardEach:                {"conv_forward_each", 31},
-	ConvForwardEach4:               {"conv_forward_each4", 31},
-	ConvBackInput:                  {"conv_back_input", 31},
-	ConvBackInput4:                 {"conv_back_input4", 31},
-	ConvBackInputWide4:             {"conv_back_input_wide4", 31},
-	ConvBackInputSmall4:            {"conv_back_input_small4", 31},
-	ConvBackInputEach:              {"conv_back_input_each", 31},
-	ConvBackInputEach4:             {"conv_back_input_each4", 31},
+	ConvForward:                    {"conv_forward", 32},
+	ConvForward4:                   {"conv_forward4", 32},
+	ConvForwardWide4:               {"conv_forward_wide4", 32},
+	ConvForwardSmall4:              {"conv_forward_small4", 32},
+	ConvForwardEach:                {"conv_forward_each", 32},
+	ConvForwardEach4:               {"conv_forward_each4", 32},
+	ConvBackInput:                  {"conv_back_input", 32},
+	ConvBackInput4:                 {"conv_back_input4", 32},
+	ConvBackInputWide4:             {"conv_back_input_wide4", 32},
+	ConvBackInputSmall4:            {"conv_back_input_small4", 32},
+	ConvBackInputEach:              {"conv_back_input_each", 32},
+	ConvBackInputEach4:             {"conv_back_input_each4", 32},
 	ConvForwardHalo4:               {"conv_forward_halo4", 39},
 	ConvForwardHaloWide4:           {"conv_forward_halo_wide4", 39},
 	ConvForwardHaloSmall4:          {"conv_forward_halo_small4", 39},
@@ -325,9 +325,9 @@ var entries = [Count]struct {
 	ConvBackInputLanes4:            {"conv_back_input_lanes4", 31},
 	ConvBackWeightsFew12:           {"conv_back_weights_few12", 43},
 	ConvBackWeightsFew32:           {"conv_back_weights_few32", 43},
-	ConvBackWeights:                {"conv_back_weights", 42},
-	ConvBackWeights4:               {"conv_back_weights4", 42},
-	ConvBackWeightsFew4:            {"conv_back_weights_few4", 42},
+	ConvBackWeights:                {"conv_back_weights", 43},
+	ConvBackWeights4:               {"conv_back_weights4", 43},
+	ConvBackWeightsFew4:            {"conv_back_weights_few4", 43},
 	ConvBackWeightsHalo4:           {"conv_back_weights_halo4", 43},
 	ConvBackWeightsTensor:          {"conv_back_weights_tensor", 47},
 	ConvBackWeightsTensorSmall:     {"conv_back_weights_tensor_small", 47},
@@ -415,11 +415,11 @@ var entries = [Count]struct {
 
 	ResidentStep: {"resident_step", 60},
 
-	DepthwiseForward:     {"depthwise_forward", 18},
-	DepthwiseForward4:    {"depthwise_forward4", 18},
-	DepthwiseBackInput:   {"depthwise_back_input", 17},
-	DepthwiseBackInput4:  {"depthwise_back_input4", 17},
-	DepthwiseBackWeights: {"depthwise_back_weights", 19},
+	GroupedForward:     {"grouped_forward", 19},
+	GroupedForward4:    {"grouped_forward4", 19},
+	GroupedBackInput:   {"grouped_back_input", 18},
+	GroupedBackInput4:  {"grouped_back_input4", 18},
+	GroupedBackWeights: {"grouped_back_weights", 20},
 
 	PoolForward:      {"pool_forward", 14},
 	PoolForward4:     {"pool_forward4", 14},

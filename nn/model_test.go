@@ -57,7 +57,7 @@ func TestModelErrors(t *testing.T) {
 		{"empty item", []int{4, 4, 1}, []graph.Spec{{}}, graph.Specs(conv), "encoder layer 1: names no layer"},
 		{"valid", []int{2, 2, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Padding: "valid"}), graph.Specs(conv), "encoder layer 1 (conv2d, input (2, 2, 1)): a 3x3 kernel"},
 		{"kernel", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Size{H: 3, W: 13}}), graph.Specs(conv), "the kernel is 3x13"},
-		{"stride", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Stride: 5}), graph.Specs(conv), "the stride is 5"},
+		{"stride", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Stride: 12}), graph.Specs(conv), "the stride is 12"},
 		{"filters", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Kernel: layer.Square(3)}), graph.Specs(conv), "filters is 0"},
 		{"activation", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "mish"}), graph.Specs(conv), `activation is "mish", want one of [linear relu sigmoid tanh leaky_relu`},
 		{"initializer", []int{9, 9, 1}, graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Initializer: graph.Initializer{Name: "x"}}), graph.Specs(conv), `initializer is "x", want glorot_uniform`},

@@ -78,7 +78,7 @@ func TestPrecisionReachesEveryProduct(t *testing.T) {
 				for _, call := range append(training.Calls, forward.Calls...) {
 					if o, ok := call.Op.(op.Sized); ok {
 						kinds[call.Op.Name()] = true
-						if _, ok := o.Geometry().(backend.DepthwiseShape); ok {
+						if _, ok := o.Geometry().(backend.GroupedShape); ok {
 							continue // whose factors are not rounded
 						}
 						if got := multiplies(t, o); got != p.Multiply {

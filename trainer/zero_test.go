@@ -72,7 +72,7 @@ func TestZerosAreRefused(t *testing.T) {
 			t.Errorf("--set %s=%s: error %v, want %q", c.path, c.value, err, c.want)
 		}
 	}
-	if _, err := DecodeConfig(strings.NewReader(strings.Replace(goodConfig, "filters: 2,", "filters: 2, stride: 0,", 1))); err == nil || !strings.Contains(err.Error(), "model.encoder.1.conv2d.stride is 0, want 1 to 4") {
+	if _, err := DecodeConfig(strings.NewReader(strings.Replace(goodConfig, "filters: 2,", "filters: 2, stride: 0,", 1))); err == nil || !strings.Contains(err.Error(), "model.encoder.1.conv2d.stride is 0, want 1 to 11") {
 		t.Errorf("a stride of 0: error %v", err)
 	}
 }

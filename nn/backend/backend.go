@@ -10,7 +10,7 @@
 //   - a caller's mistake (a wrong shape, role or buffer) panics with a constant string; a device's failure is kept,
 //     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
 //   - an activation may be narrow, of bfloat16, where an op says so: the products' if their factors are of that type, all those of Pool,
-//     Depthwise, Upsample, Depth, Merge, Channelwise, Activate, GroupNorm, BatchNorm and Attention, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
+//     Grouped, Upsample, Depth, Merge, Channelwise, Activate, GroupNorm, BatchNorm and Attention, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
 //     when the op has its result;
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
@@ -57,7 +57,7 @@ type Backend interface {
 	Vector
 	Conv
 	ConvTranspose
-	Depthwise
+	Grouped
 	Dense
 	Partial
 	Pool
@@ -216,13 +216,13 @@ type ConvTranspose interface {
 	ConvTransposeBackWeights(s ConvTransposeShape, grad Params, gradOut, x Tensor)
 }
 
-// Depthwise is the convolution of each channel by itself; see DepthwiseShape. Activations may be narrow; factors are not rounded.
-type Depthwise interface {
-	// Depthwise: out[f] = bias[f] + the sum over the kernel of w[f] x[f/Multiplier].
-	Depthwise(s DepthwiseShape, out, x Tensor, p Params)
-	DepthwiseBackInput(s DepthwiseShape, gradX, gradOut, w Tensor)
-	// DepthwiseBackWeights adds to grad.W and grad.Bias.
-	DepthwiseBackWeights(s DepthwiseShape, grad Params, gradOut, x Tensor)
+// Grouped is the convolution in groups of channels; see GroupedShape. Activations may be narrow; factors are not rounded.
+type Grouped interface {
+	// Grouped: out[f] = bias[f] + the sum over the kernel and the channels c of f's group of w[f, c] x[c].
+	Grouped(s GroupedShape, out, x Tensor, p Params)
+	GroupedBackInput(s GroupedShape, gradX, gradOut, w Tensor)
+	// GroupedBackWeights adds to grad.W and grad.Bias.
+	GroupedBackWeights(s GroupedShape, grad Params, gradOut, x Tensor)
 }
 
 // Dense is the fully connected layer, a matrix product: out (N,1,1,Out), x (N,1,1,In), w (Out,1,1,In).

@@ -30,7 +30,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 	dense, err3 := NewDense(DenseSpec{N: 2, In: 6, Out: 4, InAct: Tanh})
 	pool, err4 := NewPool(PoolSpec{X: img, Size: 2})
 	up, err5 := NewUpsample(img, 2)
-	depthwise, err7 := NewDepthwise(DepthwiseSpec{X: img, KernelH: 3, KernelW: 3, Multiplier: 2})
+	grouped, err7 := NewGrouped(GroupedSpec{X: img, Filters: 2 * img.C, Groups: img.C, KernelH: 3, KernelW: 3})
 	depth, err6 := NewDepth(Shape{2, 4, 4, 12}, 2, BlockFirst)
 	for _, err := range []error{err, err2, err3, err4, err5, err6, err7} {
 		if err != nil {
@@ -51,7 +51,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 	dx, do := act(dense.XShape()), act(dense.OutShape())
 	px, po, pa := act(pool.X), act(pool.Out), placed(Argmax, pool.Out)
 	ux, uo := act(up.X), act(up.Out)
-	wx, wo, wp := act(depthwise.X), act(depthwise.Out), layer(depthwise.Weights(), depthwise.Out.C)
+	wx, wo, wp := act(grouped.X), act(grouped.Out), layer(grouped.Weights(), grouped.Out.C)
 	sx, so := act(depth.X), act(depth.Out)
 	x, y, z, one := act(img), act(img), act(img), act(Shape{2, 1, 1, 3})
 	p, q, r, g, loss := flat(9), flat(9), flat(9), flat(9), flat(1)
@@ -97,9 +97,9 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"MaxPoolBack":              t2(nil, func() { pool.CheckBack(px, po, pa) }, px, po, pa),
 		"Upsample":                 t2(nil, func() { up.Check(uo, ux) }, uo, ux),
 		"AveragePool":              t2(nil, func() { pool.CheckAverage(po, px) }, po, px),
-		"Depthwise":                t2(nil, func() { depthwise.CheckForward(wo, wx, &wp) }, wo, wx, &wp.W, &wp.Bias),
-		"DepthwiseBackInput":       t2(nil, func() { depthwise.CheckBackInput(wx, wo, &wp.W) }, wx, wo, &wp.W),
-		"DepthwiseBackWeights":     t2(nil, func() { depthwise.CheckBackWeights(&wp, wo, wx) }, &wp.W, &wp.Bias, wo, wx),
+		"Grouped":                  t2(nil, func() { grouped.CheckForward(wo, wx, &wp) }, wo, wx, &wp.W, &wp.Bias),
+		"GroupedBackInput":         t2(nil, func() { grouped.CheckBackInput(wx, wo, &wp.W) }, wx, wo, &wp.W),
+		"GroupedBackWeights":       t2(nil, func() { grouped.CheckBackWeights(&wp, wo, wx) }, &wp.W, &wp.Bias, wo, wx),
 		"DepthToSpace":             t2(nil, func() { depth.Check(so, sx) }, so, sx),
 		"Plus":                     t2(nil, func() { CheckPlus(x, y, z) }, x, y, z),
 		"Times":                    t2(nil, func() { CheckTimes(x, y, z) }, x, y, z),
@@ -176,7 +176,7 @@ func TestChecks(t *testing.T) {
 
 // narrow lists the ops that take narrow activations.
 var narrow = map[string]bool{"Copy": true, "Reshape": true, "MaxPool": true, "MaxPoolBack": true, "Upsample": true, "Plus": true,
-	"AveragePool": true, "Depthwise": true, "DepthwiseBackInput": true, "DepthwiseBackWeights": true, "DepthToSpace": true, "Times": true, "TimesByPixel": true, "SumPixels": true, "SpreadPixels": true,
+	"AveragePool": true, "Grouped": true, "GroupedBackInput": true, "GroupedBackWeights": true, "DepthToSpace": true, "Times": true, "TimesByPixel": true, "SumPixels": true, "SpreadPixels": true,
 	"CopyChannels": true, "Activate": true, "ActivateBack": true, "Rescale": true, "Dropout": true, "Accumulate": true,
 	"ConvBF16": true, "ConvBackInputBF16": true, "ConvBackWeightsBF16": true, "ConvTransposeBF16": true, "ConvTransposeBackInputBF16": true,
 	"ConvTransposeBackWeightsBF16": true, "DenseBF16": true, "DenseBackInputBF16": true, "DenseBackWeightsBF16": true}

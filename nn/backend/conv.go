@@ -15,28 +15,31 @@ const (
 
 func (p Padding) String() string { return [...]string{"same", "valid"}[p] }
 
-// MaxKernel is the largest side of a kernel, MaxStride the largest stride, MaxPool the largest side of a pool window.
+// MaxKernel is the largest side of a kernel, MaxStride the largest stride, MaxDilation the largest dilation, MaxPool the largest side of a
+// pool window.
 const (
-	MaxKernel = 11
-	MaxStride = 4
-	MaxPool   = 15
+	MaxKernel   = 11
+	MaxStride   = 11
+	MaxDilation = 11
+	MaxPool     = 15
 )
 
 // MaxElements bounds a tensor, so that no size or offset overflows 32 bits in a kernel.
 const MaxElements = 1<<31 - 1
 
-// ConvSpec is what defines a convolution. Zero Stride, Up and Pool mean 1.
+// ConvSpec is what defines a convolution. Zero Stride, Dilation, Up and Pool mean 1.
 type ConvSpec struct {
-	X       Shape // input as stored
-	Filters int
-	KernelH int
-	KernelW int
-	Stride  int
-	Padding Padding
-	Up      int // the input is read upsampled by this factor (nearest neighbour)
-	Act     Act // applied to the output
-	Pool    int // the output is max-pooled with this window and stride, which must divide it
-	InAct   Act // ConvBackInput multiplies by its derivative
+	X        Shape // input as stored
+	Filters  int
+	KernelH  int
+	KernelW  int
+	Stride   int
+	Dilation int // rows and columns from one tap of the kernel to the next; over 1 it wants a Stride and an Up of 1
+	Padding  Padding
+	Up       int // the input is read upsampled by this factor (nearest neighbour)
+	Act      Act // applied to the output
+	Pool     int // the output is max-pooled with this window and stride, which must divide it
+	InAct    Act // ConvBackInput multiplies by its derivative
 	// Both factors of a product are rounded to Multiply, here and in the gradients; see Precision. Of an input that is read
 	// upsampled, what is rounded are sums: forward, of the weights that fall on one pixel; back, of Spread's gradients.
 	Multiply DType
@@ -53,10 +56,16 @@ type ConvShape struct {
 
 // NewConv validates a convolution and derives its geometry.
 func NewConv(c ConvSpec) (ConvShape, error) {
-	c.Stride, c.Up, c.Pool = max(c.Stride, 1), max(c.Up, 1), max(c.Pool, 1)
+	c.Stride, c.Dilation, c.Up, c.Pool = max(c.Stride, 1), max(c.Dilation, 1), max(c.Up, 1), max(c.Pool, 1)
 	s := ConvShape{ConvSpec: c}
-	if err := checkKernel(c.X, c.Filters, c.KernelH, c.KernelW, c.Stride); err != nil {
+	if err := checkKernel(c.X, c.Filters, c.KernelH, c.KernelW, c.Stride, c.Dilation); err != nil {
 		return s, err
+	}
+	if c.KernelH*c.KernelW == 1 {
+		s.Dilation = 1 // of a single tap
+	}
+	if s.Dilation > 1 && c.Stride*c.Up > 1 {
+		return s, fmt.Errorf("the dilation is %d, want 1 with a stride of %d and an input that is read upsampled by %d", c.Dilation, c.Stride, c.Up)
 	}
 	if c.Pool > MaxPool {
 		return s, fmt.Errorf("pool is %d, want at most %d", c.Pool, MaxPool)
@@ -75,10 +84,10 @@ func NewConv(c ConvSpec) (ConvShape, error) {
 	}
 	s.In = Shape{c.X.N, c.X.H * c.Up, c.X.W * c.Up, c.X.C}
 	var oh, ow int
-	oh, s.PadTop = convExtent(s.In.H, c.KernelH, c.Stride, c.Padding)
-	ow, s.PadLeft = convExtent(s.In.W, c.KernelW, c.Stride, c.Padding)
+	oh, s.PadTop = convExtent(s.In.H, reach(c.KernelH, c.Dilation), c.Stride, c.Padding)
+	ow, s.PadLeft = convExtent(s.In.W, reach(c.KernelW, c.Dilation), c.Stride, c.Padding)
 	if oh < 1 || ow < 1 {
-		return s, fmt.Errorf("a %dx%d kernel with padding valid does not fit the input %v", c.KernelH, c.KernelW, s.In)
+		return s, fmt.Errorf("a %dx%d kernel of dilation %d with padding valid does not fit the input %v", c.KernelH, c.KernelW, c.Dilation, s.In)
 	}
 	s.Conv = Shape{c.X.N, oh, ow, c.Filters}
 	if oh%c.Pool != 0 || ow%c.Pool != 0 {
@@ -140,7 +149,7 @@ type ConvTransposeShape struct {
 func NewConvTranspose(c ConvTransposeSpec) (ConvTransposeShape, error) {
 	c.Stride = max(c.Stride, 1)
 	s := ConvTransposeShape{ConvTransposeSpec: c}
-	if err := checkKernel(c.X, c.Filters, c.KernelH, c.KernelW, c.Stride); err != nil {
+	if err := checkKernel(c.X, c.Filters, c.KernelH, c.KernelW, c.Stride, 1); err != nil {
 		return s, err
 	}
 	s.Out = Shape{c.X.N, transposeExtent(c.X.H, c.KernelH, c.Stride, c.Padding),
@@ -165,6 +174,9 @@ func (s ConvTransposeShape) WithN(n int) ConvTransposeShape {
 
 // MACs returns the multiply-adds of the forward pass.
 func (s ConvTransposeShape) MACs() int { return s.Dual.MACs() }
+
+// reach is how many rows or columns a kernel reaches over.
+func reach(kernel, dilation int) int { return (kernel-1)*dilation + 1 }
 
 // convExtent returns the output extent of a convolution or pool and the padding before the input.
 func convExtent(in, kernel, stride int, p Padding) (out, pad int) {
@@ -192,7 +204,7 @@ func checkImages(x Shape) error {
 	return nil
 }
 
-func checkKernel(x Shape, filters, kh, kw, stride int) error {
+func checkKernel(x Shape, filters, kh, kw, stride, dilation int) error {
 	if err := checkImages(x); err != nil {
 		return err
 	}
@@ -204,6 +216,9 @@ func checkKernel(x Shape, filters, kh, kw, stride int) error {
 	}
 	if stride > MaxStride {
 		return fmt.Errorf("the stride is %d, want 1 to %d", stride, MaxStride)
+	}
+	if dilation > MaxDilation {
+		return fmt.Errorf("the dilation is %d, want 1 to %d", dilation, MaxDilation)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package layer
 
 import (
+	"fmt"
+
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/op"
@@ -31,22 +33,20 @@ func (l *DepthwiseConv2D) Build(b *graph.Builder, in ...op.Value) (op.Value, err
 	if err != nil {
 		return op.None, err
 	}
-	s, err := backend.NewDepthwise(backend.DepthwiseSpec{X: b.Shape(x), KernelH: l.Kernel.H, KernelW: l.Kernel.W, Stride: l.Stride,
-		Dilation: l.Dilation, Multiplier: l.DepthMultiplier, Padding: pad})
+	shape := b.Shape(x)
+	if l.DepthMultiplier > backend.MaxElements/shape.C {
+		return op.None, fmt.Errorf("depth_multiplier is %d: too many channels", l.DepthMultiplier)
+	}
+	multiplier := max(l.DepthMultiplier, 1)
+	s, err := backend.NewGrouped(backend.GroupedSpec{X: shape, Filters: shape.C * multiplier, Groups: shape.C, KernelH: l.Kernel.H, KernelW: l.Kernel.W,
+		Stride: l.Stride, Dilation: l.Dilation, Padding: pad})
 	if err != nil {
 		return op.None, err
 	}
 	// Fans as Keras counts them for its kernel (rows, columns, channels, multiplier).
 	area := l.Kernel.H * l.Kernel.W
-	w, bias, made, err := b.Weighted(graph.Weights{Role: graph.ConvWeights, Shape: s.Weights(), Units: s.Out.C,
-		FanIn: area * s.X.C, FanOut: area * s.Multiplier, Initializer: l.Initializer, NoBias: l.NoBias}, x)
-	if err != nil {
-		return op.None, err
-	}
-	out := b.New(s.Out)
-	b.Emit(&op.Depthwise{Shape: s, Out: out, X: x, W: w, Bias: bias})
-	made(out)
-	return b.Activate(l.Activation, out)
+	w := graph.Weights{FanIn: area * shape.C, FanOut: area * multiplier, Initializer: l.Initializer, NoBias: l.NoBias}
+	return grouped(b, x, s, w, l.Activation)
 }
 
 // SeparableConv2D is a depthwise convolution without a bias, and a convolution of 1x1 of what it gives.

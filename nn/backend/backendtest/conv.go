@@ -51,13 +51,30 @@ func convTable() []convCase {
 	// Kernels, strides and paddings.
 	batches, channels := []int{1, 2, 3, 7}, []int{1, 2, 3, 5, 8, 16}
 	for k := 1; k <= backend.MaxKernel; k++ {
-		for stride := 1; stride <= backend.MaxStride; stride++ {
+		for stride := 1; stride <= 4; stride++ {
 			if (k > 7 || stride > 2) && (k+stride)%2 == 0 { // every other one is enough of these
 				continue
 			}
 			for _, p := range []backend.Padding{same, valid} {
 				i := len(table)
 				add(kernel(spec(batches[i%4], max(8+i%4, k), max(7+i%3, k), channels[i%6], channels[(i/2+3)%6]), k, k, stride, p))
+			}
+		}
+	}
+	for i, stride := range []int{5, 6, 7, backend.MaxStride} {
+		for j, k := range []int{1, 3, 8, backend.MaxKernel} {
+			add(kernel(spec(1+i%2, 13+i, 12+j, channels[(i+j)%6], channels[(i+2*j+1)%6]), k, k, stride, []backend.Padding{same, valid}[(i+j)%2]))
+		}
+	}
+	for i, dilation := range []int{2, 3, backend.MaxDilation} {
+		for j, k := range [][2]int{{3, 3}, {2, 3}, {5, 1}, {1, 1}} {
+			for n, p := range []backend.Padding{same, valid} {
+				c := kernel(spec(1+j%2, 7+5*dilation*n, 9+3*dilation*n, channels[(i+2*j)%6], channels[(2*i+j+3*n+2)%6]), k[0], k[1], 1, p)
+				c.Dilation, c.Pool = dilation, []int{1, 1, 1, 2}[(i+j)%4]
+				if s, err := backend.NewConv(c.ConvSpec); err != nil || s.Out.H == 0 {
+					c.Pool = 1
+				}
+				add(c)
 			}
 		}
 	}
@@ -199,6 +216,9 @@ func (c convCase) shape() backend.ConvShape { return must(backend.NewConv(c.Conv
 func (c convCase) name() string {
 	x := c.X
 	s := fmt.Sprintf("%dx%dx%dx%d-%d/%dx%d-s%d-%v", x.N, x.H, x.W, x.C, c.Filters, c.KernelH, c.KernelW, max(c.Stride, 1), c.Padding)
+	if c.Dilation > 1 {
+		s += fmt.Sprintf("-d%d", c.Dilation)
+	}
 	if c.Up > 1 {
 		s += fmt.Sprintf("-up%d", c.Up)
 	}
@@ -356,7 +376,7 @@ func eachTap(s backend.ConvShape, visit func(o, i, tap int)) {
 				o := ((n*s.Conv.H+oy)*s.Conv.W + ox) * s.Filters
 				for ky := range s.KernelH {
 					for kx := range s.KernelW {
-						y, x := oy*s.Stride+ky-s.PadTop, ox*s.Stride+kx-s.PadLeft
+						y, x := oy*s.Stride+ky*s.Dilation-s.PadTop, ox*s.Stride+kx*s.Dilation-s.PadLeft
 						if y < 0 || y >= s.In.H || x < 0 || x >= s.In.W {
 							continue
 						}

@@ -156,7 +156,7 @@ type golden struct {
 
 // precisions are what the factors of a layer are rounded to, one after the other.
 func (g golden) precisions() []backend.DType {
-	if slices.Contains([]string{"conv2d", "conv2d_transpose", "dense"}, g.Op) && !(g.Groups > 1 && g.depthwise()) { // whose factors are not rounded
+	if slices.Contains([]string{"conv2d", "conv2d_transpose", "dense"}, g.Op) && g.Groups <= 1 { // in groups factors are not rounded
 		return []backend.DType{backend.Float32, backend.TF32, backend.BFloat16}
 	}
 	return []backend.DType{backend.Float32}
@@ -393,21 +393,19 @@ func (g golden) kernel() (k kernel, err error) {
 }
 
 func (g golden) conv() ([]Case, error) {
-	if g.Groups > 1 && g.depthwise() {
-		return g.depthwiseCases()
-	}
-	if g.Groups > 1 {
-		return nil, unknown(fmt.Sprintf("op conv2d with groups %d", g.Groups))
-	}
-	if d, err := g.Dilation.square("dilation", 1); err != nil || d > 1 {
-		return nil, errors.Join(err, unknown(fmt.Sprintf("op conv2d with dilation %d", d)))
-	}
 	k, err := g.kernel()
 	if err != nil {
 		return nil, err
 	}
+	dilation, err := g.Dilation.square("dilation", 1)
+	if err != nil {
+		return nil, err
+	}
+	if g.Groups > 1 {
+		return g.grouped(k, dilation)
+	}
 	c := convCase{noBias: k.noBias, ConvSpec: backend.ConvSpec{X: k.x, Filters: k.w.N, KernelH: k.w.H, KernelW: k.w.W,
-		Stride: k.stride, Padding: k.padding, Multiply: g.multiply}}
+		Stride: k.stride, Dilation: dilation, Padding: k.padding, Multiply: g.multiply}}
 	s, err := backend.NewConv(c.ConvSpec)
 	if err == nil && s.Weights() != k.w {
 		err = fmt.Errorf("the weights are %v, want %v", k.w, s.Weights())
@@ -418,24 +416,10 @@ func (g golden) conv() ([]Case, error) {
 	return g.fitAll(layerNames, c.forward(), c.backInput(), c.backWeights())
 }
 
-// depthwise says whether every group is one channel.
-func (g golden) depthwise() bool {
-	_, x, _ := g.tensor("x")
-	return len(x) == 4 && x[3] == g.Groups
-}
-
-func (g golden) depthwiseCases() ([]Case, error) {
-	k, err := g.kernel()
-	if err != nil {
-		return nil, err
-	}
-	dilation, err := g.Dilation.square("dilation", 1)
-	if err != nil {
-		return nil, err
-	}
-	c := depthwiseCase{noBias: k.noBias, DepthwiseSpec: backend.DepthwiseSpec{X: k.x, KernelH: k.w.H, KernelW: k.w.W, Stride: k.stride,
-		Dilation: dilation, Padding: k.padding, Multiplier: k.w.N / k.x.C}}
-	s, err := backend.NewDepthwise(c.DepthwiseSpec)
+func (g golden) grouped(k kernel, dilation int) ([]Case, error) {
+	c := groupedCase{noBias: k.noBias, GroupedSpec: backend.GroupedSpec{X: k.x, Filters: k.w.N, Groups: g.Groups, KernelH: k.w.H, KernelW: k.w.W,
+		Stride: k.stride, Dilation: dilation, Padding: k.padding}}
+	s, err := backend.NewGrouped(c.GroupedSpec)
 	if err == nil && s.Weights() != k.w {
 		err = fmt.Errorf("the weights are %v, want %v", k.w, s.Weights())
 	}

@@ -55,6 +55,7 @@ func TestConvGradient(t *testing.T) {
 		{X: shape{N: 1, H: 3, W: 2, C: 2}, Filters: 2, KernelH: 3, KernelW: 3, Up: 2, Padding: same, Pool: 2},
 		{X: shape{N: 2, H: 6, W: 3, C: 2}, Filters: 3, KernelH: 2, KernelW: 3, Padding: same, Pool: 3},
 		{X: shape{N: 1, H: 3, W: 3, C: 2}, Filters: 1, KernelH: 4, KernelW: 4, Stride: 2, Up: 3, Padding: valid},
+		{X: shape{N: 1, H: 5, W: 4, C: 2}, Filters: 2, KernelH: 3, KernelW: 2, Dilation: 2, Padding: same},
 		{X: shape{N: 1, H: 1, W: 1, C: 1}, Filters: 1, KernelH: 7, KernelW: 7, Padding: same},
 	} {
 		for a := range backend.Tanh + 1 {
@@ -202,12 +203,12 @@ func TestLinearGradients(t *testing.T) {
 	}
 }
 
-func TestDepthwiseGradient(t *testing.T) {
-	for _, spec := range []backend.DepthwiseSpec{
-		{X: shape{N: 2, H: 4, W: 5, C: 3}, KernelH: 3, KernelW: 3},
-		{X: shape{N: 1, H: 7, W: 6, C: 2}, KernelH: 2, KernelW: 3, Stride: 3, Dilation: 2, Multiplier: 2, Padding: backend.Valid},
+func TestGroupedGradient(t *testing.T) {
+	for _, spec := range []backend.GroupedSpec{
+		{X: shape{N: 2, H: 4, W: 5, C: 3}, Filters: 3, Groups: 3, KernelH: 3, KernelW: 3},
+		{X: shape{N: 1, H: 7, W: 6, C: 4}, Filters: 6, Groups: 2, KernelH: 2, KernelW: 3, Stride: 3, Dilation: 2, Padding: backend.Valid},
 	} {
-		c, s := depthwiseCase{DepthwiseSpec: spec}, must(backend.NewDepthwise(spec))
+		c, s := groupedCase{GroupedSpec: spec}, must(backend.NewGrouped(spec))
 		d := data{"x": numbers(normal(1), 6600, s.X.Len()), "w": numbers(normal(1), 6601, s.Weights().Len()), "bias": numbers(normal(1), 6602, s.Out.C),
 			"gradOut": numbers(normal(1), 6603, s.Out.Len()), "gradW": make([]float64, s.Weights().Len()), "gradBias": make([]float64, s.Out.C)}
 		loss := func() float64 { return dot(d["gradOut"], c.forward().reference(d)["out"].v) }

@@ -106,7 +106,10 @@ func roundedConvs(d backend.DType) []convCase {
 	pool := func(size int) func(*convCase) { return func(k *convCase) { k.Pool = size } }
 	up := func(factor int) func(*convCase) { return func(k *convCase) { k.Up = factor } }
 	stride := func(n int) func(*convCase) { return func(k *convCase) { k.Stride = n } }
+	dilated := func(n int) func(*convCase) { return func(k *convCase) { k.Dilation = n } }
 	return []convCase{
+		spec(2, 9, 8, 8, 12, 3, 3, dilated(2)),
+		spec(1, 8, 16, 48, 68, 3, 2, dilated(3)),
 		spec(2, 1, 1, 1, 1, 1, 1, nil),
 		spec(2, 5, 6, 5, 7, 3, 3, nil),
 		spec(1, 7, 6, 8, 12, 3, 3, nil),
