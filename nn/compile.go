@@ -145,6 +145,11 @@ func (c *compiler) gather(src source) {
 func (c *compiler) backward(forward []op.Call) error {
 	p := c.p
 	grads := op.NewGrads(p.Tape, forward)
+	for _, s := range forward {
+		if n, ok := s.Op.(*op.BatchNorm); ok && n.Moments == op.None && grads.Wants(n.X) {
+			return fmt.Errorf("nn: layer %s, a batch normalisation, is not trainable, but layers before it in model %q are: want them not trainable too", s.Layer, c.m.Config.Name)
+		}
+	}
 	p.Layer = "loss"
 	c.emitLoss(grads)
 	if c.o.penalizesCode() {

@@ -33,7 +33,7 @@ func newParamLayout(m *Model, b backend.Backend) paramLayout {
 		}
 		return l.bytes
 	}
-	l.weighty = place(func(p *graph.Param) bool { return p.Weighs() })
+	l.weighty = place(func(p *graph.Param) bool { return p.Trained() && p.Weighs() })
 	l.trained = place(func(p *graph.Param) bool { return p.Trained() && !p.Weighs() })
 	place(func(p *graph.Param) bool { return !p.Trained() })
 	return l

@@ -45,11 +45,12 @@ type blockScope struct {
 	use       *blockUse // nil for the model
 	prefix    string    // of names
 	arguments map[string]argument
-	names     map[string]string // of layers, to those that they have in the model
-	uses      map[string]int    // that have no name, of each block
-	inputs    ast.Node          // that the use names; nil for none
-	before    *madeLayer        // the layer before the use
-	taken     bool              // that something takes the inputs
+	names     map[string]string       // of layers, to those that they have in the model
+	uses      map[string]int          // that have no name, of each block
+	inputs    ast.Node                // that the use names; nil for none
+	before    *madeLayer              // the layer before the use
+	taken     bool                    // that something takes the inputs
+	beside    []*ast.MappingValueNode // of its layers, from handedOn
 }
 
 // madeLayer is the last layer that has been written out, which may get a name when a block asks for it.
@@ -151,7 +152,10 @@ func (e *expander) read(n ast.Node) *nodeError {
 }
 
 // itemFields are the fields that stand beside a layer, or beside the use of a block.
-var itemFields = []string{"name", "inputs", "repeat"}
+var itemFields = []string{"name", "inputs", "repeat", "trainable"}
+
+// handedOn are those of a block's use that are each of its layers', unless that has its own.
+var handedOn = []string{"trainable"}
 
 // list writes out a list of layers. output is the name that its last one gets, "" for its own.
 func (e *expander) list(items []ast.Node, s *blockScope, output string) (layers []ast.Node, err *nodeError) {
@@ -195,7 +199,7 @@ func (e *expander) layer(item ast.Node, s *blockScope, name string, inputs ast.N
 	made := ast.Mapping(item.GetToken(), false)
 	for _, f := range fields {
 		key := keyOf(f)
-		if known := slices.Concat(graph.Keys(), blockNames(e.blocks), itemFields[:2]); !slices.Contains(known, key) && !f.Key.IsMergeKey() {
+		if known := slices.Concat(graph.Keys(), blockNames(e.blocks), []string{"name", "inputs"}, handedOn); !slices.Contains(known, key) && !f.Key.IsMergeKey() {
 			return nil, &nodeError{f.Key, fmt.Sprintf("unknown layer or block %q%s", key, advice(key, known, "; want one of"))}
 		}
 		if key == "name" || key == "inputs" {
@@ -206,6 +210,11 @@ func (e *expander) layer(item ast.Node, s *blockScope, name string, inputs ast.N
 			return nil, err
 		}
 		made.Values = append(made.Values, ast.MappingValue(f.Start, f.Key, value))
+	}
+	for _, f := range s.beside {
+		if fieldOf(made, keyOf(f)) == nil {
+			made.Values = append(made.Values, f)
+		}
 	}
 	if inputs != nil {
 		made.Values = append(made.Values, textField("inputs", inputs))
@@ -278,6 +287,16 @@ func (e *expander) use(item ast.Node, s *blockScope, name string, inputs ast.Nod
 		own = s.unique(b.name)
 	}
 	inner := &blockScope{use: use, prefix: join(s.prefix, own), names: map[string]string{}, uses: map[string]int{}, inputs: inputs, before: e.last}
+	for _, f := range fields {
+		if slices.Contains(handedOn, keyOf(f)) {
+			value, err := e.substitute(f.Value, s)
+			if err != nil {
+				return nil, err
+			}
+			inner.beside = append(inner.beside, ast.MappingValue(f.Start, f.Key, value))
+		}
+	}
+	inner.beside = append(inner.beside, s.beside...)
 	if err := inner.bind(b, call, s, e); err != nil {
 		return nil, err
 	}

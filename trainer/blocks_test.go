@@ -33,6 +33,7 @@ model:
     - down: {filters: 4, blocks: 2}
       name: first
     - residual: {filters: 4, middle: 2, kernel: 1}
+      trainable: false
   decoder:
     - upsampling2d: {size: 2}
       name: up
@@ -72,10 +73,13 @@ model:
     - conv2d: {filters: 4, kernel: 3, stride: 2}
       name: first
     - conv2d: {filters: 2, kernel: 1, activation: relu}
+      trainable: false
     - conv2d: {filters: 4, kernel: [3, 1]}
       name: residual.sum
+      trainable: false
     - add: {}
       inputs: [residual.sum, first]
+      trainable: false
   decoder:
     - upsampling2d: {size: 2}
       name: up
@@ -133,20 +137,20 @@ func TestBlockErrors(t *testing.T) {
 		{"no fields", "{filters: 4, middle: 2, kernel: 1}", "4", "line 27, column 17: the block residual is given 4, want its parameters as fields: filters, middle, kernel, skip"},
 		{"itself", "- conv2d: {filters: $middle, kernel: $kernel, activation: relu}", "- residual: {filters: 3}", "line 9, column 11: the block residual uses itself"},
 		{"each other", "- conv2d: {filters: $middle, kernel: $kernel, activation: relu}", "- down: {filters: 3}", "line 9, column 11: the block down uses itself, through residual"},
-		{"not in a block", "size: 2", "size: $two", `line 29, column 28: model.decoder.1.upsampling2d.size is "$two", want a whole number`},
+		{"not in a block", "size: 2", "size: $two", `line 30, column 28: model.decoder.1.upsampling2d.size is "$two", want a whole number`},
 		{"type of a value", "{filters: 4, middle: 2", "{filters: 4, middle: two", `line 27, column 38: model.encoder.12.conv2d.filters is "two", want a whole number`},
 		{"type in a block", "[3, $kernel]", "[3, $kernel, 3]", "line 10, column 47: model.encoder.3.conv2d.kernel is a list, want a whole number, or [rows, columns]"},
 		{"no input", "inputs: [narrow]", "inputs: [up, narrow]", `line 7, column 64: the block residual takes one input, want one where it is used`},
 		{"inputs that nothing takes", "  encoder:\n", "    fixed: {layers: [{flatten: {}, inputs: [up]}]}\n  encoder:\n    - fixed: {}\n      inputs: [input]\n", "line 26, column 7: the block fixed has inputs here, which its layers do not take"},
 		{"repeat", "blocks: 2}", "blocks: 0}", "line 25, column 34: repeat is 0, want a whole number of 1 or more"},
 		{"huge", "blocks: 2}", "blocks: 100000000}", "the blocks make more than 200000 values of the file"},
-		{"two in one", "inputs: [narrow]", "flatten: {}", `line 36, column 7: "flatten" stands beside a block: each needs a list item of its own`},
+		{"two in one", "inputs: [narrow]", "flatten: {}", `line 37, column 7: "flatten" stands beside a block: each needs a list item of its own`},
 		{"name of a layer", "    down:", "    dense:", "line 14, column 5: model.blocks.dense has the name of a layer or of a field, want another"},
 		{"no layers", "    down:", "    none: {}\n    down:", "line 14, column 5: model.blocks.none has no layers"},
 		{"unknown field", "    down:", "    none: {layer: []}\n    down:", `line 14, column 12: unknown field "layer" in model.blocks.none, perhaps layers; want one of parameters, layers`},
 		{"name with a dot", "name: wide", "name: wi.de", `line 18, column 17: a layer of the block down is called "wi.de", want a word`},
 		{"shapes", "kernel: [3, $kernel]}", "kernel: [3, $kernel], stride: 2}", "line 12, column 11 (block residual of line 19, block down of line 25): nn: encoder layer 4 (first.kept.input"},
-		{"shapes outside", "- conv2d: {filters: 3, kernel: 3}", "- conv2d: {filters: 2, kernel: 3}", "line 12, column 11 (block residual of line 35): nn: decoder layer 6 (add_4"},
+		{"shapes outside", "- conv2d: {filters: 3, kernel: 3}", "- conv2d: {filters: 2, kernel: 3}", "line 12, column 11 (block residual of line 36): nn: decoder layer 6 (add_4"},
 		{"a list", "  blocks:\n", "  blocks: [1]\n  block:\n", "line 5, column 11: model.blocks is a list, want names of blocks"},
 	} {
 		text := strings.Replace(blockConfig, c.old, c.new, 1)

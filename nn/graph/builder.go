@@ -36,6 +36,8 @@ type Param struct {
 	Layer string        // that it belongs to, by its name in the summary
 	Role  ParamRole
 	Init  Distribution
+	// Frozen says that the layer is not to be trained.
+	Frozen bool
 	// Of the weights and the bias of a dense layer, and of what PerElement declares: the image that its flattened input was, and the image that
 	// its output becomes, or was, else the zero Shape. Files hold dense weights in PyTorch's order, channels first.
 	InImage, OutImage backend.Shape
@@ -57,7 +59,7 @@ const (
 func (p *Param) Weighs() bool { return p.Role == ConvWeights || p.Role == DenseWeights }
 
 // Trained reports whether an optimiser changes the parameter.
-func (p *Param) Trained() bool { return p.Role < State }
+func (p *Param) Trained() bool { return p.Role < State && !p.Frozen }
 
 // Builder makes a graph, layer by layer. Layers use it in Build.
 type Builder struct {
@@ -67,6 +69,7 @@ type Builder struct {
 	seed     uint64 // of what layers draw in training
 
 	part    string
+	frozen  bool           // the layer's parameters are not trained
 	modules int            // modules of the equivalent torch.nn.Sequential, in this part
 	names   map[string]int // layers of each kind
 	origins map[op.Value]origin
@@ -89,6 +92,9 @@ func (b *Builder) Seed() uint64 { return b.seed }
 
 // Layer returns the layer's number, from 0: a stream of random numbers of its own.
 func (b *Builder) Layer() int { return len(b.g.Layers) - 1 }
+
+// Frozen reports whether the layer is not to be trained.
+func (b *Builder) Frozen() bool { return b.frozen }
 
 // First reports whether there have been no layers but reshapes.
 func (b *Builder) First() bool {
@@ -137,6 +143,7 @@ func (b *Builder) Module() { b.modules++ }
 // Param declares a parameter of the layer, and returns it. Its name is what a module calls it: weight, bias.
 func (b *Builder) Param(name string, p Param) op.Value {
 	p.Name = fmt.Sprintf("%s.%d.%s", b.part, b.modules, name)
+	p.Frozen = b.frozen
 	i := len(b.g.Params)
 	b.g.Params = append(b.g.Params, p)
 	info := &b.g.Layers[len(b.g.Layers)-1]
@@ -146,7 +153,7 @@ func (b *Builder) Param(name string, p Param) op.Value {
 	} else {
 		info.State += p.Shape.Len()
 	}
-	return b.g.Outside(op.Info{Space: op.Weights, Role: backend.Param, Shape: p.Shape, Index: i})
+	return b.g.Outside(op.Info{Space: op.Weights, Role: backend.Param, Shape: p.Shape, Index: i, Frozen: b.frozen})
 }
 
 // PerElement declares a vector of the layer, a number for each channel of a value. Where the value is a vector that was an image, or becomes

@@ -17,11 +17,13 @@ import (
 type Spec struct {
 	Name   string   // that later layers may ask for; "" for none
 	Inputs []string // names of earlier layers, or "input", the model's; the layer before by default
-	Layer  Layer
+	// Trainable is false for a layer whose parameters stay as they are; nil means true. A batch normalisation then normalises by its averages.
+	Trainable *bool
+	Layer     Layer
 }
 
 // specFields are the fields of a Spec in a configuration besides the layer's.
-var specFields = []string{"name", "inputs"}
+var specFields = []string{"name", "inputs", "trainable"}
 
 // Specs wraps layers that form a chain.
 func Specs(layers ...Layer) []Spec {
@@ -37,14 +39,15 @@ func field(name, key, options string, t reflect.Type) reflect.StructField {
 	return reflect.StructField{Name: name, Type: t, Tag: reflect.StructTag(fmt.Sprintf(`yaml:"%s,omitempty%s"`, key, options))}
 }
 
-// fields returns a struct type with the layers of some keys, and name and inputs.
+// fields returns a struct type with the layers of some keys, and the fields beside them, in the order of specFields.
 func fields(keys []string) reflect.Type {
 	var list []reflect.StructField
 	for i, key := range keys {
 		l, _ := New(key)
 		list = append(list, field(fmt.Sprintf("L%d", i), key, ",flow", reflect.TypeOf(l)))
 	}
-	list = append(list, field("Name", "name", "", reflect.TypeFor[string]()), field("Inputs", "inputs", ",flow", reflect.TypeFor[[]string]()))
+	list = append(list, field("Name", "name", "", reflect.TypeFor[string]()), field("Inputs", "inputs", ",flow", reflect.TypeFor[[]string]()),
+		field("Trainable", "trainable", "", reflect.TypeFor[*bool]()))
 	return reflect.StructOf(list)
 }
 
@@ -62,6 +65,7 @@ func (s Spec) MarshalYAML() (any, error) {
 	v.Field(0).Set(reflect.ValueOf(s.Layer))
 	v.Field(1).SetString(s.Name)
 	v.Field(2).Set(reflect.ValueOf(s.Inputs))
+	v.Field(3).Set(reflect.ValueOf(s.Trainable))
 	return v.Interface(), nil
 }
 
@@ -82,6 +86,7 @@ func (s *Spec) UnmarshalYAML(unmarshal func(any) error) error {
 	}
 	s.Name = v.Elem().Field(len(keys)).String()
 	s.Inputs = v.Elem().Field(len(keys) + 1).Interface().([]string)
+	s.Trainable = v.Elem().Field(len(keys) + 2).Interface().(*bool)
 	switch len(found) {
 	case 0:
 		return fmt.Errorf("names no layer: want one of %s (an empty one as `flatten: {}`)", strings.Join(keys, ", "))
@@ -91,7 +96,7 @@ func (s *Spec) UnmarshalYAML(unmarshal func(any) error) error {
 	return fmt.Errorf("names %d layers (%s): each needs a list item of its own", len(found), strings.Join(found, ", "))
 }
 
-// Field returns the field of a Spec that a key of a configuration means, to be changed: the name, the inputs, or the layer
+// Field returns the field of a Spec that a key of a configuration means, to be changed: one beside the layer, or the layer
 // if it is one of that key. Another layer takes the place of this one as a whole only.
 func (s *Spec) Field(key string) (reflect.Value, error) {
 	switch key {
@@ -99,6 +104,8 @@ func (s *Spec) Field(key string) (reflect.Value, error) {
 		return reflect.ValueOf(&s.Name).Elem(), nil
 	case "inputs":
 		return reflect.ValueOf(&s.Inputs).Elem(), nil
+	case "trainable":
+		return reflect.ValueOf(&s.Trainable).Elem(), nil
 	}
 	own, _ := Key(s.Layer)
 	if s.Layer != nil && own == key {

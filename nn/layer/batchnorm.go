@@ -55,7 +55,7 @@ func (l *BatchNormalization) Build(b *graph.Builder, in ...op.Value) (op.Value, 
 	mean := b.PerElement("running_mean", graph.Param{Shape: channels, Role: graph.State}, out)
 	variance := b.PerElement("running_var", graph.Param{Shape: channels, Role: graph.State, Init: graph.Constant(1)}, out)
 	b.Module()
-	if b.Training() {
+	if b.Training() && !b.Frozen() {
 		rows := b.NewRows(s.Moments())
 		o.Moments = b.NewBatch(2 * s.X.C)
 		b.Emit(&op.BatchNormStatistics{Shape: s, Row: rows, X: x})

@@ -30,13 +30,20 @@ func NewGrads(t *Tape, calls []Call) *Grads {
 		wants := false
 		for _, v := range Reads(s.Op) {
 			g.readers[v]++
-			wants = wants || g.wanted[v] || t.Values[v].Space == Weights
+			wants = wants || g.wanted[v] || t.Values[v].Space == Weights && !t.Values[v].Frozen
 		}
 		for _, v := range Writes(s.Op) {
 			g.makers[v], g.wanted[v] = s.Op, wants || g.wanted[v]
 		}
 	}
 	return g
+}
+
+// Emit appends an op, unless all that it would make are gradients of frozen parameters.
+func (g *Grads) Emit(o Op) {
+	if len(Writes(o)) > 0 {
+		g.Tape.Emit(o)
+	}
 }
 
 // Wants reports whether the gradient of a value is of use: something that it was made from has parameters.
@@ -77,9 +84,9 @@ func (g *Grads) Through(v Value) backend.Act {
 	return a.Activation()
 }
 
-// Parameter returns where the gradient of a parameter is added up, None for None.
+// Parameter returns where the gradient of a parameter is added up, None for None and for one that is frozen.
 func (g *Grads) Parameter(w Value) Value {
-	if w == None {
+	if w == None || g.Values[w].Frozen {
 		return None
 	}
 	i := g.Values[w]

@@ -26,11 +26,12 @@ const (
 
 // Info is what is known of a Value.
 type Info struct {
-	Space Space
-	Role  backend.Role
-	Type  backend.DType
-	Shape backend.Shape
-	Index int // of a parameter, a Sum, a Shared tensor, or one of the Rows or the Batch
+	Space  Space
+	Role   backend.Role
+	Type   backend.DType
+	Shape  backend.Shape
+	Index  int  // of a parameter, a Sum, a Shared tensor, or one of the Rows or the Batch
+	Frozen bool // the parameter has no gradient
 }
 
 // The sums of a slot, and the tensors that the whole step shares, by Index.
