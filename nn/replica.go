@@ -20,10 +20,12 @@ type replica struct {
 	weightsBuffer backend.Buffer
 	states        [][]backend.Tensor // by state of the optimiser, by parameter
 	stateFlat     []backend.Tensor   // by state of the optimiser
-	packed        []backend.Tensor   // forms of the weights
-	slots         []slot             // of its chunks; the first device has room for those of all
-	lanes         laneArenas         // which a network may share
-	total         backend.Tensor     // sum of batch losses times their sizes since ResetLoss
+	average       []backend.Tensor   // of the weights, by parameter
+	averageFlat   backend.Tensor
+	packed        []backend.Tensor // forms of the weights
+	slots         []slot           // of its chunks; the first device has room for those of all
+	lanes         laneArenas       // which a network may share
+	total         backend.Tensor   // sum of batch losses times their sizes since ResetLoss
 	stepParams    backend.Tensor
 	// Of the mean code, if it is penalised: the gradient, the same for all samples, and the loss.
 	row, sparseLoss backend.Tensor
@@ -67,11 +69,19 @@ func (r *replica) open() error {
 		return err
 	}
 	upload(r.mem.b, r.t.m, r.weights)
+	r.startAverage()
 	if err := r.makePhases(); err != nil {
 		return err
 	}
 	r.makeSegments()
 	return nil
+}
+
+// startAverage has the averages begin with the weights as they are.
+func (r *replica) startAverage() {
+	if r.t.o.Decay > 0 {
+		r.mem.b.Copy(r.averageFlat, flat(r.weightsBuffer, r.t.layout.floats()))
+	}
 }
 
 // alloc takes the device's memory.
@@ -93,6 +103,13 @@ func (r *replica) alloc() error {
 		}
 		r.states = append(r.states, t.layout.tensors(t.m, buf))
 		r.stateFlat = append(r.stateFlat, flat(buf, floats))
+	}
+	if t.o.Decay > 0 {
+		buf, err := r.mem.alloc(t.layout.trained, "averages")
+		if err != nil {
+			return err
+		}
+		r.average, r.averageFlat = t.layout.tensors(t.m, buf), flat(buf, floats)
 	}
 	for range r.room() {
 		buf, err := r.mem.alloc(t.layout.trained+floatBytes*lossFloats, "gradients")
@@ -386,6 +403,11 @@ func (r *replica) updatePhases() error {
 		}
 		optimize(t.o.Optimizer, lo, at)
 		optimize(t.o.Optimizer.without(), at, hi)
+		if share := float32(1 - t.o.Decay); t.o.Decay > 0 { // average += share (weights - average), in two parts
+			average := update.value(r.averageFlat.Range(lo, hi))
+			update.emit(&op.Axpy{Dst: average, Alpha: op.Scale{Per: op.Alone, Factor: -share}, X: average})
+			update.emit(&op.Axpy{Dst: average, Alpha: op.Scale{Per: op.Alone, Factor: share}, X: update.value(flat(r.weightsBuffer, floats).Range(lo, hi))})
+		}
 		update.end()
 	}
 	if collect != update {

@@ -10,9 +10,10 @@ import (
 )
 
 // State returns all that decides how training goes on: weights, optimiser state, the step, and the loss gathered since
-// ResetLoss. Tensors are laid out as in Model.Tensors and named weights/NAME, optimizer/STATE/NAME,
+// ResetLoss. Tensors are laid out as in Model.Tensors and named weights/NAME, average/NAME, optimizer/STATE/NAME,
 // loss_sum, and counters (the step, the samples in loss_sum, and the step at which the optimiser's state began).
 func (t *Trainer) State() ([]safetensors.Tensor, error) {
+	t.Average(false)
 	r := t.first()
 	b := r.mem.b
 	// The 64-bit counters first: nothing before them can put them at an odd offset.
@@ -35,6 +36,11 @@ func (t *Trainer) State() ([]safetensors.Tensor, error) {
 	if err := add("weights/", r.weights); err != nil {
 		return nil, err
 	}
+	if r.average != nil {
+		if err := add("average/", r.average); err != nil {
+			return nil, err
+		}
+	}
 	for i, name := range t.o.Optimizer.states() {
 		if err := add("optimizer/"+name+"/", r.states[i]); err != nil {
 			return nil, err
@@ -47,7 +53,7 @@ func (t *Trainer) State() ([]safetensors.Tensor, error) {
 	return append(out, safetensors.FromFloat32s("loss_sum", []int{1}, sum)), nil
 }
 
-// SetState goes on from a State, also one of another optimiser: what has no state in it starts anew. On an error the trainer
+// SetState goes on from a State, also one of another optimiser: what has no state in it starts anew, and averages with the weights. On an error the trainer
 // is as before.
 func (t *Trainer) SetState(f *safetensors.File) error {
 	weights, err := t.m.fromTorch("weights/", f, false)
@@ -68,14 +74,24 @@ func (t *Trainer) SetState(f *safetensors.File) error {
 			return err
 		}
 	}
+	averages := weights
+	if t.o.Decay > 0 && slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, "average/") }) {
+		if averages, err = t.m.fromTorch("average/", f, true); err != nil {
+			return err
+		}
+	}
 	sum, counters, err := stateNumbers(f)
 	if err != nil {
 		return err
 	}
+	t.averaged = false
 	for _, r := range t.replicas {
 		b := r.mem.b
 		for i := range t.m.Params {
 			b.Upload(r.weights[i], weights[i])
+			if r.average != nil && !r.average[i].IsZero() {
+				b.Upload(r.average[i], averages[i])
+			}
 			for k := range states {
 				switch {
 				case r.states[k][i].IsZero():
@@ -100,7 +116,7 @@ func (t *Trainer) SetState(f *safetensors.File) error {
 func (t *Trainer) checkState(f *safetensors.File) error {
 	known := map[string]bool{"loss_sum": true, "counters": true}
 	for _, p := range t.m.Params {
-		known["weights/"+p.Name] = true
+		known["weights/"+p.Name], known["average/"+p.Name] = true, true
 	}
 	for _, tensor := range f.Tensors {
 		if !known[tensor.Name] && !strings.HasPrefix(tensor.Name, "optimizer/") {
@@ -131,9 +147,18 @@ func stateNumbers(f *safetensors.File) (sum []float32, counters []uint64, err er
 	return sum, counters, nil
 }
 
+// kept is how many tensors as large as what is trained go from step to step besides it.
+func (o TrainerOptions) kept() int {
+	n := len(o.Optimizer.states())
+	if o.Decay > 0 {
+		n++
+	}
+	return n
+}
+
 // StateBytes is the host's memory that a State of the trainer's options takes while it is made.
 func (o TrainerOptions) StateBytes(m *Model) int {
-	return floatBytes * (m.Size()*(1+len(o.Optimizer.states())) + m.StateSize() + m.largestParam())
+	return floatBytes * (m.Size()*(1+o.kept()) + m.StateSize() + m.largestParam())
 }
 
 func (m *Model) largestParam() int {

@@ -24,6 +24,8 @@ type TrainerOptions struct {
 	Values  bool // they are of float32 values, which cannot be streamed
 	Reserve int  // bytes of the device's free memory that are the caller's, which is for the CPU the host's
 
+	// Decay is that of an exponential moving average of the weights, of which a step keeps so much; 0 for no average. See Average.
+	Decay       float64
 	Reduction   Reduction
 	MicroBatch  int // most samples taken through the model at a time; 0 lets the device's policy decide
 	Slots       int // of gradients that a batch is cut into; 0 lets the device's policy decide
@@ -47,6 +49,7 @@ type Trainer struct {
 	plan     trainPlan
 	layout   paramLayout
 	replicas []*replica
+	averaged bool  // the weights are exchanged with their averages
 	apart    bool  // ops of the step at hand are done one by one
 	err      error // the first of a reduction
 
@@ -176,6 +179,23 @@ func (t *Trainer) Pull() error {
 func (t *Trainer) Push() {
 	for _, r := range t.replicas {
 		upload(r.mem.b, t.m, r.weights)
+	}
+	t.repack()
+}
+
+// Average exchanges the weights with their moving averages, or back, on the device: networks, Pull and Push then mean these. What trains or
+// saves how it goes on exchanges them back by itself. Without a Decay it does nothing.
+func (t *Trainer) Average(on bool) {
+	if t.o.Decay == 0 || on == t.averaged {
+		return
+	}
+	t.averaged = on
+	for _, r := range t.replicas {
+		floats := t.layout.floats()
+		weights, free := flat(r.weightsBuffer, floats), r.slots[0].sums[op.SlotSums].Range(0, floats) // which the next step overwrites
+		r.mem.b.Copy(free, weights)
+		r.mem.b.Copy(weights, r.averageFlat)
+		r.mem.b.Copy(r.averageFlat, free)
 	}
 	t.repack()
 }

@@ -151,6 +151,9 @@ func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 	if o.Contractive, err = o.Contractive.WithDefaults(); err != nil {
 		return o, err
 	}
+	if !(o.Decay >= 0 && o.Decay < 1) {
+		return o, fmt.Errorf("the decay of the average of weights is %v, want 0 <= decay < 1", o.Decay)
+	}
 	for _, err := range []error{o.Precision.Check(), o.Clip.Check(), o.Kernel.Check(), o.Activity.Check()} {
 		if err != nil {
 			return o, err
@@ -235,11 +238,10 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 		}
 	}
 	_, packed := one.PackedBytes()
-	states := len(t.o.Optimizer.states())
 	p.need = Memory{
 		Weights:       t.layout.bytes + packed,
 		Gradients:     p.slots*slotBytes + t.meanBytes(p.slots) + t.sumBytes(),
-		Optimizer:     states * t.layout.trained,
+		Optimizer:     t.o.kept() * t.layout.trained,
 		Activations:   max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p),
 		Workspace:     p.lanes * p.workspace,
 		MicroBatch:    p.micro,

@@ -77,6 +77,7 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) bool {
 	if t.err != nil {
 		return false
 	}
+	t.Average(false)
 	t.step++
 	t.params = t.o.Optimizer.stepParams(t.step-t.began, t.rate)
 	t.params.Step = t.step

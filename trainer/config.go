@@ -33,12 +33,13 @@ type Training struct {
 	Batch         Batch                  `yaml:"batch"`
 	Loss          nn.Loss                `yaml:"loss"` // bce (default), or another, or a sum of several
 	Optimizer     nn.Optimizer           `yaml:"optimizer"`
-	Precision     string                 `yaml:"precision"`                             // float32 (default), tf32 or bf16; see backend.Precision
-	Recompute     string                 `yaml:"recompute,omitempty"`                   // of activations: auto (default), never or always; see nn.Recompute
-	Reduction     string                 `yaml:"reduction,omitempty"`                   // of the loss: mean (default), sample (summed over a sample's elements), sum
-	Accumulate    int                    `yaml:"accumulate,omitempty" zero:"1 or more"` // batches whose gradients make one step, as one batch that much larger would
-	Schedule      nn.Schedule            `yaml:"schedule,omitempty"`                    // of the learning rate
-	Clip          nn.Clip                `yaml:"clip,omitempty"`                        // of the gradient
+	Precision     string                 `yaml:"precision"`                                       // float32 (default), tf32 or bf16; see backend.Precision
+	Recompute     string                 `yaml:"recompute,omitempty"`                             // of activations: auto (default), never or always; see nn.Recompute
+	Reduction     string                 `yaml:"reduction,omitempty"`                             // of the loss: mean (default), sample (summed over a sample's elements), sum
+	Accumulate    int                    `yaml:"accumulate,omitempty" zero:"1 or more"`           // batches whose gradients make one step, as one batch that much larger would
+	Schedule      nn.Schedule            `yaml:"schedule,omitempty"`                              // of the learning rate
+	Clip          nn.Clip                `yaml:"clip,omitempty"`                                  // of the gradient
+	EMADecay      float64                `yaml:"ema_decay,omitempty" zero:"more than 0, below 1"` // of the moving average of the weights that is evaluated and saved; without it the weights are
 	Kernel        nn.Regularizer         `yaml:"kernel_regularizer,omitempty"`
 	Activity      nn.ActivityRegularizer `yaml:"activity_regularizer,omitempty"`
 	Contractive   nn.Contractive         `yaml:"contractive,omitempty"`
@@ -222,7 +223,7 @@ func (c *Config) Check() error {
 		{"training.epochs", float64(t.Epochs), 1, 1e6},
 		{"training.batch", float64(t.Batch.Of(1)), 1, 1 << 20},
 		{"training.validation_freq", float64(t.Validation), 1, 1e6},
-		{"training.noise.std", t.Noise.Std, 0, 100},
+		{"training.noise.std", t.Noise.Std, 0, 100}, {"training.ema_decay", t.EMADecay, 0, math.Nextafter(1, 0)},
 		{"training.checkpoint_steps", float64(t.Checkpoint), 0, 1e9},
 		{"data.limit", float64(c.Data.Limit), 0, 1e9}, {"data.validation_limit", float64(c.Data.ValidationLimit), 0, 1e9},
 		{"data.validation", c.Data.Validation, 0, 0.9},

@@ -220,3 +220,34 @@ func fileWeights(t testing.TB, path string) (string, error) {
 	}
 	return s, nil
 }
+
+// With ema_decay it is the averages that are evaluated and saved, also by a run that goes on, with the same bits.
+func TestEMARun(t *testing.T) {
+	c := pointsConfig()
+	c.Training.EMADecay, c.Training.Epochs = 0.9, 4
+	run := func(c Config, o Options) Result {
+		t.Helper()
+		r, err := Train(t.Context(), c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	whole, parts, plain := pointsOptions(t, filepath.Join(t.TempDir(), "run")), pointsOptions(t, filepath.Join(t.TempDir(), "run")), pointsOptions(t, filepath.Join(t.TempDir(), "run"))
+	r := run(c, whole)
+	if last, final := r.History[3].ValLoss, c.Training.LossOf(r.Final, 2); last != final {
+		t.Errorf("the last validation has a loss of %v, the saved model %v", last, final)
+	}
+	half := c
+	half.Training.Epochs = 2
+	run(half, parts)
+	parts.Resume = true
+	run(c, parts)
+	if !bytes.Equal(readFile(t, whole.Dir, ModelFile), readFile(t, parts.Dir, ModelFile)) {
+		t.Error("a run in two parts saves another model")
+	}
+	c.Training.EMADecay = 0
+	if p := run(c, plain); p.History[3].Loss != r.History[3].Loss || p.History[3].ValLoss == r.History[3].ValLoss {
+		t.Errorf("without averages: %+v, with them %+v", p.History[3], r.History[3])
+	}
+}

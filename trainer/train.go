@@ -337,6 +337,7 @@ func (s *session) validate(ctx context.Context) error {
 			return err
 		}
 	}
+	s.t.Average(true)
 	v, err := s.eval.Evaluate(ctx, tr.Noise.Std, tr.Seed, false)
 	if err != nil {
 		return err
@@ -409,6 +410,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 	if stopped {
 		r.StoppedAt = s.p.Epoch - 1
 	}
+	s.t.Average(true)
 	if err := s.t.Pull(); err != nil {
 		return r, err
 	}

@@ -100,7 +100,7 @@ func (t Training) Options(samples int) (nn.TrainerOptions, error) {
 		return nn.TrainerOptions{}, err
 	}
 	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: t.Loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed,
-		Reduction: t.reduction(), Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute}
+		Reduction: t.reduction(), Decay: t.EMADecay, Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute}
 	if t.Accumulate > 1 {
 		o.MicroBatch = t.Batch.Of(samples)
 	}

@@ -195,13 +195,14 @@ type Scale struct {
 	Factor float32
 }
 
-// Per says what a factor of the loss is multiplied by.
+// Per says what a factor, mostly of the loss, is multiplied by.
 type Per uint8
 
 const (
 	PerElement Per = iota // of the output
 	PerSample
 	PerBatch
+	Alone // it is the factor as it is
 )
 
 // Of returns the scale in a frame.
@@ -211,6 +212,8 @@ func (s Scale) Of(f *Frame) float32 {
 		return f.SampleScale * s.Factor
 	case PerBatch:
 		return f.BatchWeight * s.Factor
+	case Alone:
+		return s.Factor
 	}
 	return f.ElementScale * s.Factor
 }
