@@ -363,7 +363,7 @@ var mutants = []mutant{
 		"tid % LB * VN], b[u]);"},
 	{"grad-end", "conv.cu", "conv", backWeights,
 		"gradient: places of the next part too",
-		`  if (p >= end) spot = {nowhere, 0, -(int)g.kh, 0};
+		`  if (p >= end) spot = {nowhere, 0, -(int)(g.kh * g.dilation), 0};
 `,
 		""},
 	{"grad-top-left", "conv.cu", "conv", backWeights,
@@ -402,8 +402,8 @@ var mutants = []mutant{
 		"&as[buffer][p]"},
 	{"loss-scale", "loss.cu", "loss", "loss/",
 		"loss: partial sums without the scale",
-		"partials[blockIdx.x] = scale * sum;",
-		"partials[blockIdx.x] = sum;"},
+		"store4(grad, i, n, p);\n  }\n  sum = block_sum(sum);\n  if (threadIdx.x == 0) partials[blockIdx.x] = scale * sum;",
+		"store4(grad, i, n, p);\n  }\n  sum = block_sum(sum);\n  if (threadIdx.x == 0) partials[blockIdx.x] = sum;"},
 	{"corr-quads", "conv.cu", "conv", forward,
 		"correlate: last partial quad of k skipped",
 		"(k_end - from + 3) / 4",
