@@ -72,6 +72,18 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
+// A codebook that is frozen stays.
+func TestFrozenCodebook(t *testing.T) {
+	c, no := chainOf(), false
+	c.Encoder = append(c.Encoder, graph.Spec{Layer: &layer.VectorQuantizer{Embeddings: 4}, Trainable: &no})
+	m, before := oneStep(t, c, openTest(t)), mustModel(t, c)
+	for i, p := range m.Params {
+		if same := reflect.DeepEqual(p.Data, before.Params[i].Data); same != p.Frozen {
+			t.Errorf("%s, frozen: %v, is the same after a step: %v", p.Name, p.Frozen, same)
+		}
+	}
+}
+
 // Nothing is computed back to where nothing is trained, and no state is kept.
 func TestFrozenCostsNothing(t *testing.T) {
 	m := mustModel(t, chainOf(0, 1, 2))

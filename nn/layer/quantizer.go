@@ -67,6 +67,9 @@ func (l *VectorQuantizer) Build(b *graph.Builder, in ...op.Value) (op.Value, err
 	s.C = 1
 	o.Index = b.New(s)
 	b.Emit(o)
+	if b.Frozen() {
+		return o.Out, nil
+	}
 	rows := b.NewRows(backend.QuantizeRow(shape))
 	b.Emit(&op.QuantizeSums{Source: source(b), Row: rows, Index: o.Index, X: x, StepParams: b.StepParams()})
 	b.EmitOnce(&op.QuantizeMove{Moves: moves, Codebook: o.Codebook, Count: count, Sum: sum, Rows: rows})
