@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
@@ -60,10 +61,22 @@ func (m *Model) SetTensors(f *safetensors.File) error {
 	return nil
 }
 
+// Misfits names what of a file of tensors does not fit a model.
+type Misfits []string
+
+// String lists the first few.
+func (m Misfits) String() string {
+	const most = 8
+	if len(m) > most {
+		return fmt.Sprintf("%s; and %d more", strings.Join(m[:most], "; "), len(m)-most)
+	}
+	return strings.Join(m, "; ")
+}
+
 // TakeTensors takes from a file's tensors those that have the name and the shape of a parameter, and returns their number.
 // What does not fit is named in misfits: parameters that stay as they are, and tensors that no parameter is for. On an
 // error, of a tensor that cannot be read, the model is as before.
-func (m *Model) TakeTensors(f *safetensors.File) (taken int, misfits []string, err error) {
+func (m *Model) TakeTensors(f *safetensors.File) (taken int, misfits Misfits, err error) {
 	data, misfits, err := m.fitting(f, m.tensorNames())
 	if err != nil {
 		return 0, nil, err
@@ -73,7 +86,7 @@ func (m *Model) TakeTensors(f *safetensors.File) (taken int, misfits []string, e
 
 // SetTensorsNamed is SetTensors for tensors with other names, one for each of Params. If any do not fit, they are named in misfits, and the
 // model is as before.
-func (m *Model) SetTensorsNamed(f *safetensors.File, names []string) (misfits []string, err error) {
+func (m *Model) SetTensorsNamed(f *safetensors.File, names []string) (misfits Misfits, err error) {
 	data, misfits, err := m.fitting(f, names)
 	if err == nil && len(misfits) == 0 {
 		m.take(data)
@@ -82,7 +95,7 @@ func (m *Model) SetTensorsNamed(f *safetensors.File, names []string) (misfits []
 }
 
 // fitting reads the tensors that have the names and the shapes of parameters.
-func (m *Model) fitting(f *safetensors.File, names []string) (data [][]float32, misfits []string, err error) {
+func (m *Model) fitting(f *safetensors.File, names []string) (data [][]float32, misfits Misfits, err error) {
 	data = make([][]float32, len(m.Params))
 	known := map[string]bool{}
 	for i := range m.Params {

@@ -47,7 +47,7 @@ type Training struct {
 	Divergence    nn.Divergence          `yaml:"divergence,omitempty"`  // of a variational model's codes
 	Noise         Noise                  `yaml:"noise,omitempty"`
 	Seed          uint64                 `yaml:"seed"`                    // of weights, order, noise and dropout
-	Init          string                 `yaml:"init,omitempty" json:"-"` // a .safetensors of weights to begin with, all or some of them; when a run goes on its checkpoint has them
+	Init          string                 `yaml:"init,omitempty" json:"-"` // a .safetensors of weights to begin with, or a run that has one, all or some of them; when a run goes on its checkpoint has them
 	EarlyStopping *EarlyStopping         `yaml:"early_stopping,omitempty"`
 	Validation    int                    `yaml:"validation_freq,omitempty" zero:"1 or more"` // epochs between validations, history lines and checkpoints (1)
 	KeepBest      bool                   `yaml:"keep_best,omitempty"`                        // the model is that of the lowest validation loss

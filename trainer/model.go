@@ -21,11 +21,11 @@ import (
 const configKey = "config"
 
 // SaveModel writes a model, its weights and its configuration, to one file, which LoadModel reads back.
-func SaveModel(path string, m *nn.Model) error { return saveModel(path, m, Config{}) }
+func SaveModel(path string, m *nn.Model) error { return SaveModelAs(path, m, Config{}) }
 
-// saveModel writes a model with all of the configuration that it was trained with, so that the file says what data it is
+// SaveModelAs writes a model with all of the configuration that it was trained with, so that the file says what data it is
 // for, how they were scaled, and how noisy they were.
-func saveModel(path string, m *nn.Model, c Config) error {
+func SaveModelAs(path string, m *nn.Model, c Config) error {
 	c.Model = m.Config
 	config, err := c.JSON()
 	if err != nil {
@@ -80,13 +80,16 @@ func checkFinite(path string, f *safetensors.File) error {
 	return nil
 }
 
-// NewModel draws the weights that training begins with, or reads them from the configuration's training.init. What of that
+// NewModel draws the weights that training begins with, or reads them from the configuration's training.init, a file or the folder of a run. What of that
 // file does not fit the model is told to note; that nothing fits is an error.
 func (c Config) NewModel(note func(string)) (*nn.Model, error) {
 	m, err := nn.New(c.Model, c.Training.Seed)
 	path := c.Training.Init
 	if err != nil || path == "" {
 		return m, err
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, ModelFile)
 	}
 	f, err := safetensors.ReadFile(path)
 	if err != nil {
@@ -100,10 +103,10 @@ func (c Config) NewModel(note func(string)) (*nn.Model, error) {
 		return nil, fmt.Errorf("training.init: %s: %w", path, err)
 	}
 	if taken == 0 {
-		return nil, fmt.Errorf("training.init: no tensor of %s fits model %q: %s", path, c.Model.Name, firstOf(misfits))
+		return nil, fmt.Errorf("training.init: no tensor of %s fits model %q: %s", path, c.Model.Name, misfits)
 	}
 	if len(misfits) > 0 {
-		note(fmt.Sprintf("%d of the model's %d tensors begin as in %s, the others as drawn: %s", taken, len(m.Params), path, firstOf(misfits)))
+		note(fmt.Sprintf("%d of the model's %d tensors begin as in %s, the others as drawn: %s", taken, len(m.Params), path, misfits))
 	}
 	return m, nil
 }
@@ -116,15 +119,6 @@ func (s *session) newModel() (*nn.Model, error) {
 		return nn.New(s.c.Model, s.c.Training.Seed)
 	}
 	return s.c.NewModel(s.o.Observer.Note)
-}
-
-// firstOf lists a few of many.
-func firstOf(list []string) string {
-	const most = 8
-	if len(list) > most {
-		return fmt.Sprintf("%s; and %d more", strings.Join(list[:most], "; "), len(list)-most)
-	}
-	return strings.Join(list, "; ")
 }
 
 // LoadModel reads the model of a run's folder, or of a file that SaveModel or training wrote. A file of weights alone has

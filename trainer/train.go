@@ -386,7 +386,7 @@ func (s *session) save(ctx context.Context, name string) error {
 	if _, ok := notFinite(s.m.Tensors()); ok {
 		return s.diverged(ctx)
 	}
-	return saveModel(filepath.Join(s.o.Dir, name), s.m, s.c)
+	return SaveModelAs(filepath.Join(s.o.Dir, name), s.m, s.c)
 }
 
 // checkpoint writes all that the run is. The device has done all steps.
@@ -421,7 +421,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 		}
 		s.t.Push()
 	}
-	if err := saveModel(filepath.Join(s.o.Dir, ModelFile), s.m, s.c); err != nil {
+	if err := SaveModelAs(filepath.Join(s.o.Dir, ModelFile), s.m, s.c); err != nil {
 		return r, err
 	}
 	r.Selected = s.m.Selected()

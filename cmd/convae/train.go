@@ -90,7 +90,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	within(fs, "noise", 0, maxStd)
 	fs.BoolVar(&f.fresh, "fresh-noise", false, "draw the noise afresh in every epoch")
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of weights, order and noise")
-	fs.StringVar(&f.init, "init", "", "begin with the weights of this .safetensors, all that fit the model, instead of drawn ones")
+	fs.StringVar(&f.init, "init", "", "begin with the weights of this run or .safetensors, all that fit the model, instead of drawn ones (other libraries': convae import)")
 	fs.IntVar(&f.patience, "patience", 0, "stop when the validation loss has not fallen for so many epochs (0: never)")
 	within(fs, "patience", 0, 1e6)
 	fs.BoolVar(&f.keepBest, "keep-best", false, "keep the weights of the epoch with the lowest validation loss")

@@ -2,6 +2,7 @@ package diffusers
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
@@ -91,6 +92,18 @@ func (w *writer) middle(name string) {
 // attentionTensors are the parts of an attention that have weights, in their order, and what releases before 0.15 call them.
 var attentionTensors = []struct{ name, former string }{
 	{"group_norm", "group_norm"}, {"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}, {"to_out.0", "proj_attn"},
+}
+
+// TensorName returns what a tensor of an attention is called today; other names stay as they are.
+func TensorName(name string) string {
+	for _, t := range attentionTensors {
+		for _, of := range []string{".weight", ".bias"} {
+			if layer, ok := strings.CutSuffix(name, "."+t.former+of); ok && strings.Contains(layer, ".attentions.") {
+				return layer + "." + t.name + of
+			}
+		}
+	}
+	return name
 }
 
 func (w *writer) encoder() {

@@ -111,6 +111,43 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	return v, nil
 }
 
+// ToFloat32 returns an F32 tensor as it is, and one of F16, BF16 or F64 with its elements as float32, rounded to nearest if they are of F64. It
+// is an error for any other dtype.
+func (t *Tensor) ToFloat32() (Tensor, error) {
+	var at func(b []byte) float32
+	switch t.DType {
+	case F32:
+		return *t, nil
+	case F64:
+		at = func(b []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(b))) }
+	case BF16:
+		at = func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) }
+	case F16:
+		at = func(b []byte) float32 { return halfToFloat32(binary.LittleEndian.Uint16(b)) }
+	default:
+		return Tensor{}, fmt.Errorf("safetensors: tensor %q has dtype %s, want F32, F16, BF16 or F64", t.Name, t.DType)
+	}
+	size := t.DType.Size()
+	v := make([]float32, len(t.Data)/size)
+	for i := range v {
+		v[i] = at(t.Data[i*size:])
+	}
+	return FromFloat32s(t.Name, t.Shape, v), nil
+}
+
+// halfToFloat32 returns the value of a number of IEEE 754's half precision.
+func halfToFloat32(h uint16) float32 {
+	const fraction = 1<<10 - 1
+	sign, exponent, f := uint32(h>>15)<<31, uint32(h>>10&31), uint32(h&fraction)
+	switch exponent {
+	case 0: // zero and what is below the smallest normal number, in units of 2^-24
+		return math.Float32frombits(sign | math.Float32bits(float32(f)*0x1p-24))
+	case 31: // infinities and NaN
+		return math.Float32frombits(sign | 255<<23 | f<<13)
+	}
+	return math.Float32frombits(sign | (exponent+127-15)<<23 | f<<13)
+}
+
 // Uint64s is [Tensor.Float32s] for a U64 tensor.
 func (t *Tensor) Uint64s() ([]uint64, error) {
 	if err := t.expect(U64); err != nil {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/convae/convae/nn/safetensors"
+	"github.com/convae/convae/trainer"
+)
+
+// A folder of diffusers becomes a model, which is trained on, exported again, and read by a configuration of its own.
+func TestImportExport(t *testing.T) {
+	f, err := safetensors.ReadFile("../../testdata/golden/large/autoencoder_kl.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	var init safetensors.File
+	for _, tensor := range f.Tensors {
+		if name, ok := strings.CutPrefix(tensor.Name, "init/"); ok {
+			tensor.Name = name
+			init.Tensors = append(init.Tensors, tensor)
+		}
+	}
+	if err := os.Mkdir("vae", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	write(t, []byte(f.Metadata["config"]), "vae", "config.json")
+	file, err := os.Create("vae/diffusion_pytorch_model.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := init.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+
+	out := mustRun(t, importCommand(), "vae", "vae.safetensors", "--size", "8")
+	if want := "vae.safetensors: model autoencoder-kl, "; !strings.HasPrefix(out, want) || strings.Count(out, "\n") != 1 {
+		t.Errorf("printed %q, want a line that begins with %q", out, want)
+	}
+	m, c, err := trainer.LoadModel("vae.safetensors")
+	if err != nil || !slices.Equal(c.Model.Input, []int{8, 8, 3}) || !m.Variational() {
+		t.Fatalf("input %v, %v", c.Model.Input, err)
+	}
+	mustRun(t, exportCommand(), "again", "--model", "vae.safetensors")
+	back, err := safetensors.ReadFile("again/diffusion_pytorch_model.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range init.Tensors {
+		if got, ok := back.Tensor(want.Name); !ok || !slices.Equal(got.Data, want.Data) {
+			t.Errorf("%s is not what it was", want.Name)
+		}
+	}
+	mustRun(t, exportCommand(), "state.safetensors", "--model", "vae.safetensors", "--names", "modules")
+	mustRun(t, importCommand(), "state.safetensors", "named.safetensors", "--config", "vae.safetensors")
+
+	// What is imported is trained on, and so is a run.
+	begin := func(init, run string) string {
+		config := write(t, []byte(strings.Replace(mustYAML(t, c), "epochs: 10", "epochs: 1", 1)), ".", run+".yaml")
+		return mustRun(t, trainCommand(), config, "--init", init, "--out", run, "--limit", "4", "--set", "data.samples=10", "--device", "cpu", "--log", "lines")
+	}
+	begin("vae.safetensors", "tuned")
+	begin("tuned", "further")
+	if _, _, err := trainer.LoadModel("further"); err != nil {
+		t.Error(err)
+	}
+
+	for _, e := range []struct {
+		want string
+		args []string
+	}{
+		{"want a name that ends in .safetensors", []string{"vae", "out"}},
+		{"vae.safetensors has weights alone: want the configuration", []string{"vae.safetensors", "x.safetensors"}},
+		{"--size is for the model of a folder's config.json", []string{"vae", "x.safetensors", "--size", "8", "--config", "kl-small"}},
+		{"does not fit model \"kl-small\"", []string{"vae", "x.safetensors", "--config", "kl-small"}},
+		{"cannot be halved 1 times: want a multiple of 2", []string{"vae", "x.safetensors", "--size", "9"}},
+		{"nowhere", []string{"nowhere", "x.safetensors"}},
+	} {
+		wantError(t, e.want, importCommand(), e.args...)
+	}
+	wantError(t, "--names is for a file", exportCommand(), "folder", "--model", "vae.safetensors", "--names", "layers")
+	wantError(t, `names are "x", want one of ["modules" "layers" "diffusers"]`, exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--names", "x")
+	wantError(t, "again is not empty: want a new folder", exportCommand(), "again", "--model", "vae.safetensors")
+	if _, err := os.Stat(filepath.Join("x.safetensors")); err == nil {
+		t.Error("an import that failed has left a file")
+	}
+}
+
+func mustYAML(t *testing.T, c trainer.Config) string {
+	t.Helper()
+	text, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
