@@ -13,6 +13,7 @@ import (
 type sums struct {
 	partials, w, bias driver.Ptr
 	nw, nb, rows      int
+	odd               bool // what is done with the sums is not aligned
 }
 
 // part is where partial sums go: the first one, and how far the next is; or, if add is 1, the gradients themselves.
@@ -41,7 +42,7 @@ const (
 // columns is the number of columns that a block adds up, by one thread each, of few rows, or by 8 or 32 threads; and four times as many
 // where they are aligned, unless there are so many rows that columns make few blocks.
 func (s *sums) columns() int {
-	columns, four := threads, s.nw%4 == 0 && s.nb%4 == 0 && (s.partials|s.w|s.bias)%16 == 0
+	columns, four := threads, !s.odd && s.nw%4 == 0 && s.nb%4 == 0 && (s.partials|s.w|s.bias)%16 == 0
 	switch {
 	case s.rows > manyRows:
 		return threads / 32
@@ -60,32 +61,41 @@ func (s *sums) blocks() int { return ceilDiv(s.nw+s.nb, s.columns()) }
 func (l *lane) SumPartials(all []backend.Params) {
 	backend.CheckSumPartials(all)
 	for len(all) > 0 {
-		var list [sumsAtOnce]sums
 		n := min(len(all), sumsAtOnce)
-		for i := range all[:n] {
-			g := &all[i]
-			list[i] = sums{l.at(g.Partials), l.at(g.W), l.at(g.Bias), g.W.Shape.Len(), g.Bias.Shape.Len(), g.Partials.Shape.N}
-		}
+		list := l.sums(all[:n])
 		l.sum("SumPartials", list[:n])
 		all = all[n:]
 	}
 }
 
-// sum launches the kernel. Columns of most rows come first, because they take longest.
+// sums are up to sumsAtOnce partial sums.
+func (l *lane) sums(all []backend.Params) (list [sumsAtOnce]sums) {
+	for i := range all {
+		g := &all[i]
+		list[i] = sums{partials: l.at(g.Partials), w: l.at(g.W), bias: l.at(g.Bias), nw: g.W.Shape.Len(), nb: g.Bias.Shape.Len(), rows: g.Partials.Shape.N}
+	}
+	return list
+}
+
+// sum launches the kernel.
 func (l *lane) sum(op string, list []sums) {
-	const params = 8 // of the kernel for each of the sums
+	var args arguments
+	blocks := args.addSums(list)
+	l.launch(op, kernels.PartialSum, driver.Dim3{X: blocks}, driver.Dim3{X: threads}, 0, args.all()...)
+}
+
+// addSums adds those of a kernel that adds up partial sums, and returns its number of blocks. Columns of most rows come first, because they take
+// longest.
+func (a *arguments) addSums(list []sums) (blocks int) {
 	slices.SortStableFunc(list, func(a, b sums) int { return cmp.Compare(b.rows, a.rows) })
-	var args [params * sumsAtOnce]uint64
-	blocks := 0
 	for i := range sumsAtOnce {
-		a := args[params*i:][:params]
 		if i >= len(list) {
-			a[params-1] = i32(blocks) // none: it begins behind the last block
+			a.add(0, 0, 0, 0, 0, 0, 0, i32(blocks)) // none: it begins behind the last block
 			continue
 		}
 		s := &list[i]
-		copy(a, []uint64{ptr(s.partials), ptr(s.w), ptr(s.bias), i32(s.nw), i32(s.nw + s.nb), i32(s.rows), i32(s.columns()), i32(blocks)})
+		a.add(ptr(s.partials), ptr(s.w), ptr(s.bias), i32(s.nw), i32(s.nw+s.nb), i32(s.rows), i32(s.columns()), i32(blocks))
 		blocks += s.blocks()
 	}
-	l.launch(op, kernels.PartialSum, driver.Dim3{X: blocks}, driver.Dim3{X: threads}, 0, args[:]...)
+	return blocks
 }

@@ -242,6 +242,11 @@ const (
 	OptimAdadelta
 	OptimRMSprop
 	OptimLion
+	OptimSGDSums
+	OptimAdamSums
+	OptimAdadeltaSums
+	OptimRMSpropSums
+	OptimLionSums
 
 	RandomNormal
 	RandomDropout
@@ -503,6 +508,12 @@ var entries = [Count]struct {
 	OptimRMSprop:  {"optim_rmsprop", 12},
 	OptimLion:     {"optim_lion", 11},
 
+	OptimSGDSums:      {"optim_sgd_sums", 74},
+	OptimAdamSums:     {"optim_adam_sums", 77},
+	OptimAdadeltaSums: {"optim_adadelta_sums", 75},
+	OptimRMSpropSums:  {"optim_rmsprop_sums", 76},
+	OptimLionSums:     {"optim_lion_sums", 75},
+
 	RandomNormal:  {"random_normal", 8},
 	RandomDropout: {"random_dropout", 12},
 	RandomGather:  {"random_gather", 24},
@@ -546,7 +557,7 @@ func (e Entry) target() target {
 }
 
 // MaxParams is the largest number of parameters of a kernel.
-const MaxParams = 64
+const MaxParams = 80
 
 // Name returns the kernel's name in the PTX.
 func (e Entry) Name() string { return entries[e].name }

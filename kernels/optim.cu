@@ -1,35 +1,115 @@
-#include "common.cuh"
+#include "partial.cuh"
 
-// Thread i owns elements 4i to 4i+3 of all vectors. The learning rate is the step's.
+// An optimiser is a rule of N vectors, the parameters and then its states, of which those that are not given are null: step updates element i of each by
+// its gradient. The learning rate is the step's. Each has two kernels: one in which thread i owns elements 4i to 4i+3 of all vectors, and one that
+// adds up partial sums of the gradients first.
 
-// tally adds a multiple of the loss to a total, if there is one.
-__device__ __forceinline__ void tally(float *total, const float *loss, float weight) {
-  if (total && thread_index() == 0) *total += weight * *loss;
-}
+// Tally is a total to which a multiple of the loss is added, if there is one.
+struct Tally {
+  float *total;
+  const float *loss;
+  float weight;
+};
 
-#define TALLY_PARAMS float *__restrict__ total, const float *__restrict__ loss, float weight
-
-// v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is 0 when momentum is.
-extern "C" __global__ void optim_sgd(float *__restrict__ param, float *__restrict__ velocity, const float *__restrict__ grad,
-                                     const StepParams *__restrict__ params, unsigned n, float momentum, int nesterov,
-                                     TALLY_PARAMS) {
-  tally(total, loss, weight);
-  unsigned i = 4 * thread_index();
+// update updates n parameters.
+template <class Rule> __device__ __forceinline__ void update(const Rule &rule, const float *grad, unsigned n, const Tally &tally) {
+  if (tally.total && thread_index() == 0) *tally.total += tally.weight * *tally.loss;
+  const unsigned i = 4 * thread_index();
   if (i >= n) return;
-  float lr = params->lr;
-  Four p = load4(param, i, n), g = load4(grad, i, n);
-  if (velocity) {
-    Four v = load4(velocity, i, n);
+  Four x[Rule::N] = {};
 #pragma unroll
-    for (int k = 0; k < 4; k++) {
-      v.v[k] = momentum * v.v[k] + g.v[k];
-      g.v[k] = nesterov ? g.v[k] + momentum * v.v[k] : v.v[k];
-    }
-    store4(velocity, i, n, v);
+  for (int k = 0; k < Rule::N; k++)
+    if (rule.of[k]) x[k] = load4(rule.of[k], i, n);
+  const Four g = load4(grad, i, n);
+#pragma unroll
+  for (int e = 0; e < 4; e++) {
+    float one[Rule::N];
+#pragma unroll
+    for (int k = 0; k < Rule::N; k++) one[k] = x[k].v[e];
+    rule.step(one, g.v[e]);
+#pragma unroll
+    for (int k = 0; k < Rule::N; k++) x[k].v[e] = one[k];
   }
 #pragma unroll
-  for (int k = 0; k < 4; k++) p.v[k] -= lr * g.v[k];
-  store4(param, i, n, p);
+  for (int k = 0; k < Rule::N; k++)
+    if (rule.of[k]) store4(rule.of[k], i, n, x[k]);
+}
+
+// Parameters are n of them with their gradients, which get the sums that are added up. The sum that is the loss of the tally is no parameter's.
+template <class Rule> struct Parameters {
+  Rule rule;
+  const float *grad;
+  unsigned n;
+  Tally tally;
+
+  template <int V> struct Columns {
+    Floats<V> *to, g, x[Rule::N];
+    unsigned long long offset; // of the gradient in bytes, and so of the parameter and its states
+
+    __device__ __forceinline__ bool there(const Parameters &p) const { return offset < 4ull * p.n; }
+    __device__ __forceinline__ Floats<V> *of(float *vector) const { return (Floats<V> *)((char *)vector + offset); }
+
+    __device__ __forceinline__ void load(const Parameters &p, float *at) {
+      to = (Floats<V> *)at, g = *to, offset = (unsigned long long)at - (unsigned long long)p.grad;
+#pragma unroll
+      for (int k = 0; k < Rule::N; k++)
+        if (there(p) && p.rule.of[k]) x[k] = *of(p.rule.of[k]);
+    }
+
+    __device__ __forceinline__ void take(const Parameters &p, const Floats<V> &sum) {
+      plus(g, sum);
+      *to = g;
+      if (!there(p)) {
+        if (p.tally.total) *p.tally.total += p.tally.weight * g.v[0];
+        return;
+      }
+#pragma unroll
+      for (int e = 0; e < V; e++) {
+        float one[Rule::N];
+#pragma unroll
+        for (int k = 0; k < Rule::N; k++) one[k] = x[k].v[e];
+        p.rule.step(one, g.v[e]);
+#pragma unroll
+        for (int k = 0; k < Rule::N; k++) x[k].v[e] = one[k];
+      }
+#pragma unroll
+      for (int k = 0; k < Rule::N; k++)
+        if (p.rule.of[k]) *of(p.rule.of[k]) = x[k];
+    }
+  };
+};
+
+#define TALLY_PARAMS float *__restrict__ total, const float *__restrict__ loss, float weight
+#define TALLY                                                                                                          \
+  { total, loss, weight }
+
+// v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is null when momentum is 0.
+struct SGD {
+  enum { N = 2 };
+  float *of[N];
+  float lr, momentum;
+  int nesterov;
+
+  __device__ __forceinline__ void step(float (&x)[N], float g) const {
+    if (of[1]) {
+      x[1] = momentum * x[1] + g;
+      g = nesterov ? g + momentum * x[1] : x[1];
+    }
+    x[0] -= lr * g;
+  }
+};
+
+#define SGD_PARAMS                                                                                                     \
+  float *__restrict__ param, float *__restrict__ velocity, const float *__restrict__ grad,                             \
+      const StepParams *__restrict__ params, unsigned n, float momentum, int nesterov, TALLY_PARAMS
+#define SGD_RULE                                                                                                       \
+  SGD { {param, velocity}, params->lr, momentum, nesterov }
+
+extern "C" __global__ void optim_sgd(SGD_PARAMS) { update(SGD_RULE, grad, n, TALLY); }
+
+extern "C" __global__ void __launch_bounds__(256, 4) optim_sgd_sums(ALL_SUMS_PARAMS, SGD_PARAMS) {
+  SUMS_OF_BLOCK(s)
+  add_up(s, Parameters<SGD>{SGD_RULE, grad, n, TALLY});
 }
 
 // quotient is a/b, and root_of_quotient its square root. Exact divisions and roots take a slow path where a is 0, and many
@@ -48,92 +128,114 @@ __device__ __forceinline__ float root_of_quotient(float a, float b) {
 
 // m += (1-b1)(g-m); v += (1-b2)(g²-v); p = (1 - lr decay) p - lr/c1 m / (sqrt(v/c2) + eps), where keep1 = 1-b1,
 // keep2 = 1-b2, and c1 and c2 are the step's bias corrections.
-extern "C" __global__ void optim_adam(float *__restrict__ param, float *__restrict__ m, float *__restrict__ v,
-                                      const float *__restrict__ grad, const StepParams *__restrict__ params, unsigned n, float keep1,
-                                      float keep2, float eps, float decay, TALLY_PARAMS) {
-  tally(total, loss, weight);
-  unsigned i = 4 * thread_index();
-  if (i >= n) return;
-  StepParams c = *params;
-  float shrink = 1.f - c.lr * decay, step = __fdiv_rn(c.lr, c.correction1);
-  Four p = load4(param, i, n), a = load4(m, i, n), b = load4(v, i, n), g = load4(grad, i, n);
-#pragma unroll
-  for (int k = 0; k < 4; k++) {
-    a.v[k] += keep1 * (g.v[k] - a.v[k]);
-    b.v[k] += keep2 * (g.v[k] * g.v[k] - b.v[k]);
-    float root = root_of_quotient(b.v[k], c.correction2);
-    p.v[k] = p.v[k] * shrink - quotient(step * a.v[k], root + eps);
+struct Adam {
+  enum { N = 3 };
+  float *of[N];
+  float keep1, keep2, eps, shrink, rate, correction2;
+
+  __device__ __forceinline__ Adam(float *param, float *m, float *v, const StepParams &c, float keep1, float keep2, float eps, float decay)
+      : of{param, m, v}, keep1(keep1), keep2(keep2), eps(eps), shrink(1.f - c.lr * decay), rate(__fdiv_rn(c.lr, c.correction1)),
+        correction2(c.correction2) {}
+
+  __device__ __forceinline__ void step(float (&x)[N], float g) const {
+    x[1] += keep1 * (g - x[1]);
+    x[2] += keep2 * (g * g - x[2]);
+    x[0] = x[0] * shrink - quotient(rate * x[1], root_of_quotient(x[2], correction2) + eps);
   }
-  store4(m, i, n, a);
-  store4(v, i, n, b);
-  store4(param, i, n, p);
+};
+
+#define ADAM_PARAMS                                                                                                    \
+  float *__restrict__ param, float *__restrict__ m, float *__restrict__ v, const float *__restrict__ grad,             \
+      const StepParams *__restrict__ params, unsigned n, float keep1, float keep2, float eps, float decay, TALLY_PARAMS
+#define ADAM_RULE Adam(param, m, v, *params, keep1, keep2, eps, decay)
+
+extern "C" __global__ void optim_adam(ADAM_PARAMS) { update(ADAM_RULE, grad, n, TALLY); }
+
+extern "C" __global__ void __launch_bounds__(256, 4) optim_adam_sums(ALL_SUMS_PARAMS, ADAM_PARAMS) {
+  SUMS_OF_BLOCK(s)
+  add_up(s, Parameters<Adam>{ADAM_RULE, grad, n, TALLY});
 }
 
 // a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d, where a is accGrad and u is
 // accDelta.
-extern "C" __global__ void optim_adadelta(float *__restrict__ param, float *__restrict__ accGrad,
-                                          float *__restrict__ accDelta, const float *__restrict__ grad,
-                                          const StepParams *__restrict__ params, unsigned n, float rho, float eps,
-                                          TALLY_PARAMS) {
-  tally(total, loss, weight);
-  unsigned i = 4 * thread_index();
-  if (i >= n) return;
-  float lr = params->lr, keep = 1.f - rho;
-  Four p = load4(param, i, n), a = load4(accGrad, i, n), u = load4(accDelta, i, n), g = load4(grad, i, n);
-#pragma unroll
-  for (int k = 0; k < 4; k++) {
-    a.v[k] = rho * a.v[k] + keep * (g.v[k] * g.v[k]);
-    float d = __fdiv_rn(__fsqrt_rn(u.v[k] + eps), __fsqrt_rn(a.v[k] + eps)) * g.v[k];
-    u.v[k] = rho * u.v[k] + keep * (d * d);
-    p.v[k] -= lr * d;
+struct Adadelta {
+  enum { N = 3 };
+  float *of[N];
+  float lr, rho, eps;
+
+  __device__ __forceinline__ void step(float (&x)[N], float g) const {
+    const float keep = 1.f - rho;
+    x[1] = rho * x[1] + keep * (g * g);
+    const float d = __fdiv_rn(__fsqrt_rn(x[2] + eps), __fsqrt_rn(x[1] + eps)) * g;
+    x[2] = rho * x[2] + keep * (d * d);
+    x[0] -= lr * d;
   }
-  store4(accGrad, i, n, a);
-  store4(accDelta, i, n, u);
-  store4(param, i, n, p);
+};
+
+#define ADADELTA_PARAMS                                                                                                \
+  float *__restrict__ param, float *__restrict__ accGrad, float *__restrict__ accDelta, const float *__restrict__ grad, \
+      const StepParams *__restrict__ params, unsigned n, float rho, float eps, TALLY_PARAMS
+#define ADADELTA_RULE                                                                                                  \
+  Adadelta { {param, accGrad, accDelta}, params->lr, rho, eps }
+
+extern "C" __global__ void optim_adadelta(ADADELTA_PARAMS) { update(ADADELTA_RULE, grad, n, TALLY); }
+
+extern "C" __global__ void __launch_bounds__(256, 4) optim_adadelta_sums(ALL_SUMS_PARAMS, ADADELTA_PARAMS) {
+  SUMS_OF_BLOCK(s)
+  add_up(s, Parameters<Adadelta>{ADADELTA_RULE, grad, n, TALLY});
 }
 
-// v = rho v + (1-rho) g²; d = lr g / sqrt(v+eps); p -= d, or with momentum s = momentum s + d; p -= s. speed, s, is 0 when
-// momentum is.
-extern "C" __global__ void optim_rmsprop(float *__restrict__ param, float *__restrict__ v, float *__restrict__ speed,
-                                         const float *__restrict__ grad, const StepParams *__restrict__ params, unsigned n, float rho,
-                                         float momentum, float eps, TALLY_PARAMS) {
-  tally(total, loss, weight);
-  unsigned i = 4 * thread_index();
-  if (i >= n) return;
-  float lr = params->lr, keep = 1.f - rho;
-  Four p = load4(param, i, n), a = load4(v, i, n), g = load4(grad, i, n);
-#pragma unroll
-  for (int k = 0; k < 4; k++) {
-    a.v[k] = rho * a.v[k] + keep * (g.v[k] * g.v[k]);
-    g.v[k] = quotient(lr * g.v[k], __fsqrt_rn(a.v[k] + eps));
+// v = rho v + (1-rho) g²; d = lr g / sqrt(v+eps); p -= d, or with momentum s = momentum s + d; p -= s. speed, s, is null when
+// momentum is 0.
+struct RMSprop {
+  enum { N = 3 };
+  float *of[N];
+  float lr, rho, momentum, eps;
+
+  __device__ __forceinline__ void step(float (&x)[N], float g) const {
+    x[1] = rho * x[1] + (1.f - rho) * (g * g);
+    float d = quotient(lr * g, __fsqrt_rn(x[1] + eps));
+    if (of[2]) d += momentum * x[2], x[2] = d;
+    x[0] -= d;
   }
-  store4(v, i, n, a);
-  if (speed) {
-    Four s = load4(speed, i, n);
-#pragma unroll
-    for (int k = 0; k < 4; k++) g.v[k] += momentum * s.v[k];
-    store4(speed, i, n, g);
-  }
-#pragma unroll
-  for (int k = 0; k < 4; k++) p.v[k] -= g.v[k];
-  store4(param, i, n, p);
+};
+
+#define RMSPROP_PARAMS                                                                                                 \
+  float *__restrict__ param, float *__restrict__ v, float *__restrict__ speed, const float *__restrict__ grad,         \
+      const StepParams *__restrict__ params, unsigned n, float rho, float momentum, float eps, TALLY_PARAMS
+#define RMSPROP_RULE                                                                                                   \
+  RMSprop { {param, v, speed}, params->lr, rho, momentum, eps }
+
+extern "C" __global__ void optim_rmsprop(RMSPROP_PARAMS) { update(RMSPROP_RULE, grad, n, TALLY); }
+
+extern "C" __global__ void __launch_bounds__(256, 4) optim_rmsprop_sums(ALL_SUMS_PARAMS, RMSPROP_PARAMS) {
+  SUMS_OF_BLOCK(s)
+  add_up(s, Parameters<RMSprop>{RMSPROP_RULE, grad, n, TALLY});
 }
 
 // u = b1 m + (1-b1) g; p = (1 - lr decay) p - lr sign(u), where the sign of 0 is 0; m = b2 m + (1-b2) g.
-extern "C" __global__ void optim_lion(float *__restrict__ param, float *__restrict__ m, const float *__restrict__ grad,
-                                      const StepParams *__restrict__ params, unsigned n, float b1, float b2, float decay, TALLY_PARAMS) {
-  tally(total, loss, weight);
-  unsigned i = 4 * thread_index();
-  if (i >= n) return;
-  float lr = params->lr, shrink = 1.f - lr * decay;
-  Four p = load4(param, i, n), a = load4(m, i, n), g = load4(grad, i, n);
-#pragma unroll
-  for (int k = 0; k < 4; k++) {
-    float u = b1 * a.v[k] + (1.f - b1) * g.v[k];
-    a.v[k] = b2 * a.v[k] + (1.f - b2) * g.v[k];
-    float step = u > 0.f ? lr : u < 0.f ? -lr : u; // 0, or not a number
-    p.v[k] = p.v[k] * shrink - step;
+struct Lion {
+  enum { N = 2 };
+  float *of[N];
+  float lr, b1, b2, decay;
+
+  __device__ __forceinline__ void step(float (&x)[N], float g) const {
+    const float u = b1 * x[1] + (1.f - b1) * g;
+    x[1] = b2 * x[1] + (1.f - b2) * g;
+    const float step = u > 0.f ? lr : u < 0.f ? -lr : u; // 0, or not a number
+    x[0] = x[0] * (1.f - lr * decay) - step;
   }
-  store4(m, i, n, a);
-  store4(param, i, n, p);
+};
+
+#define LION_PARAMS                                                                                                    \
+  float *__restrict__ param, float *__restrict__ m, const float *__restrict__ grad, const StepParams *__restrict__ params, \
+      unsigned n, float b1, float b2, float decay, TALLY_PARAMS
+#define LION_RULE                                                                                                      \
+  Lion { {param, m}, params->lr, b1, b2, decay }
+
+extern "C" __global__ void optim_lion(LION_PARAMS) { update(LION_RULE, grad, n, TALLY); }
+
+extern "C" __global__ void __launch_bounds__(256, 4) optim_lion_sums(ALL_SUMS_PARAMS, LION_PARAMS) {
+  SUMS_OF_BLOCK(s)
+  add_up(s, Parameters<Lion>{LION_RULE, grad, n, TALLY});
 }

@@ -158,6 +158,11 @@ static __device__ __forceinline__ float rounded(float v) { return __uint_as_floa
 
 static __device__ __forceinline__ float4 rounded(float4 v) { return float4_of(rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w)); }
 
+// nearest is rounded with the bits that a product does not look at, for what is multiplied alone.
+static __device__ __forceinline__ float nearest(float v) { return __uint_as_float(round_tf32(__float_as_uint(v))); }
+
+static __device__ __forceinline__ float4 nearest(float4 v) { return float4_of(nearest(v.x), nearest(v.y), nearest(v.z), nearest(v.w)); }
+
 static __device__ __forceinline__ float4 &quad(unsigned i) { return *(float4 *)(memory + i); }
 
 // clear_halo clears the pixels of a plane around its h rows of so many: a warp clears what lies between two rows, the last warps most.
@@ -231,14 +236,14 @@ static __device__ __forceinline__ void settle(const Layer l, unsigned weights, T
   if (l.kind == FIRST) {
     for (Walk at(l.k8, l.by[OF_QUADS], team); at.row < l.rows; at.next()) {
       float *to = memory + weights + place_of(at.row) * l.stride + at.column;
-      *to = rounded(*to);
+      *to = nearest(*to);
     }
     return;
   }
 #pragma unroll 4
   for (Walk at(l.k8 / 4, l.by[OF_QUADS], team); at.row < l.rows; at.next()) {
     float4 *to = (float4 *)(memory + weights + place_of(at.row) * l.stride + at.column * 4);
-    *to = rounded(*to);
+    *to = nearest(*to);
   }
 }
 
@@ -814,7 +819,7 @@ static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
 #pragma unroll 3
       for (unsigned tx = 0; tx < l.kw; tx++, to += l.f) {
         const float4 left = column(ox - tx, upper - tx * step);
-        quad(to) = rounded(float4_of(left.x + right.x, left.y + right.y, left.z + right.z, left.w + right.w));
+        quad(to) = nearest(float4_of(left.x + right.x, left.y + right.y, left.z + right.z, left.w + right.w));
         right = left;
       }
     }
@@ -1007,15 +1012,16 @@ extern "C" __global__ void __launch_bounds__(T, 1)
 #pragma unroll 1
   for (unsigned image = blockIdx.x; image < n; image += gridDim.x) {
     const bool add = image != blockIdx.x;
-    const Team stagers = {threadIdx.x < MOST * 32 ? threadIdx.x : nobody, MOST * 32};
+    const unsigned decoders = layers * 32;
+    const Team stagers = {threadIdx.x < decoders ? threadIdx.x : nobody, decoders};
     {
       const unsigned place = now.offset + first + image, sample = place < places ? order[place] : samples;
       const unsigned stored = staged && place < places ? first + image : sample;
       const Samples s = {pixels, stored, sample, size, now.draw, k0, k1, stream, std, stored < samples};
 #pragma unroll 1
-      for (unsigned from = 0; from * 4 < size; from += T - MOST * 32) {
-        const unsigned block = from + threadIdx.x - MOST * 32;
-        const bool mine = threadIdx.x >= MOST * 32 && block * 4 < size;
+      for (unsigned from = 0; from * 4 < size; from += T - decoders) {
+        const unsigned block = from + threadIdx.x - decoders;
+        const bool mine = threadIdx.x >= decoders && block * 4 < size;
         Pixels p;
         if (mine) p = gather(s, block);
         if (from == 0) __syncthreads();
@@ -1023,7 +1029,7 @@ extern "C" __global__ void __launch_bounds__(T, 1)
       }
     }
     stage(layer[0], layer[0].weights, stagers);
-    stage(layer[1], layer[1].weights, stagers);
+    stage(layer[1], layer[1].weights, everyone(thread(zero)));
     clear_halo(thread(zero), layer[0].x, layer[0].x_begin, layer[0].x_pixels, layer[0].h, layer[0].wide);
     wait_for_copies<1>();
     settle(layer[0], layer[0].weights, stagers);
@@ -1032,7 +1038,7 @@ extern "C" __global__ void __launch_bounds__(T, 1)
     for (unsigned i = 0; i < layers; i++) {
       const Layer &l = layer[i], &next = layer[i + 1 < layers ? i + 1 : i];
       const bool last = i + 1 == layers, staged_now = i > 0 && !last;
-      const Team team = i > 0 ? idle(thread(zero), l.products[FORWARD]) : stagers;
+      const Team team = i > 0 ? idle(thread(zero), l.products[FORWARD]) : everyone(thread(zero));
       if (staged_now) stage(next, next.weights, team);
       if (!last) clear_halo(thread(zero), next.x, next.x_begin, next.x_pixels, next.h, next.wide);
       if (i == 0)

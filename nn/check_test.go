@@ -167,6 +167,7 @@ func everyOutput(t *testing.T, dev backend.Device, c Config, o TrainerOptions, s
 	var found []op.Mismatch
 	check := op.Checker{Reference: openPlain(t), Bound: checkBound, Report: func(m op.Mismatch) { found = append(found, m) }, Upload: tr.uploadKnown}
 	ops := 0
+	tr.apart = true
 	err := tr.stepWith(0, checkSamples, 1, false, func(s *op.Call, f *op.Frame, _ []op.Info) {
 		want := 0
 		for _, v := range op.Writes(s.Op) {

@@ -143,6 +143,7 @@ type bound struct {
 	slot      []op.Value // those that each slot has its own of
 	rows      []op.Value
 	samples   op.Value // the data set, or None
+	joined    bool     // the last call, SumPartials, is left to the optimiser's op
 }
 
 // bind places a program's tensors for each lane. The offsets may be those of the same program for more samples; without

@@ -81,7 +81,9 @@ func (p *programs) prepare(n int) bool {
 	if err != nil { // the plan has compiled it for as many samples or more
 		panic("nn: a program was planned that does not compile")
 	}
-	p.made[key] = p.r.placer().bind(prog, p.offsets[key.kind], p.r.w.lanes, p.r.lanes.memory)
+	bound := p.r.placer().bind(prog, p.offsets[key.kind], p.r.w.lanes, p.r.lanes.memory)
+	bound.joined = p.r.t.joins() && p.r.t.summedLast(prog)
+	p.made[key] = bound
 	return true
 }
 
@@ -118,6 +120,10 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 			b.Upload(f.At(prog.Input), t.x[first*image:(first+n)*image])
 			b.Upload(f.At(prog.Target), t.y[first*image:(first+n)*image])
 		}
+		var last *op.SumPartials
+		if prog.joined && !t.apart {
+			last, calls = calls[len(calls)-1].Op.(*op.SumPartials), calls[:len(calls)-1]
+		}
 		if r.led != p || task > 0 || first > start {
 			runCalls(calls[:prog.Lead], f, prog.Values, hook)
 		}
@@ -127,6 +133,9 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 			runCalls(p.begin, begin, nil, hook)
 		}
 		runCalls(calls[prog.Lead:], f, prog.Values, hook)
+		if r.sums = nil; last != nil {
+			r.sums = last.Of(f)
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ type replica struct {
 	row, sparseLoss backend.Tensor
 	tables, batch   []backend.Tensor   // the rows of all micro-batches for what is done once for the batch, and what that leaves to them
 	others          [][]backend.Tensor // of the first device of a group: room for the tables of the others, by index
+	sums            []backend.Params   // partial sums that are left to the optimiser's op
 	samples         [2]backend.Tensor  // the data set, twice, or two batches of it that are filled in turn
 	order           backend.Tensor
 
@@ -299,7 +300,7 @@ func (r *replica) gatherNext(p *program.Program, calls []op.Call) {
 
 // set fills in what the frame of a list of ops must know of the step at hand.
 func (r *replica) set(f *op.Frame) {
-	f.Slots = r.used()
+	f.Slots, f.Sums = r.used(), r.sums
 	r.t.setScales(f)
 }
 
@@ -398,7 +399,7 @@ func (r *replica) updatePhases() error {
 			tally = op.Tally{}
 		}
 		at := hi // where what does not decay begins
-		if o := t.o.Optimizer; o.WeightDecay.Value() > 0 && !o.DecayAll {
+		if t.decaysWeightsAlone() {
 			at = min(max(t.layout.weighty/floatBytes, lo), hi)
 		}
 		optimize(t.o.Optimizer, lo, at)

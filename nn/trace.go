@@ -30,6 +30,8 @@ const (
 // op, for a value that is not finite. It takes many times as long. found is false if there is none.
 func (t *Trainer) Trace(offset, n int, draw uint32) (f Fault, found bool, err error) {
 	r := &tracer{t: t, back: map[int]bool{}}
+	t.apart = true
+	defer func() { t.apart = false }()
 	if err := t.stepWith(offset, n, draw, false, r.step); err != nil {
 		return Fault{}, false, err
 	}

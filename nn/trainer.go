@@ -6,6 +6,7 @@ import (
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/op"
+	"github.com/convae/convae/nn/program"
 )
 
 // TrainerOptions are the choices of NewTrainer.
@@ -218,6 +219,51 @@ func (t *Trainer) sparse() bool { return t.o.Activity.KL > 0 }
 
 // collects reports whether an update needs the gradients of all stretches first.
 func (t *Trainer) collects() bool { return t.o.Clip.Norm > 0 || t.o.Kernel != (Regularizer{}) }
+
+// decaysWeightsAlone reports whether some parameters decay and others do not, which are updated apart.
+func (t *Trainer) decaysWeightsAlone() bool {
+	return t.o.Optimizer.WeightDecay.Value() > 0 && !t.o.Optimizer.DecayAll
+}
+
+// joins reports whether all that becomes of the gradients is one call of the optimiser's op, which then also adds up their partial sums.
+func (t *Trainer) joins() bool {
+	p := &t.plan
+	_, stretches := t.stretches()
+	return !t.o.Apart && !t.o.Unfused && len(t.replicas) == 1 && p.slots == 1 && p.micro >= p.chunk && p.apart == 0 && stretches == 1 &&
+		!t.collects() && t.o.Clip.Value == 0 && !t.sparse() && !t.decaysWeightsAlone()
+}
+
+// summedLast reports whether a program ends with adding up the partial sums of the loss and of the gradients of all parameters, and does so nowhere
+// else.
+func (t *Trainer) summedLast(p *program.Program) bool {
+	sums, losses, trained := map[int]bool{}, 0, 0
+	for i := range t.m.Params {
+		if t.m.Params[i].Trained() {
+			trained++
+		}
+	}
+	for i, c := range p.Calls {
+		o, ok := c.Op.(*op.SumPartials)
+		if !ok {
+			continue
+		}
+		if i < len(p.Calls)-1 || p.Calls[i-1].Beside {
+			return false
+		}
+		for _, s := range o.List {
+			for _, v := range []op.Value{s.W, s.Bias} {
+				switch info := &p.Values[v]; {
+				case v == op.None:
+				case info.Space == op.Gradients:
+					sums[info.Index] = true
+				case info.Space == op.Sums && info.Index == op.Loss:
+					losses++
+				}
+			}
+		}
+	}
+	return losses == 1 && len(sums) == trained
+}
 
 // used returns the slots of the batch at hand.
 func (t *Trainer) used() int { return (t.count + t.plan.chunk - 1) / t.plan.chunk }

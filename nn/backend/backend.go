@@ -374,7 +374,7 @@ type Loss interface {
 	TotalVariation(scale float32, loss, partials, grad, pred Tensor)
 }
 
-// Optim ops update Flat tensors of equal length in place; the learning rate comes from stepParams. Beside that they do what a Tally says.
+// Optim ops update Flat tensors of equal length in place; the learning rate comes from stepParams. They also add up what a Tally says.
 type Optim interface {
 	// SGD: v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is zero when Momentum
 	// is 0.

@@ -12,18 +12,49 @@ type (
 	Lion     struct{ Beta1, Beta2, WeightDecay float32 }
 )
 
-// Tally is a sum that an optimiser's op adds to, so that a GPU needs no launch for it: Total += Weight Loss. Both are Flat tensors of one
-// element. The zero Tally is nothing.
+// Tally is what an optimiser's op adds up beside its work, so that a GPU needs no launches for it. Without a Total it is nothing.
+//
+// At first Sums are added up, as SumPartials does. They are those of the loss, and of gradients within grad, and the op then updates the parameters
+// of these gradients alone. Without Sums it updates all. At last Total += Weight Loss. Both are Flat tensors of one element.
 type Tally struct {
+	Sums        []Params
 	Total, Loss Tensor
 	Weight      float32
 }
 
-func (t *Tally) check() {
-	if !t.Total.IsZero() {
-		t.Total.one()
-		t.Loss.one()
+func (t *Tally) check(grad *Tensor) {
+	if t.Total.IsZero() {
+		if len(t.Sums) > 0 {
+			panic(MistakeShape)
+		}
+		return
 	}
+	t.Total.one()
+	t.Loss.one()
+	CheckSumPartials(t.Sums)
+	losses := 0
+	for i := range t.Sums {
+		g := &t.Sums[i]
+		if g.W.Buffer == t.Loss.Buffer && g.W.Offset == t.Loss.Offset {
+			losses++
+			continue
+		}
+		for _, x := range [...]*Tensor{&g.W, &g.Bias} {
+			if _, _, ok := x.Within(grad); !ok && !x.IsZero() {
+				panic(MistakeShape)
+			}
+		}
+	}
+	if len(t.Sums) > 0 && losses != 1 {
+		panic(MistakeShape)
+	}
+}
+
+// Within returns which elements of a Flat tensor t is, if it lies in there.
+func (t *Tensor) Within(flat *Tensor) (lo, hi int, ok bool) {
+	lo = (t.Offset - flat.Offset) / t.Type.Size()
+	hi = lo + t.Shape.Len()
+	return lo, hi, t.Buffer == flat.Buffer && t.Offset >= flat.Offset && hi <= flat.Shape.Len()
 }
 
 // Check checks the arguments of the op SGD. The velocity is of no account without momentum.
@@ -67,5 +98,5 @@ func checkOptim(param, grad, stepParams *Tensor, t *Tally) {
 	param.flat(param.Shape)
 	grad.flat(param.Shape)
 	stepParams.step()
-	t.check()
+	t.check(grad)
 }

@@ -144,6 +144,8 @@ type Frame struct {
 	// BatchWeight what the loss of the batch is multiplied by in the sum from which the loss of an epoch is made. If losses are
 	// means they are 1/Count, 1/(Count times the elements of a sample), and Count.
 	SampleScale, ElementScale, BatchWeight float32
+	// Sums are partial sums that SumPartials has left to the optimiser's op, whose Args do not name them.
+	Sums []backend.Params
 
 	// Of an op that takes a list, so that none is allocated in a step.
 	list []backend.Tensor

@@ -2,7 +2,8 @@ package op
 
 import "github.com/convae/convae/nn/backend"
 
-// Tally is a sum that an optimiser's op adds to beside its work: Total += Weight Loss. Without a Total it is nothing.
+// Tally is a sum that an optimiser's op adds to beside its work: Total += Weight Loss. Without a Total it is nothing. With it the op also adds up the
+// partial sums of the gradients that are left to it: see Frame.
 type Tally struct {
 	Total, Loss Value
 	Weight      Scale
@@ -14,7 +15,10 @@ func (t *Tally) args(visit func(v *Value, u Use)) {
 }
 
 func (t *Tally) of(f *Frame) backend.Tally {
-	return backend.Tally{Total: f.At(t.Total), Loss: f.At(t.Loss), Weight: t.Weight.Of(f)}
+	if t.Total == None {
+		return backend.Tally{}
+	}
+	return backend.Tally{Sums: f.Sums, Total: f.At(t.Total), Loss: f.At(t.Loss), Weight: t.Weight.Of(f)}
 }
 
 // SGD is stochastic gradient descent. Velocity is None without momentum.

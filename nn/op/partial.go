@@ -1,5 +1,7 @@
 package op
 
+import "github.com/convae/convae/nn/backend"
+
 // Partial is an op that adds to the gradients of a layer's weights and bias, or to the loss, or leaves partial sums of them for
 // SumPartials.
 type Partial interface {
@@ -26,12 +28,15 @@ func (o *SumPartials) Args(visit func(v *Value, u Use)) {
 		visit(&p.Partials, Read)
 	}
 }
-func (o *SumPartials) Run(f *Frame) {
+func (o *SumPartials) Run(f *Frame) { f.B.SumPartials(o.Of(f)) }
+
+// Of returns the partial sums; they are valid until the next call.
+func (o *SumPartials) Of(f *Frame) []backend.Params {
 	f.sums = f.sums[:0]
 	for _, p := range o.List {
 		f.sums = append(f.sums, f.partials(p.W, p.Bias, p.Partials))
 	}
-	f.B.SumPartials(f.sums)
+	return f.sums
 }
 
 // argName names what is added to by the layers.

@@ -138,7 +138,7 @@ func optimCases() []Case {
 			o.on(31, 33, 1, rate, true))
 		bench := o.on(1<<16, 0, 1, rate, false)
 		bench.Bench = true
-		cases = append(cases, bench)
+		cases = append(cases, bench, o.summed(0, 40, 300, 5), o.summed(0, 5, 40, 129), o.summed(1, 33, 8, 40))
 	}
 	return cases
 }
@@ -207,6 +207,85 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 		if !fresh {
 			total, added := d["total"][0], float64(steps)*weight*d["loss"][0]
 			r["total"] = value{v: []float64{total + added}, mag: []float64{math.Abs(total) + math.Abs(added)}}
+		}
+		return r
+	}
+	return c
+}
+
+// summed is the case of a step that adds up partial sums first: so many of each gradient of one layer and of another, and of the loss. The layers
+// have the elements at some offsets of the gradient; between them are elements of none. Parameters and states lie shift elements behind an aligned address. No
+// value is negative, so that what the sums are off by stays a share of them, and what changes a parameter has one sign.
+func (o optimiser) summed(shift, first, second, loss int) Case {
+	const n, rate, weight, most = 320, 0.01, 2.5, 300
+	c := Case{Name: fmt.Sprintf("optim/%s/sums-of-%d-%d-%d-at%d", o.name, first, second, loss, shift), Ops: []string{o.op, "SetStepParams", "SumPartials"}}
+	step := backend.StepParams{Step: 1, LearningRate: rate, BiasCorrection1: float32(1 - o.betas[0]), BiasCorrection2: float32(1 - o.betas[1])}
+	layers := []struct{ at, weights, bias, biases, rows int }{{0, 64, 64, 12, first}, {128, 33, 192, 7, second}}
+	positive, bound := uniform(0.1, 1), backend.Bound{Rel: eps * (10 + most)}
+	for _, name := range append([]string{"param"}, o.states...) {
+		a := flat(name, n, positive).inout(bound)
+		a.shift = shift
+		c.args = append(c.args, a)
+	}
+	c.args = append(c.args, flat("grad", n, positive).inout(bound), stepParamsArg(backend.StepParams{}).scratch(), flat("total", 1, positive).inout(bound), flat("loss", 1, positive).inout(bound))
+	partials := func(name string, rows, columns int) {
+		c.args = append(c.args, arg{name: name, role: backend.Flat, shape: shape{N: rows, H: 1, W: 1, C: columns}, fill: positive})
+	}
+	for i, l := range layers {
+		partials(fmt.Sprint("partials", i), l.rows, l.weights+l.biases)
+	}
+	partials("lossPartials", loss, 1)
+	c.run = func(b backend.Backend, t tensors) {
+		part := func(at int, s shape) backend.Tensor {
+			p := t["grad"].Range(at, at+s.Len())
+			p.Role, p.Shape = backend.Param, s
+			return p
+		}
+		sums := []backend.Params{{W: t["loss"], Partials: t["lossPartials"]}}
+		for i, l := range layers {
+			sums = append(sums, backend.Params{W: part(l.at, shape{N: l.weights, H: 1, W: 1, C: 1}), Bias: part(l.bias, backend.Vec(l.biases)),
+				Partials: t[fmt.Sprint("partials", i)]})
+		}
+		b.SetStepParams(t["stepParams"], step)
+		o.apply(b, t, t["grad"], backend.Tally{Sums: sums, Total: t["total"], Loss: t["loss"], Weight: weight})
+	}
+	c.reference = func(d data) values {
+		r := values{}
+		for _, name := range append([]string{"param", "grad", "loss", "total"}, o.states...) {
+			r[name] = addTo(d[name])
+		}
+		for i, l := range layers {
+			for k, x := range d[fmt.Sprint("partials", i)] {
+				if column := k % (l.weights + l.biases); column < l.weights {
+					r["grad"].add(l.at+column, x)
+				} else {
+					r["grad"].add(l.bias+column-l.weights, x)
+				}
+			}
+		}
+		for _, x := range d["lossPartials"] {
+			r["loss"].add(0, x)
+		}
+		r["total"].add(0, weight*r["loss"].v[0])
+		for _, l := range layers {
+			for _, span := range [][2]int{{l.at, l.at + l.weights}, {l.bias, l.bias + l.biases}} {
+				within := func(name string) []float64 { return r[name].v[span[0]:span[1]] }
+				var states [][]float64
+				for _, name := range o.states {
+					states = append(states, within(name))
+				}
+				o.step(rate, step, within("param"), states, within("grad"))
+			}
+		}
+		for name, v := range r {
+			for i := range v.v {
+				v.mag[i] = math.Abs(v.v[i])
+			}
+			if name == "param" {
+				for i, before := range d[name] {
+					v.mag[i] = before + math.Abs(v.v[i]-before)
+				}
+			}
 		}
 		return r
 	}
