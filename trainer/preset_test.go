@@ -42,7 +42,7 @@ func TestPresetLines(t *testing.T) {
 func momentPreset(t *testing.T, name string, changes ...Change) Config {
 	t.Helper()
 	switch name {
-	case "kl-small", "resnet-ae":
+	case "kl-small", "resnet-ae", "unet-denoiser":
 		changes = append(changes, Set("model.input=[8, 8, 3]"))
 	case "kl-f8":
 		t.Skip("a step of 83 million parameters is none of a moment; kl-small has the same layers")
@@ -103,10 +103,6 @@ func TestPresetsChecked(t *testing.T) {
 			const n = 2
 			c := momentPreset(t, name)
 			c.Data.Limit, c.Training.Batch, c.Training.Accumulate = n, n, 1
-			if c.Data.Name == "scenes" { // Of any size: the plain loops are slow.
-				c.Data.Size.H, c.Data.Size.W = 16, 16
-				c.Model.Input[0], c.Model.Input[1] = 16, 16
-			}
 			train, _, err := LoadData(t.Context(), &c.Data, nil)
 			if err != nil {
 				t.Fatal(err)
