@@ -196,6 +196,12 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	number.Shape.C = 1
 	l.Zero(number)
 	counts, sums := tensor(tb, l, backend.Param, backend.Vec(4), 12), flat(backend.QuantizeRow(book.Shape))
+	ssim, _ := backend.NewSSIM(backend.SSIMSpec{X: shape, Window: 5, Sigma: 1, K1: 1, K2: 1})
+	indices, slopes := act(ssim.Out), act(ssim.Slopes())
+	ssimWS, err := l.Alloc(l.SSIMNeeds(ssim).Workspace)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	sum := []backend.Tensor{p, q, r}
 	stepParams := tensor(tb, l, backend.PerStep, backend.Vec(1), 0)
 	l.SetStepParams(stepParams, backend.StepParams{Step: 1, LearningRate: 0.01, BiasCorrection1: 0.1, BiasCorrection2: 0.001})
@@ -227,7 +233,9 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"SigmoidBCE":   func() { l.SigmoidBCE(1, one, backend.Tensor{}, x, y, y) }, "MSE": func() { l.MSE(1, one, backend.Tensor{}, x, y, y) },
 		"Quantize": func() { l.Quantize(y, number, x, book) }, "QuantizeSums": func() { l.QuantizeSums(src, sums, number, x, stepParams, 0, 9) },
 		"QuantizeMove": func() { l.QuantizeMove(backend.Moves{Decay: 0.5, Epsilon: 1, Revive: 1}, book, counts, averages, sums) },
-		"L1":           func() { l.L1(1, one, backend.Tensor{}, x, y, y) }, "Huber": func() { l.Huber(1, 1, one, backend.Tensor{}, x, y, y) },
+		"SSIM":         in(ssimWS, func() { l.SSIM(ssim, indices, slopes, x, y) }), "SSIMBack": in(ssimWS, func() { l.SSIMBack(ssim, 1, x, slopes, single, y, x) }),
+		"SSIMLoss": func() { l.SSIMLoss(backend.ScaleWeights{Scales: 1, Of: [5]float32{1}}, 1, one, single, single) },
+		"L1":       func() { l.L1(1, one, backend.Tensor{}, x, y, y) }, "Huber": func() { l.Huber(1, 1, one, backend.Tensor{}, x, y, y) },
 		"Charbonnier": func() { l.Charbonnier(1, 1, one, backend.Tensor{}, x, y, y) }, "TotalVariation": func() { l.TotalVariation(1, one, backend.Tensor{}, x, y) },
 		"SGD": func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams, backend.Tally{}) },
 		"Adam": func() {

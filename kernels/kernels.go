@@ -278,6 +278,10 @@ const (
 	QuantizeSums
 	QuantizeMove
 
+	SSIMForward
+	SSIMBack
+	SSIMLoss
+
 	Count int = iota // number of entries
 )
 
@@ -533,6 +537,10 @@ var entries = [Count]struct {
 	QuantizeForward: {"quantize_forward", 7},
 	QuantizeSums:    {"quantize_sums", 12},
 	QuantizeMove:    {"quantize_move", 10},
+
+	SSIMForward: {"ssim_forward", 13},
+	SSIMBack:    {"ssim_back", 12},
+	SSIMLoss:    {"ssim_loss", 12},
 
 	ClipValue:   {"clip_value", 3},
 	ClipSquares: {"clip_squares", 3},

@@ -13,13 +13,13 @@ import (
 	"github.com/convae/convae/nn/layer"
 )
 
-// everyLoss has all losses at once.
-var everyLoss = Loss{BCE: 0.5, MSE: 2, L1: 1, Huber: 1.5, Charbonnier: 0.25, TotalVariation: 0.125, Delta: 0.2, Epsilon: 0.01}
+// everyLoss has all losses at once but ms_ssim, which wants large images.
+var everyLoss = Loss{BCE: 0.5, MSE: 2, L1: 1, Huber: 1.5, Charbonnier: 0.25, SSIM: 0.75, TotalVariation: 0.125, Delta: 0.2, Epsilon: 0.01}
 
 func TestEveryLossHasAll(t *testing.T) {
 	l := everyLoss
 	for _, f := range l.fields() {
-		if *f.value == 0 {
+		if *f.value == 0 && f.name != "ms_ssim" {
 			t.Errorf("everyLoss has no %s", f.name)
 		}
 	}
@@ -52,7 +52,7 @@ func TestLossIsTheSumOfItsLosses(t *testing.T) {
 		sum, want := 0.0, make([]float64, 36)
 		all := everyLoss
 		for _, f := range all.fields() {
-			if !f.weight {
+			if !f.weight || *f.value == 0 {
 				continue
 			}
 			one, err := ParseLoss(f.name)
@@ -137,7 +137,59 @@ func TestLossErrors(t *testing.T) {
 	if err := vector.CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{TotalVariation: 1}}); err == nil || !strings.Contains(err.Error(), `loss total_variation is of images, and the output of model "vector" is a vector`) {
 		t.Errorf("of a vector: error %v", err)
 	}
+	if err := zoo()[0].CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{MSSSIM: 1}}); err == nil || !strings.Contains(err.Error(), "loss ms_ssim is of images of at least 176 pixels a side") {
+		t.Errorf("of small images: error %v", err)
+	}
 	if err := vector.CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{BCE: 1, L1: 1}}); err == nil || !strings.Contains(err.Error(), "loss bce needs a model whose last activation is sigmoid") {
 		t.Errorf("without a sigmoid: error %v", err)
+	}
+}
+
+// The loss of several scales falls along its gradient as that says.
+func TestMultiScaleGradient(t *testing.T) {
+	c := Config{Name: "large", Input: []int{176, 176, 1}, Encoder: graph.Specs(&layer.MaxPool2D{Size: 4, Padding: "valid"}),
+		Decoder: graph.Specs(&layer.UpSampling2D{Size: 4}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"})}
+	m := mustModel(t, c)
+	x := make([]float32, m.Input.Len())
+	for i := range x { // a texture
+		x[i] = float32((i/176*7+i%176*5)%64) / 64
+	}
+	step := func(rate float64) float64 {
+		tr, err := NewTrainer(m, openLanes(t, 1), TrainerOptions{Batch: 1, Loss: Loss{MSSSIM: 1}, Optimizer: Optimizer{Name: "sgd", LearningRate: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		tr.SetLearningRate(rate)
+		if err := tr.StepOn(x, x, 1); err != nil {
+			t.Fatal(err)
+		}
+		loss, err := tr.Loss()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Pull(); err != nil {
+			t.Fatal(err)
+		}
+		return loss
+	}
+	weights := func() (all []float32) {
+		for _, p := range m.Params {
+			all = append(all, p.Data...)
+		}
+		return all
+	}
+	const rate = 1e-2
+	before := weights()
+	first := step(rate)
+	after := weights()
+	norm := 0.0
+	for i, v := range after {
+		d := (float64(v) - float64(before[i])) / rate
+		norm += d * d
+	}
+	// The step has moved by rate times the gradient, along which the loss falls by its squared norm; the curvature of so short a step is below a tenth.
+	if fall, want := first-step(0), rate*norm; !(math.Abs(fall-want) <= 0.1*want) || want == 0 {
+		t.Errorf("the loss of %v falls by %v, want %v", first, fall, want)
 	}
 }

@@ -78,6 +78,7 @@ type Backend interface {
 	Contract
 	Concrete
 	Quantize
+	SSIM
 }
 
 // Memory is a backend's memory and its order of execution.
@@ -491,4 +492,21 @@ type Quantize interface {
 	// all counts. A row whose count is below Revive moves to its candidate instead, with Revive as its count and as many times the candidate as
 	// its sum. count is a Param of K elements, sum one of the codebook's shape.
 	QuantizeMove(o Moves, codebook, count, sum, rows Tensor)
+}
+
+// SSIM ops are the structural similarity of a prediction x and a target y (Wang and others, "Image quality assessment: from error visibility to
+// structural similarity", 2004), and that of several scales (Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality
+// assessment", 2003); see SSIMShape.
+type SSIM interface {
+	SSIMNeeds(s SSIMShape) Needs
+	// SSIM: index (see Out) = the index of each position of the window in each channel: with means m, variances v and the covariance w of the windows
+	// of x and y, (2 mx my + c1)/(mx² + my² + c1) times (2 w + c2)/(vx + vy + c2), of a Structure the latter alone. slopes (see Slopes), which may
+	// be zero, has what the gradient is made of: for all channels the derivatives by the mean of x, then by that of x², then by that of x y.
+	SSIM(s SSIMShape, index, slopes, x, y Tensor)
+	// SSIMBack: gradX from the gradient with respect to the sum of a channel's index over its positions (N, 1, 1, C), times scale.
+	SSIMBack(s SSIMShape, scale float32, gradX, slopes, gradSums, x, y Tensor)
+	// SSIMLoss: loss (Flat, one element) += scale times the sum over images and channels of 1 - p, where p is the product over the scales of the
+	// mean of the index there to the power of its weight; gradMeans = the gradient. Both (N, 1, 1, Scales C) have the channels of one scale after those
+	// of another. A mean of several that is below 1e-6 counts as that, and has no gradient; a single one counts as it is, with the weight 1.
+	SSIMLoss(o ScaleWeights, scale float32, loss, gradMeans, means Tensor)
 }

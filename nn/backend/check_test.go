@@ -65,6 +65,11 @@ func checkCases(t *testing.T) map[string]checkCase {
 	logits, chosen, picked := placed(Param, Shape{3, 1, 1, 48}), act(Shape{3, 1, 1, 48}), act(Shape{2, 1, 1, 3})
 	number, book, averages := act(Shape{2, 4, 4, 1}), placed(Param, Shape{5, 1, 1, 3}), placed(Param, Shape{5, 1, 1, 3})
 	counts, sums3, rows := placed(Param, Vec(5)), flat(35), placed(Flat, Shape{2, 1, 1, 35})
+	ssim, err8 := NewSSIM(SSIMSpec{X: img, Window: 3, Sigma: 1, K1: 1, K2: 1})
+	if err8 != nil {
+		t.Fatal(err8)
+	}
+	weights, index, slopes := ScaleWeights{Scales: 3}, act(ssim.Out), act(ssim.Slopes())
 	h, gh, w, gw := act(Shape{2, 1, 1, 4}), act(Shape{2, 1, 1, 4}), placed(Param, Shape{4, 1, 1, 6}), placed(Param, Shape{4, 1, 1, 6})
 	t2 := func(free []*Tensor, call func(), bound ...*Tensor) checkCase { return checkCase{call, bound, free} }
 	of := func(t ...*Tensor) []*Tensor { return t }
@@ -133,6 +138,9 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"Quantize":     t2(nil, func() { CheckQuantize(x, number, y, book) }, x, number, y, book),
 		"QuantizeSums": t2(of(step, sums3), func() { CheckQuantizeSums(sums3, number, x, step, 1, 4) }, number, x),
 		"QuantizeMove": t2(nil, func() { CheckQuantizeMove(book, counts, averages, rows) }, counts, averages, rows),
+		"SSIM":         t2(nil, func() { ssim.CheckForward(index, slopes, x, y) }, index, slopes, x, y),
+		"SSIMBack":     t2(nil, func() { ssim.CheckBack(z, slopes, one, x, y) }, z, slopes, one, x, y),
+		"SSIMLoss":     t2(nil, func() { weights.Check(loss, one, picked) }, loss, one, picked),
 		"ConcreteBack": t2(of(step), func() { CheckConcreteBack(logits, picked, x, chosen, step) }, logits, picked, x, chosen),
 	}
 }

@@ -2,6 +2,7 @@ package metric
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -19,4 +20,25 @@ func TestLosses(t *testing.T) {
 			t.Errorf("%s of NaN is %v", name, v)
 		}
 	}
+}
+
+// A similarity of several scales is 1 of equal images, and less of others.
+func TestMSSSIM(t *testing.T) {
+	const h, w, c = 176, 180, 2
+	target := noise(h*w*c, 1)
+	near(t, "equal images", MSSSIM(target, target, h, w, c), 1, 1e-12)
+	half := make([]float32, len(target))
+	for i, v := range target {
+		half[i] = v / 2
+	}
+	// The structure of halves is near 2/2 / (1 + 1/4) = 0.8 in each scale, and a little nearer to 1 where c2 counts.
+	if got := MSSSIM(half, target, h, w, c); !(got > 0.75 && got < 0.95) {
+		t.Errorf("half as bright: %v", got)
+	}
+	image := []float32{1, 10, 2, 20, 3, 30, 4, 40, 5, 50, 6, 60}
+	want := []float32{(1 + 2 + 4 + 5) / 4., (10 + 20 + 40 + 50) / 4.}
+	if got := halved(image, 2, 3, 2); !slices.Equal(got, want) {
+		t.Errorf("halved: %v, want %v", got, want)
+	}
+	near(t, "SSIM", SSIM(half, target, h, w, c), Evaluate(half, target, h, w, c, 1).SSIM, 0)
 }

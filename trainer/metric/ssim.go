@@ -23,6 +23,7 @@ type filter struct {
 	h, w       int       // image size for which the rest is made
 	rows, cols []float64 // Gaussian window down and across
 	line       []moments // one row of the image
+	structure  bool      // without the factor of the means
 	across     []moments // [2*len(rows)][w-len(cols)+1] rows averaged across; row r is in place r modulo len(rows), and len(rows) after it
 }
 
@@ -34,17 +35,66 @@ func (f *filter) ssim(x, y []float32, h, w, c int) float64 {
 	f.resize(h, w)
 	var sum float64
 	for ch := range c {
-		channel := 0.0
-		for r := range h {
-			f.averageAcross(x, y, r, c, ch)
-			if first := r - len(f.rows) + 1; first >= 0 {
-				channel = f.sumRow(channel, first)
-			}
-		}
-		sum += channel
+		sum += f.channel(x, y, c, ch)
 	}
-	positions := (h - len(f.rows) + 1) * (w - len(f.cols) + 1)
-	return sum / float64(positions*c)
+	return sum / float64(f.positions()*c)
+}
+
+// positions is how many the window has.
+func (f *filter) positions() int { return (f.h - len(f.rows) + 1) * (f.w - len(f.cols) + 1) }
+
+// channel returns the sum over the positions of channel ch of c.
+func (f *filter) channel(x, y []float32, c, ch int) float64 {
+	sum := 0.0
+	for r := range f.h {
+		f.averageAcross(x, y, r, c, ch)
+		if first := r - len(f.rows) + 1; first >= 0 {
+			sum = f.sumRow(sum, first)
+		}
+	}
+	return sum
+}
+
+// SSIM returns the structural similarity of an image of h by w pixels of c channels to its target, at most 1.
+func SSIM(pred, target []float32, h, w, c int) float64 {
+	return new(filter).ssim(pred, target, h, w, c)
+}
+
+// scaleWeights are the powers of the scales of a similarity: Z. Wang, E. P. Simoncelli and A. C. Bovik, "Multiscale structural similarity for image
+// quality assessment", 2003.
+var scaleWeights = [5]float64{0.0448, 0.2856, 0.3001, 0.2363, 0.1333}
+
+// MSSSIM returns the structural similarity of five scales, the mean over the channels: the product of the means of the structure in all scales
+// but the last, and of the similarity there, each to the power of its weight. From one scale to the next four pixels become their mean. Means
+// below 1e-6 count as that.
+func MSSSIM(pred, target []float32, h, w, c int) float64 {
+	products := make([]float64, c)
+	for j, weight := range scaleWeights {
+		f := filter{structure: j < len(scaleWeights)-1}
+		f.resize(h, w)
+		for ch := range products {
+			if j == 0 {
+				products[ch] = 1
+			}
+			products[ch] *= math.Pow(max(f.channel(pred, target, c, ch)/float64(f.positions()), 1e-6), weight)
+		}
+		pred, target, h, w = halved(pred, h, w, c), halved(target, h, w, c), h/2, w/2
+	}
+	sum := 0.0
+	for _, p := range products {
+		sum += p
+	}
+	return sum / float64(c)
+}
+
+// halved returns the means of four pixels each; the last of an odd number of rows or columns is left out.
+func halved(image []float32, h, w, c int) []float32 {
+	half := make([]float32, 0, h/2*(w/2)*c)
+	for i := range h / 2 * (w / 2) * c {
+		at := (2*(i/(w/2*c))*w+2*(i/c%(w/2)))*c + i%c
+		half = append(half, (image[at]+image[at+c]+image[at+w*c]+image[at+w*c+c])/4)
+	}
+	return half
 }
 
 // resize prepares f for images of h by w pixels.
@@ -85,8 +135,11 @@ func (f *filter) sumRow(sum float64, first int) float64 {
 		m := average(window[i:], f.rows, width)
 		mx, my := m[0], m[1]
 		squares, product := mx*mx+my*my, mx*my
-		sum += (2*product + ssimC1) * (2*(m[3]-product) + ssimC2) /
-			((squares + ssimC1) * (m[2] - squares + ssimC2))
+		luminance := (2*product + ssimC1) / (squares + ssimC1)
+		if f.structure {
+			luminance = 1
+		}
+		sum += luminance * (2*(m[3]-product) + ssimC2) / (m[2] - squares + ssimC2)
 	}
 	return sum
 }

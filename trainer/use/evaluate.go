@@ -195,6 +195,12 @@ func others(l nn.Loss, s backend.Shape, out, clean []float32) (sum float64) {
 	if l.Charbonnier > 0 {
 		sum += l.Charbonnier * metric.Charbonnier(l.Epsilon, out, clean)
 	}
+	if l.SSIM > 0 {
+		sum += l.SSIM * (1 - metric.SSIM(out, clean, s.H, s.W, s.C))
+	}
+	if l.MSSSIM > 0 {
+		sum += l.MSSSIM * (1 - metric.MSSSIM(out, clean, s.H, s.W, s.C))
+	}
 	if l.TotalVariation > 0 {
 		sum += l.TotalVariation * metric.TotalVariation(out, s.H, s.W, s.C)
 	}

@@ -134,6 +134,13 @@ type golden struct {
 	Epsilon   float32  `json:"epsilon"`
 	Delta     *float32 `json:"delta"`
 
+	Window  int       `json:"window"`
+	Sigma   *float32  `json:"sigma"`
+	K1      *float32  `json:"k1"`
+	K2      *float32  `json:"k2"`
+	Scales  int       `json:"scales"`
+	Weights []float32 `json:"weights"`
+
 	Commitment *float32 `json:"commitment"`
 	Decay      *float32 `json:"decay"`
 	Keep       *float32 `json:"keras_momentum"`
@@ -246,6 +253,8 @@ func (g golden) cases() ([]Case, error) {
 		return g.spatialAttention()
 	case "bce", "mse", "l1", "huber", "charbonnier":
 		return g.loss()
+	case "ssim", "ms_ssim":
+		return g.similarity()
 	case "vector_quantize":
 		return g.quantisation()
 	case "optimizer":
