@@ -237,12 +237,16 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"SSIMLoss": func() { l.SSIMLoss(backend.ScaleWeights{Scales: 1, Of: [5]float32{1}}, 1, one, single, single) },
 		"L1":       func() { l.L1(1, one, backend.Tensor{}, x, y, y) }, "Huber": func() { l.Huber(1, 1, one, backend.Tensor{}, x, y, y) },
 		"Charbonnier": func() { l.Charbonnier(1, 1, one, backend.Tensor{}, x, y, y) }, "TotalVariation": func() { l.TotalVariation(1, one, backend.Tensor{}, x, y) },
-		"SGD": func() { l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, p, q, g, stepParams, backend.Tally{}) },
-		"Adam": func() {
-			l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, p, q, r, g, stepParams, backend.Tally{})
+		"SGD": func() {
+			l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, backend.Update{Param: p, State: [2]backend.Tensor{q}, Grad: g, StepParams: stepParams})
 		},
-		"Adadelta": func() { l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, p, r, r, g, stepParams, backend.Tally{}) },
-		"Normal":   func() { l.Normal(src, x, stepParams, 1) }, "Dropout": func() { l.Dropout(0.5, src, x, y, stepParams, 1) },
+		"Adam": func() {
+			l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, backend.Update{Param: p, State: [2]backend.Tensor{q, r}, Grad: g, StepParams: stepParams})
+		},
+		"Adadelta": func() {
+			l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, backend.Update{Param: p, State: [2]backend.Tensor{r, r}, Grad: g, StepParams: stepParams})
+		},
+		"Normal": func() { l.Normal(src, x, stepParams, 1) }, "Dropout": func() { l.Dropout(0.5, src, x, y, stepParams, 1) },
 		"GatherPixels": func() { l.GatherPixels(0.5, src, x, y, pixels, order, stepParams, 0) },
 	}
 }

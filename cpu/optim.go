@@ -6,69 +6,64 @@ import (
 )
 
 // SGD is gradient descent with momentum or Nesterov's.
-func (l *lane) SGD(o backend.SGD, param, velocity, grad, stepParams backend.Tensor, t backend.Tally) {
-	o.Check(&param, &velocity, &grad, &stepParams, &t)
-	p, g, lr := l.floats(param), l.floats(grad), l.stepParams(stepParams).LearningRate
-	var v []float32
+func (l *lane) SGD(o backend.SGD, u backend.Update) {
+	states := 0
 	if o.Momentum != 0 {
-		v = l.floats(velocity)
+		states = 1
 	}
-	l.update(&grad, &t, func(lo, hi int) {
-		if v == nil {
-			simd.SGD(o, lr, p[lo:hi], nil, g[lo:hi])
-		} else {
-			simd.SGD(o, lr, p[lo:hi], v[lo:hi], g[lo:hi])
-		}
-	})
+	l.update(&u, states, func(c *backend.StepParams, p, g, velocity, _ []float32) { simd.SGD(o, c.LearningRate, p, velocity, g) })
 }
 
 // Adam is Adam, and AdamW when it has weight decay.
-func (l *lane) Adam(o backend.Adam, param, m, v, grad, stepParams backend.Tensor, t backend.Tally) {
-	o.Check(&param, &m, &v, &grad, &stepParams, &t)
-	c, p, m1, m2, g := l.stepParams(stepParams), l.floats(param), l.floats(m), l.floats(v), l.floats(grad)
-	l.update(&grad, &t, func(lo, hi int) { simd.Adam(o, *c, p[lo:hi], m1[lo:hi], m2[lo:hi], g[lo:hi]) })
+func (l *lane) Adam(o backend.Adam, u backend.Update) {
+	l.update(&u, 2, func(c *backend.StepParams, p, g, m, v []float32) { simd.Adam(o, *c, p, m, v, g) })
 }
 
 // Adadelta is Zeiler's method.
-func (l *lane) Adadelta(o backend.Adadelta, param, accGrad, accDelta, grad, stepParams backend.Tensor, t backend.Tally) {
-	o.Check(&param, &accGrad, &accDelta, &grad, &stepParams, &t)
-	lr, p, a, u, g := l.stepParams(stepParams).LearningRate, l.floats(param), l.floats(accGrad), l.floats(accDelta), l.floats(grad)
-	l.update(&grad, &t, func(lo, hi int) { simd.Adadelta(o, lr, p[lo:hi], a[lo:hi], u[lo:hi], g[lo:hi]) })
-}
-
-// RMSprop is RMSprop, with momentum or without.
-func (l *lane) RMSprop(o backend.RMSprop, param, v, speed, grad, stepParams backend.Tensor, t backend.Tally) {
-	o.Check(&param, &v, &speed, &grad, &stepParams, &t)
-	var s []float32
-	if o.Momentum != 0 {
-		s = l.floats(speed)
-	}
-	lr, p, a, g := l.stepParams(stepParams).LearningRate, l.floats(param), l.floats(v), l.floats(grad)
-	l.update(&grad, &t, func(lo, hi int) {
-		if s == nil {
-			simd.RMSprop(o, lr, p[lo:hi], a[lo:hi], nil, g[lo:hi])
-		} else {
-			simd.RMSprop(o, lr, p[lo:hi], a[lo:hi], s[lo:hi], g[lo:hi])
-		}
+func (l *lane) Adadelta(o backend.Adadelta, u backend.Update) {
+	l.update(&u, 2, func(c *backend.StepParams, p, g, accGrad, accDelta []float32) {
+		simd.Adadelta(o, c.LearningRate, p, accGrad, accDelta, g)
 	})
 }
 
-// Lion is Lion.
-func (l *lane) Lion(o backend.Lion, param, m, grad, stepParams backend.Tensor, t backend.Tally) {
-	o.Check(&param, &m, &grad, &stepParams, &t)
-	lr, p, a, g := l.stepParams(stepParams).LearningRate, l.floats(param), l.floats(m), l.floats(grad)
-	l.update(&grad, &t, func(lo, hi int) { simd.Lion(o, lr, p[lo:hi], a[lo:hi], g[lo:hi]) })
+// RMSprop is RMSprop, with momentum or without.
+func (l *lane) RMSprop(o backend.RMSprop, u backend.Update) {
+	states := 1
+	if o.Momentum != 0 {
+		states = 2
+	}
+	l.update(&u, states, func(c *backend.StepParams, p, g, v, speed []float32) { simd.RMSprop(o, c.LearningRate, p, v, speed, g) })
 }
 
-// update has apply update stretches of the parameters, and adds up what a Tally says.
-func (l *lane) update(grad *backend.Tensor, t *backend.Tally, apply func(lo, hi int)) {
+// Lion is Lion.
+func (l *lane) Lion(o backend.Lion, u backend.Update) {
+	l.update(&u, 1, func(c *backend.StepParams, p, g, m, _ []float32) { simd.Lion(o, c.LearningRate, p, m, g) })
+}
+
+// update has step update stretches of the parameters p by their gradient g and what an optimiser with so many states keeps, the states
+// beyond being nil, and adds up what a Tally says.
+func (l *lane) update(u *backend.Update, states int, step func(c *backend.StepParams, p, g, first, second []float32)) {
+	u.Check(states)
+	p, g, c := l.floats(u.Param), l.floats(u.Grad), l.stepParams(u.StepParams)
+	var of [backend.MaxStates][]float32
+	for i := range states {
+		of[i] = l.floats(u.State[i])
+	}
+	apply := func(lo, hi int) {
+		var s [backend.MaxStates][]float32
+		for i := range states {
+			s[i] = of[i][lo:hi]
+		}
+		step(c, p[lo:hi], g[lo:hi], s[0], s[1])
+	}
+	t := &u.Tally
 	if len(t.Sums) == 0 {
-		apply(0, grad.Shape.Len())
+		apply(0, len(g))
 	} else {
 		l.SumPartials(t.Sums)
 		for i := range t.Sums {
 			for _, x := range [...]*backend.Tensor{&t.Sums[i].W, &t.Sums[i].Bias} {
-				if lo, hi, ok := x.Within(grad); ok {
+				if lo, hi, ok := x.Within(&u.Grad); ok {
 					apply(lo, hi)
 				}
 			}

@@ -39,6 +39,7 @@ func TestLaunchGeometry(t *testing.T) {
 	x, y := act(3, 31, 33, 5), act(3, 31, 33, 5) // 15345 elements, 3837 fours
 	big := act(1, 1, 1, math.MaxInt32)
 	p, q := flat(1025), flat(1025)
+	update := backend.Update{Param: p, Grad: q, State: [2]backend.Tensor{q, q}, StepParams: stepParams}
 	pool := func(c int) (backend.PoolShape, backend.Tensor, backend.Tensor) {
 		s := must(backend.NewPool(backend.PoolSpec{X: backend.Shape{N: 2, H: 31, W: 33, C: c}, Size: 3, Stride: 2}))
 		return s, tensor(t, l, backend.Activation, s.X), tensor(t, l, backend.Activation, s.Out)
@@ -123,9 +124,9 @@ func TestLaunchGeometry(t *testing.T) {
 		{"no channels", func() { l.CopyChannels(x, 5, y, 5, 0) }, nil},
 		{"cross-entropy", func() { l.SigmoidBCE(1, p.Range(0, 1), none, none, x, y) }, []string{"loss_bce 15x256", "loss_total 1x256"}},
 		{"squared error of the largest", func() { l.MSE(1, p.Range(0, 1), none, big, big, big) }, []string{"loss_mse 1024x256", "loss_total 1x256"}},
-		{"sgd", func() { l.SGD(backend.SGD{}, p, none, q, stepParams, backend.Tally{}) }, []string{"optim_sgd 2x256"}},
-		{"adam", func() { l.Adam(backend.Adam{}, p, q, q, q, stepParams, backend.Tally{}) }, []string{"optim_adam 2x256"}},
-		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, p, q, q, q, stepParams, backend.Tally{}) }, []string{"optim_adadelta 2x256"}},
+		{"sgd", func() { l.SGD(backend.SGD{}, update) }, []string{"optim_sgd 2x256"}},
+		{"adam", func() { l.Adam(backend.Adam{}, update) }, []string{"optim_adam 2x256"}},
+		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, update) }, []string{"optim_adadelta 2x256"}},
 		// 5115 elements an image are 1279 blocks of four.
 		{"normal", func() { l.Normal(src, x, stepParams, 0) }, []string{"random_normal 15x256"}},
 		{"dropout", func() { l.Dropout(0.5, src, x, x, stepParams, 0) }, []string{"random_dropout 15x256"}},
@@ -219,7 +220,9 @@ func TestNoOpAllocates(t *testing.T) {
 		"MaxPool": func() { l.MaxPool(pool, out, places, x) }, "Activate": func() { l.Activate(backend.Function{Act: backend.ReLU}, x, x) },
 		"Huber":      func() { l.Huber(1, 1, v.Range(0, 1), backend.Tensor{}, x, x, x) },
 		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), backend.Tensor{}, x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, stepParams, 0) },
-		"Adam": func() { l.Adam(backend.Adam{}, v, v, v, v, stepParams, backend.Tally{}) },
+		"Adam": func() {
+			l.Adam(backend.Adam{}, backend.Update{Param: v, State: [2]backend.Tensor{v, v}, Grad: v, StepParams: stepParams})
+		},
 	} {
 		if n := testing.AllocsPerRun(5, op); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)

@@ -245,9 +245,9 @@ func (w wrong) DenseBackWeights(s backend.DenseShape, grad backend.Params, gradO
 	w.spoil("DenseBackWeights", grad.Bias, 2)
 }
 
-func (w wrong) Adam(o backend.Adam, param, m, v, grad, stepParams backend.Tensor, t backend.Tally) {
-	w.Backend.Adam(o, param, m, v, grad, stepParams, t)
-	w.spoil("Adam", v, 4)
+func (w wrong) Adam(o backend.Adam, u backend.Update) {
+	w.Backend.Adam(o, u)
+	w.spoil("Adam", u.State[1], 4)
 }
 
 func (w wrong) ConvTransposePack(s backend.ConvTransposeShape, dst, p backend.Tensor) {
@@ -270,7 +270,7 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"Conv", "Conv", "Out", 7},
 		{"argmax", "Conv", "Argmax", 3},
 		{"DenseBackWeights", "DenseBackWeights", "GradBias", 2},
-		{"Adam", "Adam", "V", 4},
+		{"Adam", "Adam", "v", 4},
 		{"ConvTransposePack", "ConvTranspose", "Out", -1},
 	} {
 		dev := openLanes(t, 1)

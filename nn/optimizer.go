@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/convae/convae/nn/backend"
-	"github.com/convae/convae/nn/op"
 )
 
 // Optimizer names an optimiser and its constants. Those that are left out, and a learning rate or epsilon of 0, mean the
@@ -102,26 +101,24 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 	return o, nil
 }
 
-// states names the optimiser's state tensors, each as large as the parameters.
-func (o Optimizer) states() []string {
+// constants returns the optimiser as backends have it.
+func (o Optimizer) constants() backend.Optimizer {
+	beta1, beta2, decay, rho, eps := float32(o.Beta1.Value()), float32(o.Beta2.Value()), float32(o.WeightDecay.Value()), float32(o.Rho.Value()), float32(o.Epsilon)
 	switch o.Name {
 	case "sgd":
-		if o.Momentum == 0 {
-			return nil
-		}
-		return []string{"velocity"}
+		return backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}
 	case "adadelta":
-		return []string{"acc_grad", "acc_delta"}
+		return backend.Adadelta{Rho: rho, Eps: eps}
 	case "rmsprop":
-		if o.Momentum == 0 {
-			return []string{"v"}
-		}
-		return []string{"v", "speed"}
+		return backend.RMSprop{Rho: rho, Momentum: float32(o.Momentum), Eps: eps}
 	case "lion":
-		return []string{"m"}
+		return backend.Lion{Beta1: beta1, Beta2: beta2, WeightDecay: decay}
 	}
-	return []string{"m", "v"}
+	return backend.Adam{Beta1: beta1, Beta2: beta2, Eps: eps, WeightDecay: decay}
 }
+
+// states names the optimiser's state tensors, each as large as the parameters.
+func (o Optimizer) states() []string { return o.constants().States() }
 
 // stepParams returns what step t (from 1) needs to know.
 func (o Optimizer) stepParams(t uint32, rate float64) backend.StepParams {
@@ -143,31 +140,4 @@ func (o Optimizer) stepParams(t uint32, rate float64) backend.StepParams {
 func (o Optimizer) without() Optimizer {
 	o.WeightDecay = Optional{}
 	return o
-}
-
-// op returns the op that runs the optimiser on a stretch of the parameters.
-func (o Optimizer) op(param, grad op.Value, state []op.Value, stepParams op.Value, t op.Tally) op.Op {
-	switch o.Name {
-	case "sgd":
-		velocity := op.None
-		if len(state) > 0 {
-			velocity = state[0]
-		}
-		return &op.SGD{Constants: backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}, Param: param, Velocity: velocity, Grad: grad, StepParams: stepParams, Tally: t}
-	case "adadelta":
-		return &op.Adadelta{Constants: backend.Adadelta{Rho: float32(o.Rho.Value()), Eps: float32(o.Epsilon)}, Param: param,
-			AccGrad: state[0], AccDelta: state[1], Grad: grad, StepParams: stepParams, Tally: t}
-	case "rmsprop":
-		speed := op.None
-		if len(state) > 1 {
-			speed = state[1]
-		}
-		return &op.RMSprop{Constants: backend.RMSprop{Rho: float32(o.Rho.Value()), Momentum: float32(o.Momentum), Eps: float32(o.Epsilon)}, Param: param,
-			V: state[0], Speed: speed, Grad: grad, StepParams: stepParams, Tally: t}
-	case "lion":
-		return &op.Lion{Constants: backend.Lion{Beta1: float32(o.Beta1.Value()), Beta2: float32(o.Beta2.Value()), WeightDecay: float32(o.WeightDecay.Value())}, Param: param,
-			M: state[0], Grad: grad, StepParams: stepParams, Tally: t}
-	}
-	constants := backend.Adam{Beta1: float32(o.Beta1.Value()), Beta2: float32(o.Beta2.Value()), Eps: float32(o.Epsilon), WeightDecay: float32(o.WeightDecay.Value())}
-	return &op.Adam{Constants: constants, Param: param, M: state[0], V: state[1], Grad: grad, StepParams: stepParams, Tally: t}
 }

@@ -60,7 +60,7 @@ func testEpsilonHat(t *testing.T, b1 float64) {
 			a.b.Upload(grad, g)
 			a.b.SetStepParams(stepParams, o.stepParams(uint32(step), rate))
 			f := op.Frame{B: a.b, Tensors: []backend.Tensor{{}, param, grad, m, v, stepParams}}
-			o.op(1, 2, []op.Value{3, 4}, 5, op.Tally{}).Run(&f)
+			(&op.Update{Optimizer: o.constants(), Param: 1, Grad: 2, State: [2]op.Value{3, 4}, StepParams: 5}).Run(&f)
 		}
 		if err := a.b.Download(p, param); err != nil {
 			t.Fatal(err)

@@ -391,11 +391,13 @@ func (r *replica) updatePhases() error {
 			if from >= to {
 				return
 			}
-			var state []op.Value
+			u := &op.Update{Optimizer: o.constants(), Tally: tally}
 			for k := range o.states() {
-				state = append(state, update.value(r.stateFlat[k].Range(from, to)))
+				u.State[k] = update.value(r.stateFlat[k].Range(from, to))
 			}
-			update.emit(o.op(update.value(flat(r.weightsBuffer, floats).Range(from, to)), update.value(slots[0].Range(from-lo, to-lo)), state, update.value(r.stepParams), tally))
+			u.Param, u.Grad = update.value(flat(r.weightsBuffer, floats).Range(from, to)), update.value(slots[0].Range(from-lo, to-lo))
+			u.StepParams = update.value(r.stepParams)
+			update.emit(u)
 			tally = op.Tally{}
 		}
 		at := hi // where what does not decay begins

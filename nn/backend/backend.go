@@ -375,22 +375,24 @@ type Loss interface {
 	TotalVariation(scale float32, loss, partials, grad, pred Tensor)
 }
 
-// Optim ops update Flat tensors of equal length in place; the learning rate comes from stepParams. They also add up what a Tally says.
+// Optim ops update Flat tensors of equal length in place: p are the parameters, g is their gradient, and lr, the learning rate, comes from the
+// step's parameters. They also add up what a Tally says.
 type Optim interface {
-	// SGD: v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). velocity is zero when Momentum
-	// is 0.
-	SGD(o SGD, param, velocity, grad, stepParams Tensor, t Tally)
+	// SGD: v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). The state is v, or nothing when
+	// Momentum is 0.
+	SGD(o SGD, u Update)
 	// Adam: m += (1-b1)(g-m); v += (1-b2)(g²-v); p -= lr/c1 m / (sqrt(v/c2) + eps), with the step's bias
 	// corrections c1 and c2. WeightDecay makes it AdamW: p is first multiplied by 1 - lr decay.
-	Adam(o Adam, param, m, v, grad, stepParams Tensor, t Tally)
-	// Adadelta: a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d.
-	Adadelta(o Adadelta, param, accGrad, accDelta, grad, stepParams Tensor, t Tally)
-	// RMSprop: v = rho v + (1-rho) g²; d = lr g / sqrt(v+eps); p -= d, or with a Momentum s = momentum s + d; p -= s. speed, s, is
-	// zero when Momentum is 0. (Tieleman and Hinton, 2012, lecture 6.5 of a course; eps and momentum as Keras has them.)
-	RMSprop(o RMSprop, param, v, speed, grad, stepParams Tensor, t Tally)
+	Adam(o Adam, u Update)
+	// Adadelta: a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d. The
+	// states are a and u.
+	Adadelta(o Adadelta, u Update)
+	// RMSprop: v = rho v + (1-rho) g²; d = lr g / sqrt(v+eps); p -= d, or with a Momentum s = momentum s + d; p -= s. The states are
+	// v and, with a Momentum, s. (Tieleman and Hinton, 2012, lecture 6.5 of a course; eps and momentum as Keras has them.)
+	RMSprop(o RMSprop, u Update)
 	// Lion: p = (1 - lr decay) p - lr sign(b1 m + (1-b1) g), where the sign of 0 is 0; m = b2 m + (1-b2) g. (Chen and others,
 	// "Symbolic discovery of optimization algorithms", 2023, algorithm 2.)
-	Lion(o Lion, param, m, grad, stepParams Tensor, t Tally)
+	Lion(o Lion, u Update)
 }
 
 // Random ops draw as package rng specifies, bit for bit the same on every backend. src names seed and stream.

@@ -54,8 +54,8 @@ func checkCases(t *testing.T) map[string]checkCase {
 	wx, wo, wp := act(grouped.X), act(grouped.Out), layer(grouped.Weights(), grouped.Out.C)
 	sx, so := act(depth.X), act(depth.Out)
 	x, y, z, one := act(img), act(img), act(img), act(Shape{2, 1, 1, 3})
-	p, q, r, g, loss := flat(9), flat(9), flat(9), flat(9), flat(1)
-	tally := Tally{Total: *flat(1), Loss: *flat(1)}
+	p, q, loss := flat(9), flat(9), flat(1)
+	u := Update{Param: *flat(9), State: [MaxStates]Tensor{*flat(9), *flat(9)}, Grad: *flat(9), StepParams: *step, Tally: Tally{Total: *flat(1), Loss: *flat(1)}}
 	sums := []Tensor{*flat(9), *flat(9)}
 	pixels, staged, order := placed(Pixels, img.WithN(7)), placed(Staged, img), placed(Index, vec)
 	values := flat(7 * img.Image())
@@ -116,9 +116,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"Rescale":                  t2(nil, func() { CheckRescale(x, y) }, x, y),
 		"ActivateBack":             t2(nil, func() { CheckActivateBack(Function{Act: Tanh}, x, y, z) }, x, y, z),
 		"loss":                     t2(nil, func() { CheckLoss(loss, parts, 3, x, y, z) }, loss, parts, x, y, z),
-		"SGD":                      t2(of(step), func() { SGD{Momentum: 1}.Check(p, q, g, step, &tally) }, p, q, g, &tally.Total, &tally.Loss),
-		"Adam":                     t2(of(step), func() { Adam{}.Check(p, q, r, g, step, &tally) }, p, q, r, g, &tally.Total, &tally.Loss),
-		"Adadelta":                 t2(of(step), func() { Adadelta{}.Check(p, q, r, g, step, &tally) }, p, q, r, g, &tally.Total, &tally.Loss),
+		"update":                   t2(of(&u.StepParams), func() { u.Check(2) }, &u.Param, &u.State[0], &u.State[1], &u.Grad, &u.Tally.Total, &u.Tally.Loss),
 		"Normal":                   t2(of(x, step), func() { CheckNormal(x, step) }),
 		"Dropout":                  t2(of(step), func() { CheckDropout(0.5, x, y, step) }, x, y),
 		"GatherPixels":             t2(of(order, step), func() { CheckGatherPixels(x, y, pixels, order, step, 0) }, x, y, pixels),

@@ -1,5 +1,15 @@
 package backend
 
+// Optimizer is an optimiser with its constants.
+type Optimizer interface {
+	// Name is the method of Optim that Update calls.
+	Name() string
+	// States names the tensors that it keeps from step to step, each as large as the parameters.
+	States() []string
+	// Update does a step.
+	Update(b Optim, u Update)
+}
+
 // SGD, Adam, Adadelta, RMSprop and Lion are the constants of the optimisers.
 type (
 	SGD struct {
@@ -11,6 +21,65 @@ type (
 	RMSprop  struct{ Rho, Momentum, Eps float32 }
 	Lion     struct{ Beta1, Beta2, WeightDecay float32 }
 )
+
+func (SGD) Name() string      { return "SGD" }
+func (Adam) Name() string     { return "Adam" }
+func (Adadelta) Name() string { return "Adadelta" }
+func (RMSprop) Name() string  { return "RMSprop" }
+func (Lion) Name() string     { return "Lion" }
+
+// States is a velocity, if there is a momentum.
+func (o SGD) States() []string {
+	if o.Momentum == 0 {
+		return nil
+	}
+	return []string{"velocity"}
+}
+
+// States are the moments.
+func (Adam) States() []string { return []string{"m", "v"} }
+
+// States are the means of squared gradients and of squared changes.
+func (Adadelta) States() []string { return []string{"acc_grad", "acc_delta"} }
+
+// States are the mean of squared gradients and, if there is a momentum, the speed.
+func (o RMSprop) States() []string {
+	if o.Momentum == 0 {
+		return []string{"v"}
+	}
+	return []string{"v", "speed"}
+}
+
+// States is the mean of gradients.
+func (Lion) States() []string { return []string{"m"} }
+
+func (o SGD) Update(b Optim, u Update)      { b.SGD(o, u) }
+func (o Adam) Update(b Optim, u Update)     { b.Adam(o, u) }
+func (o Adadelta) Update(b Optim, u Update) { b.Adadelta(o, u) }
+func (o RMSprop) Update(b Optim, u Update)  { b.RMSprop(o, u) }
+func (o Lion) Update(b Optim, u Update)     { b.Lion(o, u) }
+
+// MaxStates is the most tensors that an optimiser keeps.
+const MaxStates = 2
+
+// Update is what an optimiser's step works on: Flat tensors of one length, of which Param and State change, and the step's parameters.
+type Update struct {
+	Param, Grad Tensor
+	State       [MaxStates]Tensor // as States names them; others are of no account
+	StepParams  Tensor
+	Tally       Tally
+}
+
+// Check checks the arguments of an op whose optimiser has so many states.
+func (u *Update) Check(states int) {
+	u.Param.flat(u.Param.Shape)
+	u.Grad.flat(u.Param.Shape)
+	for i := range u.State[:states] {
+		u.State[i].flat(u.Param.Shape)
+	}
+	u.StepParams.step()
+	u.Tally.check(&u.Grad)
+}
 
 // Tally is what an optimiser's op adds up beside its work, so that a GPU needs no launches for it. Without a Total it is nothing.
 //
@@ -55,48 +124,4 @@ func (t *Tensor) Within(flat *Tensor) (lo, hi int, ok bool) {
 	lo = (t.Offset - flat.Offset) / t.Type.Size()
 	hi = lo + t.Shape.Len()
 	return lo, hi, t.Buffer == flat.Buffer && t.Offset >= flat.Offset && hi <= flat.Shape.Len()
-}
-
-// Check checks the arguments of the op SGD. The velocity is of no account without momentum.
-func (o SGD) Check(param, velocity, grad, stepParams *Tensor, t *Tally) {
-	checkOptim(param, grad, stepParams, t)
-	if o.Momentum != 0 {
-		velocity.flat(param.Shape)
-	}
-}
-
-// Check checks the arguments of the op Adam.
-func (o Adam) Check(param, m, v, grad, stepParams *Tensor, t *Tally) {
-	checkOptim(param, grad, stepParams, t)
-	m.flat(param.Shape)
-	v.flat(param.Shape)
-}
-
-// Check checks the arguments of the op Adadelta.
-func (o Adadelta) Check(param, accGrad, accDelta, grad, stepParams *Tensor, t *Tally) {
-	checkOptim(param, grad, stepParams, t)
-	accGrad.flat(param.Shape)
-	accDelta.flat(param.Shape)
-}
-
-// Check checks the arguments of the op RMSprop. The speed is of no account without momentum.
-func (o RMSprop) Check(param, v, speed, grad, stepParams *Tensor, t *Tally) {
-	checkOptim(param, grad, stepParams, t)
-	v.flat(param.Shape)
-	if o.Momentum != 0 {
-		speed.flat(param.Shape)
-	}
-}
-
-// Check checks the arguments of the op Lion.
-func (o Lion) Check(param, m, grad, stepParams *Tensor, t *Tally) {
-	checkOptim(param, grad, stepParams, t)
-	m.flat(param.Shape)
-}
-
-func checkOptim(param, grad, stepParams *Tensor, t *Tally) {
-	param.flat(param.Shape)
-	grad.flat(param.Shape)
-	stepParams.step()
-	t.check(grad)
 }

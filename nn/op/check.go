@@ -87,8 +87,10 @@ func isFloat(role backend.Role) bool {
 
 // argName returns the name of the field of an op that v points to.
 func argName(o Op, v *Value) string {
-	if sum, ok := o.(*SumPartials); ok {
-		return sum.argName(v)
+	if n, ok := o.(interface{ argName(v *Value) string }); ok {
+		if name := n.argName(v); name != "" {
+			return name
+		}
 	}
 	if s := reflect.Indirect(reflect.ValueOf(o)); s.Kind() == reflect.Struct && s.CanAddr() {
 		for _, field := range reflect.VisibleFields(s.Type()) {

@@ -9,11 +9,6 @@ type Tally struct {
 	Weight      Scale
 }
 
-func (t *Tally) args(visit func(v *Value, u Use)) {
-	visit(&t.Total, Add)
-	visit(&t.Loss, Read)
-}
-
 func (t *Tally) of(f *Frame) backend.Tally {
 	if t.Total == None {
 		return backend.Tally{}
@@ -21,105 +16,41 @@ func (t *Tally) of(f *Frame) backend.Tally {
 	return backend.Tally{Sums: f.Sums, Total: f.At(t.Total), Loss: f.At(t.Loss), Weight: t.Weight.Of(f)}
 }
 
-// SGD is stochastic gradient descent. Velocity is None without momentum.
-type SGD struct {
-	Constants             backend.SGD
-	Param, Velocity, Grad Value
-	StepParams            Value
+// Update is a step of an optimiser on a stretch of the parameters.
+type Update struct {
+	Optimizer   backend.Optimizer
+	Param, Grad Value
+	State       [backend.MaxStates]Value // as the optimiser names them, the others None
+	StepParams  Value
 	Tally
 }
 
-func (o *SGD) Name() string { return "SGD" }
-func (o *SGD) Args(visit func(v *Value, u Use)) {
+// Name is that of the optimiser.
+func (o *Update) Name() string { return o.Optimizer.Name() }
+func (o *Update) Args(visit func(v *Value, u Use)) {
 	visit(&o.Param, Add)
-	visit(&o.Velocity, Add)
+	for i := range o.State {
+		visit(&o.State[i], Add)
+	}
 	visit(&o.Grad, Read)
 	visit(&o.StepParams, Read)
-	o.args(visit)
+	visit(&o.Total, Add)
+	visit(&o.Loss, Read)
 }
-func (o *SGD) Run(f *Frame) {
-	f.B.SGD(o.Constants, f.At(o.Param), f.At(o.Velocity), f.At(o.Grad), f.At(o.StepParams), o.of(f))
-}
-
-// Adam is Adam, and AdamW with a weight decay.
-type Adam struct {
-	Constants         backend.Adam
-	Param, M, V, Grad Value
-	StepParams        Value
-	Tally
+func (o *Update) Run(f *Frame) {
+	u := backend.Update{Param: f.At(o.Param), Grad: f.At(o.Grad), StepParams: f.At(o.StepParams), Tally: o.of(f)}
+	for i, s := range o.State {
+		u.State[i] = f.At(s)
+	}
+	o.Optimizer.Update(f.B, u)
 }
 
-func (o *Adam) Name() string { return "Adam" }
-func (o *Adam) Args(visit func(v *Value, u Use)) {
-	visit(&o.Param, Add)
-	visit(&o.M, Add)
-	visit(&o.V, Add)
-	visit(&o.Grad, Read)
-	visit(&o.StepParams, Read)
-	o.args(visit)
-}
-func (o *Adam) Run(f *Frame) {
-	f.B.Adam(o.Constants, f.At(o.Param), f.At(o.M), f.At(o.V), f.At(o.Grad), f.At(o.StepParams), o.of(f))
-}
-
-// Adadelta is Adadelta.
-type Adadelta struct {
-	Constants                      backend.Adadelta
-	Param, AccGrad, AccDelta, Grad Value
-	StepParams                     Value
-	Tally
-}
-
-func (o *Adadelta) Name() string { return "Adadelta" }
-func (o *Adadelta) Args(visit func(v *Value, u Use)) {
-	visit(&o.Param, Add)
-	visit(&o.AccGrad, Add)
-	visit(&o.AccDelta, Add)
-	visit(&o.Grad, Read)
-	visit(&o.StepParams, Read)
-	o.args(visit)
-}
-func (o *Adadelta) Run(f *Frame) {
-	f.B.Adadelta(o.Constants, f.At(o.Param), f.At(o.AccGrad), f.At(o.AccDelta), f.At(o.Grad), f.At(o.StepParams), o.of(f))
-}
-
-// RMSprop is RMSprop. Speed is None without momentum.
-type RMSprop struct {
-	Constants             backend.RMSprop
-	Param, V, Speed, Grad Value
-	StepParams            Value
-	Tally
-}
-
-func (o *RMSprop) Name() string { return "RMSprop" }
-func (o *RMSprop) Args(visit func(v *Value, u Use)) {
-	visit(&o.Param, Add)
-	visit(&o.V, Add)
-	visit(&o.Speed, Add)
-	visit(&o.Grad, Read)
-	visit(&o.StepParams, Read)
-	o.args(visit)
-}
-func (o *RMSprop) Run(f *Frame) {
-	f.B.RMSprop(o.Constants, f.At(o.Param), f.At(o.V), f.At(o.Speed), f.At(o.Grad), f.At(o.StepParams), o.of(f))
-}
-
-// Lion is Lion.
-type Lion struct {
-	Constants      backend.Lion
-	Param, M, Grad Value
-	StepParams     Value
-	Tally
-}
-
-func (o *Lion) Name() string { return "Lion" }
-func (o *Lion) Args(visit func(v *Value, u Use)) {
-	visit(&o.Param, Add)
-	visit(&o.M, Add)
-	visit(&o.Grad, Read)
-	visit(&o.StepParams, Read)
-	o.args(visit)
-}
-func (o *Lion) Run(f *Frame) {
-	f.B.Lion(o.Constants, f.At(o.Param), f.At(o.M), f.At(o.Grad), f.At(o.StepParams), o.of(f))
+// argName names the optimiser's states.
+func (o *Update) argName(v *Value) string {
+	for i, name := range o.Optimizer.States() {
+		if v == &o.State[i] {
+			return name
+		}
+	}
+	return ""
 }

@@ -9,21 +9,17 @@ import (
 
 // optimiser is an optimiser with its constants.
 type optimiser struct {
-	name, op string
-	states   []string // its tensors besides the parameters and their gradient
-	signed   bool     // the first state may be negative
-	betas    [2]float64
-	apply    func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally)
+	backend.Optimizer
+	name   string
+	signed bool // the first state may be negative
+	betas  [2]float64
 	// step updates parameters and states, by the learning rate lr and the bias corrections of c.
 	step func(lr float64, c backend.StepParams, p []float64, state [][]float64, g []float64)
 }
 
 func sgd(name string, o backend.SGD) optimiser {
 	m := float64(o.Momentum)
-	opt := optimiser{name: name, op: "SGD", signed: true,
-		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
-			b.SGD(o, t["param"], t["velocity"], grad, t["stepParams"], total)
-		},
+	return optimiser{Optimizer: o, name: name, signed: true,
 		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
 			for i, g := range g {
 				v := g
@@ -37,18 +33,11 @@ func sgd(name string, o backend.SGD) optimiser {
 				p[i] -= lr * v
 			}
 		}}
-	if m != 0 {
-		opt.states = []string{"velocity"}
-	}
-	return opt
 }
 
 func adam(name string, o backend.Adam) optimiser {
 	b1, b2 := float64(o.Beta1), float64(o.Beta2)
-	return optimiser{name: name, op: "Adam", states: []string{"m", "v"}, signed: true, betas: [2]float64{b1, b2},
-		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
-			b.Adam(o, t["param"], t["m"], t["v"], grad, t["stepParams"], total)
-		},
+	return optimiser{Optimizer: o, name: name, signed: true, betas: [2]float64{b1, b2},
 		step: func(lr float64, c backend.StepParams, p []float64, state [][]float64, g []float64) {
 			m, v := state[0], state[1]
 			for i, g := range g {
@@ -62,10 +51,7 @@ func adam(name string, o backend.Adam) optimiser {
 
 func adadelta(name string, o backend.Adadelta) optimiser {
 	rho, e := float64(o.Rho), float64(o.Eps)
-	return optimiser{name: name, op: "Adadelta", states: []string{"accGrad", "accDelta"},
-		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
-			b.Adadelta(o, t["param"], t["accGrad"], t["accDelta"], grad, t["stepParams"], total)
-		},
+	return optimiser{Optimizer: o, name: name,
 		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
 			a, u := state[0], state[1]
 			for i, g := range g {
@@ -79,10 +65,7 @@ func adadelta(name string, o backend.Adadelta) optimiser {
 
 func rmsprop(name string, o backend.RMSprop) optimiser {
 	rho, m, e := float64(o.Rho), float64(o.Momentum), float64(o.Eps)
-	opt := optimiser{name: name, op: "RMSprop", states: []string{"v"},
-		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
-			b.RMSprop(o, t["param"], t["v"], t["speed"], grad, t["stepParams"], total)
-		},
+	return optimiser{Optimizer: o, name: name,
 		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
 			for i, g := range g {
 				v := rho*state[0][i] + (1-rho)*g*g
@@ -95,18 +78,11 @@ func rmsprop(name string, o backend.RMSprop) optimiser {
 				p[i] -= math.Copysign(1, lr) * d
 			}
 		}}
-	if m != 0 {
-		opt.states = append(opt.states, "speed")
-	}
-	return opt
 }
 
 func lion(name string, o backend.Lion) optimiser {
 	b1, b2 := float64(o.Beta1), float64(o.Beta2)
-	return optimiser{name: name, op: "Lion", states: []string{"m"}, signed: true,
-		apply: func(b backend.Backend, t tensors, grad backend.Tensor, total backend.Tally) {
-			b.Lion(o, t["param"], t["m"], grad, t["stepParams"], total)
-		},
+	return optimiser{Optimizer: o, name: name, signed: true,
 		step: func(lr float64, _ backend.StepParams, p []float64, state [][]float64, g []float64) {
 			m := state[0]
 			for i, g := range g {
@@ -146,7 +122,7 @@ func optimCases() []Case {
 // on is the case of several steps on n parameters that lie shift elements behind an aligned address. The states start
 // at zero if fresh; else the steps tally a loss.
 func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bool) Case {
-	c := Case{Name: fmt.Sprintf("optim/%s/%d-at%d-%dsteps", o.name, n, shift, steps), Ops: []string{o.op, "SetStepParams"}}
+	c := Case{Name: fmt.Sprintf("optim/%s/%d-at%d-%dsteps", o.name, n, shift, steps), Ops: []string{o.Name(), "SetStepParams"}}
 	stepParams := func(step int) backend.StepParams {
 		return backend.StepParams{Step: uint32(step), LearningRate: rate(step),
 			BiasCorrection1: float32(1 - math.Pow(o.betas[0], float64(step))),
@@ -154,7 +130,7 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 	}
 	bound := backend.Bound{Rel: eps * float64(8+2*steps)}
 	c.args = []arg{flat("param", n, normal(1)).inout(bound), stepParamsArg(backend.StepParams{}).scratch()}
-	for i, name := range o.states {
+	for i, name := range o.States() {
 		f := mixed(uniform(0, 1), 0) // Adam divides by the root of a second moment of 0 besides eps
 		if i == 0 && o.signed {
 			f = normal(1)
@@ -179,18 +155,19 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 		c.args = append(c.args, flat("total", 1, normal(3)).inout(bound), flat("loss", 1, normal(1)))
 	}
 	c.run = func(b backend.Backend, t tensors) {
-		var total backend.Tally
+		u := o.update(t)
 		if !fresh {
-			total = backend.Tally{Total: t["total"], Loss: t["loss"], Weight: weight}
+			u.Tally = backend.Tally{Total: t["total"], Loss: t["loss"], Weight: weight}
 		}
 		for i := range steps {
 			b.SetStepParams(t["stepParams"], stepParams(i+1))
-			o.apply(b, t, t[grads[i]], total)
+			u.Grad = t[grads[i]]
+			o.Update(b, u)
 		}
 	}
 	c.reference = func(d data) values {
 		v, mag := make(data), make(data)
-		for _, name := range append([]string{"param"}, o.states...) {
+		for _, name := range append([]string{"param"}, o.States()...) {
 			v[name], mag[name] = addTo(d[name]).v, addTo(d[name]).mag
 		}
 		// The same steps uphill with all signs positive add up the magnitudes.
@@ -218,11 +195,11 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 // value is negative, so that what the sums are off by stays a share of them, and what changes a parameter has one sign.
 func (o optimiser) summed(shift, first, second, loss int) Case {
 	const n, rate, weight, most = 320, 0.01, 2.5, 300
-	c := Case{Name: fmt.Sprintf("optim/%s/sums-of-%d-%d-%d-at%d", o.name, first, second, loss, shift), Ops: []string{o.op, "SetStepParams", "SumPartials"}}
+	c := Case{Name: fmt.Sprintf("optim/%s/sums-of-%d-%d-%d-at%d", o.name, first, second, loss, shift), Ops: []string{o.Name(), "SetStepParams", "SumPartials"}}
 	step := backend.StepParams{Step: 1, LearningRate: rate, BiasCorrection1: float32(1 - o.betas[0]), BiasCorrection2: float32(1 - o.betas[1])}
 	layers := []struct{ at, weights, bias, biases, rows int }{{0, 64, 64, 12, first}, {128, 33, 192, 7, second}}
 	positive, bound := uniform(0.1, 1), backend.Bound{Rel: eps * (10 + most)}
-	for _, name := range append([]string{"param"}, o.states...) {
+	for _, name := range append([]string{"param"}, o.States()...) {
 		a := flat(name, n, positive).inout(bound)
 		a.shift = shift
 		c.args = append(c.args, a)
@@ -247,11 +224,13 @@ func (o optimiser) summed(shift, first, second, loss int) Case {
 				Partials: t[fmt.Sprint("partials", i)]})
 		}
 		b.SetStepParams(t["stepParams"], step)
-		o.apply(b, t, t["grad"], backend.Tally{Sums: sums, Total: t["total"], Loss: t["loss"], Weight: weight})
+		u := o.update(t)
+		u.Grad, u.Tally = t["grad"], backend.Tally{Sums: sums, Total: t["total"], Loss: t["loss"], Weight: weight}
+		o.Update(b, u)
 	}
 	c.reference = func(d data) values {
 		r := values{}
-		for _, name := range append([]string{"param", "grad", "loss", "total"}, o.states...) {
+		for _, name := range append([]string{"param", "grad", "loss", "total"}, o.States()...) {
 			r[name] = addTo(d[name])
 		}
 		for i, l := range layers {
@@ -271,7 +250,7 @@ func (o optimiser) summed(shift, first, second, loss int) Case {
 			for _, span := range [][2]int{{l.at, l.at + l.weights}, {l.bias, l.bias + l.biases}} {
 				within := func(name string) []float64 { return r[name].v[span[0]:span[1]] }
 				var states [][]float64
-				for _, name := range o.states {
+				for _, name := range o.States() {
 					states = append(states, within(name))
 				}
 				o.step(rate, step, within("param"), states, within("grad"))
@@ -292,9 +271,18 @@ func (o optimiser) summed(shift, first, second, loss int) Case {
 	return c
 }
 
+// update has the tensors of a case, but for the gradient.
+func (o optimiser) update(t tensors) backend.Update {
+	u := backend.Update{Param: t["param"], StepParams: t["stepParams"]}
+	for i, name := range o.States() {
+		u.State[i] = t[name]
+	}
+	return u
+}
+
 func (o optimiser) stateOf(d data) [][]float64 {
 	var s [][]float64
-	for _, name := range o.states {
+	for _, name := range o.States() {
 		s = append(s, d[name])
 	}
 	return s
