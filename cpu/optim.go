@@ -19,6 +19,11 @@ func (l *lane) Adam(o backend.Adam, u backend.Update) {
 	l.update(&u, 2, func(c *backend.StepParams, p, g, m, v []float32) { simd.Adam(o, *c, p, m, v, g) })
 }
 
+// Nadam is Adam with Nesterov's momentum.
+func (l *lane) Nadam(o backend.Nadam, u backend.Update) {
+	l.update(&u, 2, func(c *backend.StepParams, p, g, m, v []float32) { simd.Nadam(o, *c, p, m, v, g) })
+}
+
 // Adadelta is Zeiler's method.
 func (l *lane) Adadelta(o backend.Adadelta, u backend.Update) {
 	l.update(&u, 2, func(c *backend.StepParams, p, g, accGrad, accDelta []float32) {

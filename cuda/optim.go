@@ -23,6 +23,11 @@ func (l *lane) Adam(o backend.Adam, u backend.Update) {
 	l.update("Adam", kernels.OptimAdam, kernels.OptimAdamSums, &u, 2, 2, f32(1-o.Beta1), f32(1-o.Beta2), f32(o.Eps), f32(o.WeightDecay))
 }
 
+// Nadam is Adam with Nesterov's momentum.
+func (l *lane) Nadam(o backend.Nadam, u backend.Update) {
+	l.update("Nadam", kernels.OptimNadam, kernels.OptimNadamSums, &u, 2, 2, f32(1-o.Beta1), f32(1-o.Beta2), f32(o.Eps))
+}
+
 // Adadelta is Zeiler's method.
 func (l *lane) Adadelta(o backend.Adadelta, u backend.Update) {
 	l.update("Adadelta", kernels.OptimAdadelta, kernels.OptimAdadeltaSums, &u, 2, 2, f32(o.Rho), f32(o.Eps))

@@ -239,11 +239,13 @@ const (
 
 	OptimSGD
 	OptimAdam
+	OptimNadam
 	OptimAdadelta
 	OptimRMSprop
 	OptimLion
 	OptimSGDSums
 	OptimAdamSums
+	OptimNadamSums
 	OptimAdadeltaSums
 	OptimRMSpropSums
 	OptimLionSums
@@ -508,12 +510,14 @@ var entries = [Count]struct {
 
 	OptimSGD:      {"optim_sgd", 10},
 	OptimAdam:     {"optim_adam", 13},
+	OptimNadam:    {"optim_nadam", 12},
 	OptimAdadelta: {"optim_adadelta", 11},
 	OptimRMSprop:  {"optim_rmsprop", 12},
 	OptimLion:     {"optim_lion", 11},
 
 	OptimSGDSums:      {"optim_sgd_sums", 74},
 	OptimAdamSums:     {"optim_adam_sums", 77},
+	OptimNadamSums:    {"optim_nadam_sums", 76},
 	OptimAdadeltaSums: {"optim_adadelta_sums", 75},
 	OptimRMSpropSums:  {"optim_rmsprop_sums", 76},
 	OptimLionSums:     {"optim_lion_sums", 75},

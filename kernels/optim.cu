@@ -156,6 +156,35 @@ extern "C" __global__ void __launch_bounds__(256, 4) optim_adam_sums(ALL_SUMS_PA
   add_up(s, Parameters<Adam>{ADAM_RULE, grad, n, TALLY});
 }
 
+// m += (1-b1)(g-m); v += (1-b2)(g²-v); p -= (lr/c1 m + lr g) / (sqrt(v/c2) + eps), where keep1 = 1-b1, keep2 = 1-b2, and lr, c1 and c2 are
+// the step's.
+struct Nadam {
+  enum { N = 3 };
+  float *of[N];
+  float keep1, keep2, eps, lr, rate, correction2;
+
+  __device__ __forceinline__ Nadam(float *param, float *m, float *v, const StepParams &c, float keep1, float keep2, float eps)
+      : of{param, m, v}, keep1(keep1), keep2(keep2), eps(eps), lr(c.lr), rate(__fdiv_rn(c.lr, c.correction1)), correction2(c.correction2) {}
+
+  __device__ __forceinline__ void step(float (&x)[N], float g) const {
+    x[1] += keep1 * (g - x[1]);
+    x[2] += keep2 * (g * g - x[2]);
+    x[0] -= quotient(rate * x[1] + lr * g, root_of_quotient(x[2], correction2) + eps);
+  }
+};
+
+#define NADAM_PARAMS                                                                                                   \
+  float *__restrict__ param, float *__restrict__ m, float *__restrict__ v, const float *__restrict__ grad,             \
+      const StepParams *__restrict__ params, unsigned n, float keep1, float keep2, float eps, TALLY_PARAMS
+#define NADAM_RULE Nadam(param, m, v, *params, keep1, keep2, eps)
+
+extern "C" __global__ void optim_nadam(NADAM_PARAMS) { update(NADAM_RULE, grad, n, TALLY); }
+
+extern "C" __global__ void __launch_bounds__(256, 4) optim_nadam_sums(ALL_SUMS_PARAMS, NADAM_PARAMS) {
+  SUMS_OF_BLOCK(s)
+  add_up(s, Parameters<Nadam>{NADAM_RULE, grad, n, TALLY});
+}
+
 // a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d, where a is accGrad and u is
 // accDelta.
 struct Adadelta {

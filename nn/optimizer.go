@@ -14,17 +14,18 @@ import (
 // Ba, "Adam: A Method for Stochastic Optimization", 2015. With EpsilonHat it is added to that of the uncorrected one, as
 // in Keras and as at the end of the paper's section 2, and so counts for more in the first steps.
 type Optimizer struct {
-	Name         string   `yaml:"name"`                                       // sgd, adam (default), adamw, adadelta, rmsprop, lion
-	LearningRate float64  `yaml:"learning_rate,omitempty" zero:"more than 0"` // sgd 0.01, adadelta 1, all others 0.001
-	Momentum     float64  `yaml:"momentum,omitempty"`                         // sgd, rmsprop
-	Nesterov     bool     `yaml:"nesterov,omitempty"`                         // sgd
-	Beta1        Optional `yaml:"beta1,omitempty"`                            // adam, adamw, lion: 0.9
-	Beta2        Optional `yaml:"beta2,omitempty"`                            // adam, adamw: 0.999, lion: 0.99
-	WeightDecay  Optional `yaml:"weight_decay,omitempty"`                     // of weights alone: adamw: 0.004, lion: 0
-	DecayAll     bool     `yaml:"decay_all,omitempty" json:",omitempty"`      // adamw, lion: biases and normalisations decay too, as in PyTorch and Keras
-	Rho          Optional `yaml:"rho,omitempty"`                              // adadelta: 0.95, rmsprop: 0.9
-	Epsilon      float64  `yaml:"epsilon,omitempty" zero:"more than 0"`       // adam, adamw, adadelta, rmsprop: 1e-7
-	EpsilonHat   bool     `yaml:"epsilon_hat,omitempty" json:",omitempty"`    // adam, adamw
+	Name          string   `yaml:"name"`                                       // sgd, adam (default), adamw, nadam, adadelta, rmsprop, lion
+	LearningRate  float64  `yaml:"learning_rate,omitempty" zero:"more than 0"` // sgd 0.01, adadelta 1, all others 0.001
+	Momentum      float64  `yaml:"momentum,omitempty"`                         // sgd, rmsprop
+	Nesterov      bool     `yaml:"nesterov,omitempty"`                         // sgd
+	Beta1         Optional `yaml:"beta1,omitempty"`                            // adam, adamw, nadam, lion: 0.9
+	Beta2         Optional `yaml:"beta2,omitempty"`                            // adam, adamw, nadam: 0.999, lion: 0.99
+	WeightDecay   Optional `yaml:"weight_decay,omitempty"`                     // of weights alone: adamw: 0.004, lion: 0
+	DecayAll      bool     `yaml:"decay_all,omitempty" json:",omitempty"`      // adamw, lion: biases and normalisations decay too, as in PyTorch and Keras
+	Rho           Optional `yaml:"rho,omitempty"`                              // adadelta: 0.95, rmsprop: 0.9
+	Epsilon       float64  `yaml:"epsilon,omitempty" zero:"more than 0"`       // adam, adamw, nadam, adadelta, rmsprop: 1e-7
+	MomentumDecay Optional `yaml:"momentum_decay,omitempty"`                   // nadam: 1, as in Keras; PyTorch has 0.004
+	EpsilonHat    bool     `yaml:"epsilon_hat,omitempty" json:",omitempty"`    // adam, adamw
 }
 
 // WithDefaults fills in the constants that are left out and checks the others.
@@ -55,6 +56,11 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 			o.WeightDecay = o.WeightDecay.Or(0.004)
 			uses["weight_decay"] = true
 		}
+	case "nadam":
+		set(&o.LearningRate, 0.001)
+		o.Beta1, o.Beta2, o.MomentumDecay = o.Beta1.Or(0.9), o.Beta2.Or(0.999), o.MomentumDecay.Or(1)
+		set(&o.Epsilon, 1e-7)
+		uses["beta1"], uses["beta2"], uses["epsilon"], uses["momentum_decay"] = true, true, true, true
 	case "adadelta":
 		set(&o.LearningRate, 1)
 		o.Rho = o.Rho.Or(0.95)
@@ -70,14 +76,14 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 		o.Beta1, o.Beta2, o.WeightDecay = o.Beta1.Or(0.9), o.Beta2.Or(0.99), o.WeightDecay.Or(0)
 		uses["beta1"], uses["beta2"], uses["weight_decay"] = true, true, true
 	default:
-		return o, fmt.Errorf("optimizer is %q, want sgd, adam, adamw, adadelta, rmsprop or lion", o.Name)
+		return o, fmt.Errorf("optimizer is %q, want sgd, adam, adamw, nadam, adadelta, rmsprop or lion", o.Name)
 	}
 	for _, c := range []struct {
 		name       string
 		value, max float64 // max is exclusive
 	}{
 		{"momentum", o.Momentum, 1}, {"beta1", o.Beta1.Value(), 1}, {"beta2", o.Beta2.Value(), 1}, {"rho", o.Rho.Value(), 1},
-		{"weight_decay", o.WeightDecay.Value(), math.Inf(1)}, {"epsilon", o.Epsilon, math.Inf(1)},
+		{"weight_decay", o.WeightDecay.Value(), math.Inf(1)}, {"epsilon", o.Epsilon, math.Inf(1)}, {"momentum_decay", o.MomentumDecay.Value(), math.Inf(1)},
 	} {
 		if c.value != 0 && !uses[c.name] {
 			return o, fmt.Errorf("optimizer %s has no %s", o.Name, c.name)
@@ -89,7 +95,7 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 	if o.DecayAll && !uses["weight_decay"] {
 		return o, fmt.Errorf("optimizer %s has no decay_all", o.Name)
 	}
-	if o.EpsilonHat && (!uses["beta1"] || !uses["epsilon"]) {
+	if o.EpsilonHat && o.Name != "adam" && o.Name != "adamw" {
 		return o, fmt.Errorf("optimizer %s has no epsilon_hat", o.Name)
 	}
 	if o.Nesterov && o.Name != "sgd" {
@@ -107,6 +113,8 @@ func (o Optimizer) constants() backend.Optimizer {
 	switch o.Name {
 	case "sgd":
 		return backend.SGD{Momentum: float32(o.Momentum), Nesterov: o.Nesterov}
+	case "nadam":
+		return backend.Nadam{Beta1: beta1, Beta2: beta2, Eps: eps}
 	case "adadelta":
 		return backend.Adadelta{Rho: rho, Eps: eps}
 	case "rmsprop":
@@ -128,12 +136,30 @@ func (o Optimizer) stepParams(t uint32, rate float64) backend.StepParams {
 		c.BiasCorrection1 = float32(1 - math.Pow(beta1, float64(t)))
 		c.BiasCorrection2 = float32(1 - math.Pow(beta2, float64(t)))
 	}
+	if o.Name == "nadam" {
+		ofGradient, ofMean := o.nesterov(t)
+		c.LearningRate = float32(rate * ofGradient)
+		c.BiasCorrection1 = float32(ofGradient / ofMean)
+		c.BiasCorrection2 = float32(1 - math.Pow(beta2, float64(t)))
+	}
 	if o.EpsilonHat {
 		// p -= lr sqrt(c2)/c1 m / (sqrt(v) + eps): the backends' formula, with the second correction in the first.
 		c.BiasCorrection1 = float32((1 - math.Pow(beta1, float64(t))) / math.Sqrt(1-math.Pow(beta2, float64(t))))
 		c.BiasCorrection2 = 1
 	}
 	return c
+}
+
+// nesterov returns the shares of nadam's learning rate that the gradient itself and the mean of gradients have in step t; see backend.Optim.
+func (o Optimizer) nesterov(t uint32) (ofGradient, ofMean float64) {
+	fall := math.Pow(0.96, o.MomentumDecay.Value())
+	momentum := func(step uint32) float64 { return o.Beta1.Value() * (1 - math.Pow(fall, float64(step))/2) }
+	product := 1.0
+	for i := uint32(1); i <= t && product > 1e-12; i++ { // 1 less a smaller one is 1 in float32
+		product *= momentum(i)
+	}
+	after := momentum(t + 1)
+	return (1 - momentum(t)) / (1 - product), after / (1 - product*after)
 }
 
 // without returns the optimiser without weight decay.

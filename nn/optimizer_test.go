@@ -81,6 +81,31 @@ func TestEpsilonHatIsAdams(t *testing.T) {
 	}
 }
 
+// Nadam's step is Keras's: of the mean of gradients, corrected by the product of the momenta up to the next step, and of the gradient itself.
+func TestNadamSchedule(t *testing.T) {
+	for _, decay := range []float64{1, 0.004} { // Keras's and PyTorch's
+		o, err := Optimizer{Name: "nadam", LearningRate: 0.1, MomentumDecay: Given(decay)}.WithDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		product := 1.0
+		for step := 1; step <= 1000; step++ {
+			now, next := 0.9*(1-0.5*math.Pow(0.96, decay*float64(step))), 0.9*(1-0.5*math.Pow(0.96, decay*float64(step+1)))
+			product *= now
+			c := o.stepParams(uint32(step), 0.1)
+			for what, v := range map[string][2]float64{
+				"the gradient": {float64(c.LearningRate), 0.1 * (1 - now) / (1 - product)},
+				"the mean":     {float64(c.LearningRate / c.BiasCorrection1), 0.1 * next / (1 - product*next)},
+				"the root":     {float64(c.BiasCorrection2), 1 - math.Pow(0.999, float64(step))},
+			} {
+				if !(math.Abs(v[0]-v[1]) <= 3e-7*v[1]) { // three roundings of 2^-24, and the product that is left out
+					t.Fatalf("step %d: that of %s is %v, want %v", step, what, v[0], v[1])
+				}
+			}
+		}
+	}
+}
+
 // A constant of 0 is one, unlike one that is left out.
 func TestZeroConstants(t *testing.T) {
 	for _, o := range []Optimizer{{Name: "adam", Beta1: Given(0), Beta2: Given(0)}, {Name: "adamw", WeightDecay: Given(0)}, {Name: "adadelta", Rho: Given(0)}} {
@@ -129,7 +154,7 @@ func TestDecayIsOfWeights(t *testing.T) {
 			}
 		}
 	}
-	for _, o := range []Optimizer{{Name: "adam", DecayAll: true}, {Name: "lion", Epsilon: 1}, {Name: "lion", EpsilonHat: true}, {Name: "rmsprop", Beta1: Given(0.5)}} {
+	for _, o := range []Optimizer{{Name: "adam", DecayAll: true}, {Name: "adam", MomentumDecay: Given(1)}, {Name: "nadam", WeightDecay: Given(1)}, {Name: "nadam", EpsilonHat: true}, {Name: "lion", Epsilon: 1}, {Name: "lion", EpsilonHat: true}, {Name: "rmsprop", Beta1: Given(0.5)}} {
 		if _, err := o.WithDefaults(); err == nil || !strings.Contains(err.Error(), "optimizer "+o.Name+" has no ") {
 			t.Errorf("%+v: error %v", o, err)
 		}

@@ -58,6 +58,18 @@ func Adam(o backend.Adam, c backend.StepParams, param, m, v, grad []float32) {
 	}
 }
 
+// Nadam is Adam with Nesterov's momentum.
+func Nadam(o backend.Nadam, c backend.StepParams, param, m, v, grad []float32) {
+	same(len(param), m, v, grad)
+	step := c.LearningRate / c.BiasCorrection1
+	for i, g := range grad {
+		a := m[i] + float32((1-o.Beta1)*(g-m[i]))
+		b := v[i] + float32((1-o.Beta2)*(float32(g*g)-v[i]))
+		m[i], v[i] = a, b
+		param[i] -= (float32(step*a) + float32(c.LearningRate*g)) / (sqrt(b/c.BiasCorrection2) + o.Eps)
+	}
+}
+
 // Adadelta is Zeiler's method.
 func Adadelta(o backend.Adadelta, lr float32, param, accGrad, accDelta, grad []float32) {
 	same(len(param), accGrad, accDelta, grad)

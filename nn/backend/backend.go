@@ -384,6 +384,10 @@ type Optim interface {
 	// Adam: m += (1-b1)(g-m); v += (1-b2)(g²-v); p -= lr/c1 m / (sqrt(v/c2) + eps), with the step's bias
 	// corrections c1 and c2. WeightDecay makes it AdamW: p is first multiplied by 1 - lr decay.
 	Adam(o Adam, u Update)
+	// Nadam: m += (1-b1)(g-m); v += (1-b2)(g²-v); p -= (lr/c1 m + lr g) / (sqrt(v/c2) + eps), where lr is the share of the learning rate that
+	// the gradient itself has in the step, and lr/c1 that of m: u_t = b1 (1 - 0.96^(decay t) / 2) being the momentum of step t and U_t the
+	// product of all up to that, they are (1-u_t)/(1-U_t) and u_{t+1}/(1-U_{t+1}) of it. (Dozat, "Incorporating Nesterov momentum into Adam", 2016.)
+	Nadam(o Nadam, u Update)
 	// Adadelta: a = rho a + (1-rho) g²; d = sqrt(u+eps)/sqrt(a+eps) g; u = rho u + (1-rho) d²; p -= lr d. The
 	// states are a and u.
 	Adadelta(o Adadelta, u Update)

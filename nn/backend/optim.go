@@ -10,13 +10,14 @@ type Optimizer interface {
 	Update(b Optim, u Update)
 }
 
-// SGD, Adam, Adadelta, RMSprop and Lion are the constants of the optimisers.
+// SGD, Adam, Nadam, Adadelta, RMSprop and Lion are the constants of the optimisers.
 type (
 	SGD struct {
 		Momentum float32
 		Nesterov bool
 	}
 	Adam     struct{ Beta1, Beta2, Eps, WeightDecay float32 }
+	Nadam    struct{ Beta1, Beta2, Eps float32 }
 	Adadelta struct{ Rho, Eps float32 }
 	RMSprop  struct{ Rho, Momentum, Eps float32 }
 	Lion     struct{ Beta1, Beta2, WeightDecay float32 }
@@ -24,6 +25,7 @@ type (
 
 func (SGD) Name() string      { return "SGD" }
 func (Adam) Name() string     { return "Adam" }
+func (Nadam) Name() string    { return "Nadam" }
 func (Adadelta) Name() string { return "Adadelta" }
 func (RMSprop) Name() string  { return "RMSprop" }
 func (Lion) Name() string     { return "Lion" }
@@ -38,6 +40,9 @@ func (o SGD) States() []string {
 
 // States are the moments.
 func (Adam) States() []string { return []string{"m", "v"} }
+
+// States are the moments.
+func (Nadam) States() []string { return []string{"m", "v"} }
 
 // States are the means of squared gradients and of squared changes.
 func (Adadelta) States() []string { return []string{"acc_grad", "acc_delta"} }
@@ -55,6 +60,7 @@ func (Lion) States() []string { return []string{"m"} }
 
 func (o SGD) Update(b Optim, u Update)      { b.SGD(o, u) }
 func (o Adam) Update(b Optim, u Update)     { b.Adam(o, u) }
+func (o Nadam) Update(b Optim, u Update)    { b.Nadam(o, u) }
 func (o Adadelta) Update(b Optim, u Update) { b.Adadelta(o, u) }
 func (o RMSprop) Update(b Optim, u Update)  { b.RMSprop(o, u) }
 func (o Lion) Update(b Optim, u Update)     { b.Lion(o, u) }

@@ -49,6 +49,19 @@ func adam(name string, o backend.Adam) optimiser {
 		}}
 }
 
+func nadam(name string, o backend.Nadam) optimiser {
+	b1, b2 := float64(o.Beta1), float64(o.Beta2)
+	return optimiser{Optimizer: o, name: name, signed: true, betas: [2]float64{b1, b2},
+		step: func(lr float64, c backend.StepParams, p []float64, state [][]float64, g []float64) {
+			m, v := state[0], state[1]
+			for i, g := range g {
+				m[i] += (1 - b1) * (g - m[i])
+				v[i] += (1 - b2) * (g*g - v[i])
+				p[i] -= lr * (m[i]/float64(c.BiasCorrection1) + g) / (math.Sqrt(v[i]/float64(c.BiasCorrection2)) + float64(o.Eps))
+			}
+		}}
+}
+
 func adadelta(name string, o backend.Adadelta) optimiser {
 	rho, e := float64(o.Rho), float64(o.Eps)
 	return optimiser{Optimizer: o, name: name,
@@ -103,6 +116,7 @@ func optimCases() []Case {
 		sgd("nesterov", backend.SGD{Momentum: 0.9, Nesterov: true}),
 		adam("adam", backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}),
 		adam("adamw", backend.Adam{Beta1: 0.8, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1}),
+		nadam("nadam", backend.Nadam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}),
 		adadelta("adadelta", backend.Adadelta{Rho: 0.95, Eps: 1e-7}),
 		rmsprop("rmsprop", backend.RMSprop{Rho: 0.9, Eps: 1e-7}),
 		rmsprop("rmsprop-momentum", backend.RMSprop{Rho: 0.8, Momentum: 0.9, Eps: 1e-6}),
