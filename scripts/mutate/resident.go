@@ -13,7 +13,7 @@ import (
 	"github.com/convae/convae/nn/layer"
 )
 
-// residentStem is the source of the kernel that does a whole step, which no case of the table takes.
+// residentStem is the source of the kernel that does a whole step, which few cases of the table take, and no noise, no small differences.
 const residentStem = "resident.sm_80"
 
 // residentTrials are models that take it, with a batch and how far their weights may be from the CPU's after a step, as a share of the change:

@@ -36,7 +36,7 @@ func try(ctx context.Context, root, nvcc string, m mutant) outcome {
 	}
 	checks := []named{{"cases", narrow}, {"table", table}, {"golden", golden(filepath.Join(root, "testdata", "golden"))}, {"training", training}}
 	if m.stem == residentStem {
-		checks = []named{{"steps", residentSteps}}
+		checks = []named{{"cases", narrow}, {"steps", residentSteps}}
 	}
 	for _, c := range checks {
 		if o.how, o.err = c.run(ctx, s, m); o.err != nil || o.how != "" {

@@ -23,7 +23,7 @@ const Seed = 20260731
 // Case is one entry of the table.
 type Case struct {
 	Name  string   // family/what, unique
-	Ops   []string // the methods of backend.Backend that it covers
+	Ops   []string // the methods of backend.Backend, or of backend.Resident, that it covers
 	MACs  int      // multiply-adds of one run, 0 where they do not say much
 	Bench bool     // a realistic size, worth measuring
 
@@ -42,7 +42,7 @@ type Case struct {
 
 // Cases returns the table.
 func Cases() []Case {
-	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(), precisionCases(), unusualCases(), partialCases(),
+	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(), precisionCases(), unusualCases(), partialCases(), residentCases(),
 		groupedCases(), poolCases(), upsampleCases(), depthCases(), mergeCases(), channelwiseCases(), actCases(), groupNormCases(), batchNormCases(), attentionCases(), lossCases(), variationCases(), optimCases(), randomCases(), clipCases(), penaltyCases(), gaussianCases(), contractCases(), concreteCases(), quantizeCases(), ssimCases())
 }
 

@@ -23,6 +23,10 @@ func TestEveryMethodHasACase(t *testing.T) {
 		}
 		delete(covered, methods.Method(i).Name)
 	}
+	if !covered["ResidentStep"] {
+		t.Error("no case covers Resident.ResidentStep")
+	}
+	delete(covered, "ResidentStep")
 	for op := range covered {
 		t.Errorf("cases cover %s, which Backend does not have", op)
 	}
