@@ -27,10 +27,12 @@ denoiser denoiser 128 --predict 1
 denoiser denoiser 128 --predict 128
 denoiser denoiser 128 --predict 1024
 dense scripts/bench_dense.yaml 256 --train 256
-large scripts/bench_large.yaml 16 --train 16"
+large scripts/bench_large.yaml 16 --train 16
+resnet-ae resnet-ae 16 --train 16
+unet-denoiser unet-denoiser 16 --train 16"
 rows=$(grep -- "$pattern" <<<"$rows")
 
-for model in denoiser:128 scripts/bench_dense.yaml:256 scripts/bench_large.yaml:16; do
+for model in denoiser:128 scripts/bench_dense.yaml:256 scripts/bench_large.yaml:16 resnet-ae:16 unet-denoiser:16; do
   "$tmp/convae" bench "${model%:*}" --device cpu --train "${model#*:}" --save "$tmp/$(basename "${model%:*}").safetensors" >/dev/null
 done
 for _ in $(seq "$rounds"); do

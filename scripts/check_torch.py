@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import yaml
 
-from torch_model import autoencoder, load
+from torch_model import Autoencoder, load
 
 
 def nchw(a):
@@ -30,7 +30,7 @@ run, convae = sys.argv[1], sys.argv[2:] or ["go", "run", "./cmd/convae"]
 model = yaml.safe_load(open(f"{run}/config.yaml"))["model"]
 images = np.random.default_rng(1).random([16, *model["input"]], np.float32)
 with torch.inference_mode():
-    whole = autoencoder(model).eval()
+    whole = Autoencoder(model).eval()
     whole.load_state_dict(load(f"{run}/model.safetensors")[0])
     with tempfile.TemporaryDirectory() as tmp:
         np.save(f"{tmp}/in.npy", images)

@@ -38,7 +38,7 @@ args = parser.parse_args()
 import torch
 import torch.nn.functional as F
 
-from torch_model import autoencoder, load
+from torch_model import Autoencoder, load
 
 CUDA = args.device.startswith("cuda")
 MODES = ("eager", "compile", "reduce-overhead", "eager+graph", "compile+graph")
@@ -121,7 +121,7 @@ def begin(mode):
 
 
 def new_model(saved, layout):
-    model = autoencoder(saved["config"]["model"])
+    model = Autoencoder(saved["config"]["model"])
     model.load_state_dict(saved["weights"])
     return model.to(args.device, memory_format=LAYOUTS[layout])
 
@@ -132,15 +132,13 @@ class Train:
     def __init__(self, saved, batch, mode, layout, precision):
         self.saved, self.batch, self.mode = saved, batch, mode
         self.model = new_model(saved, layout)
-        modules = [m for part in self.model for m in part]
         loss, o = saved["config"]["training"]["loss"], saved["config"]["training"]["optimizer"]
         if o["name"] != "adam" or o.get("epsilon_hat"):
             raise RuntimeError(f"the optimiser {o} is not compared: want adam without epsilon_hat")
         if loss == "bce":
-            modules.pop()  # the sigmoid: the loss is taken of logits
-        body = torch.nn.Sequential(*modules)
+            self.model.decoder[-1] = torch.nn.Identity()  # for the sigmoid: the loss is taken of logits
         loss_of = F.binary_cross_entropy_with_logits if loss == "bce" else F.mse_loss
-        self.loss_of = compiled(autocast(precision, lambda x, y: loss_of(body(x), y)), mode)
+        self.loss_of = compiled(autocast(precision, lambda x, y: loss_of(self.model(x), y)), mode)
         fast = {"fused": True, "capturable": mode.endswith("+graph")} if CUDA else {}
         self.adam = torch.optim.Adam(self.model.parameters(), o["learning_rate"], (o["beta1"], o["beta2"]), o["epsilon"], **fast)
         put = lambda t: [b.to(args.device).clone(memory_format=LAYOUTS[layout]) for b in t.split(batch)]

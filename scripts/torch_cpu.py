@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
 import torch
 import torch.nn.functional as F
 
-from torch_model import autoencoder, load
+from torch_model import Autoencoder, load
 
 torch.set_num_threads(args.threads)
 tensors, metadata = load(args.steps)
@@ -36,7 +36,7 @@ training, batch = config["training"], config["training"]["batch"]
 
 
 def new_model(layout):
-    model = autoencoder(config["model"])
+    model = Autoencoder(config["model"])
     model.load_state_dict(tensors)
     return model.to(memory_format=layout)
 
@@ -56,12 +56,10 @@ def train(layout):
     model, o = new_model(layout), training["optimizer"]
     if o["name"] != "adam" or o.get("epsilon_hat"):
         sys.exit(f"torch_cpu: the optimiser {o} is not compared: want adam without epsilon_hat")
-    modules = [m for part in model for m in part]
     loss_of = F.mse_loss
     if training["loss"] == "bce":
-        modules.pop()  # the sigmoid: the loss is taken of logits
+        model.decoder[-1] = torch.nn.Identity()  # for the sigmoid: the loss is taken of logits
         loss_of = F.binary_cross_entropy_with_logits
-    body = torch.nn.Sequential(*modules)
     adam = torch.optim.Adam(model.parameters(), o["learning_rate"], (o["beta1"], o["beta2"]), o["epsilon"], foreach=True)
     pairs = [[t.contiguous(memory_format=layout) for t in pair] for pair in zip(inputs.split(batch), targets.split(batch))]
     at = 0
@@ -70,15 +68,18 @@ def train(layout):
         nonlocal at
         x, y = pairs[at % len(pairs)]
         at += 1
-        loss = loss_of(body(x), y)
+        loss = loss_of(model(x), y)
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
         return loss
 
-    for want in losses:
+    # The first loss is of the same weights. Before a batch normalisation some gradients are nothing but rounding, which Adam scales up: behind
+    # that, PyTorch's own float32 and float64 part by 0.5 % within three steps of resnet-ae.
+    normalised = any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+    for i, want in enumerate(losses):
         got = step().item()
-        if not abs(got - want) <= 1e-4 * abs(want):
+        if not abs(got - want) <= (1e-2 if normalised and i > 0 else 1e-4) * abs(want):
             sys.exit(f"torch_cpu: a loss is {got}, convae's is {want}")
     return rate(step, batch)
 

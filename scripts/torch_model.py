@@ -1,8 +1,8 @@
 """PyTorch's equivalent of a model: built from its configuration, with weights from a safetensors file. Needs torch alone."""
+import itertools
 import json
 import struct
 import sys
-from collections import OrderedDict
 
 import torch
 import torch.nn as nn
@@ -60,52 +60,111 @@ def pads(x, kernel, stride):
     return out
 
 
-def sequential(layers, x):
-    """The modules of a part and its output for x, which tells the number of channels."""
-    modules = []
+class Rescale(nn.Module):
+    def __init__(self, scale, offset):
+        super().__init__()
+        self.scale, self.offset = scale, offset
 
-    def add(m):
-        nonlocal x
-        modules.append(m)
-        x = m(x)
-
-    for item in layers:
-        (kind, c), = item.items()
-        c = {"stride": 1, "padding": "same", **c}
-        same = c["padding"] == "same"
-        if kind == "conv2d":
-            add(Conv(x, c, same))
-        elif kind == "conv2d_transpose":
-            add(ConvTranspose(x.shape[1], c, same))
-        elif kind == "maxpool2d":
-            add(Pool(x, c["size"], item[kind].get("stride", c["size"]), same))
-        elif kind == "upsampling2d":
-            add(nn.Upsample(scale_factor=c["size"]))
-        elif kind == "dense":
-            add(nn.Linear(x.shape[1], c["units"], bias=not c.get("no_bias")))
-        elif kind == "activation":
-            add(ACTIVATIONS[c["function"]]())
-        elif kind == "flatten":
-            add(nn.Flatten())
-        elif kind == "reshape":
-            h, w, ch = c["shape"]
-            add(nn.Unflatten(1, (ch, h, w)))
-        elif kind == "dropout":
-            add(nn.Dropout(c["rate"]).eval())
-        else:
-            sys.exit(f"torch_model: unknown layer {kind}")
-        if c.get("activation", "linear") != "linear":
-            add(ACTIVATIONS[c["activation"]]())
-    return nn.Sequential(*modules), x
+    def forward(self, x):
+        return self.scale * x + self.offset
 
 
-def autoencoder(model):
+class Add(nn.Module):
+    def forward(self, *x):
+        return sum(x[1:], x[0])
+
+
+class Concatenate(nn.Module):
+    def forward(self, *x):
+        return torch.cat(x, 1)
+
+
+class Part(nn.Sequential):
+    """The modules of a list of layers, for an input like x. What layers with names make is put into values, from where others take it."""
+
+    def __init__(self, layers, x, values):
+        super().__init__()
+        self.plan = []  # the names of the inputs, the number of modules and the name of each layer
+        for item in layers:
+            item = dict(item)
+            name, inputs = item.pop("name", None), item.pop("inputs", None)
+            (kind, c), = item.items()
+            xs = [values[i] for i in inputs] if inputs else [x]
+            first, count = layer(kind, c, xs[0]), 1
+            self.append(first)
+            x = first(*xs)
+            if c.get("activation", "linear") != "linear":
+                self.append(ACTIVATIONS[c["activation"]]())
+                count = 2
+            self.plan.append((inputs, count, name))
+            if name:
+                values[name] = x  # an activation does not change the shape
+        self.shape = x
+
+    def forward(self, x, values=None):
+        values = {"input": x} if values is None else values
+        modules = iter(self)
+        for inputs, count, name in self.plan:
+            first, *rest = itertools.islice(modules, count)
+            x = first(*(values[i] for i in inputs)) if inputs else first(x)
+            for m in rest:
+                x = m(x)
+            if name:
+                values[name] = x
+        return x
+
+
+def layer(kind, said, x):
+    """The module of a layer whose first input is like x."""
+    c = {"stride": 1, "padding": "same", **said}
+    same = c["padding"] == "same"
+    if kind == "conv2d":
+        return Conv(x, c, same)
+    if kind == "conv2d_transpose":
+        return ConvTranspose(x.shape[1], c, same)
+    if kind == "maxpool2d":
+        return Pool(x, c["size"], said.get("stride", c["size"]), same)
+    if kind == "upsampling2d":
+        bilinear = c.get("interpolation") == "bilinear"
+        return nn.Upsample(scale_factor=c["size"], mode="bilinear", align_corners=False) if bilinear else nn.Upsample(scale_factor=c["size"])
+    if kind == "batch_normalization":
+        return nn.BatchNorm2d(x.shape[1], c.get("epsilon", 1e-3), 1 - c.get("momentum", 0.99))
+    if kind == "dense":
+        return nn.Linear(x.shape[1], c["units"], bias=not c.get("no_bias"))
+    if kind == "activation":
+        return ACTIVATIONS[c["function"]]()
+    if kind == "rescaling":
+        return Rescale(c["scale"], c.get("offset", 0))
+    if kind == "add":
+        return Add()
+    if kind == "concatenate":
+        return Concatenate()
+    if kind == "flatten":
+        return nn.Flatten()
+    if kind == "reshape":
+        h, w, ch = c["shape"]
+        return nn.Unflatten(1, (ch, h, w))
+    if kind == "dropout":
+        return nn.Dropout(c["rate"]).eval()
+    sys.exit(f"torch_model: unknown layer {kind}")
+
+
+class Autoencoder(nn.Module):
     """The model of a configuration; its state has the names that convae gives the weights."""
-    with torch.no_grad():
-        *image, channels = model["input"]
-        encoder, code = sequential(model["encoder"], torch.zeros(1, channels, *image))
-        decoder, _ = sequential(model["decoder"], code)
-    return nn.Sequential(OrderedDict(encoder=encoder, decoder=decoder))
+
+    def __init__(self, model):
+        super().__init__()
+        with torch.no_grad():
+            *image, channels = model["input"]
+            x = torch.zeros(1, channels, *image)
+            values = {"input": x}
+            self.encoder = Part(model["encoder"], x, values)
+            self.decoder = Part(model["decoder"], self.encoder.shape, values)
+            del self.encoder.shape, self.decoder.shape
+
+    def forward(self, x):
+        values = {"input": x}
+        return self.decoder(self.encoder(x, values), values)
 
 
 def load(path):
