@@ -15,8 +15,8 @@ import (
 
 // Bounds of what blocks may make of a file, which could be much more than anybody means: blocks may use others many times.
 const (
-	maxBlockNodes = 200_000 // values
-	maxBlockDepth = 50      // uses within each other
+	maxBlockNodes = 50_000 // values
+	maxBlockDepth = 50     // uses within each other
 )
 
 // block is a list of layers with a name and parameters, from model.blocks.

@@ -143,7 +143,7 @@ func TestBlockErrors(t *testing.T) {
 		{"no input", "inputs: [narrow]", "inputs: [up, narrow]", `line 7, column 64: the block residual takes one input, want one where it is used`},
 		{"inputs that nothing takes", "  encoder:\n", "    fixed: {layers: [{flatten: {}, inputs: [up]}]}\n  encoder:\n    - fixed: {}\n      inputs: [input]\n", "line 26, column 7: the block fixed has inputs here, which its layers do not take"},
 		{"repeat", "blocks: 2}", "blocks: 0}", "line 25, column 34: repeat is 0, want a whole number of 1 or more"},
-		{"huge", "blocks: 2}", "blocks: 100000000}", "the blocks make more than 200000 values of the file"},
+		{"huge", "blocks: 2}", "blocks: 100000000}", "the blocks make more than 50000 values of the file"},
 		{"two in one", "inputs: [narrow]", "flatten: {}", `line 37, column 7: "flatten" stands beside a block: each needs a list item of its own`},
 		{"name of a layer", "    down:", "    dense:", "line 14, column 5: model.blocks.dense has the name of a layer or of a field, want another"},
 		{"no layers", "    down:", "    none: {}\n    down:", "line 14, column 5: model.blocks.none has no layers"},
