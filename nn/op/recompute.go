@@ -39,13 +39,14 @@ func (t *Tape) changes() []int {
 	return n
 }
 
-// repeatable reports whether a call makes the same if it is done again later: it writes the arena alone, and nothing there that
-// it touches is changed once it is written.
+// repeatable reports whether a call makes the same if it is done again later: it writes the arena alone, nothing there that
+// it touches is changed once it is written, and no state that it reads, such as a codebook, is moved in the step.
 func (t *Tape) repeatable(c Call, changes []int) bool {
 	ok := !c.Once
 	c.Op.Args(func(v *Value, u Use) {
-		arena := t.Values[*v].Space == Arena
-		if *v != None && (u != Read && !arena || arena && changes[*v] > 1) {
+		space := t.Values[*v].Space
+		arena, moved := space == Arena, space == Weights && changes[*v] > 0
+		if *v != None && (u != Read && !arena || arena && changes[*v] > 1 || moved) {
 			ok = false
 		}
 	})
