@@ -6,6 +6,7 @@ import (
 
 	"github.com/convae/convae/cpu/simd"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/rng"
 )
 
@@ -245,6 +246,9 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		},
 		"Adadelta": func() {
 			l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, backend.Update{Param: p, State: [2]backend.Tensor{r, r}, Grad: g, StepParams: stepParams})
+		},
+		"Corrupt": func() {
+			l.Corrupt(corrupt.Corruption{Kind: corrupt.Downscale, Size: 2}, src, y, x, order, stepParams, 0)
 		},
 		"Normal": func() { l.Normal(src, x, stepParams, 1) }, "Dropout": func() { l.Dropout(0.5, src, x, y, stepParams, 1) },
 		"GatherPixels": func() { l.GatherPixels(0.5, src, x, y, pixels, order, stepParams, 0) },

@@ -10,6 +10,7 @@ import (
 	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/corrupt"
 )
 
 // launched describes launches by kernel, blocks and threads of a block.
@@ -129,6 +130,9 @@ func TestLaunchGeometry(t *testing.T) {
 		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, update) }, []string{"optim_adadelta 2x256"}},
 		// 5115 elements an image are 1279 blocks of four.
 		{"normal", func() { l.Normal(src, x, stepParams, 0) }, []string{"random_normal 15x256"}},
+		{"corrupt", func() {
+			l.Corrupt(corrupt.Corruption{Kind: corrupt.Masking, Amount: 0.5, Size: 3}, src, x, y, order, stepParams, 0)
+		}, []string{"corrupt_sample 60x256"}},
 		{"dropout", func() { l.Dropout(0.5, src, x, x, stepParams, 0) }, []string{"random_dropout 15x256"}},
 		{"gather", func() { l.GatherPixels(0, src, x, none, pixels, order, stepParams, 0) }, []string{"random_gather 15x256"}},
 		{"select", func() { l.GatherValues(0, src, x, none, values, order, stepParams, 0) }, []string{"random_select 15x256"}},

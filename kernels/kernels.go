@@ -255,6 +255,8 @@ const (
 	RandomGather
 	RandomSelect
 
+	CorruptSample
+
 	ClipValue
 	ClipSquares
 	ClipNorm
@@ -525,6 +527,8 @@ var entries = [Count]struct {
 	RandomNormal:  {"random_normal", 8},
 	RandomDropout: {"random_dropout", 12},
 	RandomGather:  {"random_gather", 24},
+
+	CorruptSample: {"corrupt_sample", 34},
 
 	GaussianSample:    {"gaussian_sample", 10},
 	GaussianBack:      {"gaussian_back", 13},

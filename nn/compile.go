@@ -1,10 +1,12 @@
 package nn
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/program"
@@ -132,13 +134,31 @@ func (c *compiler) gather(src source) {
 		p.Target = p.Like(p.Input)
 		return
 	}
-	o := &op.Gather{OfValues: src.values, Std: c.o.Noise, Source: rng.Source{Seed: c.o.Seed, Stream: rng.StreamNoise}, Clean: p.Input,
+	o := &op.Gather{OfValues: src.values, Std: c.o.Noise, Source: rng.Source{Seed: c.o.Seed, Stream: rng.StreamNoise},
 		Samples: p.Outside(op.Info{Space: op.Shared, Index: op.Samples}), Order: p.Outside(op.Info{Space: op.Shared, Index: op.Order}), StepParams: p.StepParams()}
-	if p.Target = p.Input; c.o.Noise > 0 {
-		p.Target = p.Like(p.Input)
-		o.Clean, o.Noisy = p.Target, p.Input
+	lead := []op.Call{{Op: o, Layer: "input"}}
+	ways := len(c.o.Corruption) // in which the samples are still to be made worse
+	made := func() op.Value {   // the next tensor, the last of which is the model's input
+		if ways == 0 {
+			return p.Input
+		}
+		return p.Like(p.Input)
 	}
-	p.Calls, p.Lead = slices.Concat([]op.Call{{Op: o, Layer: "input"}}, p.Calls), 1
+	if c.o.Noise > 0 {
+		p.Target = p.Like(p.Input)
+		o.Clean, o.Noisy = p.Target, made()
+	} else {
+		p.Target = made()
+		o.Clean = p.Target
+	}
+	x := cmp.Or(o.Noisy, o.Clean)
+	for i, how := range c.o.Corruption {
+		ways--
+		worse := &op.Corrupt{Corruption: how, Source: corrupt.Source(o.Source, i), Out: made(), X: x, Order: o.Order, StepParams: o.StepParams}
+		lead = append(lead, op.Call{Op: worse, Layer: "input"})
+		x = worse.Out
+	}
+	p.Calls, p.Lead = slices.Concat(lead, p.Calls), len(lead)
 }
 
 // backward appends the loss, and the gradients of the calls of the forward pass.

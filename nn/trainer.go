@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/program"
 )
@@ -14,11 +15,13 @@ type TrainerOptions struct {
 	Batch     int  // samples of an optimiser step
 	Loss      Loss // BCE if it is none
 	Optimizer Optimizer
-	Noise     float32           // standard deviation of the noise added to the inputs, which are then clipped to [0,1]
-	Seed      uint64            // of noise and dropout
-	Unfused   bool              // run every layer as ops of its own
-	Apart     bool              // run ops one by one also where a device can do those of a step at once, in the memory of its processors
-	Precision backend.Precision // what is computed in, also by the trainer's network: the zero one is float32
+	Noise     float32 // standard deviation of the noise added to the inputs, which are then clipped to [0,1]
+	Seed      uint64  // of noise, corruptions and dropout
+	// Corruption is how samples are made worse after that, one way after the other, so that the model learns to make them good again.
+	Corruption []corrupt.Corruption
+	Unfused    bool              // run every layer as ops of its own
+	Apart      bool              // run ops one by one also where a device can do those of a step at once, in the memory of its processors
+	Precision  backend.Precision // what is computed in, also by the trainer's network: the zero one is float32
 
 	// What is known of the data set to come, so that there is room left for it; 0 and false if nothing is.
 	Samples int  // of it

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/program"
@@ -125,8 +126,30 @@ func checkTraining(m *Model, o TrainerOptions) (TrainerOptions, error) {
 	if m.Output.Len() != m.Input.Len() {
 		return o, fmt.Errorf("nn: the model's output %s differs from its input %s: an autoencoder returns what it is given", graph.ShapeText(m.Output), graph.ShapeText(m.Input))
 	}
+	if err := o.checkCorruption(m); err != nil {
+		return o, fmt.Errorf("nn: corruption: %w", err)
+	}
 	_, err = compileTraining(m, nil, o, source{}, 1)
 	return o, err
+}
+
+// checkCorruption reports a way that there is not, or in which samples cannot be made worse.
+func (o TrainerOptions) checkCorruption(m *Model) error {
+	if len(o.Corruption) > corrupt.Most {
+		return fmt.Errorf("there are %d of them, want at most %d", len(o.Corruption), corrupt.Most)
+	}
+	for _, c := range o.Corruption {
+		if err := c.Check(); err != nil {
+			return err
+		}
+		if o.Values {
+			return fmt.Errorf("%v is for pixels, and the data set has numbers of any range", c.Kind)
+		}
+		if c.Kind >= corrupt.Masking && m.Input.H*m.Input.W == 1 {
+			return fmt.Errorf("%v is for images, and the model's input is a vector, %s", c.Kind, graph.ShapeText(m.Input))
+		}
+	}
+	return nil
 }
 
 // withDefaults fills in the options that are not given and checks the others.

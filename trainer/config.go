@@ -46,6 +46,7 @@ type Training struct {
 	Temperature   nn.Temperature         `yaml:"temperature,omitempty"` // of a concrete layer
 	Divergence    nn.Divergence          `yaml:"divergence,omitempty"`  // of a variational model's codes
 	Noise         Noise                  `yaml:"noise,omitempty"`
+	Corruption    []Corruption           `yaml:"corruption,omitempty"`    // of the inputs, after the noise, drawn afresh in every epoch
 	Seed          uint64                 `yaml:"seed"`                    // of weights, order, noise and dropout
 	Init          string                 `yaml:"init,omitempty" json:"-"` // a .safetensors of weights to begin with, or a run that has one, all or some of them; when a run goes on its checkpoint has them
 	EarlyStopping *EarlyStopping         `yaml:"early_stopping,omitempty"`
@@ -208,6 +209,11 @@ func (c *Config) Check() error {
 	}
 	if _, err := t.precision(); err != nil {
 		return fmt.Errorf("training.%w", err)
+	}
+	for i, how := range t.Corruption {
+		if err := how.Check(); err != nil {
+			return fmt.Errorf("training.corruption.%d %w", i+1, err)
+		}
 	}
 	if _, err := t.recompute(); err != nil {
 		return fmt.Errorf("training.%w", err)

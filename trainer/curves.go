@@ -8,8 +8,8 @@ import (
 )
 
 // writeSamples draws what the model makes of a few validation images.
-func writeSamples(path string, net *nn.Network, set *dataset.Set, noise float64, seed uint64) error {
-	rows, caption, err := use.SampleRows(net, set, noise, seed)
+func writeSamples(path string, net *nn.Network, set *dataset.Set, worse use.Corruption, seed uint64) error {
+	rows, caption, err := use.SampleRows(net, set, worse, seed)
 	if err != nil {
 		return err
 	}

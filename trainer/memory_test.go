@@ -149,22 +149,24 @@ func TestHostMemoryIsPlanned(t *testing.T) {
 		}
 		net := tr.Network()
 		// Compiling the programs takes about 100 KiB once, fonts as well: that is not counted.
-		_, warm := use.Evaluate(t.Context(), net, test, nn.Loss{}, 0.1, 1, true)
-		if err := errors.Join(warm, writeSamples(filepath.Join(t.TempDir(), "a.png"), net, test, 0.1, 1)); err != nil {
+		_, warm := use.Evaluate(t.Context(), net, test, nn.Loss{}, use.Corruption{Std: 0.1}, 1, true)
+		if err := errors.Join(warm, writeSamples(filepath.Join(t.TempDir(), "a.png"), net, test, use.Corruption{Std: 0.1}, 1)); err != nil {
 			t.Fatal(err)
 		}
 		var e *use.Evaluator
 		h := HostMemory{Evaluation: allocated(func() {
 			e = use.NewEvaluator(net, test, nn.Loss{})
-			if _, err := e.Evaluate(t.Context(), 0.1, 1, true); err != nil {
+			if _, err := e.Evaluate(t.Context(), use.Corruption{Std: 0.1}, 1, true); err != nil {
 				t.Fatal(err)
 			}
 		})}
-		if again := allocated(func() { _, err = e.Evaluate(t.Context(), 0.1, 1, true) }); err != nil || again > h.Evaluation/20+200_000 {
+		if again := allocated(func() { _, err = e.Evaluate(t.Context(), use.Corruption{Std: 0.1}, 1, true) }); err != nil || again > h.Evaluation/20+200_000 {
 			t.Errorf("%s: a second evaluation allocates %d bytes, the first %d; %v", s.model.Name, again, h.Evaluation, err)
 		}
 		h.Saving = allocated(func() { _, err = tr.State() })
-		h.Pictures = allocated(func() { err = errors.Join(err, writeSamples(filepath.Join(t.TempDir(), "a.png"), net, test, 0.1, 1)) })
+		h.Pictures = allocated(func() {
+			err = errors.Join(err, writeSamples(filepath.Join(t.TempDir(), "a.png"), net, test, use.Corruption{Std: 0.1}, 1))
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

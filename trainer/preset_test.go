@@ -42,7 +42,7 @@ func TestPresetLines(t *testing.T) {
 func momentPreset(t *testing.T, name string, changes ...Change) Config {
 	t.Helper()
 	switch name {
-	case "kl-small", "resnet-ae", "unet-denoiser":
+	case "kl-small", "resnet-ae", "unet-denoiser", "super-resolution", "inpainting":
 		changes = append(changes, Set("model.input=[8, 8, 3]"))
 	case "kl-f8":
 		t.Skip("a step of 83 million parameters is none of a moment; kl-small has the same layers")

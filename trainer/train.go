@@ -320,7 +320,7 @@ func (s *session) reportFirst() error {
 
 // draw chooses the noise of the epoch at hand.
 func (s *session) draw() uint32 {
-	if s.c.Training.Noise.Fresh {
+	if s.c.Training.Noise.Fresh || len(s.c.Training.Corruption) > 0 {
 		return uint32(s.p.Epoch)
 	}
 	return 0
@@ -338,7 +338,7 @@ func (s *session) validate(ctx context.Context) error {
 		}
 	}
 	s.t.Average(true)
-	v, err := s.eval.Evaluate(ctx, tr.Noise.Std, tr.Seed, false)
+	v, err := s.eval.Evaluate(ctx, tr.Corrupted(), tr.Seed, false)
 	if err != nil {
 		return err
 	}
@@ -436,7 +436,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 	}
 	var err error
 	tr := s.c.Training
-	r.Final, err = s.eval.Evaluate(ctx, tr.Noise.Std, tr.Seed, true)
+	r.Final, err = s.eval.Evaluate(ctx, tr.Corrupted(), tr.Seed, true)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		r.Interrupted = true // what is left to do is done by a resume
 		return r, nil
@@ -445,7 +445,7 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 		return r, err
 	}
 	if s.o.Test.Images() {
-		if err := writeSamples(filepath.Join(s.o.Dir, SamplesFile), s.net, s.o.Test, tr.Noise.Std, tr.Seed); err != nil {
+		if err := writeSamples(filepath.Join(s.o.Dir, SamplesFile), s.net, s.o.Test, tr.Corrupted(), tr.Seed); err != nil {
 			return r, err
 		}
 	}

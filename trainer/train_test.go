@@ -16,6 +16,7 @@ import (
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/device"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
@@ -170,7 +171,7 @@ func TestTrainWritesRun(t *testing.T) {
 	}
 	defer net.Close()
 	_, test := smallData()
-	e, err := use.Evaluate(t.Context(), net, test, nn.Loss{}, c.Training.Noise.Std, c.Training.Seed, true)
+	e, err := use.Evaluate(t.Context(), net, test, nn.Loss{}, c.Training.Corrupted(), c.Training.Seed, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -445,14 +446,17 @@ func TestWrongImages(t *testing.T) {
 	}
 }
 
-// The noise of use.Corrupt is that of the GatherPixels op, so that evaluation on the host sees what a device would.
+// The noise of use.Corrupt is that of the GatherPixels op, and what is done then that of the Corrupt op, so that evaluation on the host sees what a
+// device would.
 func TestCorruptIsGather(t *testing.T) {
 	const std, n = 0.5, 3
 	set := dataset.Digits(n, 2)
 	size := 784
 	clean, noisy := make([]float32, n*size), make([]float32, n*size)
 	src := testSource
-	if err := use.Corrupt(clean, noisy, set, 0, n, std, src); err != nil {
+	worse := make([]float32, n*size)
+	then := []corrupt.Corruption{{Kind: corrupt.Masking, Amount: 0.5, Size: 5}, {Kind: corrupt.Blur, Amount: 1}}
+	if err := errors.Join(use.Corrupt(clean, noisy, set, 0, n, use.Corruption{Std: std}, src), use.Corrupt(clean, worse, set, 0, n, use.Corruption{Std: std, Then: then}, src)); err != nil {
 		t.Fatal(err)
 	}
 	b := openCPU(t).Lanes()[0]
@@ -472,18 +476,21 @@ func TestCorruptIsGather(t *testing.T) {
 	b.UploadIndex(order, []int32{0, 1, 2})
 	b.SetStepParams(stepParams, backend.StepParams{Step: 9})
 	b.GatherPixels(std, src, c, z, pixels, order, stepParams, 0)
+	masked, blurred := place(backend.Activation, images), place(backend.Activation, images)
+	b.Corrupt(then[0], corrupt.Source(src, 0), masked, z, order, stepParams, 0)
+	b.Corrupt(then[1], corrupt.Source(src, 1), blurred, masked, order, stepParams, 0)
 	for _, x := range []struct {
 		name string
 		host []float32
 		dev  backend.Tensor
-	}{{"clean", clean, c}, {"noisy", noisy, z}} {
+	}{{"clean", clean, c}, {"noisy", noisy, z}, {"worse", worse, blurred}} {
 		got := make([]float32, n*size)
 		if err := b.Download(got, x.dev); err != nil {
 			t.Fatal(err)
 		}
 		for i := range got {
 			if got[i] != x.host[i] {
-				t.Fatalf("%s[%d]: %v on the host, %v by GatherPixels", x.name, i, x.host[i], got[i])
+				t.Fatalf("%s[%d]: %v on the host, %v on the device", x.name, i, x.host[i], got[i])
 			}
 		}
 	}

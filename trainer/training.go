@@ -84,6 +84,15 @@ func (t Training) precision() (backend.Precision, error) {
 	return p, p.Check()
 }
 
+// Corrupted returns how samples are made worse for the model.
+func (t Training) Corrupted() use.Corruption {
+	c := use.Corruption{Std: t.Noise.Std}
+	for _, how := range t.Corruption {
+		c.Then = append(c.Then, how.all()...)
+	}
+	return c
+}
+
 // recompute returns when activations are recomputed.
 func (t Training) recompute() (nn.Recompute, error) {
 	return nn.ParseRecompute(cmp.Or(t.Recompute, nn.RecomputeAuto.String()))
@@ -99,7 +108,7 @@ func (t Training) Options(samples int) (nn.TrainerOptions, error) {
 	if err != nil {
 		return nn.TrainerOptions{}, err
 	}
-	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: t.Loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed,
+	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: t.Loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed, Corruption: t.Corrupted().Then,
 		Reduction: t.reduction(), Decay: t.EMADecay, Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute}
 	if t.Accumulate > 1 {
 		o.MicroBatch = t.Batch.Of(samples)

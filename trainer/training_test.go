@@ -3,6 +3,7 @@ package trainer
 import (
 	"math"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -53,7 +54,7 @@ func TestTrainingRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, readFile(t, path))
 	}
-	if back.Training != c.Training {
+	if !reflect.DeepEqual(back.Training, c.Training) {
 		t.Errorf("wrote %+v, read %+v", c.Training, back.Training)
 	}
 	o, err := back.Training.Options(1000)

@@ -256,7 +256,7 @@ func (f *benchFlags) record(dev backend.Device, cfg trainer.Config, batch int) e
 	weights := m.Tensors()
 	n := savedSteps * batch
 	clean, noisy := make([]float32, n*m.Input.Len()), make([]float32, n*m.Input.Len())
-	if err := use.Corrupt(clean, noisy, set, 0, n, cfg.Training.Noise.Std, rng.Source{Seed: cfg.Training.Seed, Stream: rng.StreamNoise}); err != nil {
+	if err := use.Corrupt(clean, noisy, set, 0, n, cfg.Training.Corrupted(), rng.Source{Seed: cfg.Training.Seed, Stream: rng.StreamNoise}); err != nil {
 		return err
 	}
 	losses := make([]float32, savedSteps)

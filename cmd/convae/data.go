@@ -233,7 +233,7 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 	shown := 0
 	show := func(row *picture.Row, i int) error {
 		clean, noisy := make([]float32, set.Size()), make([]float32, set.Size())
-		if err := use.Corrupt(clean, noisy, set, i, i+1, f.noise, rng.Source{Seed: f.seed, Stream: rng.StreamEvaluate}); err != nil {
+		if err := use.Corrupt(clean, noisy, set, i, i+1, use.Corruption{Std: f.noise}, rng.Source{Seed: f.seed, Stream: rng.StreamEvaluate}); err != nil {
 			return err
 		}
 		row.Images = append(row.Images, picture.Image{H: set.H, W: set.W, C: set.C, Pix: noisy})

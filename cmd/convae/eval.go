@@ -66,14 +66,14 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 		return err
 	}
 	defer data.close()
-	e, err := use.Evaluate(c.Context(), net, data.test, cfg.Training.Loss, cfg.Training.Noise.Std, cfg.Training.Seed, true)
+	e, err := use.Evaluate(c.Context(), net, data.test, cfg.Training.Loss, cfg.Training.Corrupted(), cfg.Training.Seed, true)
 	if err != nil {
 		return err
 	}
 	w := c.OutOrStdout()
 	if f.asJSON {
 		fields := map[string]any{"model": path, "data": cfg.Data.Name, "noise": cfg.Training.Noise.Std, "output": e.Output, "code": e.Code}
-		if cfg.Training.Noise.Std > 0 {
+		if !cfg.Training.Corrupted().IsZero() {
 			fields["input"] = e.Input
 		}
 		if m.Variational() {
@@ -94,7 +94,7 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 // writeEvaluation prints the metrics of the outputs, and those of the inputs if these are noisy: without noise they are the
 // samples themselves, which are perfect.
 func writeEvaluation(w io.Writer, path string, cfg trainer.Config, images bool, e use.Evaluation) {
-	noise := cfg.Training.Noise.Std
+	worse := cfg.Training.Corrupted()
 	kind, heading := "samples", fmt.Sprintf("%10s %10s %10s %10s", "MSE", "MAE", "max error", "distance")
 	if images {
 		kind, heading = "images", fmt.Sprintf("%10s %10s %10s %10s %10s %10s", "BCE", "MSE", "MAE", "max error", "PSNR dB", "SSIM")
@@ -110,8 +110,8 @@ func writeEvaluation(w io.Writer, path string, cfg trainer.Config, images bool, 
 			fmt.Fprintf(w, "%-8s %10.5f %10.5f %10.5f %10.5f\n", name, v.MSE, v.MAE, v.MaxAbs, v.MaxDistance)
 		}
 	}
-	fmt.Fprintf(w, "%s on %d %s of %s, noise %g\n%-8s %s\n", path, e.Output.N, kind, cfg.Data.Name, noise, "", heading)
-	if noise > 0 {
+	fmt.Fprintf(w, "%s on %d %s of %s, %v\n%-8s %s\n", path, e.Output.N, kind, cfg.Data.Name, worse, "", heading)
+	if !worse.IsZero() {
 		row("input", e.Input)
 	}
 	row("output", e.Output)

@@ -286,8 +286,12 @@ func (r *progress) result(dir string, cfg trainer.Config, res trainer.Result, to
 	}
 	if !r.images {
 		fmt.Fprintf(w, "reconstructed: MSE %.6f, MAE %.6f, max error %.6f, largest distance %.6f (%d samples)\n", out.MSE, out.MAE, out.MaxAbs, out.MaxDistance, out.N)
-	} else if cfg.Training.Noise.Std > 0 {
-		fmt.Fprintf(w, "denoised: PSNR %.2f -> %.2f dB, SSIM %.3f -> %.3f (means over %d images)\n", in.PSNR, out.PSNR, in.SSIM, out.SSIM, out.N)
+	} else if worse := cfg.Training.Corrupted(); !worse.IsZero() {
+		done := "denoised"
+		if len(worse.Then) > 0 {
+			done = "restored"
+		}
+		fmt.Fprintf(w, done+": PSNR %.2f -> %.2f dB, SSIM %.3f -> %.3f (means over %d images)\n", in.PSNR, out.PSNR, in.SSIM, out.SSIM, out.N)
 	} else {
 		fmt.Fprintf(w, "reconstructed: PSNR %.2f dB, SSIM %.3f (means over %d images)\n", out.PSNR, out.SSIM, out.N)
 	}
@@ -319,7 +323,7 @@ func (r *progress) logResult(dir string, cfg trainer.Config, res trainer.Result,
 	}
 	line = line.Float64("val_mse", round(out.MSE, 6)).Float64("val_mae", round(out.MAE, 6)).Float64("val_max_error", round(out.MaxAbs, 6))
 	if r.images {
-		if cfg.Training.Noise.Std > 0 {
+		if !cfg.Training.Corrupted().IsZero() {
 			line = line.Float64("psnr_before", round(in.PSNR, 3)).Float64("ssim_before", round(in.SSIM, 4))
 		}
 		line = line.Float64("psnr_after", round(out.PSNR, 3)).Float64("ssim_after", round(out.SSIM, 4))

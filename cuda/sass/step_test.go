@@ -147,8 +147,8 @@ func stepBits(t *testing.T, c *sass.Compiler, options ptxsim.Options, cfg traine
 	if err := w.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if n := w.Launches(); n < 3 {
-		t.Errorf("%d launches were compared, want at least 3", n)
+	if n := w.Launches(); n < 2 { // the whole step, and the optimiser
+		t.Errorf("%d launches were compared, want at least 2", n)
 	}
 	return loaded
 }
@@ -158,12 +158,12 @@ func preset(t *testing.T, name, precision string) trainer.Config {
 	t.Helper()
 	var changes []trainer.Change
 	switch name {
-	case "kl-small": // on smaller pictures, which it takes too
+	case "kl-small", "super-resolution": // on smaller pictures, which they take too
 		changes = append(changes, trainer.Set("model.input=[8, 8, 3]"))
 	case "kl-f8":
 		t.Skip("83 million parameters; kl-small has the same layers")
-	case "resnet-ae":
-		t.Skip("has the ops of unet-denoiser")
+	case "unet-denoiser", "resnet-ae", "inpainting":
+		t.Skip("has the ops of super-resolution")
 	}
 	cfg, err := trainer.Preset(name, changes...)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package backend is the contract between models and devices: tensors, the geometry of each family of ops, and the
-// Backend interface that the CPU and the GPU implement. Of this module it imports only the random number generator's
-// specification.
+// Backend interface that the CPU and the GPU implement. Of this module it imports only the specifications
+// of what is random, rng and corrupt.
 //
 // Rules of every op:
 //   - the destination comes first and is overwritten, border included; the gradients of parameters and the loss are
@@ -18,6 +18,7 @@ package backend
 import (
 	"time"
 
+	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/rng"
 )
 
@@ -414,6 +415,9 @@ type Random interface {
 	// GatherValues is GatherPixels for a data set of float32 values, of any range: values is a Flat tensor of all samples, one after
 	// another; clean[n] = values[i], and noisy[n] = clean[n] + std*normal, which is not clipped.
 	GatherValues(std float32, src rng.Source, clean, noisy, values, order, stepParams Tensor, first int)
+	// Corrupt: out[n] is x[n] made worse as package corrupt says, by row order[stepParams.Offset+first+n] of draw stepParams.Draw. out must not
+	// be x. A position that is not there is the caller's mistake, as in GatherPixels.
+	Corrupt(c corrupt.Corruption, src rng.Source, out, x, order, stepParams Tensor, first int)
 }
 
 // Clip ops bound gradients, Flat tensors.

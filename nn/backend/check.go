@@ -16,6 +16,7 @@ const (
 	MistakeAct      = "backend: an unknown activation, or one that the op does not fuse"
 	MistakeAlpha    = "backend: an activation whose parameter is not a positive number, or one that has none with a parameter"
 	MistakeSum      = "backend: a sum of nothing"
+	MistakeCorrupt  = "backend: a corruption with a number that cannot be"
 	MistakeRate     = "backend: a dropout rate outside [0, 1)"
 )
 

@@ -1,6 +1,10 @@
 package backend
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/convae/convae/nn/corrupt"
+)
 
 type memory struct{}
 
@@ -121,6 +125,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"Dropout":                  t2(of(step), func() { CheckDropout(0.5, x, y, step) }, x, y),
 		"GatherPixels":             t2(of(order, step), func() { CheckGatherPixels(x, y, pixels, order, step, 0) }, x, y, pixels),
 		"staged":                   t2(of(order, step), func() { CheckGatherPixels(x, y, staged, order, step, 0) }, x, y, staged),
+		"Corrupt":                  t2(of(order, step), func() { CheckCorrupt(corrupt.Corruption{Kind: corrupt.Blur, Amount: 1}, x, y, order, step, 0) }, x, y),
 		"GatherValues":             t2(of(order, step), func() { CheckGatherValues(x, y, values, order, step, 0) }, x, y, values),
 		"ClipValue":                t2(of(p), func() { CheckClipValue(p) }), "SumSquares": t2(of(p), func() { CheckSumSquares(loss, p) }, loss),
 		"ClipNorm": t2(of(p, q), func() { CheckClipNorm(p, q) }), "Penalize": t2(nil, func() { Norms{}.Check(loss, x, y) }, loss, x, y),

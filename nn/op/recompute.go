@@ -39,14 +39,16 @@ func (t *Tape) changes() []int {
 	return n
 }
 
-// repeatable reports whether a call makes the same if it is done again later: it writes the arena alone, nothing there that
-// it touches is changed once it is written, and no state that it reads, such as a codebook, is moved in the step.
+// repeatable reports whether a call makes the same if it is done again later: it writes the arena alone, and what it touches is
+// written once at the most. What is there from the beginning, such as a codebook, is not written at all.
 func (t *Tape) repeatable(c Call, changes []int) bool {
 	ok := !c.Once
 	c.Op.Args(func(v *Value, u Use) {
-		space := t.Values[*v].Space
-		arena, moved := space == Arena, space == Weights && changes[*v] > 0
-		if *v != None && (u != Read && !arena || arena && changes[*v] > 1 || moved) {
+		space, most := t.Values[*v].Space, 0
+		if space == Arena || space == Batch {
+			most = 1
+		}
+		if *v != None && (u != Read && space != Arena || changes[*v] > most) {
 			ok = false
 		}
 	})

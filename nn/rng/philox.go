@@ -13,7 +13,7 @@ import "math/bits"
 const (
 	StreamInit      uint32 = iota + 1 // initial weights
 	StreamShuffle                     // order of the samples in an epoch
-	StreamNoise                       // corruption of training inputs
+	StreamNoise                       // corruption of training inputs; see also corrupt.Source
 	StreamEvaluate                    // corruption of validation and test inputs
 	StreamTest                        // test data
 	StreamCode                        // codes of variational models, in evaluation and from the prior

@@ -61,7 +61,7 @@ func (r *report) inputs(lo, hi, n int) (clean, x []float32, err error) {
 	clean, x = make([]float32, (hi-lo)*size), make([]float32, (hi-lo)*size)
 	for k := lo; k < hi; k++ {
 		i, at := r.sample(k, n), (k-lo)*size
-		if err := use.Corrupt(clean[at:], x[at:], r.set, i, i+1, tr.Noise.Std, rng.Source{Seed: tr.Seed, Stream: rng.StreamEvaluate}); err != nil {
+		if err := use.Corrupt(clean[at:], x[at:], r.set, i, i+1, tr.Corrupted(), rng.Source{Seed: tr.Seed, Stream: rng.StreamEvaluate}); err != nil {
 			return nil, nil, err
 		}
 	}

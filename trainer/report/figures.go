@@ -26,7 +26,7 @@ func (r *report) rows(context.Context) error {
 		return nil
 	}
 	tr := r.c.Training
-	rows, caption, err := use.SampleRows(r.net, r.set, tr.Noise.Std, tr.Seed)
+	rows, caption, err := use.SampleRows(r.net, r.set, tr.Corrupted(), tr.Seed)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (r *report) rows(context.Context) error {
 	rows = slices.Insert(rows, len(rows)-1, picture.Row{Label: "code\n" + shapeText(r.m.Code), Images: codeImages(codes, r.m.Code)})
 	f := figure{Title: "Samples", Paper: true, Alt: "Rows of inputs, their codes and their reconstructions",
 		Caption: "Validation images from top to bottom: what the model is given, its code (dark violet is the smallest number shown, yellow the largest), and what it makes of that."}
-	if tr.Noise.Std > 0 {
+	if !tr.Corrupted().IsZero() {
 		f.Caption = "Validation images from top to bottom: clean, as the model is given them, their code (dark violet is the smallest number shown, yellow the largest), and what the model makes of that."
 	}
 	return r.add("rows.png", f, func(path string) error {

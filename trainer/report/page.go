@@ -58,7 +58,7 @@ func (r *report) write() error {
 	if err != nil {
 		return err
 	}
-	p := page{Name: r.m.Config.Name, Facts: r.facts(), Summary: r.m.Summary(), Metrics: r.metrics(), Before: r.c.Training.Noise.Std > 0,
+	p := page{Name: r.m.Config.Name, Facts: r.facts(), Summary: r.m.Summary(), Metrics: r.metrics(), Before: !r.c.Training.Corrupted().IsZero(),
 		Notes: r.notes, Config: string(config), Footer: r.o.Footer}
 	for _, m := range p.Metrics {
 		if m.headline {

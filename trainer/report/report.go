@@ -152,7 +152,7 @@ func runDir(run string) string {
 func (r *report) make(ctx context.Context) (Result, error) {
 	var err error
 	tr := r.c.Training
-	if r.e, err = use.Evaluate(ctx, r.net, r.set, tr.Loss, tr.Noise.Std, tr.Seed, true); err != nil {
+	if r.e, err = use.Evaluate(ctx, r.net, r.set, tr.Loss, tr.Corrupted(), tr.Seed, true); err != nil {
 		return Result{}, err
 	}
 	if err := os.MkdirAll(r.o.Pictures, 0o777); err != nil {

@@ -367,7 +367,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := use.Evaluate(t.Context(), net, set, nn.Loss{}, 0.25, 0, true)
+	e, err := use.Evaluate(t.Context(), net, set, nn.Loss{}, use.Corruption{Std: 0.25}, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}

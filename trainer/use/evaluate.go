@@ -2,10 +2,12 @@ package use
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/metric"
@@ -21,31 +23,63 @@ const (
 // and at least one.
 func Chunk(values int) int { return max(min(chunkBytes/4/max(values, 1), ChunkSamples), 1) }
 
+// Corruption says how the samples that a model is given are made worse: by normal noise of a standard deviation, and then in other
+// ways, one after the other. The zero Corruption leaves them as they are.
+type Corruption struct {
+	Std  float64
+	Then []corrupt.Corruption
+}
+
+// IsZero reports whether the samples stay as they are.
+func (c Corruption) IsZero() bool { return c.Std == 0 && len(c.Then) == 0 }
+
+func (c Corruption) String() string {
+	text := fmt.Sprintf("noise %g", c.Std)
+	for _, how := range c.Then {
+		text += ", " + how.Kind.String()
+	}
+	return text
+}
+
 // Corrupt fills clean with samples lo to hi, pixels scaled to [0,1], and noisy with clean plus normal noise, which for
-// pixels is clipped to [0,1]. It draws the bits that the GatherPixels and GatherValues ops draw.
+// pixels is clipped to [0,1], and made worse in the other ways. It draws the bits that the GatherPixels, GatherValues and Corrupt ops draw.
 // The error is that of a file that cannot be read.
-func Corrupt(clean, noisy []float32, set *dataset.Set, lo, hi int, std float64, src rng.Source) error {
+func Corrupt(clean, noisy []float32, set *dataset.Set, lo, hi int, c Corruption, src rng.Source) error {
 	size := set.Size()
 	if err := set.Read(clean[:(hi-lo)*size], lo, hi); err != nil {
 		return err
 	}
-	if std == 0 {
-		copy(noisy[:(hi-lo)*size], clean)
+	copy(noisy[:(hi-lo)*size], clean)
+	if c.Std > 0 {
+		for i := lo; i < hi; i++ {
+			addNoise(noisy[(i-lo)*size:][:size], float32(c.Std), set.HasPixels(), src, uint32(i))
+		}
+	}
+	if len(c.Then) == 0 {
 		return nil
 	}
+	before := make([]float32, size)
 	for i := lo; i < hi; i++ {
-		c, n := clean[(i-lo)*size:][:size], noisy[(i-lo)*size:][:size]
-		for j := 0; j < size; j += 4 {
-			z := src.Normals(uint32(j/4), uint32(i), 0)
-			for k := range min(4, size-j) {
-				n[j+k] = c[j+k] + float32(float32(std)*z[k])
-				if set.HasPixels() {
-					n[j+k] = min(max(n[j+k], 0), 1)
-				}
-			}
+		sample := noisy[(i-lo)*size:][:size]
+		for k, how := range c.Then {
+			copy(before, sample)
+			how.Sample(sample, before, set.H, set.W, set.C, corrupt.Source(src, k), uint32(i), 0)
 		}
 	}
 	return nil
+}
+
+// addNoise adds normal noise, that of a row of the source's draw 0.
+func addNoise(x []float32, std float32, clip bool, src rng.Source, row uint32) {
+	for j := 0; j < len(x); j += 4 {
+		z := src.Normals(uint32(j/4), row, 0)
+		for k := range min(4, len(x)-j) {
+			x[j+k] += float32(std * z[k])
+			if clip {
+				x[j+k] = min(max(x[j+k], 0), 1)
+			}
+		}
+	}
 }
 
 // Evaluation compares a model's outputs, and its inputs, with the clean samples. PSNR and SSIM are 0 for samples that are
@@ -60,13 +94,13 @@ type Evaluation struct {
 	others     float64 // terms of the loss that the metrics do not have
 }
 
-// Evaluate runs the model on a data set with noise of the seed's StreamEvaluate, for metrics and for a loss, if one is given. Without inputs, Input stays zero. When ctx
+// Evaluate runs the model on a data set that is made worse, by draws of the seed's StreamEvaluate, for metrics and for a loss, if one is given. Without inputs, Input stays zero. When ctx
 // ends, it returns ctx's error soon. It holds no more samples at a time than [Chunk] says.
-func Evaluate(ctx context.Context, net *nn.Network, set *dataset.Set, loss nn.Loss, noise float64, seed uint64, inputs bool) (Evaluation, error) {
+func Evaluate(ctx context.Context, net *nn.Network, set *dataset.Set, loss nn.Loss, worse Corruption, seed uint64, inputs bool) (Evaluation, error) {
 	if err := CheckSet(net.Model(), nn.MSE, set); err != nil {
 		return Evaluation{}, err
 	}
-	return NewEvaluator(net, set, loss).Evaluate(ctx, noise, seed, inputs)
+	return NewEvaluator(net, set, loss).Evaluate(ctx, worse, seed, inputs)
 }
 
 // Evaluator evaluates a model again and again on the same data set, in memory of its own.
@@ -113,7 +147,7 @@ func NewEvaluator(net *nn.Network, set *dataset.Set, loss nn.Loss) *Evaluator {
 }
 
 // Evaluate does what the function Evaluate does.
-func (e *Evaluator) Evaluate(ctx context.Context, noise float64, seed uint64, inputs bool) (Evaluation, error) {
+func (e *Evaluator) Evaluate(ctx context.Context, worse Corruption, seed uint64, inputs bool) (Evaluation, error) {
 	e.output.Reset()
 	e.input.Reset()
 	e.codes.Reset()
@@ -125,7 +159,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, noise float64, seed uint64, in
 			return Evaluation{}, err
 		}
 		hi := min(lo+e.chunk, e.set.Len())
-		if err := e.add(lo, hi, noise, src, inputs); err != nil {
+		if err := e.add(lo, hi, worse, src, inputs); err != nil {
 			return Evaluation{}, err
 		}
 	}
@@ -142,10 +176,10 @@ func (e *Evaluator) Evaluate(ctx context.Context, noise float64, seed uint64, in
 }
 
 // add runs samples lo to hi-1.
-func (e *Evaluator) add(lo, hi int, noise float64, src rng.Source, inputs bool) error {
+func (e *Evaluator) add(lo, hi int, worse Corruption, src rng.Source, inputs bool) error {
 	n, m, set := hi-lo, e.net.Model(), e.set
 	clean, noisy, out, code := e.clean[:n*set.Size()], e.noisy[:n*set.Size()], e.out[:n*set.Size()], e.code[:n*m.Code.Len()]
-	if err := Corrupt(clean, noisy, set, lo, hi, noise, src); err != nil {
+	if err := Corrupt(clean, noisy, set, lo, hi, worse, src); err != nil {
 		return err
 	}
 	encode := e.net.Encode

@@ -105,8 +105,8 @@ func ExampleCorrupt() {
 	set := &dataset.Set{H: 1, W: 2, C: 1, Pixels: []byte{0, 255, 255, 0}}
 	src := rng.Source{Seed: 1, Stream: rng.StreamEvaluate}
 	clean, noisy, one := make([]float32, 4), make([]float32, 4), make([]float32, 2)
-	check(use.Corrupt(clean, noisy, set, 0, 2, 0.5, src))
-	check(use.Corrupt(make([]float32, 2), one, set, 1, 2, 0.5, src))
+	check(use.Corrupt(clean, noisy, set, 0, 2, use.Corruption{Std: 0.5}, src))
+	check(use.Corrupt(make([]float32, 2), one, set, 1, 2, use.Corruption{Std: 0.5}, src))
 	fmt.Println(clean, one[0] == noisy[2] && one[1] == noisy[3], min(one[0], one[1]) >= 0, max(one[0], one[1]) <= 1)
 	// Output: [0 1 1 0] true true true
 }

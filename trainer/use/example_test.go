@@ -83,7 +83,7 @@ func ExampleApply() {
 // Measures a model on points, and what its code is like.
 func ExampleEvaluate() {
 	points := &dataset.Set{H: 1, W: 1, C: 2, Values: []float32{0, 0, 1, 2, 3, 3}}
-	e, err := use.Evaluate(context.Background(), lineNetwork(), points, nn.Loss{}, 0, 1, false)
+	e, err := use.Evaluate(context.Background(), lineNetwork(), points, nn.Loss{}, use.Corruption{}, 1, false)
 	check(err)
 	fmt.Printf("MSE %.4f, max error %.0f; %d of %d units active, compression %.0f\n", e.Output.MSE, e.Output.MaxAbs, e.Code.Active, e.Code.Units, e.Code.Compression)
 	// Output: MSE 0.1667, max error 1; 1 of 1 units active, compression 2

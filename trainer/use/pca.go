@@ -18,7 +18,7 @@ type PCAComparison struct {
 // ComparePCA compares a model on the samples of test, without noise, with k principal components of the samples of train.
 // When ctx ends, it returns ctx's error soon.
 func ComparePCA(ctx context.Context, net *nn.Network, train, test *dataset.Set, k int) (PCAComparison, error) {
-	e, err := Evaluate(ctx, net, test, nn.Loss{}, 0, 0, false) // no noise: the seed makes no difference to the output
+	e, err := Evaluate(ctx, net, test, nn.Loss{}, Corruption{}, 0, false) // no noise: the seed makes no difference to the output
 	if err != nil {
 		return PCAComparison{}, err
 	}

@@ -56,18 +56,21 @@ func Spread(set *dataset.Set, n int) []int {
 }
 
 // SampleRows are ten images of a set, or fewer if they are large, as Spread chooses them, and what the model makes of
-// them: rows of clean, noisy and denoised images or, without noise, of original and reconstructed ones. The last row is
+// them: rows of clean, noisy and denoised images (corrupted and restored ones) or, if they are not made worse, of original and reconstructed ones. The last row is
 // the model's output, the one before it was its input. The caption has their PSNR and SSIM.
-func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (rows []picture.Row, caption string, err error) {
+func SampleRows(net *nn.Network, set *dataset.Set, worse Corruption, seed uint64) (rows []picture.Row, caption string, err error) {
 	rows = []picture.Row{{Label: "clean"}, {Label: "noisy"}, {Label: "denoised"}}
-	if noise == 0 {
+	if len(worse.Then) > 0 {
+		rows = []picture.Row{{Label: "clean"}, {Label: "corrupted"}, {Label: "restored"}}
+	}
+	if worse.IsZero() {
 		rows = []picture.Row{{}, {Label: "original"}, {Label: "reconstructed"}}
 	}
 	size := set.Size()
 	var before, after metric.Accumulator
 	for _, i := range Spread(set, samplesShown(set.H, set.W, set.C)) {
 		clean, noisy, out := make([]float32, size), make([]float32, size), make([]float32, size)
-		if err := Corrupt(clean, noisy, set, i, i+1, noise, rng.Source{Seed: seed, Stream: rng.StreamEvaluate}); err != nil {
+		if err := Corrupt(clean, noisy, set, i, i+1, worse, rng.Source{Seed: seed, Stream: rng.StreamEvaluate}); err != nil {
 			return nil, "", err
 		}
 		if err := net.Predict(out, noisy, 1); err != nil {
@@ -80,7 +83,7 @@ func SampleRows(net *nn.Network, set *dataset.Set, noise float64, seed uint64) (
 		}
 	}
 	a, b := after.Result(), before.Result()
-	if noise > 0 {
+	if !worse.IsZero() {
 		return rows, fmt.Sprintf("PSNR %.1f dB before, %.1f dB after; SSIM %.3f before, %.3f after", b.PSNR, a.PSNR, b.SSIM, a.SSIM), nil
 	}
 	return rows[1:], fmt.Sprintf("PSNR %.1f dB, SSIM %.3f", a.PSNR, a.SSIM), nil

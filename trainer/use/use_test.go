@@ -57,7 +57,7 @@ func TestSampleErrors(t *testing.T) {
 	}
 	defer net.Close()
 	set := dataset.Digits(ChunkSamples+30, 1)
-	e, err := Evaluate(t.Context(), net, set, nn.Loss{}, 0, 1, false)
+	e, err := Evaluate(t.Context(), net, set, nn.Loss{}, Corruption{}, 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestEvaluateSkipConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer net.Close()
-	if e, err := Evaluate(t.Context(), net, dataset.Digits(20, 1), nn.Loss{}, 0, 1, false); err != nil || !(e.Output.MSE > 0) || e.Code.Active == 0 {
+	if e, err := Evaluate(t.Context(), net, dataset.Digits(20, 1), nn.Loss{}, Corruption{}, 1, false); err != nil || !(e.Output.MSE > 0) || e.Code.Active == 0 {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
