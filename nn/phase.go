@@ -133,7 +133,7 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 			runCalls(p.begin, begin, nil, hook)
 		}
 		runCalls(calls[prog.Lead:], f, prog.Values, hook)
-		if r.sums = nil; last != nil {
+		if last != nil { // there is but one task
 			r.sums = last.Of(f)
 		}
 	}

@@ -100,8 +100,9 @@ func (t *Trainer) end() {
 	t.seen += t.count
 }
 
-// prepare compiles the programs of the step at hand unless they are there.
+// prepare compiles the programs of the step at hand unless they are there, and forgets what the step before has left to the optimiser's op.
 func (r *replica) prepare() {
+	r.sums = nil
 	plan, made := &r.t.plan, false
 	for first := 0; first < r.t.count; first += plan.chunk {
 		c := min(plan.chunk, r.t.count-first)

@@ -20,6 +20,10 @@ func needsRounding(t *testing.T, multiply backend.DType) {
 	worst := map[string]float64{}
 	look := func(rounding, plain Case) {
 		for _, factor := range []string{"neither", "x", "w", "gradOut"} {
+			key := rounding.Ops[1] + " that rounds " + factor
+			if worst[key] > 1 {
+				continue // found already
+			}
 			d, exact := data{}, data{}
 			for name, v := range rounding.inputs() {
 				exact[name], d[name] = floats(v), floats(v)
@@ -40,7 +44,6 @@ func needsRounding(t *testing.T, multiply backend.DType) {
 					v[i] = float32(x)
 				}
 				share, _ := a.bound.WorstOf(v, want[a.name].v, want[a.name].magnitude())
-				key := rounding.Ops[1] + " that rounds " + factor
 				worst[key] = max(worst[key], share)
 			}
 		}
