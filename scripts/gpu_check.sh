@@ -187,7 +187,7 @@ check=() part=(--every 10 --steps 2 --batch 4) simulator=(--every 2 --steps 5 --
 train=(denoiser --data mnist --epochs 10) rates=("128,1024" "1,128,1024" 5 0.3) large=("16,64" 16 5 0.5)
 [ -z "$data" ] || train+=(--data-dir "$data")
 if [ -n "$quick" ]; then
-  check=(--every 10 --steps 1 --batch 2) part=(--every 50 --steps 1 --batch 2) simulator=(--every 20 --steps 1 --batch 2)
+  check=(--every 50 --steps 1 --batch 2) part=(--every 50 --steps 1 --batch 2) simulator=(--every 50 --steps 1 --batch 2)
   images=("" 1 1 0.01) profile=(--steps 1)
   train=(denoiser --data digits --epochs 1 --limit 32 --batch 16 --validation 0.002) rates=(4 2 1 0.05)
 fi
