@@ -187,3 +187,15 @@ func within(t *testing.T, what string, got, want []float32, b backend.Bound) {
 		t.Errorf("%s[%d] is %v, want %v within %+v", what, at, got[at], want[at], b)
 	}
 }
+
+// wantLoss reports a loss of a step that is not the golden one.
+func wantLoss(t *testing.T, tr *Trainer, step int, want float32) {
+	t.Helper()
+	loss, err := tr.Loss()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(loss-float64(want)) > 1e-5 {
+		t.Errorf("step %d: loss %.7f, want %.7f within 1e-5", step, loss, want)
+	}
+}
