@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/kernels"
 	"github.com/convae/convae/nn/backend"
@@ -74,23 +75,40 @@ func goldenCases(t *testing.T) []backendtest.Case {
 	return cases
 }
 
-// hasOwnKernels reports whether a device of that compute capability has kernels for a case that one of 7.5 does not have.
-func hasOwnKernels(cc [2]int, c backendtest.Case) bool {
-	switch cc {
-	case [2]int{7, 5}:
-		return true
-	case [2]int{9, 0}:
-		return strings.HasPrefix(c.Name, "conv/") && (strings.Contains(c.Name, "-tf32") || strings.Contains(c.Name, "-bfloat16"))
+// launchesOf returns what a device launches for a case: kernels, grids, blocks and shared memory.
+func launchesOf(t *testing.T, d *Device, f *driver.Fake, c backendtest.Case) (launches string) {
+	t.Helper()
+	defer func() {
+		if _, refused := recover().(string); refused {
+			launches = "none: it is refused"
+		}
+	}()
+	f.Calls = nil
+	if err := backendtest.Record(d.Lanes()[0], c); err != nil {
+		t.Fatal(err)
 	}
-	return slices.ContainsFunc(c.Ops, func(op string) bool {
-		return strings.HasPrefix(op, "Conv") || strings.HasPrefix(op, "Dense") || strings.HasPrefix(op, "Resident")
-	})
+	for _, l := range f.Launches() {
+		launches += fmt.Sprintln(l.Name, l.Launch.Grid, l.Launch.Block, l.Launch.Shared)
+	}
+	return launches
 }
 
-// TestTable runs the table on the simulator, for every choice of kernels the cases that have kernels of their own there.
+// TestTable runs the table on the simulator, for every choice of kernels the cases that are launched there as for no choice before it.
 func TestTable(t *testing.T) {
+	table := tableCases()
+	seen := make(map[string][]string) // by case
 	for _, cc := range selections(t) {
-		cases := slices.DeleteFunc(tableCases(), func(c backendtest.Case) bool { return !hasOwnKernels(cc, c) })
+		var cases []backendtest.Case
+		d, f := openFake(t, cc[0], cc[1])
+		for _, c := range table {
+			if l := launchesOf(t, d, f, c); !slices.Contains(seen[c.Name], l) {
+				seen[c.Name] = append(seen[c.Name], l)
+				cases = append(cases, c)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 		t.Run(fmt.Sprintf("%d.%d", cc[0], cc[1]), func(t *testing.T) {
 			open := func() *Device { return openSim(t, cc[0], cc[1]) }
 			runTable(t, cases, open, runForms(t, open))

@@ -20,7 +20,7 @@ const (
 	split       = "-long-,conv/forward,dense/forward" // which take the forms of float32 in parts where a device has them
 	unusual     = "-infinite-,-nan-,-largest-"
 	wgmma       = "16x16x24-72,8x8x48-80,8x32x48-68,8x16x16-48,16x8x64-144" // of whole tiles of eight rows by eight pixels
-	turned      = "128x16x16x16-48,128x16x16x48-16"                         // that make many blocks
+	turned      = "128x16x16x16-36,128x16x16x36-16"                         // that make many blocks
 )
 
 var mutants = []mutant{

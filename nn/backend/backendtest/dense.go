@@ -3,6 +3,7 @@ package backendtest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/convae/convae/nn/backend"
 )
@@ -13,15 +14,17 @@ type denseCase struct {
 	noBias bool
 	images int
 	bench  bool
+	wide   bool // one of wideDenses
 	// special puts an infinity and a NaN, of all bits set, among the inputs.
 	special bool
 }
 
-// largeDenses are layers of rows, inputs and units for which a GPU has larger tiles, of the outputs, of the gradient of the input or of that of
-// the weights, or of whose gradients it shares out the sums.
-var largeDenses = [][3]int{
-	{1100, 12, 740}, {1100, 740, 12}, {12, 740, 1100}, {580, 20, 740}, {580, 740, 20}, {20, 740, 580}, {2100, 36, 5}, {3100, 12, 8},
-}
+// wideDenses are layers of rows, inputs and units for which a GPU has larger tiles, of the outputs, of the gradient of the input or of that of
+// the weights: the other two products of each are no news, and not in the table. Of longDenses it shares out the sums of gradients.
+var (
+	wideDenses = [][3]int{{1100, 12, 740}, {1100, 740, 12}, {12, 740, 1100}, {580, 20, 740}, {580, 740, 20}, {20, 740, 580}}
+	longDenses = [][3]int{{2100, 36, 5}, {3100, 12, 8}}
+)
 
 func denseCases() []Case {
 	acts := []backend.Act{backend.Linear, backend.ReLU, backend.Sigmoid, backend.Tanh}
@@ -36,17 +39,37 @@ func denseCases() []Case {
 	table = append(table,
 		denseCase{DenseSpec: backend.DenseSpec{N: 3, In: 33, Out: 5, Act: backend.ReLU, InAct: backend.Sigmoid}, images: 4},
 		denseCase{DenseSpec: backend.DenseSpec{N: 32, In: 784, Out: 128, Act: backend.ReLU}, bench: true})
-	for _, d := range largeDenses {
+	for _, d := range longDenses {
 		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: backend.ReLU, InAct: backend.Tanh}})
+	}
+	for _, d := range wideDenses {
+		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: d[0], In: d[1], Out: d[2], Act: backend.ReLU, InAct: backend.Tanh}, wide: true})
 	}
 	var cases []Case
 	for _, c := range table {
 		s := c.shape()
-		cases = append(cases, c.forward(), c.backInput(), c.backWeights(),
-			inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.DenseNeeds(s) }, grads))
+		for _, k := range c.products() {
+			cases = append(cases, k)
+			if slices.Contains(k.Ops, "DenseBackWeights") {
+				cases = append(cases, inPartials(k, func(b backend.Backend) backend.Needs { return b.DenseNeeds(s) }, grads))
+			}
+		}
 	}
 	edge := denseCase{DenseSpec: backend.DenseSpec{N: 3, In: 9, Out: 5, InAct: backend.ReLU}}
 	return append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"))
+}
+
+// products returns the cases of the layer: all three products, or, if it is wide, that of the largest matrix.
+func (c denseCase) products() []Case {
+	switch least := min(c.N, c.In, c.Out); {
+	case !c.wide:
+		return []Case{c.forward(), c.backInput(), c.backWeights()}
+	case c.In == least:
+		return []Case{c.forward()}
+	case c.Out == least:
+		return []Case{c.backInput()}
+	}
+	return []Case{c.backWeights()}
 }
 
 func (c denseCase) shape() backend.DenseShape { return must(backend.NewDense(c.DenseSpec)) }

@@ -45,7 +45,7 @@ func productCases(d backend.DType) []Case {
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
 	}
 	for _, c := range roundedDenses(d) {
-		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
+		cases = append(cases, c.products()...)
 	}
 	special := denseCase{DenseSpec: backend.DenseSpec{N: 9, In: 3, Out: 5, Multiply: d}, special: true}
 	return append(cases, special.forward())
@@ -142,8 +142,8 @@ func roundedConvs(d backend.DType) []convCase {
 		spec(1, 8, 32, 48, 68, 5, 3, nil),
 		spec(2, 8, 16, 16, 48, 3, 3, up(2)),
 		spec(1, 16, 8, 64, 144, 1, 1, nil),
-		spec(128, 16, 16, 16, 48, 1, 1, nil), // which make many blocks
-		spec(128, 16, 16, 48, 16, 1, 1, nil),
+		spec(128, 16, 16, 16, 36, 1, 1, nil), // which make many blocks
+		spec(128, 16, 16, 36, 16, 1, 1, nil),
 		spec(1, 8, 9, 40, 44, 3, 3, nil),
 		spec(290, 2, 3, 4, 8, 3, 3, nil),
 		spec(1, 20, 18, 8, 36, 3, 5, pool(2)),
@@ -164,9 +164,10 @@ func roundedConvTransposes(d backend.DType) (table []convTransposeCase) {
 }
 
 func roundedDenses(d backend.DType) (table []denseCase) {
-	for _, n := range slices.Concat([][3]int{{1, 1, 1}, {2, 8, 16}, {7, 31, 33}, {33, 64, 1}, {5, 3, 40}, {17, 68, 36}, {257, 4, 4}}, largeDenses) {
+	few := [][3]int{{1, 1, 1}, {2, 8, 16}, {7, 31, 33}, {33, 64, 1}, {5, 3, 40}, {17, 68, 36}, {257, 4, 4}}
+	for i, n := range slices.Concat(few, longDenses, wideDenses) {
 		table = append(table, denseCase{DenseSpec: backend.DenseSpec{N: n[0], In: n[1], Out: n[2], Act: backend.Sigmoid, InAct: backend.ReLU,
-			Multiply: d}})
+			Multiply: d}, wide: i >= len(few)+len(longDenses)})
 	}
 	return table
 }

@@ -162,19 +162,17 @@ type placed struct {
 }
 
 func prepare(b backend.Backend, c Case) (*placed, error) {
-	p := &placed{b: b, inputs: c.inputs(), args: c.args, equal: c.equal, tensors: make(tensors)}
+	p, err := newPlaced(b, c)
+	if err != nil {
+		return nil, err
+	}
 	ready := false
 	defer func() {
 		if !ready {
 			p.free()
 		}
 	}()
-	if err := p.place(); err != nil {
-		return nil, err
-	}
-	if err := p.allocWorkspace(c); err != nil {
-		return nil, err
-	}
+	p.inputs = c.inputs()
 	p.upload()
 	if c.setup != nil {
 		c.setup(b, p.tensors)
@@ -185,6 +183,34 @@ func prepare(b backend.Backend, c Case) (*placed, error) {
 	}
 	ready = true
 	return p, nil
+}
+
+// newPlaced allocates the tensors of a case, and gives the backend a workspace.
+func newPlaced(b backend.Backend, c Case) (*placed, error) {
+	p := &placed{b: b, args: c.args, equal: c.equal, tensors: make(tensors)}
+	err := p.place()
+	if err == nil {
+		err = p.allocWorkspace(c)
+	}
+	if err != nil {
+		p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Record calls the ops of a case once, on tensors without values: for a backend that computes nothing, but records what it is told.
+func Record(b backend.Backend, c Case) error {
+	p, err := newPlaced(b, c)
+	if err != nil {
+		return err
+	}
+	defer p.free()
+	if c.setup != nil {
+		c.setup(b, p.tensors)
+	}
+	c.run(b, p.tensors)
+	return b.Sync()
 }
 
 // place allocates the tensors.
