@@ -12,8 +12,8 @@ import (
 type batchNorm struct {
 	channels           int
 	from, scale, shift []float32    // of the normalisation
-	gamma, mean, slope []float32    // of its gradient
-	rstd               []float32    //
+	mean, slope        []float32    // of its gradient
+	gamma, rstd        []float32    // that these are made of
 	sums               [2][]float32 // of columns
 	g, y               []float32    // the gradients of a run before the activation, and its values
 }
@@ -190,8 +190,12 @@ func (l *lane) BatchNorm(s backend.BatchNormShape, out, x backend.Tensor, p back
 	for at := 0; at < len(v); at += len(b.from) {
 		n := min(len(b.from), len(v)-at)
 		y := o[at:][:n]
-		simd.Normalize(y, v[at:][:n], b.from[:n], b.scale[:n], b.shift[:n])
-		apply(s.Act, y)
+		if s.Act.Act == backend.ReLU {
+			simd.NormalizeReLU(y, v[at:][:n], b.from[:n], b.scale[:n], b.shift[:n])
+		} else {
+			simd.Normalize(y, v[at:][:n], b.from[:n], b.scale[:n], b.shift[:n])
+			apply(s.Act, y)
+		}
 		round(out.Type, y)
 	}
 }
@@ -211,8 +215,12 @@ func (l *lane) BatchNormSums(s backend.BatchNormShape, rows, gradOut, x backend.
 			clear(b.sums[1])
 			for at, end := lo, min(lo+band, hi); at < end; at += run {
 				n := min(run, end-at)
-				x := v[at:][:n]
-				simd.Correlate(b.sums[0][:n], b.sums[1][:n], b.before(s.Act, grads[at:][:n], x), x, b.from[:n])
+				x, g := v[at:][:n], grads[at:][:n]
+				if s.Act.Act == backend.ReLU {
+					simd.CorrelateReLU(b.sums[0][:n], b.sums[1][:n], g, x, b.from[:n], b.scale[:n], b.shift[:n])
+				} else {
+					simd.Correlate(b.sums[0][:n], b.sums[1][:n], b.before(s.Act, g, x), x, b.from[:n])
+				}
 			}
 			for c := range b.channels {
 				row[c] += float32(b.total(b.sums[0], c))
@@ -246,17 +254,21 @@ func (l *lane) BatchNormBack(s backend.BatchNormShape, pixels int, gradX, gradOu
 	s.CheckBack(pixels, &gradX, &gradOut, &x, &totals, &p)
 	b := l.batchNorm(s.X.C)
 	b.normalizeBy(l, &s, &p)
-	o, g, v, t := l.floats(gradX), l.floats(gradOut), l.floats(x), l.floats(totals)
-	for i := range b.mean {
-		c := i % b.channels
-		b.mean[i] = float32(float64(b.gamma[c]) * float64(t[c]) / float64(pixels))
-		b.slope[i] = float32(float64(b.gamma[c]) * float64(b.rstd[c]) * float64(t[b.channels+c]) / float64(pixels))
+	o, grads, v, t := l.floats(gradX), l.floats(gradOut), l.floats(x), l.floats(totals)
+	for c, scale := range b.scale[:b.channels] {
+		b.mean[c] = float32(float64(scale) * float64(t[c]) / float64(pixels))
+		b.slope[c] = float32(float64(scale) * float64(b.rstd[c]) * float64(t[b.channels+c]) / float64(pixels))
 	}
+	b.repeat(b.mean[b.channels:], b.mean[:b.channels])
+	b.repeat(b.slope[b.channels:], b.slope[:b.channels])
 	for at := 0; at < len(v); at += len(b.from) {
 		n := min(len(b.from), len(v)-at)
-		x, y := v[at:][:n], o[at:][:n]
-		copy(y, b.before(s.Act, g[at:][:n], x))
-		simd.NormalizeBack(y, x, b.from[:n], b.gamma[:n], b.mean[:n], b.slope[:n], b.rstd[:n])
+		x, y, g := v[at:][:n], o[at:][:n], grads[at:][:n]
+		if s.Act.Act == backend.ReLU {
+			simd.NormalizeBackReLU(y, g, x, b.from[:n], b.scale[:n], b.shift[:n], b.mean[:n], b.slope[:n])
+		} else {
+			simd.NormalizeBack(y, b.before(s.Act, g, x), x, b.from[:n], b.scale[:n], b.mean[:n], b.slope[:n])
+		}
 		round(gradX.Type, y)
 	}
 }

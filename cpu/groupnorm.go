@@ -223,11 +223,11 @@ func (l *lane) GroupNormBack(s backend.GroupNormShape, gradX backend.Tensor, gra
 		if result == nil {
 			continue
 		}
-		// gradX = rstd (gamma gradient - (mean + slope (x - from))).
+		// gradX = scale gradient - (mean + slope (x - from)).
 		for g := range s.Groups {
 			r := float64(n.of(n.rstd, g)[0])
-			n.set(n.mean, g, n.total(n.sum[0], n.gamma, g)/count)
-			n.set(n.slope, g, r*r*n.total(n.sum[1], n.gamma, g)/count)
+			n.set(n.mean, g, r*n.total(n.sum[0], n.gamma, g)/count)
+			n.set(n.slope, g, r*r*r*n.total(n.sum[1], n.gamma, g)/count)
 		}
 		n.repeat(n.mean)
 		n.repeat(n.slope)
@@ -235,10 +235,10 @@ func (l *lane) GroupNormBack(s backend.GroupNormShape, gradX backend.Tensor, gra
 		for lo := 0; lo < size; lo += len(n.y) {
 			k := min(len(n.y), size-lo)
 			gx, x := gx[lo:][:k], x[lo:][:k]
-			copy(gx, n.before(gx, g[lo:][:k], x))
+			before := n.before(gx, g[lo:][:k], x)
 			for at := 0; at < k; at += n.row {
 				m := min(n.row, k-at)
-				simd.NormalizeBack(gx[at:][:m], x[at:][:m], n.from[:m], n.gamma[:m], n.mean[:m], n.slope[:m], n.rstd[:m])
+				simd.NormalizeBack(gx[at:][:m], before[at:][:m], x[at:][:m], n.from[:m], n.scale[:m], n.mean[:m], n.slope[:m])
 			}
 			round(gradX.Type, gx)
 		}

@@ -48,6 +48,21 @@ func Normalize(dst, src, from, scale, shift []float32) {
 	}
 }
 
+// NormalizeReLU: dst = max((src - from) scale + shift, 0).
+func NormalizeReLU(dst, src, from, scale, shift []float32) {
+	same(len(dst), src, from, scale, shift)
+	switch current {
+	case AVX512:
+		normalizeReLUAVX512(first(dst), first(src), first(from), first(scale), first(shift), len(dst))
+	case AVX2:
+		normalizeReLUAVX2(first(dst), first(src), first(from), first(scale), first(shift), len(dst))
+	default:
+		for i, x := range src {
+			dst[i] = max(float32((x-from[i])*scale[i])+shift[i], 0)
+		}
+	}
+}
+
 // Correlate: sum += grad and products += grad (src - from).
 func Correlate(sum, products, grad, src, from []float32) {
 	same(len(sum), products, grad, src, from)
@@ -64,17 +79,56 @@ func Correlate(sum, products, grad, src, from []float32) {
 	}
 }
 
-// NormalizeBack: grad = rstd (gamma grad - (mean + slope (src - from))).
-func NormalizeBack(grad, src, from, gamma, mean, slope, rstd []float32) {
-	same(len(grad), src, from, gamma, mean, slope, rstd)
+// CorrelateReLU is Correlate with the gradient before ReLU, whose input is (src - from) scale + shift.
+func CorrelateReLU(sum, products, grad, src, from, scale, shift []float32) {
+	same(len(sum), products, grad, src, from, scale, shift)
 	switch current {
 	case AVX512:
-		normalizeBackAVX512(first(grad), first(src), first(from), first(gamma), first(mean), first(slope), first(rstd), len(grad))
+		correlateReLUAVX512(first(sum), first(products), first(grad), first(src), first(from), first(scale), first(shift), len(sum))
 	case AVX2:
-		normalizeBackAVX2(first(grad), first(src), first(from), first(gamma), first(mean), first(slope), first(rstd), len(grad))
+		correlateReLUAVX2(first(sum), first(products), first(grad), first(src), first(from), first(scale), first(shift), len(sum))
 	default:
 		for i, g := range grad {
-			grad[i] = rstd[i] * (float32(gamma[i]*g) - (mean[i] + float32(slope[i]*(src[i]-from[i]))))
+			d := src[i] - from[i]
+			if !(float32(d*scale[i])+shift[i] > 0) {
+				g = 0
+			}
+			sum[i] += g
+			products[i] += float32(g * d)
+		}
+	}
+}
+
+// NormalizeBack: dst = scale grad - (mean + slope (src - from)). dst may be grad.
+func NormalizeBack(dst, grad, src, from, scale, mean, slope []float32) {
+	same(len(dst), grad, src, from, scale, mean, slope)
+	switch current {
+	case AVX512:
+		normalizeBackAVX512(first(dst), first(grad), first(src), first(from), first(scale), first(mean), first(slope), len(dst))
+	case AVX2:
+		normalizeBackAVX2(first(dst), first(grad), first(src), first(from), first(scale), first(mean), first(slope), len(dst))
+	default:
+		for i, g := range grad {
+			dst[i] = float32(scale[i]*g) - (mean[i] + float32(slope[i]*(src[i]-from[i])))
+		}
+	}
+}
+
+// NormalizeBackReLU is NormalizeBack with the gradient before ReLU, whose input is (src - from) scale + shift.
+func NormalizeBackReLU(dst, grad, src, from, scale, shift, mean, slope []float32) {
+	same(len(dst), grad, src, from, scale, shift, mean, slope)
+	switch current {
+	case AVX512:
+		normalizeBackReLUAVX512(first(dst), first(grad), first(src), first(from), first(scale), first(shift), first(mean), first(slope), len(dst))
+	case AVX2:
+		normalizeBackReLUAVX2(first(dst), first(grad), first(src), first(from), first(scale), first(shift), first(mean), first(slope), len(dst))
+	default:
+		for i, g := range grad {
+			d := src[i] - from[i]
+			if !(float32(d*scale[i])+shift[i] > 0) {
+				g = 0
+			}
+			dst[i] = float32(scale[i]*g) - (mean[i] + float32(slope[i]*d))
 		}
 	}
 }

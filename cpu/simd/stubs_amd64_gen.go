@@ -194,15 +194,30 @@ func squaresAVX512(sum, src, from *float32, n int)
 //go:noescape
 func normalizeAVX512(dst, src, from, scale, shift *float32, n int)
 
+// normalizeReLUAVX512 does dst = max((src - from) scale + shift, 0).
+//
+//go:noescape
+func normalizeReLUAVX512(dst, src, from, scale, shift *float32, n int)
+
 // correlateAVX512 does sum += grad and products += grad (src - from).
 //
 //go:noescape
 func correlateAVX512(sum, products, grad, src, from *float32, n int)
 
-// normalizeBackAVX512 does grad = rstd (gamma grad - (mean + slope (src - from))).
+// correlateReLUAVX512 is correlate with the gradient before ReLU, whose input is (src - from) scale + shift.
 //
 //go:noescape
-func normalizeBackAVX512(grad, src, from, gamma, mean, slope, rstd *float32, n int)
+func correlateReLUAVX512(sum, products, grad, src, from, scale, shift *float32, n int)
+
+// normalizeBackAVX512 does dst = scale grad - (mean + slope (src - from)).
+//
+//go:noescape
+func normalizeBackAVX512(dst, grad, src, from, scale, mean, slope *float32, n int)
+
+// normalizeBackReLUAVX512 is normalizeBack with the gradient before ReLU, whose input is (src - from) scale + shift.
+//
+//go:noescape
+func normalizeBackReLUAVX512(dst, grad, src, from, scale, shift, mean, slope *float32, n int)
 
 // normalsAVX512 draws normal numbers, n of them, a multiple of four vectors; x is not used.
 //
@@ -414,15 +429,30 @@ func squaresAVX2(sum, src, from *float32, n int)
 //go:noescape
 func normalizeAVX2(dst, src, from, scale, shift *float32, n int)
 
+// normalizeReLUAVX2 does dst = max((src - from) scale + shift, 0).
+//
+//go:noescape
+func normalizeReLUAVX2(dst, src, from, scale, shift *float32, n int)
+
 // correlateAVX2 does sum += grad and products += grad (src - from).
 //
 //go:noescape
 func correlateAVX2(sum, products, grad, src, from *float32, n int)
 
-// normalizeBackAVX2 does grad = rstd (gamma grad - (mean + slope (src - from))).
+// correlateReLUAVX2 is correlate with the gradient before ReLU, whose input is (src - from) scale + shift.
 //
 //go:noescape
-func normalizeBackAVX2(grad, src, from, gamma, mean, slope, rstd *float32, n int)
+func correlateReLUAVX2(sum, products, grad, src, from, scale, shift *float32, n int)
+
+// normalizeBackAVX2 does dst = scale grad - (mean + slope (src - from)).
+//
+//go:noescape
+func normalizeBackAVX2(dst, grad, src, from, scale, mean, slope *float32, n int)
+
+// normalizeBackReLUAVX2 is normalizeBack with the gradient before ReLU, whose input is (src - from) scale + shift.
+//
+//go:noescape
+func normalizeBackReLUAVX2(dst, grad, src, from, scale, shift, mean, slope *float32, n int)
 
 // normalsAVX2 draws normal numbers, n of them, a multiple of four vectors; x is not used.
 //

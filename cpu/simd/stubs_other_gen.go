@@ -94,9 +94,19 @@ func squaresAVX512(sum, src, from *float32, n int) { panic(errAssembly) }
 
 func normalizeAVX512(dst, src, from, scale, shift *float32, n int) { panic(errAssembly) }
 
+func normalizeReLUAVX512(dst, src, from, scale, shift *float32, n int) { panic(errAssembly) }
+
 func correlateAVX512(sum, products, grad, src, from *float32, n int) { panic(errAssembly) }
 
-func normalizeBackAVX512(grad, src, from, gamma, mean, slope, rstd *float32, n int) {
+func correlateReLUAVX512(sum, products, grad, src, from, scale, shift *float32, n int) {
+	panic(errAssembly)
+}
+
+func normalizeBackAVX512(dst, grad, src, from, scale, mean, slope *float32, n int) {
+	panic(errAssembly)
+}
+
+func normalizeBackReLUAVX512(dst, grad, src, from, scale, shift, mean, slope *float32, n int) {
 	panic(errAssembly)
 }
 
@@ -202,9 +212,19 @@ func squaresAVX2(sum, src, from *float32, n int) { panic(errAssembly) }
 
 func normalizeAVX2(dst, src, from, scale, shift *float32, n int) { panic(errAssembly) }
 
+func normalizeReLUAVX2(dst, src, from, scale, shift *float32, n int) { panic(errAssembly) }
+
 func correlateAVX2(sum, products, grad, src, from *float32, n int) { panic(errAssembly) }
 
-func normalizeBackAVX2(grad, src, from, gamma, mean, slope, rstd *float32, n int) { panic(errAssembly) }
+func correlateReLUAVX2(sum, products, grad, src, from, scale, shift *float32, n int) {
+	panic(errAssembly)
+}
+
+func normalizeBackAVX2(dst, grad, src, from, scale, mean, slope *float32, n int) { panic(errAssembly) }
+
+func normalizeBackReLUAVX2(dst, grad, src, from, scale, shift, mean, slope *float32, n int) {
+	panic(errAssembly)
+}
 
 func normalsAVX2(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32) { panic(errAssembly) }
 

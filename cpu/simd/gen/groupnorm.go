@@ -32,48 +32,100 @@ func (g *gen) norm() {
 		g.end()
 	}
 
-	g.function("does dst = (src - from) scale + shift.", "normalize", "dst, src, from, scale, shift *float32, n int")
-	g.pointers("dst", "src", "from", "scale", "shift")
-	g.elements(5, func() {
-		difference(1)
-		g.get(3, a)
-		mul(x, a, x)
-		g.get(4, b)
-		add(x, b, x)
-		g.put(x, 0)
-	})
-	g.end()
+	// normalized does y = x scale + shift, of a difference x and slices i and i+1.
+	y := g.v(4)
+	normalized := func(i int) {
+		g.get(i, a)
+		mul(x, a, y)
+		g.get(i+1, b)
+		add(y, b, y)
+	}
+	// where keeps a gradient where the value before ReLU is above 0.
+	where := func(grad string) {
+		zero, kept := g.v(5), g.v(6)
+		g.zero(zero)
+		g.zero(kept)
+		g.when(greater, y, zero, grad, kept, g.v(7))
+		g.line("VMOVAPS %s, %s", kept, grad)
+	}
 
-	g.function("does sum += grad and products += grad (src - from).", "correlate", "sum, products, grad, src, from *float32, n int")
-	g.pointers("sum", "products", "grad", "src", "from")
-	g.elements(5, func() {
-		difference(3)
-		g.get(2, a)
-		g.get(0, b)
-		add(b, a, b)
-		g.put(b, 0)
-		mul(a, x, a)
-		g.get(1, b)
-		add(b, a, b)
-		g.put(b, 1)
-	})
-	g.end()
+	for _, relu := range []bool{false, true} {
+		name, doc := "normalize", "does dst = (src - from) scale + shift."
+		if relu {
+			name, doc = "normalizeReLU", "does dst = max((src - from) scale + shift, 0)."
+		}
+		g.function(doc, name, "dst, src, from, scale, shift *float32, n int")
+		g.pointers("dst", "src", "from", "scale", "shift")
+		g.elements(5, func() {
+			difference(1)
+			normalized(3)
+			if relu {
+				g.zero(a)
+				g.op("VMAXPS", a, y, y)
+			}
+			g.put(y, 0)
+		})
+		g.end()
+	}
 
-	g.function("does grad = rstd (gamma grad - (mean + slope (src - from))).", "normalizeBack", "grad, src, from, gamma, mean, slope, rstd *float32, n int")
-	g.pointers("grad", "src", "from", "gamma", "mean", "slope", "rstd")
-	g.elements(7, func() {
-		difference(1)
-		g.get(5, a)
-		mul(x, a, x)
-		g.get(4, a)
-		add(a, x, x)
-		g.get(0, a)
-		g.get(3, b)
-		mul(a, b, a)
-		sub(a, x, a)
-		g.get(6, b)
-		mul(a, b, a)
-		g.put(a, 0)
-	})
-	g.end()
+	for _, relu := range []bool{false, true} {
+		name, doc, params := "correlate", "does sum += grad and products += grad (src - from).", "sum, products, grad, src, from *float32, n int"
+		names := []string{"sum", "products", "grad", "src", "from"}
+		if relu {
+			name, doc = "correlateReLU", "is correlate with the gradient before ReLU, whose input is (src - from) scale + shift."
+			params = "sum, products, grad, src, from, scale, shift *float32, n int"
+			names = append(names, "scale", "shift")
+		}
+		g.function(doc, name, params)
+		g.pointers(names...)
+		g.elements(len(names), func() {
+			difference(3)
+			if relu {
+				normalized(5)
+			}
+			g.get(2, a)
+			if relu {
+				where(a)
+			}
+			g.get(0, b)
+			add(b, a, b)
+			g.put(b, 0)
+			mul(a, x, a)
+			g.get(1, b)
+			add(b, a, b)
+			g.put(b, 1)
+		})
+		g.end()
+	}
+
+	for _, relu := range []bool{false, true} {
+		name, doc, params := "normalizeBack", "does dst = scale grad - (mean + slope (src - from)).", "dst, grad, src, from, scale, mean, slope *float32, n int"
+		names := []string{"dst", "grad", "src", "from", "scale", "mean", "slope"}
+		if relu {
+			name, doc = "normalizeBackReLU", "is normalizeBack with the gradient before ReLU, whose input is (src - from) scale + shift."
+			params = "dst, grad, src, from, scale, shift, mean, slope *float32, n int"
+			names = []string{"dst", "grad", "src", "from", "scale", "shift", "mean", "slope"}
+		}
+		g.function(doc, name, params)
+		g.pointers(names...)
+		g.elements(len(names), func() {
+			difference(2)
+			if relu {
+				normalized(4)
+			}
+			g.get(1, a)
+			if relu {
+				where(a)
+			}
+			g.get(4, b)
+			mul(a, b, a)
+			g.get(len(names)-1, b)
+			mul(x, b, x)
+			g.get(len(names)-2, b)
+			add(b, x, x)
+			sub(a, x, a)
+			g.put(a, 0)
+		})
+		g.end()
+	}
 }
