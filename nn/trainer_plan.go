@@ -201,8 +201,9 @@ type cut struct {
 }
 
 // planFor cuts a batch and adds up what it needs. Slots that are larger together than the activations of the batch take as
-// long to clear and sum as to compute, so then there are only as many as have enough samples, and two. What is recomputed has no say in how the
-// batch is cut, and so none in the result.
+// long to clear and sum as to compute, so then there are only as many as have enough samples, and two. Where the activations of the whole batch are
+// kept, they leave slots no room in the caches, so then these are a quarter of them at most. What is recomputed has no say in how the batch is
+// cut, and so none in the result.
 func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	b, policy := t.dev.Lanes()[0], t.dev.Policy()
 	slotBytes := t.layout.trained + floatBytes*lossFloats
@@ -210,7 +211,11 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	if err != nil {
 		return p, err
 	}
-	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(c.batch*sample/slotBytes, c.batch/enough, 2), c.batch)
+	activations := c.batch * sample
+	if one.Batchwise() {
+		activations /= 4
+	}
+	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(activations/slotBytes, c.batch/enough, 2), c.batch)
 	if t.o.Slots > 0 {
 		slots = min(t.o.Slots, c.batch)
 	}
