@@ -10,6 +10,7 @@ import (
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/op"
+	"github.com/convae/convae/nn/safetensors"
 )
 
 // chainOf is a model with some of its layers frozen, counted through encoder and decoder.
@@ -125,5 +126,58 @@ func TestFrozenCostsNothing(t *testing.T) {
 	_, err = NewTrainer(mustModel(t, chainOf(1)), dev, TrainerOptions{Batch: 4, Loss: Loss{MSE: 1}})
 	if want := "layer batch_normalization, a batch normalisation, is not trainable, but layers before it"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want one with %q", err, want)
+	}
+}
+
+// A State of a model of which less was trained goes on with its weights and averages, and with an optimiser that starts anew: as a new trainer of
+// these weights.
+func TestTrainedFromStateOfFrozen(t *testing.T) {
+	dev := openTest(t)
+	open := func(m *Model) *Trainer {
+		tr, err := NewTrainer(m, dev, TrainerOptions{Batch: 4, Loss: Loss{MSE: 1}, Optimizer: Optimizer{Name: "adam"}, Decay: 0.9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(tr.Close)
+		if err := tr.SetData(pixelsFor(m, 8), 8); err != nil {
+			t.Fatal(err)
+		}
+		return tr
+	}
+	frozen := mustModel(t, chainOf(0, 1))
+	first := open(frozen)
+	for range 3 {
+		first.Step(0, 4, 0)
+	}
+	state, err := first.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mustModel(t, chainOf())
+	second := open(m)
+	if err := second.SetState(&safetensors.File{Tensors: state}); err != nil {
+		t.Fatal(err)
+	}
+	if second.Steps() != 3 || second.OptimizerSteps() != 0 {
+		t.Errorf("step %d, %d of the optimiser", second.Steps(), second.OptimizerSteps())
+	}
+	if err := first.Pull(); err != nil {
+		t.Fatal(err)
+	}
+	other := mustModel(t, chainOf())
+	for i := range other.Params {
+		copy(other.Params[i].Data, frozen.Params[i].Data)
+	}
+	third := open(other)
+	for _, tr := range []*Trainer{second, third} {
+		tr.Step(4, 4, 0)
+		if err := tr.Pull(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, p := range m.Params {
+		if !reflect.DeepEqual(p.Data, other.Params[i].Data) {
+			t.Errorf("%s is %v, want %v", p.Name, p.Data[:2], other.Params[i].Data[:2])
+		}
 	}
 }

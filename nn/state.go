@@ -53,8 +53,9 @@ func (t *Trainer) State() ([]safetensors.Tensor, error) {
 	return append(out, safetensors.FromFloat32s("loss_sum", []int{1}, sum)), nil
 }
 
-// SetState goes on from a State, also one of another optimiser: what has no state in it starts anew, and averages with the weights. On an error the trainer
-// is as before.
+// SetState goes on from a State. The optimiser's starts anew if it is another, or if parameters are trained that were not: all of it, because the
+// corrections of its averages count from one step for all. Averages of weights that are not in the State begin with the weights. On an error the
+// trainer is as before.
 func (t *Trainer) SetState(f *safetensors.File) error {
 	weights, err := t.m.fromTorch("weights/", f, false)
 	if err != nil {
@@ -63,21 +64,23 @@ func (t *Trainer) SetState(f *safetensors.File) error {
 	if err := t.checkState(f); err != nil {
 		return err
 	}
-	names := t.o.Optimizer.states()
-	states, fresh := make([][][]float32, len(names)), false
+	names, fresh := t.o.Optimizer.states(), t.startsAnew(f)
+	states := make([][][]float32, len(names))
 	for i, name := range names {
-		prefix := "optimizer/" + name + "/"
-		if fresh = fresh || !slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, prefix) }); fresh {
+		if fresh {
 			break
 		}
-		if states[i], err = t.m.fromTorch(prefix, f, true); err != nil {
+		if states[i], err = t.m.fromTorch("optimizer/"+name+"/", f, true); err != nil {
 			return err
 		}
 	}
-	averages := weights
-	if t.o.Decay > 0 && slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, "average/") }) {
-		if averages, err = t.m.fromTorch("average/", f, true); err != nil {
-			return err
+	averages := slices.Clone(weights)
+	for i := range t.m.Params {
+		p := &t.m.Params[i]
+		if tensor, ok := f.Tensor("average/" + p.Name); ok && t.o.Decay > 0 && p.Trained() {
+			if averages[i], err = t.m.valueOf(p, tensor); err != nil {
+				return err
+			}
 		}
 	}
 	sum, counters, err := stateNumbers(f)
@@ -110,6 +113,20 @@ func (t *Trainer) SetState(f *safetensors.File) error {
 	}
 	t.repack()
 	return t.Wait()
+}
+
+// startsAnew reports whether a State lacks what the optimiser keeps: of some kind altogether, or of a parameter that is trained.
+func (t *Trainer) startsAnew(f *safetensors.File) bool {
+	kinds, params := map[string]bool{}, map[string]bool{}
+	for _, tensor := range f.Tensors {
+		if rest, ok := strings.CutPrefix(tensor.Name, "optimizer/"); ok {
+			kind, param, _ := strings.Cut(rest, "/")
+			kinds[kind], params[param] = true, true
+		}
+	}
+	names := t.o.Optimizer.states()
+	return slices.ContainsFunc(names, func(kind string) bool { return !kinds[kind] }) ||
+		len(names) > 0 && slices.ContainsFunc(t.m.Params, func(p Param) bool { return p.Trained() && !params[p.Name] })
 }
 
 // checkState reports a tensor that is not of a State.

@@ -143,6 +143,9 @@ func (t *Trainer) SetDivergence(weight float64) { t.divergence = weight }
 // Steps returns the number of optimiser steps so far.
 func (t *Trainer) Steps() int { return int(t.step) }
 
+// OptimizerSteps returns the number of steps since the optimiser's state began: fewer than Steps if SetState had it start anew.
+func (t *Trainer) OptimizerSteps() int { return int(t.step - t.began) }
+
 // Compiled returns how many kernels the devices have compiled since they were opened, and how long that took. The first step of
 // each batch size has those compiled that are made for the shapes of the model.
 func (t *Trainer) Compiled() (kernels int, took time.Duration) {

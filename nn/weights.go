@@ -141,17 +141,20 @@ func (m *Model) fromTorch(prefix string, f *safetensors.File, trained bool) ([][
 		if !ok {
 			return nil, fmt.Errorf("nn: the file lacks the tensor %q of model %q", prefix+p.Name, m.Config.Name)
 		}
-		want := p.torchShape()
-		if !slices.Equal(t.Shape, want) {
-			return nil, fmt.Errorf("nn: tensor %q has shape %v, model %q wants %v", t.Name, t.Shape, m.Config.Name, want)
-		}
-		v, err := p.fromTorch(t)
-		if err != nil {
+		var err error
+		if data[i], err = m.valueOf(p, t); err != nil {
 			return nil, err
 		}
-		data[i] = v
 	}
 	return data, nil
+}
+
+// valueOf reads the value of a parameter, of whose shape a tensor must be.
+func (m *Model) valueOf(p *Param, t *safetensors.Tensor) ([]float32, error) {
+	if want := p.torchShape(); !slices.Equal(t.Shape, want) {
+		return nil, fmt.Errorf("nn: tensor %q has shape %v, model %q wants %v", t.Name, t.Shape, m.Config.Name, want)
+	}
+	return p.fromTorch(t)
 }
 
 // fromTorch returns the values of a tensor of the parameter's torchShape in the parameter's own order.

@@ -145,8 +145,11 @@ func (s *session) adopt(ctx context.Context, changed settings) error {
 	if anew { // losses of before are none to compare with
 		s.p.BestAt, s.p.LastGain, s.p.FallAt = 0, 0, 0
 	}
-	if changed.any("training.optimizer.name") {
+	switch anew := s.t.OptimizerSteps() == 0 && s.t.Steps() > 0; {
+	case changed.any("training.optimizer.name"):
 		s.o.Observer.Note("the optimizer is another: its state starts anew")
+	case anew && changed.any("model."):
+		s.o.Observer.Note("layers are trained that were not: the optimizer's state starts anew, that of all layers")
 	}
 	_, err := os.Stat(filepath.Join(s.o.Dir, bestFile))
 	missing := errors.Is(err, fs.ErrNotExist) && s.p.BestAt > 0

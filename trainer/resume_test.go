@@ -97,6 +97,46 @@ func TestResumeWithChanges(t *testing.T) {
 	}
 }
 
+// A layer that was not trained is from then on, with an optimiser that starts anew, and the other way round with the one that there was.
+func TestResumeTrainsAnotherLayer(t *testing.T) {
+	no := false
+	frozen := pointsConfig()
+	frozen.Model.Encoder[0].Trainable = &no
+	o := pointsOptions(t, filepath.Join(t.TempDir(), "run"))
+	if _, err := Train(t.Context(), frozen, o); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	weights := func() string {
+		f, err := safetensors.ReadFile(filepath.Join(o.Dir, ModelFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, ok := f.Tensor("encoder.0.weight")
+		if !ok {
+			t.Fatal("no weights of the encoder")
+		}
+		return fmt.Sprint(w.Data)
+	}
+	before := weights()
+	watch := &notes{}
+	o.Observer = watch
+	for i, cfg := range []Config{pointsConfig(), frozen} {
+		cfg.Training.Epochs = 3 + i
+		if _, err := Train(t.Context(), cfg, o); err != nil {
+			t.Fatal(err)
+		}
+		after := weights()
+		if trained := after != before; trained != (i == 0) {
+			t.Errorf("resume %d: the encoder has changed: %v", i, trained)
+		}
+		if told := strings.Contains(strings.Join(watch.said, "\n"), "layers are trained that were not: the optimizer's state starts anew"); told != (i == 0) {
+			t.Errorf("resume %d: notes %q", i, watch.said)
+		}
+		before, watch.said = after, nil
+	}
+}
+
 // What cannot be is refused with the reason, and the run stays as it was.
 func TestResumeRefuses(t *testing.T) {
 	o := points(t)
