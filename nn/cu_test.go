@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ import (
 var library *cusim.Library
 
 func TestMain(m *testing.M) {
-	library = cusim.Install(ptxsim.New(ptxsim.Options{Name: "Simulated GPU"}))
+	library = cusim.Install(ptxsim.New(ptxsim.Options{Name: "Simulated GPU"}, ptxsim.Options{Name: "Simulated GPU"}))
 	openGPU = func() (backend.Device, error) { dev, _, err := device.Open("cuda"); return dev, err }
 	code := m.Run()
 	err := errors.Join(library.Errors()...)
@@ -84,5 +85,39 @@ func TestGPULost(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Two GPUs, each with a context of its own, end with the weights of one, bit for bit.
+func TestGPUsTrainAsOne(t *testing.T) {
+	var weights [2][][]float32
+	for i, name := range []string{"cuda", "cuda:0,cuda:1"} {
+		dev, _, err := device.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		m := mustModel(t, zoo()[0])
+		tr, err := NewTrainer(m, dev, TrainerOptions{Batch: 4, Slots: 2, Noise: 0.2, Seed: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		if err := tr.SetData(pixelsFor(m, 6), 6); err != nil {
+			t.Fatal(err)
+		}
+		trainEpochs(tr, 6, 1)
+		for k := range m.Params {
+			v := make([]float32, m.Params[k].Shape.Len())
+			if err := tr.first().mem.b.Download(v, tr.first().weights[k]); err != nil {
+				t.Fatal(err)
+			}
+			weights[i] = append(weights[i], v)
+		}
+	}
+	for k := range weights[0] {
+		if !slices.Equal(weights[0][k], weights[1][k]) {
+			t.Errorf("parameter %d differs between one GPU and two", k)
+		}
 	}
 }

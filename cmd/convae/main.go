@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -87,6 +88,12 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(trainCommand(), presetsCommand(), evalCommand(), denoiseCommand(), encodeCommand(), decodeCommand(), sampleCommand(), pcaCommand(), anomaliesCommand(), interpolateCommand(), featuresCommand(), reportCommand(), importCommand(), exportCommand(), summaryCommand(), devicesCommand(), checkCommand(), benchCommand(), profileCommand(), dataCommand(), versionCommand(), licencesCommand())
 	refuseEmpty(root)
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "devices" {
+			name = "device"
+		}
+		return pflag.NormalizedName(name)
+	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -20,7 +20,7 @@ import (
 const (
 	runsDir    = "runs" // where train makes the folders of new runs
 	maxStd     = 100    // largest standard deviation of noise
-	deviceHelp = "device: auto, cuda, cuda:1, cpu, sim (a simulated GPU), sim:2 (a group of two)"
+	deviceHelp = "device: auto, cuda, cuda:1, cpu, sim (a simulated GPU); a group that trains together: all (GPUs), cuda:0,cuda:2 or sim:2"
 )
 
 // modelFlags are the flags of the commands that run a trained model.

@@ -12,15 +12,21 @@ import (
 	"github.com/convae/convae/cuda/driver"
 )
 
-func (s *sim) Devices() ([]driver.Info, error) { return []driver.Info{s.opt.info()}, nil }
+func (s sim) Devices() ([]driver.Info, error) {
+	infos := make([]driver.Info, len(s))
+	for i := range s {
+		infos[i] = s[i].info()
+	}
+	return infos, nil
+}
 
-func (s *sim) Open(i int) (driver.Device, error) {
-	if i != 0 {
+func (s sim) Open(i int) (driver.Device, error) {
+	if i < 0 || i >= len(s) {
 		return nil, fmt.Errorf("ptxsim: there is no device %d", i)
 	}
-	off := s.opt.Skip
-	d := &Device{opt: s.opt, epoch: 2, checks: Checks{Init: !off.Init, Race: !off.Race, GlobalRace: !off.GlobalRace, Count: !off.Count}}
-	d.heap = heap{next: globalBase, total: s.opt.Memory, tags: d.checks.GlobalRace}
+	o := s[i]
+	d := &Device{opt: o, epoch: 2, checks: Checks{Init: !o.Skip.Init, Race: !o.Skip.Race, GlobalRace: !o.Skip.GlobalRace, Count: !o.Skip.Count}}
+	d.heap = heap{next: globalBase, total: o.Memory, tags: d.checks.GlobalRace}
 	return d, nil
 }
 

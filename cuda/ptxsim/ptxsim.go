@@ -70,8 +70,17 @@ type Piece struct {
 	Data []byte
 }
 
-// New returns a driver with one simulated device, which Open makes afresh.
-func New(o Options) driver.Driver {
+// New returns a driver with a simulated device for each of the options, which Open makes afresh.
+func New(devices ...Options) driver.Driver {
+	s := make(sim, len(devices))
+	for i, o := range devices {
+		s[i] = o.withDefaults()
+	}
+	return s
+}
+
+// withDefaults returns the options with what stands for those that are not set.
+func (o Options) withDefaults() Options {
 	set := func(v *int, to int) {
 		if *v <= 0 {
 			*v = to
@@ -90,7 +99,8 @@ func New(o Options) driver.Driver {
 	set(&o.SMs, 80)
 	set(&o.Driver, 12040)
 	set(&o.Workers, runtime.GOMAXPROCS(0))
-	return &sim{o}
+	return o
 }
 
-type sim struct{ opt Options }
+// sim is a driver: its devices.
+type sim []Options

@@ -6,18 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/convae/convae/cuda/driver/cusim"
 	"github.com/convae/convae/cuda/ptxsim"
+	"github.com/convae/convae/nn/backend"
 )
 
 // library answers the CUDA calls of all tests.
 var library *cusim.Library
 
 func TestMain(m *testing.M) {
-	library = cusim.Install(ptxsim.New(ptxsim.Options{Name: "Simulated GPU"}))
+	library = cusim.Install(ptxsim.New(ptxsim.Options{Name: "Simulated GPU"}, ptxsim.Options{Name: "Simulated GPU"}, ptxsim.Options{Name: "Newer GPU", Major: 9}))
 	autoDevice = "cuda:0"
 	code := m.Run()
 	err := errors.Join(library.Errors()...)
@@ -74,7 +76,35 @@ func TestGPUCannotBeOpened(t *testing.T) {
 }
 
 func TestNoSuchGPU(t *testing.T) {
-	if _, _, err := Open("cuda:3"); err == nil || !strings.Contains(err.Error(), "cuda:3: there is no device 3: the driver lists 1, from 0") {
+	if _, _, err := Open("cuda:3"); err == nil || !strings.Contains(err.Error(), "cuda:3: there is no device 3: the driver lists 3, from 0") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestGroupOfGPUs(t *testing.T) {
+	dev, _, err := Open("cuda:1,cuda:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	if dev.Name() != "cuda:1,cuda:0" {
+		t.Errorf("the group is %s", dev.Name())
+	}
+	var names []string
+	for _, d := range backend.Members(dev) {
+		names = append(names, d.Name())
+	}
+	if !slices.Equal(names, []string{"cuda:1", "cuda:0"}) {
+		t.Errorf("the members are %v", names)
+	}
+	for name, want := range map[string]string{
+		"cuda:0,cuda:2":        `device is "cuda:0,cuda:2", want GPUs of one compute capability: that of cuda:0 is 8.0, that of cuda:2 is 9.0`,
+		"all":                  `device is "cuda:0,cuda:1,cuda:2", want GPUs of one compute capability`,
+		"cuda:0,cuda:3":        "cuda:3: there is no device 3: the driver lists 3, from 0",
+		"cuda:0,cuda:1,cuda:0": `device is "cuda:0,cuda:1,cuda:0", which names cuda:0 twice`,
+	} {
+		if dev, _, err := Open(name); dev != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open(%q): %v, error %v, want %q", name, dev, err, want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,8 @@ import (
 
 // Open opens a device by name: "cpu"; "cuda" or "cuda:1", the first or another NVIDIA GPU, which takes a build with the
 // tag cuda; "sim", the GPU backend on a simulated GPU, which runs the shipped GPU code on the CPU, slowly, and reports
-// what it must not do, and "sim:2" a group of so many of them; or "auto" for the first GPU that can be opened, else the CPU.
+// what it must not do; or "auto" for the first GPU that can be opened, else the CPU. "cuda:0,cuda:2" is a group of these GPUs, "all" the group of
+// all of them, and "sim:2" one of so many simulated GPUs.
 // The reason says why auto chose what it chose; it is empty for a device named outright.
 func Open(name string) (dev backend.Device, reason string, err error) {
 	kind, number, numbered := strings.Cut(name, ":")
@@ -27,14 +29,12 @@ func Open(name string) (dev backend.Device, reason string, err error) {
 		dev, err = OpenSim(ptxsim.Options{})
 	case name == "auto":
 		return openAuto()
-	case name == "cuda":
-		dev, err = openCUDA(0)
-	case kind == "cuda" && numbered:
-		i, e := strconv.Atoi(number)
-		if e != nil || i < 0 {
-			return nil, "", fmt.Errorf("device is %q, want cuda:0, cuda:1 and so on", name)
-		}
-		dev, err = openCUDA(i)
+	case name == "all":
+		dev, err = openAll()
+	case strings.Contains(name, ","):
+		dev, err = openGPUs(name, strings.Split(name, ","))
+	case name == "cuda" || kind == "cuda" && numbered:
+		dev, err = openGPUs(name, []string{name})
 	case kind == "sim" && numbered:
 		n, e := strconv.Atoi(number)
 		if e != nil || n < 1 || n > maxSims {
@@ -42,7 +42,7 @@ func Open(name string) (dev backend.Device, reason string, err error) {
 		}
 		dev, err = openSims(name, n)
 	default:
-		err = fmt.Errorf("device is %q, want auto, cuda, cuda:1, cpu, sim or sim:2", name)
+		err = fmt.Errorf("device is %q, want auto, cuda, cuda:1, cuda:0,cuda:1, all, cpu, sim or sim:2", name)
 	}
 	if err != nil {
 		return nil, "", err // not dev: it may hold a nil pointer
@@ -50,19 +50,101 @@ func Open(name string) (dev backend.Device, reason string, err error) {
 	return dev, "", nil
 }
 
+// openGPUs opens the GPUs of these names, as a group if they are several.
+func openGPUs(name string, names []string) (backend.Device, error) {
+	var gpus []int
+	for _, n := range names {
+		kind, number, numbered := strings.Cut(n, ":")
+		i, err := 0, error(nil)
+		if numbered {
+			i, err = strconv.Atoi(number)
+		}
+		switch {
+		case err != nil || i < 0 || kind != "cuda":
+			return nil, fmt.Errorf("device is %q, want cuda:0, cuda:1 and so on, or several of these with commas between them", name)
+		case slices.Contains(gpus, i):
+			return nil, fmt.Errorf("device is %q, which names cuda:%d twice", name, i)
+		}
+		gpus = append(gpus, i)
+	}
+	if len(gpus) == 1 {
+		return openCUDA(gpus[0])
+	}
+	return openGroup(name, gpus)
+}
+
+// openAll opens all GPUs that there are.
+func openAll() (backend.Device, error) {
+	infos, err := listGPUs()
+	if err != nil {
+		return nil, err
+	}
+	if len(infos) == 1 {
+		return openCUDA(0)
+	}
+	gpus := make([]int, len(infos))
+	names := make([]string, len(infos))
+	for i := range gpus {
+		gpus[i], names[i] = i, fmt.Sprintf("cuda:%d", i)
+	}
+	return openGroup(strings.Join(names, ","), gpus)
+}
+
+// openGroup opens a group of GPUs of one compute capability: others have other kernels, which need other memory and give other bits.
+func openGroup(name string, gpus []int) (backend.Device, error) {
+	infos, err := listGPUs()
+	if err != nil {
+		return nil, err
+	}
+	capability := func(i int) string { return fmt.Sprintf("%d.%d", infos[i].Major, infos[i].Minor) }
+	for _, i := range gpus {
+		if i >= len(infos) {
+			continue // opening it says so
+		}
+		if first := gpus[0]; capability(i) != capability(first) {
+			return nil, fmt.Errorf("device is %q, want GPUs of one compute capability: that of cuda:%d is %s, that of cuda:%d is %s", name, first, capability(first), i, capability(i))
+		}
+	}
+	return open(name, len(gpus), func(i int) (backend.Device, error) { return openCUDA(gpus[i]) })
+}
+
+func listGPUs() ([]driver.Info, error) {
+	d, err := driver.System()
+	if err != nil {
+		return nil, err
+	}
+	return d.Devices()
+}
+
+// open makes a group of n devices. If one of them fails those that are open are closed.
+func open(name string, n int, member func(i int) (backend.Device, error)) (backend.Device, error) {
+	var all []backend.Device
+	group := func() (backend.Device, error) {
+		for i := range n {
+			d, err := member(i)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, d)
+		}
+		return backend.NewGroup(name, all...)
+	}
+	g, err := group()
+	if err == nil {
+		return g, nil
+	}
+	errs := []error{err}
+	for _, d := range all {
+		errs = append(errs, d.Close())
+	}
+	return nil, errors.Join(errs...)
+}
+
 // maxSims is the largest group of simulated GPUs.
 const maxSims = 64
 
 func openSims(name string, n int) (backend.Device, error) {
-	var all []backend.Device
-	for range n {
-		d, err := OpenSim(ptxsim.Options{})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, d)
-	}
-	return backend.NewGroup(name, all...)
+	return open(name, n, func(int) (backend.Device, error) { return OpenSim(ptxsim.Options{}) })
 }
 
 func openCPU() (backend.Device, error) { return cpu.Open(cpu.Options{}) }
@@ -92,11 +174,7 @@ func openAuto() (backend.Device, string, error) {
 }
 
 func openFirst() (backend.Device, string, error) {
-	d, err := driver.System()
-	if err != nil {
-		return nil, "", err
-	}
-	infos, err := d.Devices()
+	infos, err := listGPUs()
 	if err != nil {
 		return nil, "", err
 	}

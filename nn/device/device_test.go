@@ -23,12 +23,16 @@ func TestOpen(t *testing.T) {
 		dev.Close()
 	}
 	for name, want := range map[string]string{
-		"tpu":     `device is "tpu", want auto, cuda, cuda:1, cpu, sim or sim:2`,
+		"tpu":     `device is "tpu", want auto, cuda, cuda:1, cuda:0,cuda:1, all, cpu, sim or sim:2`,
 		"cuda:":   `device is "cuda:", want cuda:0`,
 		"sim:0":   `device is "sim:0", want sim:1 to sim:64`,
 		"sim:x":   `device is "sim:x", want sim:1`,
 		"cpu:2":   `device is "cpu:2", want auto`,
 		"cuda:-1": `device is "cuda:-1", want cuda:0`,
+
+		"cuda:0,cuda:x": `device is "cuda:0,cuda:x", want cuda:0`,
+		"cuda:0,cpu":    `device is "cuda:0,cpu", want cuda:0, cuda:1 and so on, or several of these with commas between them`,
+		"cuda,cuda:0":   `device is "cuda,cuda:0", which names cuda:0 twice`,
 	} {
 		if dev, _, err := Open(name); dev != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open(%q): %v, error %v, want %q", name, dev, err, want)
