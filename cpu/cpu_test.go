@@ -239,13 +239,16 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"L1":       func() { l.L1(1, one, backend.Tensor{}, x, y, y) }, "Huber": func() { l.Huber(1, 1, one, backend.Tensor{}, x, y, y) },
 		"Charbonnier": func() { l.Charbonnier(1, 1, one, backend.Tensor{}, x, y, y) }, "TotalVariation": func() { l.TotalVariation(1, one, backend.Tensor{}, x, y) },
 		"SGD": func() {
-			l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, backend.Update{Param: p, State: [2]backend.Tensor{q}, Grad: g, StepParams: stepParams})
+			l.SGD(backend.SGD{Momentum: 0.9, Nesterov: true}, backend.Update{Param: p, State: [2]backend.Tensor{q}, Grad: g, StepParams: stepParams, Rate: 1})
 		},
 		"Adam": func() {
-			l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, backend.Update{Param: p, State: [2]backend.Tensor{q, r}, Grad: g, StepParams: stepParams})
+			l.Adam(backend.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-7}, backend.Update{Param: p, State: [2]backend.Tensor{q, r}, Grad: g, StepParams: stepParams, Rate: 1})
+		},
+		"Lamb": func() {
+			l.Lamb(backend.Lamb{Beta1: 0.9, Beta2: 0.999, Eps: 1e-6}, backend.Update{Param: p, State: [2]backend.Tensor{q, r}, Grad: g, StepParams: stepParams, Rate: 1})
 		},
 		"Adadelta": func() {
-			l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, backend.Update{Param: p, State: [2]backend.Tensor{r, r}, Grad: g, StepParams: stepParams})
+			l.Adadelta(backend.Adadelta{Rho: 0.95, Eps: 1e-7}, backend.Update{Param: p, State: [2]backend.Tensor{r, r}, Grad: g, StepParams: stepParams, Rate: 1})
 		},
 		"Corrupt": func() {
 			l.Corrupt(corrupt.Corruption{Kind: corrupt.Downscale, Size: 2}, src, y, x, order, stepParams, 0)

@@ -40,7 +40,7 @@ func TestLaunchGeometry(t *testing.T) {
 	x, y := act(3, 31, 33, 5), act(3, 31, 33, 5) // 15345 elements, 3837 fours
 	big := act(1, 1, 1, math.MaxInt32)
 	p, q := flat(1025), flat(1025)
-	update := backend.Update{Param: p, Grad: q, State: [2]backend.Tensor{q, q}, StepParams: stepParams}
+	update := backend.Update{Param: p, Grad: q, State: [2]backend.Tensor{q, q}, StepParams: stepParams, Rate: 1}
 	pool := func(c int) (backend.PoolShape, backend.Tensor, backend.Tensor) {
 		s := must(backend.NewPool(backend.PoolSpec{X: backend.Shape{N: 2, H: 31, W: 33, C: c}, Size: 3, Stride: 2}))
 		return s, tensor(t, l, backend.Activation, s.X), tensor(t, l, backend.Activation, s.Out)
@@ -127,6 +127,7 @@ func TestLaunchGeometry(t *testing.T) {
 		{"squared error of the largest", func() { l.MSE(1, p.Range(0, 1), none, big, big, big) }, []string{"loss_mse 1024x256", "loss_total 1x256"}},
 		{"sgd", func() { l.SGD(backend.SGD{}, update) }, []string{"optim_sgd 2x256"}},
 		{"adam", func() { l.Adam(backend.Adam{}, update) }, []string{"optim_adam 2x256"}},
+		{"lamb", func() { l.Lamb(backend.Lamb{}, update) }, []string{"optim_lamb_moments 2x256", "optim_lamb 2x256"}},
 		{"adadelta", func() { l.Adadelta(backend.Adadelta{}, update) }, []string{"optim_adadelta 2x256"}},
 		// 5115 elements an image are 1279 blocks of four.
 		{"normal", func() { l.Normal(src, x, stepParams, 0) }, []string{"random_normal 15x256"}},
@@ -225,7 +226,7 @@ func TestNoOpAllocates(t *testing.T) {
 		"Huber":      func() { l.Huber(1, 1, v.Range(0, 1), backend.Tensor{}, x, x, x) },
 		"SigmoidBCE": func() { l.SigmoidBCE(1, v.Range(0, 1), backend.Tensor{}, x, x, x) }, "Dropout": func() { l.Dropout(0.5, src, x, x, stepParams, 0) },
 		"Adam": func() {
-			l.Adam(backend.Adam{}, backend.Update{Param: v, State: [2]backend.Tensor{v, v}, Grad: v, StepParams: stepParams})
+			l.Adam(backend.Adam{}, backend.Update{Param: v, State: [2]backend.Tensor{v, v}, Grad: v, StepParams: stepParams, Rate: 1})
 		},
 	} {
 		if n := testing.AllocsPerRun(5, op); n != 0 {

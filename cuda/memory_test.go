@@ -156,7 +156,7 @@ func TestMistakesPanic(t *testing.T) {
 		"huge count":     {backend.MistakeChannels, func() { l.CopyChannels(x, 1, x, 1, math.MaxInt) }},
 		"loss of many":   {backend.MistakeShape, func() { l.MSE(1, flat, backend.Tensor{}, x, x, x) }},
 		"states": {backend.MistakeShape, func() {
-			l.Adam(backend.Adam{}, backend.Update{Param: flat, State: [2]backend.Tensor{flat, flat.Range(0, 8)}, Grad: flat, StepParams: stepParams})
+			l.Adam(backend.Adam{}, backend.Update{Param: flat, State: [2]backend.Tensor{flat, flat.Range(0, 8)}, Grad: flat, StepParams: stepParams, Rate: 1})
 		}},
 		"values":           {backend.MistakeShape, func() { l.GatherValues(0, src, x, backend.Tensor{}, flat, order, stepParams, 0) }},
 		"pixels":           {backend.MistakeShape, func() { l.GatherPixels(0, src, out, backend.Tensor{}, pixels, order, stepParams, 0) }},

@@ -47,6 +47,17 @@ func (l *lane) Lion(o backend.Lion, u backend.Update) {
 	l.update("Lion", kernels.OptimLion, kernels.OptimLionSums, &u, 1, 1, f32(o.Beta1), f32(o.Beta2), f32(o.WeightDecay))
 }
 
+// Lamb is Adam with a step as long as the parameters say: a launch for the moments and the norms, and one for the step.
+func (l *lane) Lamb(o backend.Lamb, u backend.Update) {
+	o.Check(&u)
+	n, p, m, v, params, t := u.Param.Shape.Len(), l.at(u.Param), l.at(u.State[0]), l.at(u.State[1]), l.at(u.StepParams), &u.Tally
+	blocks := min(ceilDiv(n, 4*threads), maxBlocks/2) // there are partial sums of two norms
+	l.launch("Lamb", kernels.OptimLambMoments, driver.Dim3{X: blocks}, driver.Dim3{X: threads}, 0, ptr(l.partials), ptr(m), ptr(v), ptr(p), ptr(l.at(u.Grad)),
+		ptr(params), i32(n), f32(1-o.Beta1), f32(1-o.Beta2), f32(o.Eps), f32(o.WeightDecay))
+	l.launch1("Lamb", kernels.OptimLamb, ceilDiv(n, 4), ptr(p), ptr(m), ptr(v), ptr(l.partials), ptr(params), i32(n), i32(blocks), f32(u.Rate), f32(o.Eps),
+		f32(o.WeightDecay), ptr(l.at(t.Total)), ptr(l.at(t.Loss)), f32(t.Weight))
+}
+
 // update launches an optimiser's kernel, or the one that adds up partial sums first. They take pointers to room states, of which those beyond states
 // are null, and these constants.
 func (l *lane) update(op string, plain, sums kernels.Entry, u *backend.Update, room, states int, constants ...uint64) {
@@ -66,7 +77,7 @@ func (l *lane) update(op string, plain, sums kernels.Entry, u *backend.Update, r
 		}
 		vector(state)
 	}
-	a.add(ptr(grad), ptr(l.at(u.StepParams)), i32(n))
+	a.add(ptr(grad), ptr(l.at(u.StepParams)), i32(n), f32(u.Rate))
 	a.add(constants...)
 	a.add(ptr(l.at(t.Total)), ptr(l.at(t.Loss)), f32(t.Weight))
 	if len(t.Sums) == 0 {

@@ -243,6 +243,8 @@ const (
 	OptimAdadelta
 	OptimRMSprop
 	OptimLion
+	OptimLambMoments
+	OptimLamb
 	OptimSGDSums
 	OptimAdamSums
 	OptimNadamSums
@@ -510,19 +512,22 @@ var entries = [Count]struct {
 	LossVariation:   {"loss_variation", 8},
 	LossTotal:       {"loss_total", 4},
 
-	OptimSGD:      {"optim_sgd", 10},
-	OptimAdam:     {"optim_adam", 13},
-	OptimNadam:    {"optim_nadam", 12},
-	OptimAdadelta: {"optim_adadelta", 11},
-	OptimRMSprop:  {"optim_rmsprop", 12},
-	OptimLion:     {"optim_lion", 11},
+	OptimSGD:      {"optim_sgd", 11},
+	OptimAdam:     {"optim_adam", 14},
+	OptimNadam:    {"optim_nadam", 13},
+	OptimAdadelta: {"optim_adadelta", 12},
+	OptimRMSprop:  {"optim_rmsprop", 13},
+	OptimLion:     {"optim_lion", 12},
 
-	OptimSGDSums:      {"optim_sgd_sums", 74},
-	OptimAdamSums:     {"optim_adam_sums", 77},
-	OptimNadamSums:    {"optim_nadam_sums", 76},
-	OptimAdadeltaSums: {"optim_adadelta_sums", 75},
-	OptimRMSpropSums:  {"optim_rmsprop_sums", 76},
-	OptimLionSums:     {"optim_lion_sums", 75},
+	OptimLambMoments: {"optim_lamb_moments", 11},
+	OptimLamb:        {"optim_lamb", 13},
+
+	OptimSGDSums:      {"optim_sgd_sums", 75},
+	OptimAdamSums:     {"optim_adam_sums", 78},
+	OptimNadamSums:    {"optim_nadam_sums", 77},
+	OptimAdadeltaSums: {"optim_adadelta_sums", 76},
+	OptimRMSpropSums:  {"optim_rmsprop_sums", 77},
+	OptimLionSums:     {"optim_lion_sums", 76},
 
 	RandomNormal:  {"random_normal", 8},
 	RandomDropout: {"random_dropout", 12},

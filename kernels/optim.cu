@@ -101,9 +101,9 @@ struct SGD {
 
 #define SGD_PARAMS                                                                                                     \
   float *__restrict__ param, float *__restrict__ velocity, const float *__restrict__ grad,                             \
-      const StepParams *__restrict__ params, unsigned n, float momentum, int nesterov, TALLY_PARAMS
+      const StepParams *__restrict__ params, unsigned n, float factor, float momentum, int nesterov, TALLY_PARAMS
 #define SGD_RULE                                                                                                       \
-  SGD { {param, velocity}, params->lr, momentum, nesterov }
+  SGD { {param, velocity}, params->lr * factor, momentum, nesterov }
 
 extern "C" __global__ void optim_sgd(SGD_PARAMS) { update(SGD_RULE, grad, n, TALLY); }
 
@@ -133,9 +133,9 @@ struct Adam {
   float *of[N];
   float keep1, keep2, eps, shrink, rate, correction2;
 
-  __device__ __forceinline__ Adam(float *param, float *m, float *v, const StepParams &c, float keep1, float keep2, float eps, float decay)
-      : of{param, m, v}, keep1(keep1), keep2(keep2), eps(eps), shrink(1.f - c.lr * decay), rate(__fdiv_rn(c.lr, c.correction1)),
-        correction2(c.correction2) {}
+  __device__ __forceinline__ Adam(float *param, float *m, float *v, const StepParams &c, float factor, float keep1, float keep2, float eps, float decay)
+      : of{param, m, v}, keep1(keep1), keep2(keep2), eps(eps), shrink(1.f - factor * c.lr * decay),
+        rate(__fdiv_rn(factor * c.lr, c.correction1)), correction2(c.correction2) {}
 
   __device__ __forceinline__ void step(float (&x)[N], float g) const {
     x[1] += keep1 * (g - x[1]);
@@ -146,8 +146,8 @@ struct Adam {
 
 #define ADAM_PARAMS                                                                                                    \
   float *__restrict__ param, float *__restrict__ m, float *__restrict__ v, const float *__restrict__ grad,             \
-      const StepParams *__restrict__ params, unsigned n, float keep1, float keep2, float eps, float decay, TALLY_PARAMS
-#define ADAM_RULE Adam(param, m, v, *params, keep1, keep2, eps, decay)
+      const StepParams *__restrict__ params, unsigned n, float factor, float keep1, float keep2, float eps, float decay, TALLY_PARAMS
+#define ADAM_RULE Adam(param, m, v, *params, factor, keep1, keep2, eps, decay)
 
 extern "C" __global__ void optim_adam(ADAM_PARAMS) { update(ADAM_RULE, grad, n, TALLY); }
 
@@ -163,8 +163,9 @@ struct Nadam {
   float *of[N];
   float keep1, keep2, eps, lr, rate, correction2;
 
-  __device__ __forceinline__ Nadam(float *param, float *m, float *v, const StepParams &c, float keep1, float keep2, float eps)
-      : of{param, m, v}, keep1(keep1), keep2(keep2), eps(eps), lr(c.lr), rate(__fdiv_rn(c.lr, c.correction1)), correction2(c.correction2) {}
+  __device__ __forceinline__ Nadam(float *param, float *m, float *v, const StepParams &c, float factor, float keep1, float keep2, float eps)
+      : of{param, m, v}, keep1(keep1), keep2(keep2), eps(eps), lr(factor * c.lr), rate(__fdiv_rn(lr, c.correction1)),
+        correction2(c.correction2) {}
 
   __device__ __forceinline__ void step(float (&x)[N], float g) const {
     x[1] += keep1 * (g - x[1]);
@@ -175,8 +176,8 @@ struct Nadam {
 
 #define NADAM_PARAMS                                                                                                   \
   float *__restrict__ param, float *__restrict__ m, float *__restrict__ v, const float *__restrict__ grad,             \
-      const StepParams *__restrict__ params, unsigned n, float keep1, float keep2, float eps, TALLY_PARAMS
-#define NADAM_RULE Nadam(param, m, v, *params, keep1, keep2, eps)
+      const StepParams *__restrict__ params, unsigned n, float factor, float keep1, float keep2, float eps, TALLY_PARAMS
+#define NADAM_RULE Nadam(param, m, v, *params, factor, keep1, keep2, eps)
 
 extern "C" __global__ void optim_nadam(NADAM_PARAMS) { update(NADAM_RULE, grad, n, TALLY); }
 
@@ -203,9 +204,9 @@ struct Adadelta {
 
 #define ADADELTA_PARAMS                                                                                                \
   float *__restrict__ param, float *__restrict__ accGrad, float *__restrict__ accDelta, const float *__restrict__ grad, \
-      const StepParams *__restrict__ params, unsigned n, float rho, float eps, TALLY_PARAMS
+      const StepParams *__restrict__ params, unsigned n, float factor, float rho, float eps, TALLY_PARAMS
 #define ADADELTA_RULE                                                                                                  \
-  Adadelta { {param, accGrad, accDelta}, params->lr, rho, eps }
+  Adadelta { {param, accGrad, accDelta}, params->lr * factor, rho, eps }
 
 extern "C" __global__ void optim_adadelta(ADADELTA_PARAMS) { update(ADADELTA_RULE, grad, n, TALLY); }
 
@@ -231,9 +232,9 @@ struct RMSprop {
 
 #define RMSPROP_PARAMS                                                                                                 \
   float *__restrict__ param, float *__restrict__ v, float *__restrict__ speed, const float *__restrict__ grad,         \
-      const StepParams *__restrict__ params, unsigned n, float rho, float momentum, float eps, TALLY_PARAMS
+      const StepParams *__restrict__ params, unsigned n, float factor, float rho, float momentum, float eps, TALLY_PARAMS
 #define RMSPROP_RULE                                                                                                   \
-  RMSprop { {param, v, speed}, params->lr, rho, momentum, eps }
+  RMSprop { {param, v, speed}, params->lr * factor, rho, momentum, eps }
 
 extern "C" __global__ void optim_rmsprop(RMSPROP_PARAMS) { update(RMSPROP_RULE, grad, n, TALLY); }
 
@@ -258,13 +259,70 @@ struct Lion {
 
 #define LION_PARAMS                                                                                                    \
   float *__restrict__ param, float *__restrict__ m, const float *__restrict__ grad, const StepParams *__restrict__ params, \
-      unsigned n, float b1, float b2, float decay, TALLY_PARAMS
+      unsigned n, float factor, float b1, float b2, float decay, TALLY_PARAMS
 #define LION_RULE                                                                                                      \
-  Lion { {param, m}, params->lr, b1, b2, decay }
+  Lion { {param, m}, params->lr * factor, b1, b2, decay }
 
 extern "C" __global__ void optim_lion(LION_PARAMS) { update(LION_RULE, grad, n, TALLY); }
 
 extern "C" __global__ void __launch_bounds__(256, 4) optim_lion_sums(ALL_SUMS_PARAMS, LION_PARAMS) {
   SUMS_OF_BLOCK(s)
   add_up(s, Parameters<Lion>{LION_RULE, grad, n, TALLY});
+}
+
+// Lamb's update of a parameter by its moments. u = m/c1 / (sqrt(v/c2) + eps) + decay p, where c1 and c2 are the step's bias corrections.
+struct Direction {
+  float eps, decay, correction1, correction2;
+
+  __device__ __forceinline__ float of(float p, float m, float v) const {
+    return quotient(__fdiv_rn(m, correction1), root_of_quotient(v, correction2) + eps) + decay * p;
+  }
+};
+
+// m += (1-b1)(g-m); v += (1-b2)(g²-v), where keep1 = 1-b1 and keep2 = 1-b2; then partials = the blocks' sums of p², and behind them those of u².
+// Blocks of 256 threads take the elements in turns, four a thread.
+extern "C" __global__ void optim_lamb_moments(float *__restrict__ partials, float *__restrict__ m, float *__restrict__ v,
+                                              const float *__restrict__ param, const float *__restrict__ grad,
+                                              const StepParams *__restrict__ params, unsigned n, float keep1, float keep2, float eps,
+                                              float decay) {
+  const Direction u = {eps, decay, params->correction1, params->correction2};
+  float parameters = 0.f, directions = 0.f;
+  for (unsigned q = thread_index(); q < (n + 3) / 4; q += gridDim.x * blockDim.x) {
+    const Four p = load4(param, 4 * q, n), g = load4(grad, 4 * q, n);
+    Four first = load4(m, 4 * q, n), second = load4(v, 4 * q, n);
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      first.v[k] += keep1 * (g.v[k] - first.v[k]);
+      second.v[k] += keep2 * (g.v[k] * g.v[k] - second.v[k]);
+      const float d = u.of(p.v[k], first.v[k], second.v[k]);
+      parameters += p.v[k] * p.v[k];
+      directions += d * d;
+    }
+    store4(m, 4 * q, n, first);
+    store4(v, 4 * q, n, second);
+  }
+  parameters = block_total(parameters);
+  directions = block_total(directions);
+  if (threadIdx.x == 0) partials[blockIdx.x] = parameters, partials[gridDim.x + blockIdx.x] = directions;
+}
+
+// p -= factor lr ratio u, where the ratio is that of the norms of all p and all u, or 1 where one of them is 0. Every block of 256 threads adds up the
+// count partial sums of both, in one order. Thread i owns elements 4i to 4i+3.
+extern "C" __global__ void optim_lamb(float *__restrict__ param, const float *__restrict__ m, const float *__restrict__ v,
+                                      const float *__restrict__ partials, const StepParams *__restrict__ params, unsigned n,
+                                      unsigned count, float factor, float eps, float decay, TALLY_PARAMS) {
+  float parameters = 0.f, directions = 0.f;
+  for (unsigned i = threadIdx.x; i < count; i += 256) parameters += partials[i], directions += partials[count + i];
+  const float above = __fsqrt_rn(block_total(parameters)), below = __fsqrt_rn(block_total(directions));
+  const float ratio = above > 0.f && below > 0.f ? __fdiv_rn(above, below) : 1.f;
+  if (total && thread_index() == 0) *total += weight * *loss;
+  const unsigned i = 4 * thread_index();
+  if (i >= n) return;
+  const Direction u = {eps, decay, params->correction1, params->correction2};
+  const float rate = factor * params->lr * ratio;
+  Four p = load4(param, i, n);
+  const Four first = load4(m, i, n), second = load4(v, i, n);
+#pragma unroll
+  for (int k = 0; k < 4; k++) p.v[k] -= rate * u.of(p.v[k], first.v[k], second.v[k]);
+  store4(param, i, n, p);
 }

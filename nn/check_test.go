@@ -59,7 +59,7 @@ func toCheck(t testing.TB, c Config, dev backend.Device, o TrainerOptions) *Trai
 
 // everyProgram calls f for the training programs of the zoo and of all penalties, fused and not, by several optimisers.
 func everyProgram(t *testing.T, f func(t *testing.T, c Config, o TrainerOptions)) {
-	optimizers := []Optimizer{{Name: "adam"}, {Name: "sgd", Momentum: 0.9}, {Name: "adadelta"}, {Name: "rmsprop", Momentum: 0.9}, {Name: "lion"}, {Name: "nadam"}}
+	optimizers := []Optimizer{{Name: "adam"}, {Name: "sgd", Momentum: 0.9}, {Name: "adadelta"}, {Name: "rmsprop", Momentum: 0.9}, {Name: "lion"}, {Name: "nadam"}, {Name: "lamb"}}
 	clips := []Clip{{}, {Norm: 0.5}, {Value: 0.1}}
 	n := 0
 	run := func(name string, c Config, o TrainerOptions) {

@@ -35,8 +35,14 @@ func chainOf(frozen ...int) Config {
 // oneStep returns the weights after a step of SGD.
 func oneStep(t *testing.T, c Config, dev backend.Device) *Model {
 	t.Helper()
+	return stepBy(t, c, dev, Optimizer{Name: "sgd", Momentum: 0.9})
+}
+
+// stepBy returns the weights after a step of an optimiser.
+func stepBy(t *testing.T, c Config, dev backend.Device, o Optimizer) *Model {
+	t.Helper()
 	m := mustModel(t, c)
-	tr, err := NewTrainer(m, dev, TrainerOptions{Batch: 4, Loss: Loss{MSE: 1}, Optimizer: Optimizer{Name: "sgd", Momentum: 0.9}})
+	tr, err := NewTrainer(m, dev, TrainerOptions{Batch: 4, Loss: Loss{MSE: 1}, Optimizer: o})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +68,7 @@ func TestFrozen(t *testing.T) {
 			m, before := oneStep(t, chainOf(frozen...), dev), mustModel(t, chainOf(frozen...))
 			for i, p := range m.Params {
 				want := all.Params[i].Data
-				if p.Frozen {
+				if p.Rate == 0 {
 					want = before.Params[i].Data
 				}
 				if !reflect.DeepEqual(p.Data, want) {
@@ -79,8 +85,8 @@ func TestFrozenCodebook(t *testing.T) {
 	c.Encoder = append(c.Encoder, graph.Spec{Layer: &layer.VectorQuantizer{Embeddings: 4}, Trainable: &no})
 	m, before := oneStep(t, c, openTest(t)), mustModel(t, c)
 	for i, p := range m.Params {
-		if same := reflect.DeepEqual(p.Data, before.Params[i].Data); same != p.Frozen {
-			t.Errorf("%s, frozen: %v, is the same after a step: %v", p.Name, p.Frozen, same)
+		if same := reflect.DeepEqual(p.Data, before.Params[i].Data); same != (p.Rate == 0) {
+			t.Errorf("%s, frozen: %v, is the same after a step: %v", p.Name, p.Rate == 0, same)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
@@ -16,25 +17,47 @@ var floatBytes = backend.Float32.Size()
 func bytesOf(b backend.Backend, r backend.Role, s backend.Shape) int { return b.Bytes(r, r.DType(), s) }
 
 // paramLayout says where a model's parameters lie in an arena. Weights, gradients and optimiser state share it, so
-// that an optimiser runs over one flat range. Weights, which can decay, come first, then what else is trained, then what is not.
+// that an optimiser runs over few flat ranges. Weights, which can decay, come first, then what else is trained, then what is not; within these what has
+// the same learning rate is together.
 type paramLayout struct {
-	offsets                 []int // bytes
-	weighty, trained, bytes int   // bytes of the weights, of the trained parameters, and of all
+	offsets        []int        // bytes
+	trained, bytes int          // bytes of the trained parameters, and of all
+	ranges         []paramRange // of the trained parameters, in their order
+}
+
+// paramRange is where a trained parameter lies, in floats, with the gap behind it.
+type paramRange struct {
+	lo, hi int
+	weighs bool
+	rate   float32 // what it has of the learning rate
 }
 
 func newParamLayout(m *Model, b backend.Backend) paramLayout {
 	l := paramLayout{offsets: make([]int, len(m.Params))}
-	place := func(wanted func(p *graph.Param) bool) (end int) {
+	place := func(wanted func(p *graph.Param) bool) {
 		for i := range m.Params {
 			if p := &m.Params[i]; wanted(&p.Param) {
-				l.offsets[i] = l.bytes
+				first := l.bytes
+				l.offsets[i] = first
 				l.bytes += backend.AlignUp(b.Bytes(backend.Param, backend.Float32, p.Shape))
+				if p.Trained() {
+					l.ranges = append(l.ranges, paramRange{first / floatBytes, l.bytes / floatBytes, p.Weighs(), p.Rate})
+				}
 			}
 		}
-		return l.bytes
 	}
-	l.weighty = place(func(p *graph.Param) bool { return p.Trained() && p.Weighs() })
-	l.trained = place(func(p *graph.Param) bool { return p.Trained() && !p.Weighs() })
+	var rates []float32
+	for _, p := range m.Params {
+		if p.Trained() && !slices.Contains(rates, p.Rate) {
+			rates = append(rates, p.Rate)
+		}
+	}
+	for _, weighs := range []bool{true, false} {
+		for _, rate := range rates {
+			place(func(p *graph.Param) bool { return p.Trained() && p.Weighs() == weighs && p.Rate == rate })
+		}
+	}
+	l.trained = l.bytes
 	place(func(p *graph.Param) bool { return !p.Trained() })
 	return l
 }

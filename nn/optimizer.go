@@ -13,17 +13,21 @@ import (
 // Adam's epsilon is added to the root of the corrected second moment, as in PyTorch and as in the algorithm of Kingma and
 // Ba, "Adam: A Method for Stochastic Optimization", 2015. With EpsilonHat it is added to that of the uncorrected one, as
 // in Keras and as at the end of the paper's section 2, and so counts for more in the first steps.
+//
+// Lamb's step is that of Adam with decay, both corrected as Adam's, times the ratio of the norms of a tensor and of that step, which nothing bounds; biases
+// and the parameters of normalisations have neither decay nor ratio, as in NVIDIA's apex and in timm, unless DecayAll is set. A Clip by norm is
+// what these two have besides: 1 by default.
 type Optimizer struct {
-	Name          string   `yaml:"name"`                                       // sgd, adam (default), adamw, nadam, adadelta, rmsprop, lion
+	Name          string   `yaml:"name"`                                       // sgd, adam (default), adamw, nadam, adadelta, rmsprop, lion, lamb
 	LearningRate  float64  `yaml:"learning_rate,omitempty" zero:"more than 0"` // sgd 0.01, adadelta 1, all others 0.001
 	Momentum      float64  `yaml:"momentum,omitempty"`                         // sgd, rmsprop
 	Nesterov      bool     `yaml:"nesterov,omitempty"`                         // sgd
-	Beta1         Optional `yaml:"beta1,omitempty"`                            // adam, adamw, nadam, lion: 0.9
-	Beta2         Optional `yaml:"beta2,omitempty"`                            // adam, adamw, nadam: 0.999, lion: 0.99
-	WeightDecay   Optional `yaml:"weight_decay,omitempty"`                     // of weights alone: adamw: 0.004, lion: 0
-	DecayAll      bool     `yaml:"decay_all,omitempty" json:",omitempty"`      // adamw, lion: biases and normalisations decay too, as in PyTorch and Keras
+	Beta1         Optional `yaml:"beta1,omitempty"`                            // adam, adamw, nadam, lion, lamb: 0.9
+	Beta2         Optional `yaml:"beta2,omitempty"`                            // adam, adamw, nadam, lamb: 0.999, lion: 0.99
+	WeightDecay   Optional `yaml:"weight_decay,omitempty"`                     // of weights alone: adamw: 0.004, lion: 0, lamb: 0.01
+	DecayAll      bool     `yaml:"decay_all,omitempty" json:",omitempty"`      // adamw, lion, lamb: biases and normalisations decay too, as in PyTorch and Keras
 	Rho           Optional `yaml:"rho,omitempty"`                              // adadelta: 0.95, rmsprop: 0.9
-	Epsilon       float64  `yaml:"epsilon,omitempty" zero:"more than 0"`       // adam, adamw, nadam, adadelta, rmsprop: 1e-7
+	Epsilon       float64  `yaml:"epsilon,omitempty" zero:"more than 0"`       // adam, adamw, nadam, adadelta, rmsprop: 1e-7, lamb: 1e-6
 	MomentumDecay Optional `yaml:"momentum_decay,omitempty"`                   // nadam: 1, as in Keras; PyTorch has 0.004
 	EpsilonHat    bool     `yaml:"epsilon_hat,omitempty" json:",omitempty"`    // adam, adamw
 }
@@ -75,8 +79,13 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 		set(&o.LearningRate, 0.001)
 		o.Beta1, o.Beta2, o.WeightDecay = o.Beta1.Or(0.9), o.Beta2.Or(0.99), o.WeightDecay.Or(0)
 		uses["beta1"], uses["beta2"], uses["weight_decay"] = true, true, true
+	case "lamb":
+		set(&o.LearningRate, 0.001)
+		o.Beta1, o.Beta2, o.WeightDecay = o.Beta1.Or(0.9), o.Beta2.Or(0.999), o.WeightDecay.Or(0.01)
+		set(&o.Epsilon, 1e-6)
+		uses["beta1"], uses["beta2"], uses["epsilon"], uses["weight_decay"] = true, true, true, true
 	default:
-		return o, fmt.Errorf("optimizer is %q, want sgd, adam, adamw, nadam, adadelta, rmsprop or lion", o.Name)
+		return o, fmt.Errorf("optimizer is %q, want sgd, adam, adamw, nadam, adadelta, rmsprop, lion or lamb", o.Name)
 	}
 	for _, c := range []struct {
 		name       string
@@ -121,6 +130,8 @@ func (o Optimizer) constants() backend.Optimizer {
 		return backend.RMSprop{Rho: rho, Momentum: float32(o.Momentum), Eps: eps}
 	case "lion":
 		return backend.Lion{Beta1: beta1, Beta2: beta2, WeightDecay: decay}
+	case "lamb":
+		return backend.Lamb{Beta1: beta1, Beta2: beta2, Eps: eps, WeightDecay: decay}
 	}
 	return backend.Adam{Beta1: beta1, Beta2: beta2, Eps: eps, WeightDecay: decay}
 }
@@ -132,7 +143,7 @@ func (o Optimizer) states() []string { return o.constants().States() }
 func (o Optimizer) stepParams(t uint32, rate float64) backend.StepParams {
 	c := backend.StepParams{Step: t, LearningRate: float32(rate)}
 	beta1, beta2 := o.Beta1.Value(), o.Beta2.Value()
-	if o.Name == "adam" || o.Name == "adamw" {
+	if o.Name == "adam" || o.Name == "adamw" || o.Name == "lamb" {
 		c.BiasCorrection1 = float32(1 - math.Pow(beta1, float64(t)))
 		c.BiasCorrection2 = float32(1 - math.Pow(beta2, float64(t)))
 	}
@@ -162,8 +173,11 @@ func (o Optimizer) nesterov(t uint32) (ofGradient, ofMean float64) {
 	return (1 - momentum(t)) / (1 - product), after / (1 - product*after)
 }
 
-// without returns the optimiser without weight decay.
+// without returns the optimiser without weight decay. Lamb's is Adam: what does not decay has no trust ratio either.
 func (o Optimizer) without() Optimizer {
 	o.WeightDecay = Optional{}
+	if o.Name == "lamb" {
+		o.Name = "adam"
+	}
 	return o
 }

@@ -60,7 +60,7 @@ func testEpsilonHat(t *testing.T, b1 float64) {
 			a.b.Upload(grad, g)
 			a.b.SetStepParams(stepParams, o.stepParams(uint32(step), rate))
 			f := op.Frame{B: a.b, Tensors: []backend.Tensor{{}, param, grad, m, v, stepParams}}
-			(&op.Update{Optimizer: o.constants(), Param: 1, Grad: 2, State: [2]op.Value{3, 4}, StepParams: 5}).Run(&f)
+			(&op.Update{Optimizer: o.constants(), Param: 1, Grad: 2, State: [2]op.Value{3, 4}, StepParams: 5, Rate: 1}).Run(&f)
 		}
 		if err := a.b.Download(p, param); err != nil {
 			t.Fatal(err)
@@ -129,7 +129,8 @@ func TestZeroConstants(t *testing.T) {
 func TestDecayIsOfWeights(t *testing.T) {
 	c := Config{Name: "decay", Input: []int{4}, Encoder: graph.Specs(&layer.Dense{Units: 3, Activation: "relu"}), Decoder: graph.Specs(&layer.Dense{Units: 4})}
 	for _, o := range []Optimizer{{Name: "adamw", LearningRate: 0.1, WeightDecay: Given(0.5)}, {Name: "adamw", LearningRate: 0.1, WeightDecay: Given(0.5), DecayAll: true},
-		{Name: "lion", LearningRate: 0.1, WeightDecay: Given(0.5)}, {Name: "lion", LearningRate: 0.1, WeightDecay: Given(0.5), DecayAll: true}} {
+		{Name: "lion", LearningRate: 0.1, WeightDecay: Given(0.5)}, {Name: "lion", LearningRate: 0.1, WeightDecay: Given(0.5), DecayAll: true},
+		{Name: "lamb", LearningRate: 0.05, WeightDecay: Given(0.5)}, {Name: "lamb", LearningRate: 0.05, WeightDecay: Given(0.5), DecayAll: true}} { // a step as long as the weights
 		m := mustModel(t, c)
 		for i := range m.Params {
 			for j := range m.Params[i].Data {

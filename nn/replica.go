@@ -378,46 +378,65 @@ func (r *replica) updatePhases() error {
 		r.collect(collect, slots, penalties.Range(i, i+1), squares.Range(i, i+1), lo, hi)
 		if collect != update {
 			collect.end()
+			continue
 		}
-		grad := update.value(slots[0])
-		if t.o.Clip.Norm > 0 {
-			update.emit(&op.ClipNorm{Limit: float32(t.o.Clip.Norm), X: grad, Squares: update.value(squares)})
-		}
-		var tally op.Tally
-		if i == 0 {
-			tally = r.tally(update, penalties)
-		}
-		optimize := func(o Optimizer, from, to int) {
-			if from >= to {
-				return
-			}
-			u := &op.Update{Optimizer: o.constants(), Tally: tally}
-			for k := range o.states() {
-				u.State[k] = update.value(r.stateFlat[k].Range(from, to))
-			}
-			u.Param, u.Grad = update.value(flat(r.weightsBuffer, floats).Range(from, to)), update.value(slots[0].Range(from-lo, to-lo))
-			u.StepParams = update.value(r.stepParams)
-			update.emit(u)
-			tally = op.Tally{}
-		}
-		at := hi // where what does not decay begins
-		if t.decaysWeightsAlone() {
-			at = min(max(t.layout.weighty/floatBytes, lo), hi)
-		}
-		optimize(t.o.Optimizer, lo, at)
-		optimize(t.o.Optimizer.without(), at, hi)
-		if share := float32(1 - t.o.Decay); t.o.Decay > 0 { // average += share (weights - average), in two parts
-			average := update.value(r.averageFlat.Range(lo, hi))
-			update.emit(&op.Axpy{Dst: average, Alpha: op.Scale{Per: op.Alone, Factor: -share}, X: average})
-			update.emit(&op.Axpy{Dst: average, Alpha: op.Scale{Per: op.Alone, Factor: share}, X: update.value(flat(r.weightsBuffer, floats).Range(lo, hi))})
-		}
-		update.end()
+		r.optimize(update, i == 0, squares, penalties, lo, hi)
 	}
 	if collect != update {
 		r.add(collect)
+		for i, s := range t.spans(stretch) {
+			r.optimize(update, i == 0, squares, penalties, s[0], s[1])
+		}
 	}
 	r.add(update)
 	return nil
+}
+
+// spans returns the stretches of the parameters that are updated each as a task, in floats: where an update is of whole tensors it is one of them.
+func (t *Trainer) spans(stretch int) (list [][2]int) {
+	for _, u := range t.updates() {
+		if u.whole() {
+			list = append(list, [2]int{u.lo, u.hi})
+			continue
+		}
+		for lo := u.lo; lo < u.hi; lo += stretch {
+			list = append(list, [2]int{lo, min(lo+stretch, u.hi)})
+		}
+	}
+	return list
+}
+
+// optimize emits the task of updating a stretch of the parameters. The first one also adds the loss up.
+func (r *replica) optimize(p *listPhase, first bool, squares, penalties backend.Tensor, lo, hi int) {
+	t, floats := r.t, r.t.layout.floats()
+	grads := r.slots[0].sums[op.SlotSums]
+	if t.o.Clip.Norm > 0 {
+		p.emit(&op.ClipNorm{Limit: float32(t.o.Clip.Norm), X: p.value(grads.Range(lo, hi)), Squares: p.value(squares)})
+	}
+	var tally op.Tally
+	if first {
+		tally = r.tally(p, penalties)
+	}
+	weights := flat(r.weightsBuffer, floats)
+	for _, o := range t.updates() {
+		from, to := max(o.lo, lo), min(o.hi, hi)
+		if from >= to {
+			continue
+		}
+		u := &op.Update{Optimizer: o.o, Rate: o.rate, Tally: tally, StepParams: p.value(r.stepParams)}
+		for k := range o.o.States() {
+			u.State[k] = p.value(r.stateFlat[k].Range(from, to))
+		}
+		u.Param, u.Grad = p.value(weights.Range(from, to)), p.value(grads.Range(from, to))
+		p.emit(u)
+		tally = op.Tally{}
+	}
+	if share := float32(1 - t.o.Decay); t.o.Decay > 0 { // average += share (weights - average), in two parts
+		average := p.value(r.averageFlat.Range(lo, hi))
+		p.emit(&op.Axpy{Dst: average, Alpha: op.Scale{Per: op.Alone, Factor: -share}, X: average})
+		p.emit(&op.Axpy{Dst: average, Alpha: op.Scale{Per: op.Alone, Factor: share}, X: p.value(weights.Range(lo, hi))})
+	}
+	p.end()
 }
 
 // collect emits what is done with a stretch of the gradient before the norm of the whole gradient is known.

@@ -224,11 +224,38 @@ func (t *Trainer) network() NetworkOptions {
 func (t *Trainer) sparse() bool { return t.o.Activity.KL > 0 }
 
 // collects reports whether an update needs the gradients of all stretches first.
-func (t *Trainer) collects() bool { return t.o.Clip.Norm > 0 || t.o.Kernel != (Regularizer{}) }
+func (t *Trainer) collects() bool {
+	return t.o.Clip.Norm > 0 || t.o.Kernel != (Regularizer{}) || t.o.Optimizer.Name == "lamb"
+}
 
-// decaysWeightsAlone reports whether some parameters decay and others do not, which are updated apart.
-func (t *Trainer) decaysWeightsAlone() bool {
-	return t.o.Optimizer.WeightDecay.Value() > 0 && !t.o.Optimizer.DecayAll
+// update is what the optimiser does to a range of the trained parameters, in floats, in one call.
+type update struct {
+	lo, hi int
+	o      backend.Optimizer
+	rate   float32 // multiplies the learning rate
+}
+
+// whole reports whether the update is to be of all of a tensor at once, and of nothing else.
+func (u *update) whole() bool {
+	_, ok := u.o.(backend.Lamb)
+	return ok
+}
+
+// updates returns the updates of all trained parameters in their order: as few as those allow that decay and those that do not, and the rates of layers.
+func (t *Trainer) updates() (list []update) {
+	all, without := t.o.Optimizer.constants(), t.o.Optimizer.without().constants()
+	for _, r := range t.layout.ranges {
+		u := update{r.lo, r.hi, without, r.rate}
+		if r.weighs || t.o.Optimizer.DecayAll {
+			u.o = all
+		}
+		if n := len(list); n > 0 && !u.whole() && list[n-1].o == u.o && list[n-1].rate == u.rate {
+			list[n-1].hi = u.hi
+			continue
+		}
+		list = append(list, u)
+	}
+	return list
 }
 
 // joins reports whether all that becomes of the gradients is one call of the optimiser's op, which then also adds up their partial sums.
@@ -236,7 +263,7 @@ func (t *Trainer) joins() bool {
 	p := &t.plan
 	_, stretches := t.stretches()
 	return !t.o.Apart && !t.o.Unfused && len(t.replicas) == 1 && p.slots == 1 && p.micro >= p.chunk && p.apart == 0 && stretches == 1 &&
-		!t.collects() && t.o.Clip.Value == 0 && !t.sparse() && !t.decaysWeightsAlone()
+		!t.collects() && t.o.Clip.Value == 0 && !t.sparse() && len(t.updates()) == 1 && !t.updates()[0].whole()
 }
 
 // summedLast reports whether a program ends with adding up the partial sums of the loss and of the gradients of all parameters, and does so nowhere

@@ -426,7 +426,7 @@ func TestStepDoesNotAllocate(t *testing.T) {
 
 // A run that is cut in two by its state goes on bit for bit.
 func TestStateGoesOn(t *testing.T) {
-	for _, opt := range []Optimizer{{Name: "adam"}, {Name: "adamw"}, {Name: "sgd"}, {Name: "sgd", Momentum: 0.9, Nesterov: true}, {Name: "adadelta"}, {Name: "rmsprop"}, {Name: "rmsprop", Momentum: 0.9}, {Name: "lion", WeightDecay: Given(0.1)}, {Name: "nadam"}} {
+	for _, opt := range []Optimizer{{Name: "adam"}, {Name: "adamw"}, {Name: "sgd"}, {Name: "sgd", Momentum: 0.9, Nesterov: true}, {Name: "adadelta"}, {Name: "rmsprop"}, {Name: "rmsprop", Momentum: 0.9}, {Name: "lion", WeightDecay: Given(0.1)}, {Name: "nadam"}, {Name: "lamb"}} {
 		t.Run(opt.Name, func(t *testing.T) {
 			c, o := zoo()[2], TrainerOptions{Batch: 4, Noise: 0.1, Seed: 9, Optimizer: opt}
 			start := func() *Trainer {

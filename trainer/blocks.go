@@ -152,10 +152,10 @@ func (e *expander) read(n ast.Node) *nodeError {
 }
 
 // itemFields are the fields that stand beside a layer, or beside the use of a block.
-var itemFields = []string{"name", "inputs", "repeat", "trainable"}
+var itemFields = []string{"name", "inputs", "repeat", "trainable", "learning_rate_factor"}
 
 // handedOn are those of a block's use that are each of its layers', unless that has its own.
-var handedOn = []string{"trainable"}
+var handedOn = []string{"trainable", "learning_rate_factor"}
 
 // list writes out a list of layers. output is the name that its last one gets, "" for its own.
 func (e *expander) list(items []ast.Node, s *blockScope, output string) (layers []ast.Node, err *nodeError) {

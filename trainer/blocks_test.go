@@ -34,6 +34,7 @@ model:
       name: first
     - residual: {filters: 4, middle: 2, kernel: 1}
       trainable: false
+      learning_rate_factor: 0.5
   decoder:
     - upsampling2d: {size: 2}
       name: up
@@ -74,12 +75,15 @@ model:
       name: first
     - conv2d: {filters: 2, kernel: 1, activation: relu}
       trainable: false
+      learning_rate_factor: 0.5
     - conv2d: {filters: 4, kernel: [3, 1]}
       name: residual.sum
       trainable: false
+      learning_rate_factor: 0.5
     - add: {}
       inputs: [residual.sum, first]
       trainable: false
+      learning_rate_factor: 0.5
   decoder:
     - upsampling2d: {size: 2}
       name: up
@@ -137,20 +141,20 @@ func TestBlockErrors(t *testing.T) {
 		{"no fields", "{filters: 4, middle: 2, kernel: 1}", "4", "line 27, column 17: the block residual is given 4, want its parameters as fields: filters, middle, kernel, skip"},
 		{"itself", "- conv2d: {filters: $middle, kernel: $kernel, activation: relu}", "- residual: {filters: 3}", "line 9, column 11: the block residual uses itself"},
 		{"each other", "- conv2d: {filters: $middle, kernel: $kernel, activation: relu}", "- down: {filters: 3}", "line 9, column 11: the block down uses itself, through residual"},
-		{"not in a block", "size: 2", "size: $two", `line 30, column 28: model.decoder.1.upsampling2d.size is "$two", want a whole number`},
+		{"not in a block", "size: 2", "size: $two", `line 31, column 28: model.decoder.1.upsampling2d.size is "$two", want a whole number`},
 		{"type of a value", "{filters: 4, middle: 2", "{filters: 4, middle: two", `line 27, column 38: model.encoder.12.conv2d.filters is "two", want a whole number`},
 		{"type in a block", "[3, $kernel]", "[3, $kernel, 3]", "line 10, column 47: model.encoder.3.conv2d.kernel is a list, want a whole number, or [rows, columns]"},
 		{"no input", "inputs: [narrow]", "inputs: [up, narrow]", `line 7, column 64: the block residual takes one input, want one where it is used`},
 		{"inputs that nothing takes", "  encoder:\n", "    fixed: {layers: [{flatten: {}, inputs: [up]}]}\n  encoder:\n    - fixed: {}\n      inputs: [input]\n", "line 26, column 7: the block fixed has inputs here, which its layers do not take"},
 		{"repeat", "blocks: 2}", "blocks: 0}", "line 25, column 34: repeat is 0, want a whole number of 1 or more"},
 		{"huge", "blocks: 2}", "blocks: 100000000}", "the blocks make more than 50000 values of the file"},
-		{"two in one", "inputs: [narrow]", "flatten: {}", `line 37, column 7: "flatten" stands beside a block: each needs a list item of its own`},
+		{"two in one", "inputs: [narrow]", "flatten: {}", `line 38, column 7: "flatten" stands beside a block: each needs a list item of its own`},
 		{"name of a layer", "    down:", "    dense:", "line 14, column 5: model.blocks.dense has the name of a layer or of a field, want another"},
 		{"no layers", "    down:", "    none: {}\n    down:", "line 14, column 5: model.blocks.none has no layers"},
 		{"unknown field", "    down:", "    none: {layer: []}\n    down:", `line 14, column 12: unknown field "layer" in model.blocks.none, perhaps layers; want one of parameters, layers`},
 		{"name with a dot", "name: wide", "name: wi.de", `line 18, column 17: a layer of the block down is called "wi.de", want a word`},
 		{"shapes", "kernel: [3, $kernel]}", "kernel: [3, $kernel], stride: 2}", "line 12, column 11 (block residual of line 19, block down of line 25): nn: encoder layer 4 (first.kept.input"},
-		{"shapes outside", "- conv2d: {filters: 3, kernel: 3}", "- conv2d: {filters: 2, kernel: 3}", "line 12, column 11 (block residual of line 36): nn: decoder layer 6 (add_4"},
+		{"shapes outside", "- conv2d: {filters: 3, kernel: 3}", "- conv2d: {filters: 2, kernel: 3}", "line 12, column 11 (block residual of line 37): nn: decoder layer 6 (add_4"},
 		{"a list", "  blocks:\n", "  blocks: [1]\n  block:\n", "line 5, column 11: model.blocks is a list, want names of blocks"},
 	} {
 		text := strings.Replace(blockConfig, c.old, c.new, 1)

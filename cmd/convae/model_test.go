@@ -199,7 +199,7 @@ func TestSummaryAsJSON(t *testing.T) {
 	if err != nil || s.Params != 28353 || s.Trained != 28353 || s.Fixed != 0 || len(s.Layers) != 9 || s.Training.Batch != 128 || s.Training.Bytes < 1<<20 {
 		t.Errorf("%v: %+v", err, s)
 	}
-	if want := (layerSummary{"encoder", "conv2d_1", "Conv2D", []int{14, 14, 32}, 9248}); !reflect.DeepEqual(s.Layers[2], want) {
+	if want := (layerSummary{"encoder", "conv2d_1", "Conv2D", []int{14, 14, 32}, 9248, 1}); !reflect.DeepEqual(s.Layers[2], want) {
 		t.Errorf("layer %+v, want %+v", s.Layers[2], want)
 	}
 	stdout, _, err = run(t, "presets", "vae", "--json")

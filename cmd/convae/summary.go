@@ -73,6 +73,8 @@ type layerSummary struct {
 	Type   string `json:"type"` // Keras's
 	Output []int  `json:"output"`
 	Params int    `json:"params"`
+	// Factor is what the layer has of the learning rate, if it has parameters: 1, or what the configuration says, 0 where it is not trained.
+	Factor float32 `json:"learning_rate_factor"`
 }
 
 type trainingSummary struct {
@@ -90,7 +92,7 @@ func newSummary(m *nn.Model, t trainingSummary) summary {
 	shape := func(s backend.Shape) []int { return sampleShape(1, s)[1:] }
 	v := summary{Name: m.Config.Name, Input: shape(m.Input), Code: shape(m.Code), Output: shape(m.Output), Params: m.Size() + m.StateSize(), Trained: m.Size(), Fixed: m.StateSize(), Training: t}
 	for _, l := range m.Layers {
-		v.Layers = append(v.Layers, layerSummary{l.Part, l.Name, l.Layer.Kind(), shape(l.Out), l.Trainable + l.State})
+		v.Layers = append(v.Layers, layerSummary{l.Part, l.Name, l.Layer.Kind(), shape(l.Out), l.Trainable + l.State, l.Rate})
 	}
 	return v
 }

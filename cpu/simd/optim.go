@@ -124,4 +124,26 @@ func Lion(o backend.Lion, lr float32, param, m, grad []float32) {
 	}
 }
 
+// Lamb is Adam with a step as long as the parameters say.
+func Lamb(o backend.Lamb, c backend.StepParams, param, m, v, grad []float32) {
+	same(len(param), m, v, grad)
+	direction := func(i int) float32 {
+		return m[i]/c.BiasCorrection1/(sqrt(v[i]/c.BiasCorrection2)+o.Eps) + float32(o.WeightDecay*param[i])
+	}
+	var parameters, directions float64
+	for i, g := range grad {
+		m[i] += float32((1 - o.Beta1) * (g - m[i]))
+		v[i] += float32((1 - o.Beta2) * (float32(g*g) - v[i]))
+		p, d := float64(param[i]), float64(direction(i))
+		parameters, directions = parameters+p*p, directions+d*d
+	}
+	rate := c.LearningRate
+	if parameters > 0 && directions > 0 {
+		rate *= float32(math.Sqrt(parameters) / math.Sqrt(directions))
+	}
+	for i := range param {
+		param[i] -= float32(rate * direction(i))
+	}
+}
+
 func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }

@@ -376,8 +376,8 @@ type Loss interface {
 	TotalVariation(scale float32, loss, partials, grad, pred Tensor)
 }
 
-// Optim ops update Flat tensors of equal length in place: p are the parameters, g is their gradient, and lr, the learning rate, comes from the
-// step's parameters. They also add up what a Tally says.
+// Optim ops update Flat tensors of equal length in place: p are the parameters, g is their gradient, and lr is the learning rate of the
+// step's parameters times the Rate of the Update. They also add up what a Tally says.
 type Optim interface {
 	// SGD: v = momentum v + g; p -= lr v, or with Nesterov p -= lr (g + momentum v). The state is v, or nothing when
 	// Momentum is 0.
@@ -398,6 +398,10 @@ type Optim interface {
 	// Lion: p = (1 - lr decay) p - lr sign(b1 m + (1-b1) g), where the sign of 0 is 0; m = b2 m + (1-b2) g. (Chen and others,
 	// "Symbolic discovery of optimization algorithms", 2023, algorithm 2.)
 	Lion(o Lion, u Update)
+	// Lamb: m += (1-b1)(g-m); v += (1-b2)(g²-v); d = m/c1 / (sqrt(v/c2) + eps) + decay p, with the step's bias corrections c1 and c2; p -= lr r d,
+	// where the trust ratio r is |p| / |d|, of the Euclidean norms of all p and d of the call, or 1 where one of them is 0. The call is of one tensor,
+	// and adds up no partial sums. (You and others, "Large Batch Optimization for Deep Learning", 2019, algorithm 2, with phi the identity.)
+	Lamb(o Lamb, u Update)
 }
 
 // Random ops draw as package rng specifies, bit for bit the same on every backend. src names seed and stream.

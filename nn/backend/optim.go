@@ -10,7 +10,7 @@ type Optimizer interface {
 	Update(b Optim, u Update)
 }
 
-// SGD, Adam, Nadam, Adadelta, RMSprop and Lion are the constants of the optimisers.
+// SGD, Adam, Nadam, Adadelta, RMSprop, Lion and Lamb are the constants of the optimisers.
 type (
 	SGD struct {
 		Momentum float32
@@ -21,6 +21,7 @@ type (
 	Adadelta struct{ Rho, Eps float32 }
 	RMSprop  struct{ Rho, Momentum, Eps float32 }
 	Lion     struct{ Beta1, Beta2, WeightDecay float32 }
+	Lamb     struct{ Beta1, Beta2, Eps, WeightDecay float32 }
 )
 
 func (SGD) Name() string      { return "SGD" }
@@ -29,6 +30,7 @@ func (Nadam) Name() string    { return "Nadam" }
 func (Adadelta) Name() string { return "Adadelta" }
 func (RMSprop) Name() string  { return "RMSprop" }
 func (Lion) Name() string     { return "Lion" }
+func (Lamb) Name() string     { return "Lamb" }
 
 // States is a velocity, if there is a momentum.
 func (o SGD) States() []string {
@@ -58,12 +60,24 @@ func (o RMSprop) States() []string {
 // States is the mean of gradients.
 func (Lion) States() []string { return []string{"m"} }
 
+// States are the moments.
+func (Lamb) States() []string { return []string{"m", "v"} }
+
 func (o SGD) Update(b Optim, u Update)      { b.SGD(o, u) }
 func (o Adam) Update(b Optim, u Update)     { b.Adam(o, u) }
 func (o Nadam) Update(b Optim, u Update)    { b.Nadam(o, u) }
 func (o Adadelta) Update(b Optim, u Update) { b.Adadelta(o, u) }
 func (o RMSprop) Update(b Optim, u Update)  { b.RMSprop(o, u) }
 func (o Lion) Update(b Optim, u Update)     { b.Lion(o, u) }
+func (o Lamb) Update(b Optim, u Update)     { b.Lamb(o, u) }
+
+// Check checks the arguments of Lamb, which needs the whole gradient, and so does not add up partial sums of it.
+func (o Lamb) Check(u *Update) {
+	u.Check(len(o.States()))
+	if len(u.Tally.Sums) > 0 {
+		panic(MistakeShape)
+	}
+}
 
 // MaxStates is the most tensors that an optimiser keeps.
 const MaxStates = 2
@@ -73,6 +87,7 @@ type Update struct {
 	Param, Grad Tensor
 	State       [MaxStates]Tensor // as States names them; others are of no account
 	StepParams  Tensor
+	Rate        float32 // multiplies the learning rate of the step, for these parameters
 	Tally       Tally
 }
 

@@ -123,8 +123,10 @@ func (n *naming) layer(s Spec, e *LayerError, rest []Spec) error {
 	}
 	e.Layer = fmt.Sprintf("%s, input %s", name, n.shapes(in))
 	n.g.Layer = name
-	n.frozen = s.Trainable != nil && !*s.Trainable
-	n.g.Layers = append(n.g.Layers, Info{Layer: s.Layer, Name: name, Part: n.part, In: n.Shape(in[0]).WithN(1)})
+	if n.rate, err = s.rate(); err != nil {
+		return err
+	}
+	n.g.Layers = append(n.g.Layers, Info{Layer: s.Layer, Name: name, Part: n.part, In: n.Shape(in[0]).WithN(1), Rate: n.rate})
 	out, err := s.Layer.Build(n.Builder, in...)
 	if err != nil {
 		return err

@@ -27,6 +27,9 @@ type Info struct {
 	In, Out backend.Shape
 	// Trainable and State are the layer's numbers that are trained, and those that are not.
 	Trainable, State int
+	// Rate is what the layer's parameters have of the optimiser's learning rate, if it has any: 1, or what its configuration says, 0 where it is not to
+	// be trained.
+	Rate float32
 }
 
 // Param is a tensor that belongs to a model: a weight or a bias, or a state, which is not trained.
@@ -36,8 +39,8 @@ type Param struct {
 	Layer string        // that it belongs to, by its name in the summary
 	Role  ParamRole
 	Init  Distribution
-	// Frozen says that the layer is not to be trained.
-	Frozen bool
+	// Rate is what the parameter has of the optimiser's learning rate: 1 unless the layer has a factor of its own, 0 where it is not to be trained.
+	Rate float32
 	// Of the weights and the bias of a dense layer, and of what PerElement declares: the image that its flattened input was, and the image that
 	// its output becomes, or was, else the zero Shape. Files hold dense weights in PyTorch's order, channels first.
 	InImage, OutImage backend.Shape
@@ -59,7 +62,7 @@ const (
 func (p *Param) Weighs() bool { return p.Role == ConvWeights || p.Role == DenseWeights }
 
 // Trained reports whether an optimiser changes the parameter.
-func (p *Param) Trained() bool { return p.Role < State && !p.Frozen }
+func (p *Param) Trained() bool { return p.Role < State && p.Rate > 0 }
 
 // Builder makes a graph, layer by layer. Layers use it in Build.
 type Builder struct {
@@ -69,7 +72,7 @@ type Builder struct {
 	seed     uint64 // of what layers draw in training
 
 	part    string
-	frozen  bool           // the layer's parameters are not trained
+	rate    float32        // what the layer's parameters have of the learning rate
 	modules int            // modules of the equivalent torch.nn.Sequential, in this part
 	names   map[string]int // layers of each kind
 	origins map[op.Value]origin
@@ -94,7 +97,7 @@ func (b *Builder) Seed() uint64 { return b.seed }
 func (b *Builder) Layer() int { return len(b.g.Layers) - 1 }
 
 // Frozen reports whether the layer is not to be trained.
-func (b *Builder) Frozen() bool { return b.frozen }
+func (b *Builder) Frozen() bool { return b.rate == 0 }
 
 // First reports whether there have been no layers but reshapes.
 func (b *Builder) First() bool {
@@ -143,7 +146,7 @@ func (b *Builder) Module() { b.modules++ }
 // Param declares a parameter of the layer, and returns it. Its name is what a module calls it: weight, bias.
 func (b *Builder) Param(name string, p Param) op.Value {
 	p.Name = fmt.Sprintf("%s.%d.%s", b.part, b.modules, name)
-	p.Frozen = b.frozen
+	p.Rate = b.rate
 	i := len(b.g.Params)
 	b.g.Params = append(b.g.Params, p)
 	info := &b.g.Layers[len(b.g.Layers)-1]
@@ -153,7 +156,7 @@ func (b *Builder) Param(name string, p Param) op.Value {
 	} else {
 		info.State += p.Shape.Len()
 	}
-	return b.g.Outside(op.Info{Space: op.Weights, Role: backend.Param, Shape: p.Shape, Index: i, Frozen: b.frozen})
+	return b.g.Outside(op.Info{Space: op.Weights, Role: backend.Param, Shape: p.Shape, Index: i, Frozen: b.Frozen()})
 }
 
 // PerElement declares a vector of the layer, a number for each channel of a value. Where the value is a vector that was an image, or becomes

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,11 +20,13 @@ type Spec struct {
 	Inputs []string // names of earlier layers, or "input", the model's; the layer before by default
 	// Trainable is false for a layer whose parameters stay as they are; nil means true. A batch normalisation then normalises by its averages.
 	Trainable *bool
-	Layer     Layer
+	// LearningRateFactor multiplies the optimiser's learning rate for the layer's parameters; nil means 1, and 0 is as if it were not Trainable.
+	LearningRateFactor *float64
+	Layer              Layer
 }
 
 // specFields are the fields of a Spec in a configuration besides the layer's.
-var specFields = []string{"name", "inputs", "trainable"}
+var specFields = []string{"name", "inputs", "trainable", "learning_rate_factor"}
 
 // Specs wraps layers that form a chain.
 func Specs(layers ...Layer) []Spec {
@@ -47,7 +50,7 @@ func fields(keys []string) reflect.Type {
 		list = append(list, field(fmt.Sprintf("L%d", i), key, ",flow", reflect.TypeOf(l)))
 	}
 	list = append(list, field("Name", "name", "", reflect.TypeFor[string]()), field("Inputs", "inputs", ",flow", reflect.TypeFor[[]string]()),
-		field("Trainable", "trainable", "", reflect.TypeFor[*bool]()))
+		field("Trainable", "trainable", "", reflect.TypeFor[*bool]()), field("LearningRateFactor", "learning_rate_factor", "", reflect.TypeFor[*float64]()))
 	return reflect.StructOf(list)
 }
 
@@ -66,6 +69,7 @@ func (s Spec) MarshalYAML() (any, error) {
 	v.Field(1).SetString(s.Name)
 	v.Field(2).Set(reflect.ValueOf(s.Inputs))
 	v.Field(3).Set(reflect.ValueOf(s.Trainable))
+	v.Field(4).Set(reflect.ValueOf(s.LearningRateFactor))
 	return v.Interface(), nil
 }
 
@@ -87,6 +91,7 @@ func (s *Spec) UnmarshalYAML(unmarshal func(any) error) error {
 	s.Name = v.Elem().Field(len(keys)).String()
 	s.Inputs = v.Elem().Field(len(keys) + 1).Interface().([]string)
 	s.Trainable = v.Elem().Field(len(keys) + 2).Interface().(*bool)
+	s.LearningRateFactor = v.Elem().Field(len(keys) + 3).Interface().(*float64)
 	switch len(found) {
 	case 0:
 		return fmt.Errorf("names no layer: want one of %s (an empty one as `flatten: {}`)", strings.Join(keys, ", "))
@@ -106,6 +111,8 @@ func (s *Spec) Field(key string) (reflect.Value, error) {
 		return reflect.ValueOf(&s.Inputs).Elem(), nil
 	case "trainable":
 		return reflect.ValueOf(&s.Trainable).Elem(), nil
+	case "learning_rate_factor":
+		return reflect.ValueOf(&s.LearningRateFactor).Elem(), nil
 	}
 	own, _ := Key(s.Layer)
 	if s.Layer != nil && own == key {
@@ -120,4 +127,19 @@ func Has[L Layer](specs []Spec) bool {
 		_, ok := s.Layer.(L)
 		return ok
 	})
+}
+
+// rate returns what the layer's parameters have of the optimiser's learning rate, 0 for a layer that is not to be trained.
+func (s *Spec) rate() (float32, error) {
+	rate := 1.0
+	if s.LearningRateFactor != nil {
+		rate = *s.LearningRateFactor
+	}
+	if !(rate >= 0 && rate <= math.MaxFloat32) || rate > 0 && float32(rate) == 0 {
+		return 0, fmt.Errorf("learning_rate_factor is %v, want 0 or more", rate)
+	}
+	if s.Trainable != nil && !*s.Trainable {
+		rate = 0
+	}
+	return float32(rate), nil
 }

@@ -22,6 +22,7 @@ type Update struct {
 	Param, Grad Value
 	State       [backend.MaxStates]Value // as the optimiser names them, the others None
 	StepParams  Value
+	Rate        float32 // multiplies the learning rate
 	Tally
 }
 
@@ -38,7 +39,7 @@ func (o *Update) Args(visit func(v *Value, u Use)) {
 	visit(&o.Loss, Read)
 }
 func (o *Update) Run(f *Frame) {
-	u := backend.Update{Param: f.At(o.Param), Grad: f.At(o.Grad), StepParams: f.At(o.StepParams), Tally: o.of(f)}
+	u := backend.Update{Param: f.At(o.Param), Grad: f.At(o.Grad), StepParams: f.At(o.StepParams), Rate: o.Rate, Tally: o.of(f)}
 	for i, s := range o.State {
 		u.State[i] = f.At(s)
 	}

@@ -852,7 +852,7 @@ func (g golden) optimiser() ([]Case, error) {
 		return nil, err
 	}
 
-	c := o.on(x.C, 0, g.Steps, func(int) float32 { return lr }, true)
+	c := o.on(x.C, 0, g.Steps, func(int) float32 { return lr }, 1, true)
 	c.Name = "golden/" + g.Name
 	inputs := map[string][]float32{"param": param0}
 	for i := range g.Steps {

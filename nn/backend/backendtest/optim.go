@@ -124,19 +124,115 @@ func optimCases() []Case {
 		lion("lion-decay", backend.Lion{Beta1: 0.8, Beta2: 0.95, WeightDecay: 0.1}),
 	} {
 		rate := func(step int) float32 { return 0.01 / float32(step) }
-		cases = append(cases, o.on(1, 0, 3, rate, false), o.on(257, 0, 5, rate, true), o.on(257, 3, 5, rate, false), o.on(1000, 1, 2, rate, false),
-			o.on(31, 33, 1, rate, true))
-		bench := o.on(1<<16, 0, 1, rate, false)
+		cases = append(cases, o.on(1, 0, 3, rate, 1, false), o.on(257, 0, 5, rate, 1, true), o.on(257, 3, 5, rate, 0.3, false), o.on(1000, 1, 2, rate, 1, false),
+			o.on(31, 33, 1, rate, 1, true), o.on(33, 0, 2, rate, 0, false))
+		bench := o.on(1<<16, 0, 1, rate, 1, false)
 		bench.Bench = true
 		cases = append(cases, bench, o.summed(0, 40, 300, 5), o.summed(0, 5, 40, 129), o.summed(1, 33, 8, 40))
+	}
+	return append(cases, lambCases()...)
+}
+
+// lambCases are those of a tensor's step, several in a row, also with norms of 0.
+func lambCases() (cases []Case) {
+	random, zero := normal(1), given(0)
+	for _, k := range []struct {
+		name     string
+		n, shift int
+		steps    int
+		o        backend.Lamb
+		rate     float32
+		p, g     fill
+	}{
+		{"", 1, 0, 3, backend.Lamb{Beta1: 0.9, Beta2: 0.999, Eps: 1e-6, WeightDecay: 0.01}, 1, random, random},
+		{"", 257, 3, 4, backend.Lamb{Beta1: 0.8, Beta2: 0.99, Eps: 1e-6, WeightDecay: 0.1}, 0.3, random, random},
+		{"", 1000, 1, 2, backend.Lamb{Beta1: 0.9, Beta2: 0.999, Eps: 1e-6}, 1, random, mixed(random, 0, 1e-6)},
+		{"", 600_001, 0, 1, backend.Lamb{Beta1: 0.9, Beta2: 0.999, Eps: 1e-6, WeightDecay: 0.01}, 2, random, random}, // more than a turn of all blocks
+		{"-of-zeros", 33, 0, 2, backend.Lamb{Beta1: 0.9, Beta2: 0.999, Eps: 1e-6, WeightDecay: 0.01}, 1, zero, random},
+		{"-to-nowhere", 33, 0, 2, backend.Lamb{Beta1: 0.9, Beta2: 0.999, Eps: 1e-6}, 1, random, zero},
+	} {
+		c := lamb(k.n, k.shift, k.steps, k.o, k.rate, k.p, k.g)
+		c.Name += k.name
+		cases = append(cases, c)
 	}
 	return cases
 }
 
+// lamb is the case of several steps on n parameters that lie shift elements behind an aligned address, from moments of 0.
+func lamb(n, shift, steps int, o backend.Lamb, rate float32, p, g fill) Case {
+	c := Case{Name: fmt.Sprintf("optim/lamb/%d-at%d-%dsteps-rate%v", n, shift, steps, rate), Ops: []string{o.Name(), "SetStepParams"}, Bench: n > 1<<16}
+	b1, b2 := float64(o.Beta1), float64(o.Beta2)
+	stepParams := func(step int) backend.StepParams {
+		return backend.StepParams{Step: uint32(step), LearningRate: 0.01, BiasCorrection1: float32(1 - math.Pow(b1, float64(step))), BiasCorrection2: float32(1 - math.Pow(b2, float64(step)))}
+	}
+	bound := backend.Bound{Rel: eps * float64(20+4*steps)}
+	add := func(name string, n int, f fill, inout bool) {
+		a := flat(name, n, f)
+		if a.shift = shift; inout {
+			a = a.inout(bound)
+		}
+		c.args = append(c.args, a)
+	}
+	const weight = 2.5
+	add("param", n, p, true)
+	add("m", n, given(0), true)
+	add("v", n, given(0), true)
+	add("total", 1, normal(3), true)
+	add("loss", 1, normal(1), false)
+	for i := range steps {
+		add(fmt.Sprintf("grad%d", i+1), n, g, false)
+	}
+	c.args = append(c.args, stepParamsArg(backend.StepParams{}).scratch())
+	c.run = func(b backend.Backend, t tensors) {
+		for i := range steps {
+			b.SetStepParams(t["stepParams"], stepParams(i+1))
+			b.Lamb(o, backend.Update{Param: t["param"], Grad: t[fmt.Sprintf("grad%d", i+1)], State: [2]backend.Tensor{t["m"], t["v"]}, StepParams: t["stepParams"],
+				Rate: rate, Tally: backend.Tally{Total: t["total"], Loss: t["loss"], Weight: weight}})
+		}
+	}
+	c.reference = func(d data) values {
+		r := values{}
+		for _, name := range []string{"param", "m", "v", "total"} {
+			r[name] = addTo(d[name])
+		}
+		p, m, v := r["param"], r["m"], r["v"]
+		for i := range steps {
+			k, gs := stepParams(i+1), d[fmt.Sprintf("grad%d", i+1)]
+			u, mag := make([]float64, n), make([]float64, n) // the direction, and its magnitude
+			var pp, uu, magmag float64
+			for j, g := range gs {
+				m.v[j] += (1 - b1) * (g - m.v[j])
+				m.mag[j] = b1*m.mag[j] + (1-b1)*math.Abs(g)
+				v.v[j] += (1 - b2) * (g*g - v.v[j])
+				v.mag[j] = v.v[j]
+				root := math.Sqrt(v.v[j]/float64(k.BiasCorrection2)) + float64(o.Eps)
+				u[j] = m.v[j]/float64(k.BiasCorrection1)/root + float64(o.WeightDecay)*p.v[j]
+				mag[j] = m.mag[j]/float64(k.BiasCorrection1)/root + float64(o.WeightDecay)*p.mag[j]
+				pp, uu, magmag = pp+p.v[j]*p.v[j], uu+u[j]*u[j], magmag+mag[j]*mag[j]
+			}
+			step, off := float64(k.LearningRate)*float64(rate), 0.0
+			if pp > 0 && uu > 0 {
+				step *= math.Sqrt(pp / uu)
+				off = math.Sqrt(magmag / uu) // what the norm is off by, as a share
+			}
+			for j := range u {
+				p.v[j] -= step * u[j]
+				p.mag[j] += step * (mag[j] + off*math.Abs(u[j]))
+			}
+			r["total"].add(0, weight*d["loss"][0])
+		}
+		return r
+	}
+	return c
+}
+
 // on is the case of several steps on n parameters that lie shift elements behind an aligned address. The states start
-// at zero if fresh; else the steps tally a loss.
-func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bool) Case {
+// at zero if fresh; else the steps tally a loss. factor multiplies the learning rate.
+func (o optimiser) on(n, shift, steps int, rate func(step int) float32, factor float32, fresh bool) Case {
 	c := Case{Name: fmt.Sprintf("optim/%s/%d-at%d-%dsteps", o.name, n, shift, steps), Ops: []string{o.Name(), "SetStepParams"}}
+	if factor != 1 {
+		c.Name += fmt.Sprintf("-rate%v", factor)
+	}
 	stepParams := func(step int) backend.StepParams {
 		return backend.StepParams{Step: uint32(step), LearningRate: rate(step),
 			BiasCorrection1: float32(1 - math.Pow(o.betas[0], float64(step))),
@@ -170,6 +266,7 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 	}
 	c.run = func(b backend.Backend, t tensors) {
 		u := o.update(t)
+		u.Rate = factor
 		if !fresh {
 			u.Tally = backend.Tally{Total: t["total"], Loss: t["loss"], Weight: weight}
 		}
@@ -187,7 +284,7 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 		// The same steps uphill with all signs positive add up the magnitudes.
 		for i := range steps {
 			k, g := stepParams(i+1), d[grads[i]]
-			lr := float64(k.LearningRate)
+			lr := float64(k.LearningRate) * float64(factor)
 			o.step(lr, k, v["param"], o.stateOf(v), g)
 			o.step(-lr, k, mag["param"], o.stateOf(mag), addTo(g).mag)
 		}
@@ -209,6 +306,7 @@ func (o optimiser) on(n, shift, steps int, rate func(step int) float32, fresh bo
 // value is negative, so that what the sums are off by stays a share of them, and what changes a parameter has one sign.
 func (o optimiser) summed(shift, first, second, loss int) Case {
 	const n, rate, weight, most = 320, 0.01, 2.5, 300
+	const lr = rate * summedRate
 	c := Case{Name: fmt.Sprintf("optim/%s/sums-of-%d-%d-%d-at%d", o.name, first, second, loss, shift), Ops: []string{o.Name(), "SetStepParams", "SumPartials"}}
 	step := backend.StepParams{Step: 1, LearningRate: rate, BiasCorrection1: float32(1 - o.betas[0]), BiasCorrection2: float32(1 - o.betas[1])}
 	layers := []struct{ at, weights, bias, biases, rows int }{{0, 64, 64, 12, first}, {128, 33, 192, 7, second}}
@@ -267,7 +365,7 @@ func (o optimiser) summed(shift, first, second, loss int) Case {
 				for _, name := range o.States() {
 					states = append(states, within(name))
 				}
-				o.step(rate, step, within("param"), states, within("grad"))
+				o.step(lr, step, within("param"), states, within("grad"))
 			}
 		}
 		for name, v := range r {
@@ -285,9 +383,12 @@ func (o optimiser) summed(shift, first, second, loss int) Case {
 	return c
 }
 
+// summedRate is what parameters have of the learning rate where sums are added up first.
+const summedRate = 0.5
+
 // update has the tensors of a case, but for the gradient.
 func (o optimiser) update(t tensors) backend.Update {
-	u := backend.Update{Param: t["param"], StepParams: t["stepParams"]}
+	u := backend.Update{Param: t["param"], StepParams: t["stepParams"], Rate: summedRate}
 	for i, name := range o.States() {
 		u.State[i] = t[name]
 	}
