@@ -52,7 +52,8 @@ type Data struct {
 	Resize picture.Resize `yaml:"resize,omitempty" zero:"cover, none or the pixels of the shorter side"`
 	Filter picture.Filter `yaml:"filter,omitempty"`
 	// Stream has images read from their files in each epoch, ahead of the steps that need them, instead of once before the first; sets
-	// of more than 1 GiB of pixels are, unless Cache is set, which decodes all of them to a file in the cache folder.
+	// of more than 1 GiB of pixels are, unless Cache is set, which decodes all of them to a file in the cache folder. With both, each is decoded and
+	// resized when it is first read, and kept in such a file.
 	Stream bool `yaml:"stream,omitempty"`
 	Cache  bool `yaml:"cache,omitempty"`
 	// Augment changes the images of the training samples anew in each epoch; it implies Stream.
@@ -284,12 +285,6 @@ func (d *Data) checkImages(input []int) error {
 	}
 	if err := d.Augment.Check(); err != nil {
 		return fmt.Errorf("data.augment.%w", err)
-	}
-	if d.Augment != (dataset.Augment{}) && d.Cache {
-		return errors.New("data.cache holds images as they are, and data.augment has them read anew in each epoch: want one of them")
-	}
-	if d.Stream && d.Cache {
-		return errors.New("data.cache has images read once, and data.stream in each epoch: want one of them")
 	}
 	if d.Augment != (dataset.Augment{}) {
 		d.Stream = true

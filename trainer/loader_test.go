@@ -199,18 +199,19 @@ func TestPictureFields(t *testing.T) {
 	if err != nil || again.Data.Resize != 12 || again.Data.Augment != c.Data.Augment || again.Data.Filter != picture.Area {
 		t.Errorf("written as\n%s\nread as %+v, error %v", data, again.Data, err)
 	}
+	if c, err = read("augment: {rotate: true}, cache: true"); err != nil || !c.Data.Cache || !c.Data.Stream {
+		t.Errorf("a cache beside an augmentation: %+v, error %v", c.Data, err)
+	}
 	if c, err = read("resize: none"); err != nil || c.Data.Resize != picture.Native || c.Data.Stream {
 		t.Errorf("resize none: %v, %v", c.Data.Resize, err)
 	}
 	for fields, want := range map[string]string{
-		"resize: 4":                            "data.resize is 4, fewer pixels than data.size has (8 x 8): want 8 or more, cover, or none",
-		"resize: all":                          "want cover, none, or the pixels of the shorter side",
-		"filter: nearest":                      "want cubic, area or lanczos",
-		"augment: {flip: left}":                `data.augment.flip is "left", want horizontal, vertical or both`,
-		"augment: {crop: corner}":              `data.augment.crop is "corner", want middle or random`,
-		"augment: {hue: 1}":                    "data.augment.hue is 1, want 0 to 0.5",
-		"augment: {rotate: true}, cache: true": "data.cache holds images as they are",
-		"stream: true, cache: true":            "data.cache has images read once",
+		"resize: 4":               "data.resize is 4, fewer pixels than data.size has (8 x 8): want 8 or more, cover, or none",
+		"resize: all":             "want cover, none, or the pixels of the shorter side",
+		"filter: nearest":         "want cubic, area or lanczos",
+		"augment: {flip: left}":   `data.augment.flip is "left", want horizontal, vertical or both`,
+		"augment: {crop: corner}": `data.augment.crop is "corner", want middle or random`,
+		"augment: {hue: 1}":       "data.augment.hue is 1, want 0 to 0.5",
 	} {
 		if _, err := read(fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", fields, err, want)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -29,7 +28,10 @@ type ImageOptions struct {
 	// does not grow with their pixels, and they can be augmented. Pictures whose
 	// pixels take more than 1 GiB are streamed too, unless Cache is set: then their
 	// pixels lie in a file without a name in the cache folder, which the system
-	// reads as they are needed, and which [Set.Close] gives back.
+	// reads as they are needed, and which [Set.Close] gives back. With both, pictures
+	// are decoded and resized when they are first read, and kept in such a file,
+	// out of which augmentations are made. Of random parts that file has the whole pictures, as they are resized,
+	// and the parts begin at whole pixels of these.
 	Stream, Cache bool
 	Augment       Augment // of a set that is streamed, by [Set.ReadAugmented] alone
 
@@ -70,8 +72,8 @@ func ReadImages(ctx context.Context, dir string, o ImageOptions) (*Set, error) {
 	if err := o.Augment.Check(); err != nil {
 		return nil, fmt.Errorf("dataset images: %w", err)
 	}
-	if o.Augment != (Augment{}) && !o.Stream || o.Cache && o.Stream {
-		return nil, errors.New("dataset images: pictures are augmented when they are read for each epoch: want Stream too, and no Cache")
+	if o.Augment != (Augment{}) && !o.Stream {
+		return nil, errors.New("dataset images: pictures are augmented when they are read for each epoch: want Stream too")
 	}
 	found, err := findImages(dir)
 	if err != nil {
@@ -94,11 +96,20 @@ func ReadImages(ctx context.Context, dir string, o ImageOptions) (*Set, error) {
 		order := heldOutLast(len(files), o.HeldOut)
 		files, labels = rows(files, order, 1), rows(labels, order, 1)
 	}
+	for i := range files {
+		files[i].number = i
+	}
 	s := &Set{Name: "images", H: o.H, W: o.W, C: o.C, Labels: labels, Classes: classes, Notes: found.notes}
 	p := &pictures{dir: dir, files: files, fit: picture.Fitting{H: o.H, W: o.W, C: o.C, Resize: o.Resize, Filter: o.Filter}, augment: o.Augment,
 		skip: o.SkipUnreadable && o.Stream, bad: &badFiles{known: map[string]bool{}}}
 	if o.Stream {
 		s.pictures = p
+		if o.Cache {
+			if p.cache, err = newCache(o.CacheDir, len(files)); err != nil {
+				return nil, fmt.Errorf("dataset images: %w", err)
+			}
+			s.held = &held{p.cache.close}
+		}
 		return s, nil
 	}
 	if err := s.hold(ctx, p, o); err != nil {
@@ -207,13 +218,8 @@ func newStore(size int, cacheDir string) (store, error) {
 	if size <= imagesInMemory {
 		return memory(make([]byte, size)), nil
 	}
-	if cacheDir == "" {
-		var err error
-		if cacheDir, err = CacheDir(); err != nil {
-			return nil, err
-		}
-	}
-	if err := os.MkdirAll(cacheDir, 0o777); err != nil {
+	cacheDir, err := cacheFolder(cacheDir)
+	if err != nil {
 		return nil, err
 	}
 	return newMapped(cacheDir, size)

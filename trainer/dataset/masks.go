@@ -28,7 +28,7 @@ func (s *Set) Masks(dir string, needless func(i int) bool) (*Set, error) {
 		byName[strings.TrimSuffix(nameWithin(dir, f.path), maskEnding)] = f
 	}
 	p := s.pictures.with(nil)
-	p.dir, p.skip, p.fit.C = dir, false, 1
+	p.dir, p.skip, p.cache, p.fit.C = dir, false, nil, 1
 	for i, f := range s.pictures.files {
 		name := nameWithin(s.pictures.dir, f.path)
 		mask, ok := byName[name]

@@ -25,6 +25,7 @@ type file struct {
 	archive string // in which it lies, "" for none
 	at      int64  // where it begins in the archive
 	size    int64  // bytes, or 0 if that is not known
+	number  int    // among those of the set that was read
 }
 
 // open decodes the picture, with the errors of [picture.Open].
@@ -52,6 +53,7 @@ type pictures struct {
 	augment Augment
 	skip    bool // what cannot be read is replaced by what comes next
 	bad     *badFiles
+	cache   *cache // of what has been read, or nil
 }
 
 // badFiles are those that could not be read, and of which nobody has been told.
@@ -74,13 +76,32 @@ func (p *pictures) size() int { return p.fit.H * p.fit.W * p.fit.C }
 func (p *pictures) read(dst []byte, i int, v picture.View) error {
 	for k := range p.files {
 		f := p.files[(i+k)%len(p.files)]
-		if f == (file{}) {
+		if f.path == "" {
 			clear(dst)
 			return nil
 		}
+		turned := v.Quarter%2 == 1 && p.fit.H != p.fit.W
+		if p.cache != nil {
+			m, err := p.cache.get(f.number, turned)
+			if err != nil {
+				return fmt.Errorf("dataset images: %w", err)
+			}
+			if m != nil {
+				p.fit.Cut(dst, m, v)
+				return nil
+			}
+		}
 		m, err := f.open()
-		if err == nil {
+		if err == nil && p.cache == nil {
 			p.fit.Fit(dst, m, v)
+			return nil
+		}
+		if err == nil {
+			scaled := p.fit.Scaled(m, turned, p.augment.Crop == "random")
+			if err := p.cache.put(f.number, turned, scaled); err != nil {
+				return fmt.Errorf("dataset images: %w", err)
+			}
+			p.fit.Cut(dst, scaled, v)
 			return nil
 		}
 		if !p.skip {
@@ -176,6 +197,9 @@ func (s *Set) Bytes() int {
 	if s.pictures != nil {
 		for _, f := range s.pictures.files {
 			n += int(unsafe.Sizeof(f)) + len(f.path)
+		}
+		if s.pictures.cache != nil {
+			n += 8 * len(s.pictures.cache.at)
 		}
 	}
 	return n

@@ -141,11 +141,51 @@ func Middle() View {
 // what it says, and cut. What is transparent lies on white. dst takes H*W*C
 // bytes, the channels of a pixel together.
 func (f Fitting) Fit(dst []byte, m image.Image, v View) {
-	h, w := f.H, f.W
-	if v.Quarter%2 == 1 {
-		h, w = w, h
+	h, w := f.extent(v.turned())
+	f.Cut(dst, f.scale(m, f.part(m.Bounds(), h, w, v), h, w), v)
+}
+
+// Scaled returns what [Fitting.Cut] cuts views out of, turned by an odd number
+// of quarters or not: the middle of m as it is resized, of the size of a view,
+// or, whole, all of m in the same proportion.
+func (f Fitting) Scaled(m image.Image, turned, whole bool) *image.RGBA {
+	h, w := f.extent(turned)
+	part := f.part(m.Bounds(), h, w, Middle())
+	if whole {
+		all, b := part.Size(), m.Bounds()
+		part = b
+		w = max(w, (b.Dx()*w+all.X/2)/all.X)
+		h = max(h, (b.Dy()*h+all.Y/2)/all.Y)
 	}
-	part := f.part(m.Bounds(), h, w, v)
+	return f.scale(m, part, h, w)
+}
+
+// Cut writes a view of a picture that [Fitting.Scaled] has made, at a whole
+// pixel of it. The picture's pixels are lost.
+func (f Fitting) Cut(dst []byte, m *image.RGBA, v View) {
+	h, w := f.extent(v.turned())
+	b := m.Bounds()
+	if b.Dx() != w || b.Dy() != h {
+		at := image.Pt(int(v.X*float64(b.Dx()-w+1)), int(v.Y*float64(b.Dy()-h+1)))
+		m = f.scale(m, image.Rect(0, 0, w, h).Add(b.Min).Add(at), h, w)
+	}
+	v.Colours.change(m.Pix, f.C == 1)
+	f.store(dst, m, v)
+}
+
+// turned reports whether rows of the view are columns of the picture.
+func (v View) turned() bool { return v.Quarter%2 == 1 }
+
+// extent returns the rows and columns of the picture that a view has.
+func (f Fitting) extent(turned bool) (h, w int) {
+	if turned {
+		return f.W, f.H
+	}
+	return f.H, f.W
+}
+
+// scale returns a part of m as h rows and w columns, on white.
+func (f Fitting) scale(m image.Image, part image.Rectangle, h, w int) *image.RGBA {
 	to := image.NewRGBA(image.Rect(0, 0, w, h))
 	draw.Draw(to, to.Bounds(), image.White, image.Point{}, draw.Src)
 	if part.Size() == to.Bounds().Size() {
@@ -153,8 +193,7 @@ func (f Fitting) Fit(dst []byte, m image.Image, v View) {
 	} else {
 		filters[f.Filter].kernel.Scale(to, to.Bounds(), m, part, draw.Over, nil)
 	}
-	v.Colours.change(to.Pix, f.C == 1)
-	f.store(dst, to, v)
+	return to
 }
 
 // part returns the pixels of a picture that become h rows and w columns.
