@@ -258,6 +258,7 @@ const (
 	RandomSelect
 
 	CorruptSample
+	CorruptJPEG
 
 	ClipValue
 	ClipSquares
@@ -534,6 +535,7 @@ var entries = [Count]struct {
 	RandomGather:  {"random_gather", 24},
 
 	CorruptSample: {"corrupt_sample", 34},
+	CorruptJPEG:   {"corrupt_jpeg", 14},
 
 	GaussianSample:    {"gaussian_sample", 10},
 	GaussianBack:      {"gaussian_back", 13},

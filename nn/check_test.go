@@ -73,7 +73,7 @@ func everyProgram(t *testing.T, f func(t *testing.T, c Config, o TrainerOptions)
 	}
 	run("fused", zoo()[0], TrainerOptions{Loss: everyLoss})
 	run("corrupted", zoo()[0], TrainerOptions{Loss: MSE, MicroBatch: 2, Corruption: []corrupt.Corruption{{Kind: corrupt.SaltAndPepper, Amount: 0.1}, {Kind: corrupt.Speckle, Amount: 0.1},
-		{Kind: corrupt.Masking, Amount: 0.3, Size: 2, Value: 0.5}, {Kind: corrupt.Blur, Amount: 0.5}, {Kind: corrupt.Downscale, Size: 2}}})
+		{Kind: corrupt.Masking, Amount: 0.3, Size: 2, Value: 0.5}, {Kind: corrupt.Blur, Amount: 0.5}, {Kind: corrupt.Downscale, Size: 2}, {Kind: corrupt.JPEG, Quality: [2]int{20, 60}}}})
 	run("fused", quantized(), TrainerOptions{Loss: MSE, MicroBatch: 2})
 	all := penalised()
 	for _, name := range slices.Sorted(maps.Keys(all)) {

@@ -145,8 +145,8 @@ func (o TrainerOptions) checkCorruption(m *Model) error {
 		if o.Values {
 			return fmt.Errorf("%v is for pixels, and the data set has numbers of any range", c.Kind)
 		}
-		if c.Kind >= corrupt.Masking && m.Input.H*m.Input.W == 1 {
-			return fmt.Errorf("%v is for images, and the model's input is a vector, %s", c.Kind, graph.ShapeText(m.Input))
+		if err := c.CheckImage(m.Input.H, m.Input.W, m.Input.C); err != nil {
+			return fmt.Errorf("%w: the model's input is %s", err, graph.ShapeText(m.Input))
 		}
 	}
 	return nil

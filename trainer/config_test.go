@@ -117,6 +117,8 @@ func TestConfigErrors(t *testing.T) {
 		{"corruption's number", "epochs: 2", "corruption: [{blur: {share: 1}}]", "share"},
 		{"corruption's range", "epochs: 2", "corruption: [{masking: {share: 0.5}}]", "masking: size is 0, want 1 to"},
 		{"corruption's field", "epochs: 2", "corruption: [{masking: {much: 0.5}}]", `unknown field "much" in training.corruption.1.masking; want one of size, share, value`},
+		{"quality of JPEG", "epochs: 2", "corruption: [{jpeg: {quality: [30, 101]}}]", "jpeg: quality is 30 to 101, want 1 to 100"},
+		{"qualities of JPEG", "epochs: 2", "corruption: [{jpeg: {quality: [1, 2, 3]}}]", "want a whole number, or [least, most]"},
 		{"two corruptions in one", "epochs: 2", "corruption: [{blur: {std: 1}, downscale: {factor: 2}}]", "names 2 kinds of corruption: want one of gaussian"},
 		{"patience", "epochs: 2", "early_stopping: {patience: 0}", "early_stopping: patience is 0"},
 		{"optimizer", "epochs: 2", "optimizer: {name: sdg}", `optimizer is "sdg"`},
@@ -159,7 +161,7 @@ func TestConfigRoundTrip(t *testing.T) {
 	}
 	c.Training.EarlyStopping = &EarlyStopping{Patience: 3, MinDelta: 1e-4}
 	c.Training.Noise = Noise{Std: 0.25, Fresh: true}
-	c.Training.Corruption = []Corruption{{Masking: &Masking{Size: 4, Share: 0.5, Value: 0.25}}, {SaltAndPepper: &Share{0.125}}, {Blur: &Deviation{1.5}}, {Downscale: &Downscale{4}}}
+	c.Training.Corruption = []Corruption{{Masking: &Masking{Size: 4, Share: 0.5, Value: 0.25}}, {SaltAndPepper: &Share{0.125}}, {Blur: &Deviation{1.5}}, {Downscale: &Downscale{4}}, {JPEG: &JPEG{Quality{30, 30}}}, {JPEG: &JPEG{Quality{10, 50}}}}
 	c.Training.Seed = 1<<64 - 1
 	c.Training.Optimizer = nn.Optimizer{Name: "sgd", LearningRate: 0.1, Momentum: 0.9, Nesterov: true}
 	path := filepath.Join(t.TempDir(), "config.yaml")

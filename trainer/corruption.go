@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,7 @@ type Corruption struct {
 	Masking       *Masking   `yaml:"masking,omitempty"`
 	Blur          *Deviation `yaml:"blur,omitempty"` // in pixels
 	Downscale     *Downscale `yaml:"downscale,omitempty"`
+	JPEG          *JPEG      `yaml:"jpeg,omitempty"`
 }
 
 // Deviation is a standard deviation.
@@ -39,6 +41,40 @@ type Downscale struct {
 	Factor int `yaml:"factor"`
 }
 
+// JPEG loses what a JPEG file of a quality loses.
+type JPEG struct {
+	Quality Quality `yaml:"quality,flow"`
+}
+
+// Quality is that of JPEG files, 1 to 100: a number, or the least and the most of what is drawn for each sample.
+type Quality [2]int
+
+var errQuality = errors.New("want a whole number, or [least, most]")
+
+// UnmarshalYAML reads "30" or "[10, 50]".
+func (q *Quality) UnmarshalYAML(unmarshal func(any) error) error {
+	var of []float64 // of which an int would lose the fraction
+	var n float64
+	if unmarshal(&n) == nil {
+		of = []float64{n, n}
+	} else if unmarshal(&of) != nil || len(of) != 2 {
+		return errQuality
+	}
+	*q = Quality{int(of[0]), int(of[1])}
+	if float64(q[0]) != of[0] || float64(q[1]) != of[1] {
+		return errQuality
+	}
+	return nil
+}
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (q Quality) MarshalYAML() (any, error) {
+	if q[0] == q[1] {
+		return q[0], nil
+	}
+	return []int{q[0], q[1]}, nil
+}
+
 // all lists the kinds that are given.
 func (c Corruption) all() (list []corrupt.Corruption) {
 	for _, d := range []struct {
@@ -57,6 +93,9 @@ func (c Corruption) all() (list []corrupt.Corruption) {
 	}
 	if d := c.Downscale; d != nil {
 		list = append(list, corrupt.Corruption{Kind: corrupt.Downscale, Size: d.Factor})
+	}
+	if j := c.JPEG; j != nil {
+		list = append(list, corrupt.Corruption{Kind: corrupt.JPEG, Quality: j.Quality})
 	}
 	return list
 }

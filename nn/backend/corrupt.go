@@ -4,7 +4,7 @@ import "github.com/convae/convae/nn/corrupt"
 
 // CheckCorrupt checks the arguments of Corrupt, but not the values of the order.
 func CheckCorrupt(c corrupt.Corruption, out, x, order, stepParams *Tensor, first int) {
-	if c.Check() != nil {
+	if c.Check() != nil || c.Kind == corrupt.JPEG && c.CheckImage(x.Shape.H, x.Shape.W, x.Shape.C) != nil {
 		panic(MistakeCorrupt)
 	}
 	x.activation(x.Shape)

@@ -26,10 +26,13 @@ const (
 	Blur
 	// Downscale averages squares of Size pixels, which tile the image from its first pixel on, and interpolates between their centres.
 	Downscale
+	// JPEG loses what a JPEG file of a quality from Quality[0] to Quality[1] loses, drawn for each sample; of images of one channel or of three, red, green and
+	// blue.
+	JPEG
 	kinds
 )
 
-var names = [kinds]string{"gaussian", "speckle", "salt_and_pepper", "masking", "blur", "downscale"}
+var names = [kinds]string{"gaussian", "speckle", "salt_and_pepper", "masking", "blur", "downscale", "jpeg"}
 
 func (k Kind) String() string { return names[k] }
 
@@ -42,6 +45,8 @@ type Corruption struct {
 	Amount float32
 	Size   int
 	Value  float32
+	// Quality is the least and the most of JPEG, 1 to 100.
+	Quality [2]int
 }
 
 const (
@@ -61,11 +66,11 @@ func (c Corruption) Check() error {
 		amount, most = "std", maxStd
 	case Blur:
 		amount, most = "std", MaxBlur
-	case SaltAndPepper, Masking, Downscale:
+	case SaltAndPepper, Masking, Downscale, JPEG:
 	default:
 		return fmt.Errorf("there is no corruption %d", c.Kind)
 	}
-	if v := float64(c.Amount); c.Kind != Downscale && !(v > 0 && v <= most) {
+	if v := float64(c.Amount); c.Kind != Downscale && c.Kind != JPEG && !(v > 0 && v <= most) {
 		return fmt.Errorf("%s: %s is %v, want more than 0 and at most %v", c.Kind, amount, c.Amount, most)
 	}
 	switch {
@@ -73,8 +78,21 @@ func (c Corruption) Check() error {
 		return fmt.Errorf("masking: size is %d, want 1 to %d", c.Size, maxSize)
 	case c.Kind == Downscale && (c.Size < 2 || c.Size > maxSize):
 		return fmt.Errorf("downscale: factor is %d, want 2 to %d", c.Size, maxSize)
+	case c.Kind == JPEG && !(1 <= c.Quality[0] && c.Quality[0] <= c.Quality[1] && c.Quality[1] <= 100):
+		return fmt.Errorf("jpeg: quality is %d to %d, want 1 to 100, the least first", c.Quality[0], c.Quality[1])
 	case c.Kind == Masking && !(c.Value >= 0 && c.Value <= 1):
 		return fmt.Errorf("masking: value is %v, want 0 to 1", c.Value)
+	}
+	return nil
+}
+
+// CheckImage reports a kind that samples of h rows and w columns of channels values cannot have.
+func (c Corruption) CheckImage(h, w, channels int) error {
+	if c.Kind >= Masking && h*w == 1 {
+		return fmt.Errorf("%v is for images, and the samples are vectors", c.Kind)
+	}
+	if c.Kind == JPEG && channels != 1 && channels != 3 {
+		return fmt.Errorf("jpeg is for images of 1 channel or of 3, and these have %d", channels)
 	}
 	return nil
 }
@@ -145,6 +163,8 @@ func (c Corruption) Sample(dst, x []float32, h, w, channels int, src rng.Source,
 		c.blur(dst, x, h, w, channels)
 	case Downscale:
 		c.downscale(dst, x, h, w, channels)
+	case JPEG:
+		c.jpeg(dst, x, h, w, channels, src, row, draw)
 	}
 }
 

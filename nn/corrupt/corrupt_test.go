@@ -83,6 +83,8 @@ func TestCheck(t *testing.T) {
 		"masking: size is 0, want 1 to":                               {Kind: Masking, Amount: 0.5},
 		"masking: value is -1, want 0 to 1":                           {Kind: Masking, Amount: 0.5, Size: 2, Value: -1},
 		"downscale: factor is 1, want 2 to":                           {Kind: Downscale, Size: 1},
+		"jpeg: quality is 0 to 0, want 1 to 100":                      {Kind: JPEG},
+		"jpeg: quality is 50 to 40, want":                             {Kind: JPEG, Quality: [2]int{50, 40}},
 		"there is no corruption 99":                                   {Kind: 99},
 	} {
 		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {

@@ -23,6 +23,13 @@ func corruptCases() []Case {
 			cases = append(cases, corruptCase(c, src, s, backend.StepParams{Draw: uint32(i), Offset: uint32(j)}, j%2))
 		}
 	}
+	for i, c := range []corrupt.Corruption{{Kind: corrupt.JPEG, Quality: [2]int{1, 1}}, {Kind: corrupt.JPEG, Quality: [2]int{5, 95}}, {Kind: corrupt.JPEG, Quality: [2]int{100, 100}}} {
+		for j, s := range []shape{{N: 2, H: 7, W: 5, C: 3}, {N: 1, H: 1, W: 9, C: 1}, {N: 3, H: 33, W: 18, C: 3}, {N: 2, H: 16, W: 31, C: 1}} {
+			cases = append(cases, corruptCase(c, src, s, backend.StepParams{Draw: uint32(i), Offset: uint32(j)}, j%2))
+		}
+	}
+	jpegs := corruptCase(corrupt.Corruption{Kind: corrupt.JPEG, Quality: [2]int{20, 80}}, src, shape{N: 3, H: 9, W: 17, C: 3}, backend.StepParams{Offset: 1}, 1)
+	cases = append(cases, bordered(jpegs, "out"), corruptOutside(jpegs))
 	edge := corruptCase(corrupt.Corruption{Kind: corrupt.Blur, Amount: 1}, src, shapes[0], backend.StepParams{Draw: 2, Offset: 1}, 0)
 	outside := corruptCase(corrupt.Corruption{Kind: corrupt.Masking, Amount: 1, Size: 3}, src, shape{N: 3, H: 4, W: 4, C: 1}, backend.StepParams{Offset: 1}, 1)
 	return append(cases, bordered(edge, "out"), corruptOutside(outside))
@@ -31,7 +38,7 @@ func corruptCases() []Case {
 func corruptCase(c corrupt.Corruption, src rng.Source, s shape, now backend.StepParams, first int) Case {
 	order := int(now.Offset) + first + s.N
 	return Case{
-		Name: fmt.Sprintf("corrupt/%v/%dx%dx%dx%d-amount%g-size%d-draw%d-offset%d-first%d", c.Kind, s.N, s.H, s.W, s.C, c.Amount, c.Size, now.Draw, now.Offset, first),
+		Name: fmt.Sprintf("corrupt/%v/%dx%dx%dx%d-amount%g-size%d-quality%d-draw%d-offset%d-first%d", c.Kind, s.N, s.H, s.W, s.C, c.Amount, c.Size, c.Quality[0], now.Draw, now.Offset, first),
 		Ops:  []string{"Corrupt", "SetStepParams", "UploadIndex"},
 		args: []arg{activation("x", s, uniform(0, 1)), {name: "order", role: backend.Index, shape: backend.Vec(order), fill: grid(0, drawnFrom-1, 1)}, stepParamsArg(now),
 			activation("out", s, nil).out(corruptBound(c))},
@@ -64,7 +71,20 @@ func corruptBound(c corrupt.Corruption) backend.Bound {
 }
 
 // refCorrupt makes a sample worse in float64.
+//
+// JPEG has rounding in its middle, where the least difference becomes a large one: it is what package corrupt says, which is tested against files.
 func refCorrupt(out, x []float64, c corrupt.Corruption, s shape, src rng.Source, row, draw uint32) {
+	if c.Kind == corrupt.JPEG {
+		from, to := make([]float32, s.Image()), make([]float32, s.Image())
+		for i := range from {
+			from[i] = float32(x[i])
+		}
+		c.Sample(to, from, s.H, s.W, s.C, src, row, draw)
+		for i, v := range to {
+			out[i] = float64(v)
+		}
+		return
+	}
 	at := func(y, px, ch int) float64 { return x[(y*s.W+px)*s.C+ch] }
 	clip := func(v float64) float64 { return math.Min(math.Max(v, 0), 1) }
 	for i := range out {
