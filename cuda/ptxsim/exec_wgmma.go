@@ -310,17 +310,17 @@ func (o *wgmmaOp) land(w *warp, d []float32) {
 		}
 		return value(load(unsafe.Add(w.block.shared.ptr, at), size))
 	}
-	var a [16][16]float64
-	for i := range a {
+	var a [16][16]float64 // by k and row
+	for i := range 16 {
 		for k := range depth {
 			if in.mode&wgmmaRegs == 0 {
-				a[i][k] = element(&o.a, int(w.id%4)*16+i, k)
+				a[k][i] = element(&o.a, int(w.id%4)*16+i, k)
 				continue
 			}
 			// As in mma.sync: lane l has row l/4 of the upper half, in the registers with an even number, and of the lower.
 			pair := 4 / size // elements of a register
 			v := o.regs[i/8+k/(4*pair)*2][i%8*4+k/pair%4]
-			a[i][k] = value(uint64(v) >> (k % pair * 16))
+			a[k][i] = value(uint64(v) >> (k % pair * 16))
 		}
 	}
 	sign := 1.0
@@ -330,21 +330,22 @@ func (o *wgmmaOp) land(w *warp, d []float32) {
 	if in.mode&wgmmaNegB != 0 {
 		sign = -sign
 	}
-	var b [16]float64
 	for j := range columns {
-		for k := range depth {
-			b[k] = sign * element(&o.b, j, k)
-		}
-		for i := range a {
-			at := 32*(j/8*4+i/8*2+j%2) + i%8*4 + j%8/2
-			s := 0.0
+		at := func(i int) int { return 32*(j/8*4+i/8*2+j%2) + i%8*4 + j%8/2 }
+		var s [16]float64 // of the rows, which do not wait for each other
+		for i := range s {
 			if o.add {
-				s = float64(d[at])
+				s[i] = float64(d[at(i)])
 			}
-			for k := range depth {
-				s += a[i][k] * b[k]
+		}
+		for k := range depth {
+			b := sign * element(&o.b, j, k)
+			for i, v := range &a[k] {
+				s[i] += v * b
 			}
-			d[at] = float32(s)
+		}
+		for i, v := range s {
+			d[at(i)] = float32(v)
 		}
 	}
 }

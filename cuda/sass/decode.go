@@ -51,7 +51,8 @@ type operand struct {
 	bank          int
 	off           int64
 	name          string
-	wide          bool // an address of 64 bits
+	wide          bool    // an address of 64 bits
+	turned        [2]bool // of descriptors: the factor has its rows along the 16 bytes of a unit
 }
 
 // decode reads an instruction's text; lo and hi are its encoding.
@@ -230,6 +231,8 @@ func parseOperand(s string, in *Inst) (operand, error) {
 		return address(o, s)
 	case strings.HasPrefix(s, "gdesc["):
 		o.kind = kindDescriptor
+		s, o.turned[1] = strings.CutSuffix(s, ".tnspB")
+		s, o.turned[0] = strings.CutSuffix(s, ".tnspA")
 		if o.ur, ok = index(strings.TrimSuffix(s[len("gdesc["):], "]"), "UR", "Z", urz); !ok || o.ur == urz {
 			return o, fmt.Errorf("operand %q", s)
 		}

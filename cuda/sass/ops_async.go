@@ -6,7 +6,7 @@ import "math/bits"
 // they would have landed, and that the warp waits for them. The PTX simulator finds waits that are missing.
 func addAsyncOps() {
 	for name, width := range map[string]int{"LDGSTS.E.BYPASS.128": 16, "LDGSTS.E.64": 8, "LDGSTS.E": 4} {
-		for _, o := range add(pipeGlobal, "mm", execCopy, name) {
+		for _, o := range add(pipeGlobal, "mm mmp", execCopy, name) {
 			o.width, o.async = width, true
 		}
 	}
@@ -14,10 +14,19 @@ func addAsyncOps() {
 	add(pipeBranch, "xi", func(_ *executor, w *warp, in *Inst, _ uint32) { w.clock.copies.wait(int(in.o[1].imm), &w.clock.landed) }, "DEPBAR.LE")
 }
 
+// execCopy copies, or clears where a predicate is false.
 func execCopy(x *executor, w *warp, in *Inst, ex uint32) {
-	x.access = access{mask: ex, width: in.width}
+	from := ex
+	if len(in.o) > 2 {
+		from &= w.pred(&in.o[2])
+	}
+	x.access = access{mask: from, width: in.width}
 	for q := ex; q != 0; q &= q - 1 {
 		l := bits.TrailingZeros32(q)
+		if from>>l&1 == 0 {
+			clear(x.sharedAt(w, in, &in.o[0], l)[:in.width])
+			continue
+		}
 		copy(x.sharedAt(w, in, &in.o[0], l), x.globalAt(w, in, &in.o[1], l, false))
 	}
 }

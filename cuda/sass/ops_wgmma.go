@@ -40,9 +40,9 @@ func execWGMMA(n, k int, of func([]byte) float64) func(x *executor, w *warp, in 
 	return func(x *executor, w *warp, in *Inst, ex uint32) {
 		w.whole(in, ex)
 		d, c, ur := &in.o[0], &in.o[2], in.o[1].ur
-		matrix := func(from, rows int) [][16]float64 {
-			m := make([][16]float64, rows)
-			l := newMatrix(in, uint64(w.ur[from])|uint64(w.ur[from+1])<<32)
+		matrix := func(factor, rows int) [][16]float64 {
+			m, from := make([][16]float64, rows), ur+2*factor
+			l := newMatrix(in, uint64(w.ur[from])|uint64(w.ur[from+1])<<32, in.o[1].turned[factor])
 			for i := range m {
 				for e := range k {
 					at := l.at(i, e, 32/k)
@@ -54,7 +54,7 @@ func execWGMMA(n, k int, of func([]byte) float64) func(x *executor, w *warp, in 
 			}
 			return m
 		}
-		a, b := matrix(ur, 64)[w.id%4*16:], matrix(ur+2, n)
+		a, b := matrix(0, 64)[w.id%4*16:], matrix(1, n)
 		add := true
 		if len(in.o) > 3 && in.o[3].kind != kindSpecial {
 			p := w.pred(&in.o[3])
@@ -80,31 +80,42 @@ func execWGMMA(n, k int, of func([]byte) float64) func(x *executor, w *warp, in 
 	}
 }
 
-// matrix says where elements lie that have k along the 16 bytes of a unit: rows in cores of eight, stride bytes apart, the two halves of the
-// 32 bytes of a row leading bytes apart or, in swizzled rows, beside each other.
+// matrix says where elements lie. A core is of eight units of 16 bytes, which are along k, of a row each; the cores of the next eight rows lie stride
+// bytes on, and the two halves of the 32 bytes of a row leading bytes apart or, in swizzled rows, beside each other. Turned, units are along the rows, of
+// eight at a place of k each; without swizzling the units of the next eight rows lie stride bytes on, and the next eight places leading bytes;
+// swizzled, units of as many rows as a swizzle has lie beside each other, the next ones leading bytes on, and the next eight places stride bytes.
 type matrix struct {
 	start, leading, stride int
 	swizzle                int
+	turned                 bool
 }
 
-func newMatrix(in *Inst, d uint64) matrix {
+func newMatrix(in *Inst, d uint64, turned bool) matrix {
 	if d&^0xc0003fff3fff3fff != 0 {
 		fail("%q: the descriptor %#x is not known", in.Text, d)
 	}
 	field := func(at int) int { return int(d>>at&0x3fff) << 4 }
-	return matrix{start: field(0), leading: field(16), stride: field(32), swizzle: [4]int{0, 3, 2, 1}[d>>62]}
+	return matrix{start: field(0), leading: field(16), stride: field(32), swizzle: [4]int{0, 3, 2, 1}[d>>62], turned: turned}
 }
 
 // at is the offset in the block's shared memory of an element of so many bytes. Units are permuted by their address in the window.
 func (m *matrix) at(row, e, size int) int {
-	off := m.start + row/8*m.stride + row%8*(16<<m.swizzle)
-	if m.swizzle == 0 {
-		off += e * size / 16 * m.leading
-	} else {
-		off += e * size / 16 * 16
+	off, in := m.start, e*size%16
+	switch {
+	case m.turned && m.swizzle == 0:
+		off += row/8*m.stride + e/8*m.leading + e%8*16
+		in = row % 8 * size
+	case m.turned:
+		side := 8 << m.swizzle // rows that lie beside each other
+		off += row/side*m.leading + row%side/8*16 + e/8*m.stride + e%8*(16<<m.swizzle)
+		in = row % 8 * size
+	case m.swizzle == 0:
+		off += row/8*m.stride + row%8*16 + e*size/16*m.leading
+	default:
+		off += row/8*m.stride + row%8*(16<<m.swizzle) + e*size/16*16
 	}
 	off ^= off >> 7 & (1<<m.swizzle - 1) << 4
-	return off + e*size%16 - sharedBase
+	return off + in - sharedBase
 }
 
 // fetch is how many cycles shared memory takes to give the factors of a warpgroup's product: both go through once for all four warps.

@@ -44,10 +44,13 @@ mad.lo.u32 %r5, %r0, 128, %r6;
 	descriptor := func(from, leading, stride, swizzle uint64) int64 {
 		return int64(from/16 | leading/16<<16 | stride/16<<32 | swizzle<<62)
 	}
-	product := func(n, k int, ty string, add bool, a, b int64) {
+	product := func(n, k int, ty string, add bool, a, b int64, turned ...int) {
 		flags := ""
 		if k == 16 {
 			flags = ", 0, 0"
+		}
+		if len(turned) == 2 {
+			flags = fmt.Sprintf(", %d, %d", turned[0], turned[1])
 		}
 		fmt.Fprintf(&s, "add.s64 %%d4, %%d3, %d;\nadd.s64 %%d5, %%d3, %d;\n", a, b)
 		p := "1"
@@ -66,6 +69,10 @@ mad.lo.u32 %r5, %r0, 128, %r6;
 	commit(1)
 	product(64, 8, "tf32", true, descriptor(0, 0, 1024, 1), descriptor(4096+64, 0, 1024, 1))
 	product(64, 16, "bf16", true, descriptor(32, 0, 512, 2), descriptor(8192, 0, 256, 3))
+	product(64, 16, "bf16", true, plain(0), plain(4096), 1, 1)
+	product(64, 16, "bf16", true, descriptor(16, 544, 1168, 0), plain(8192), 1, 0)
+	product(64, 16, "f16", true, descriptor(0, 0, 512, 2), descriptor(8192, 1024, 512, 2), 0, 1)
+	product(64, 16, "bf16", true, descriptor(1024, 512, 256, 3), descriptor(8192, 0, 1024, 1), 1, 1)
 	commit(0)
 	for i := range 8 {
 		fmt.Fprintf(&s, "st.global.v4.f32 [%%d0+%d], {%s};\n", 16*i, strings.Join(d[4*i:4*i+4], ", "))
@@ -76,6 +83,43 @@ mad.lo.u32 %r5, %r0, 128, %r6;
 
 func TestWarpgroupBits(t *testing.T) {
 	sameBits(t, warpgroupKernel(), "warpgroup", 128, 128*128, 128*128)
+}
+
+// A copy in the background of no bytes is of zeros, and reads nothing: its address may be anywhere.
+func TestCopyOfNothingBits(t *testing.T) {
+	sameBits(t, `.version 8.0
+.target sm_90a
+.address_size 64
+.visible .entry copies(.param .u64 out, .param .u64 in)
+{
+.reg .pred %p<2>;
+.reg .b32 %r<10>;
+.reg .b64 %d<10>;
+.shared .align 16 .b8 s[2048];
+ld.param.u64 %d0, [out];
+ld.param.u64 %d1, [in];
+mov.u32 %r0, %tid.x;
+and.b32 %r1, %r0, 3;
+setp.ne.u32 %p0, %r1, 1;
+selp.b32 %r2, 16, 0, %p0;
+mul.wide.u32 %d2, %r0, 16;
+add.s64 %d3, %d1, %d2;
+selp.b64 %d3, %d3, 4096, %p0;
+add.s64 %d0, %d0, %d2;
+mov.u32 %r3, s;
+mad.lo.u32 %r3, %r0, 16, %r3;
+cp.async.cg.shared.global [%r3], [%d3], 16, %r2;
+cp.async.commit_group;
+cp.async.wait_group 0;
+ld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [%r3];
+add.u32 %r4, %r4, 1;
+add.u32 %r5, %r5, 1;
+add.u32 %r6, %r6, 1;
+add.u32 %r7, %r7, 1;
+st.global.v4.u32 [%d0], {%r4, %r5, %r6, %r7};
+ret;
+}
+`, "copies", 128, 2048, 2048)
 }
 
 // Products of a warpgroup take the tensor cores for as long as the machine says or, where these are small, shared memory; the warps go on
