@@ -67,6 +67,9 @@ const (
 
 // splits is the number of partial sums that the weights' gradient is summed in.
 func (d *Device) splits(s *backend.ConvShape) int {
+	if t, ok := d.wgmmaGradientFor(s); ok {
+		return fullWaves(nominalSMs, t.tiles, t.units)
+	}
 	if t, ok := d.tensorGradientFor(s); ok {
 		return fullWaves(tensorBlocks*nominalSMs, t.tiles, t.units)
 	}
@@ -144,7 +147,10 @@ func (l *lane) destination(s *backend.ConvShape, g *gradient) sums {
 // addGradient makes the partial sums from that row on, or adds to the gradients.
 func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int) {
 	d := to.part(row)
-	if t, ok := l.dev.tensorGradientFor(s); ok && (t.size == 4 || g.x.narrow && (g.out.narrow || s.Up > 1)) {
+	pairs := g.x.narrow && (g.out.narrow || s.Up > 1)
+	if t, ok := l.dev.wgmmaGradientFor(s); ok && pairs {
+		l.gradientWGMMA(s, g, &t, &d)
+	} else if t, ok := l.dev.tensorGradientFor(s); ok && (t.size == 4 || pairs) {
 		l.gradientTensor(s, g, &t, &d)
 	} else if h, ok := haloGradientFor(s); ok {
 		l.gradientHalo(s, g, &h, &d)

@@ -30,6 +30,10 @@ func precisionCases() []Case {
 			cases = append(cases, narrowed(c.backInput(), "gradX", "x"))
 		}
 	}
+	for _, c := range wideConvs(backend.BFloat16) {
+		s := c.shape()
+		cases = append(cases, narrowed(inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }, grads)))
+	}
 	return cases
 }
 
@@ -94,8 +98,31 @@ func narrowCases() []Case {
 	return cases
 }
 
-func roundedConvs(d backend.DType) []convCase {
-	spec := func(n, h, w, c, filters, kh, kw int, more func(*convCase)) convCase {
+// wideConvs are layers of so many channels that the gradient of weights has a form of its own for them, of whole and of odd tiles.
+func wideConvs(d backend.DType) []convCase {
+	spec := roundedConv(d)
+	return []convCase{
+		spec(2, 9, 11, 40, 72, 3, 3, nil),
+		spec(1, 8, 35, 136, 136, 3, 2, nil),
+		spec(1, 10, 20, 72, 80, 3, 3, pool(2)),
+		spec(1, 8, 12, 48, 136, 3, 3, pool(2)),
+		spec(1, 19, 13, 40, 72, 5, 4, stride(2)),
+		spec(1, 11, 9, 72, 136, 4, 3, stride(3)),
+		spec(1, 6, 9, 72, 40, 3, 3, up(2)),
+		spec(2, 9, 3, 136, 72, 3, 2, up(2)),
+		spec(1, 9, 6, 72, 40, 4, 4, up(3)),
+		spec(232, 8, 8, 40, 72, 3, 3, pool(2)), // parts of many units
+	}
+}
+
+func pool(size int) func(*convCase) { return func(k *convCase) { k.Pool = size } }
+func up(factor int) func(*convCase) { return func(k *convCase) { k.Up = factor } }
+func stride(n int) func(*convCase)  { return func(k *convCase) { k.Stride = n } }
+func dilated(n int) func(*convCase) { return func(k *convCase) { k.Dilation = n } }
+
+// roundedConv makes layers whose factors are rounded to d.
+func roundedConv(d backend.DType) func(n, h, w, c, filters, kh, kw int, more func(*convCase)) convCase {
+	return func(n, h, w, c, filters, kh, kw int, more func(*convCase)) convCase {
 		k := convCase{ConvSpec: backend.ConvSpec{X: shape{N: n, H: h, W: w, C: c}, Filters: filters, KernelH: kh, KernelW: kw,
 			Act: backend.ReLU, InAct: backend.Tanh, Multiply: d}}
 		if more != nil {
@@ -103,10 +130,10 @@ func roundedConvs(d backend.DType) []convCase {
 		}
 		return k
 	}
-	pool := func(size int) func(*convCase) { return func(k *convCase) { k.Pool = size } }
-	up := func(factor int) func(*convCase) { return func(k *convCase) { k.Up = factor } }
-	stride := func(n int) func(*convCase) { return func(k *convCase) { k.Stride = n } }
-	dilated := func(n int) func(*convCase) { return func(k *convCase) { k.Dilation = n } }
+}
+
+func roundedConvs(d backend.DType) []convCase {
+	spec := roundedConv(d)
 	return []convCase{
 		spec(2, 9, 8, 8, 12, 3, 3, dilated(2)),
 		spec(1, 8, 16, 48, 68, 3, 2, dilated(3)),
