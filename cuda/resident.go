@@ -56,7 +56,7 @@ func (d *Device) residentFor(s *backend.ResidentStep) (r resident, ok bool) {
 		case n - 1:
 			l.kind = residentLast
 		}
-		if !l.fits() {
+		if !l.fits() || l.Multiply != s.Layers[0].Multiply {
 			return r, false
 		}
 		r.layers = append(r.layers, l)
@@ -80,7 +80,7 @@ func sharedOf(i driver.Info) int {
 func (l *residentLayer) fits() bool {
 	const extent, channels, few = 255, 128, 4
 	top := max(l.X.H, l.X.W, l.Conv.H, l.Conv.W)
-	if l.Multiply != backend.TF32 || l.Stride*l.Dilation != 1 || l.Up > 2 || l.Pool > 2 || top > extent || top*top*top >= 1<<16 || l.X.C > channels || l.Filters > channels {
+	if l.Multiply == backend.BFloat16 || l.Stride*l.Dilation != 1 || l.Up > 2 || l.Pool > 2 || top > extent || top*top*top >= 1<<16 || l.X.C > channels || l.Filters > channels {
 		return false
 	}
 	hidden := (l.Act == backend.Linear || l.Act == backend.ReLU) && l.Filters%8 == 0
@@ -287,9 +287,13 @@ func (l *lane) ResidentPartials(s *backend.ResidentStep) int {
 	return min(s.Layers[0].X.N, residentBlocks)
 }
 
-// ResidentPays is by prediction for an H100: no block of a nominal device has more than one sample, or most of them have two.
+// ResidentPays is by prediction for an H100: no block of a nominal device has more than one sample, or most of them have two. In float32, where
+// products take three times as long, half of the blocks must have one, and none may have two.
 func (l *lane) ResidentPays(s *backend.ResidentStep) bool {
 	n := s.Layers[0].X.N
+	if s.Layers[0].Multiply == backend.Float32 {
+		return n >= residentBlocks/2 && n <= residentBlocks
+	}
 	return n <= residentBlocks || n >= residentBlocks*15/8 && n <= 2*residentBlocks
 }
 
@@ -329,7 +333,11 @@ func (l *lane) ResidentStep(s *backend.ResidentStep, a *backend.ResidentArgs) {
 			word(g.Conv.H, 8, g.Conv.W, 8, g.weights.at/16, 16, g.x.at/16, 16, g.argmax.at/16, 16),
 			word(g.raw.at/16, 16, g.u.at/16, 16, g.weightsBack.at/16, 16, g.scratch.at/16, 16))
 	}
-	l.launch("ResidentStep", kernels.ResidentStep, driver.Dim3{X: blocks}, driver.Dim3{X: residentThreads}, r.bytes, args.all()...)
+	entry := kernels.ResidentStep
+	if s.Layers[0].Multiply == backend.Float32 {
+		entry = kernels.ResidentStepSplit
+	}
+	l.launch("ResidentStep", entry, driver.Dim3{X: blocks}, driver.Dim3{X: residentThreads}, r.bytes, args.all()...)
 }
 
 // word packs values, each followed by its number of bits, the first lowest.

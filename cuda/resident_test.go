@@ -62,6 +62,10 @@ func TestResidentOrNot(t *testing.T) {
 		s.Layers[layer] = must(backend.NewConv(spec))
 		return s
 	}
+	float32s := plain()
+	for i := range float32s.Layers {
+		float32s.Layers[i].Multiply = backend.Float32
+	}
 	for _, c := range []struct {
 		name         string
 		major, minor int
@@ -75,7 +79,9 @@ func TestResidentOrNot(t *testing.T) {
 		{"two layers", 9, 0, chainOf(5, 8, [3]int{8, 1, 1}, [3]int{1, 1, 1}), 0},
 		{"seven layers", 9, 0, chainOf(5, 8, [3]int{8, 1, 1}, [3]int{8, 1, 1}, [3]int{8, 1, 1}, [3]int{8, 1, 1}, [3]int{8, 1, 1}, [3]int{8, 1, 1}, [3]int{1, 1, 1}), 0},
 		{"a large image", 9, 0, chainOf(5, 48, [3]int{8, 1, 1}, [3]int{8, 1, 1}, [3]int{1, 1, 1}), 0},
-		{"float32", 9, 0, change(1, func(c *backend.ConvSpec) { c.Multiply = backend.Float32 }), 0},
+		{"float32", 9, 0, float32s, 5},
+		{"two precisions", 9, 0, change(1, func(c *backend.ConvSpec) { c.Multiply = backend.Float32 }), 0},
+		{"bfloat16", 9, 0, change(0, func(c *backend.ConvSpec) { c.Multiply = backend.BFloat16 }), 0},
 		{"tanh", 9, 0, change(1, func(c *backend.ConvSpec) { c.Act = backend.Tanh }), 0},
 		{"tanh at the end", 9, 0, change(2, func(c *backend.ConvSpec) { c.Act = backend.Tanh }), 5},
 		{"a pool of 4", 9, 0, change(1, func(c *backend.ConvSpec) { c.Pool = 4 }), 0},
@@ -88,6 +94,15 @@ func TestResidentOrNot(t *testing.T) {
 		}
 	}
 	l := openSim(t, 9, 0).lane
+	for n, want := range map[int]bool{65: false, 66: true, 132: true, 133: false, 264: false} {
+		s := denoiser(n)
+		for i := range s.Layers {
+			s.Layers[i].Multiply = backend.Float32
+		}
+		if l.ResidentPays(s) != want {
+			t.Errorf("that a step of %d samples in float32 pays is %t", n, !want)
+		}
+	}
 	for n, want := range map[int]bool{1: true, 132: true, 133: false, 240: false, 248: true, 264: true, 265: false} {
 		if l.ResidentPays(denoiser(n)) != want {
 			t.Errorf("that a step of %d samples pays is %t", n, !want)

@@ -158,6 +158,7 @@ const (
 	PartialSum
 
 	ResidentStep
+	ResidentStepSplit
 
 	GroupedForward
 	GroupedForward4
@@ -437,7 +438,8 @@ var entries = [Count]struct {
 
 	PartialSum: {"partial_sum", 64},
 
-	ResidentStep: {"resident_step", 60},
+	ResidentStep:      {"resident_step", 60},
+	ResidentStepSplit: {"resident_step_split", 60},
 
 	GroupedForward:     {"grouped_forward", 19},
 	GroupedForward4:    {"grouped_forward4", 19},
@@ -581,7 +583,7 @@ func (e Entry) target() target {
 	switch name := e.Name(); {
 	case strings.Contains(name, "_wgmma"):
 		return target{arch: 90, exact: true}
-	case strings.Contains(name, "_tensor"), e == ConvPack, e == ResidentStep:
+	case strings.Contains(name, "_tensor"), e == ConvPack, strings.HasPrefix(name, "resident"):
 		return target{arch: 80}
 	}
 	return target{}

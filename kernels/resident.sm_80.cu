@@ -1,5 +1,5 @@
 // A whole step of a small model, from the gathered samples to the partial sums of all gradients, by one launch: a block has an image, and all
-// that is made of it, in shared memory. Products are made on tensor cores, of factors rounded to TF32.
+// that is made of it, in shared memory. Products are made on tensor cores, of factors in a precision F, TF32 or Split.
 //
 // The model is a chain of convolutions of stride 1: the first of few channels, perhaps pooled; the last of few filters, perhaps of an
 // upsampled input; those between of multiples of 8 channels and filters, pooled or of an upsampled input, with linear or relu between them.
@@ -21,6 +21,13 @@ static __device__ __forceinline__ unsigned thread(const unsigned &zero) {
   asm volatile("ld.volatile.shared.u32 %0, [%1];" : "=r"(z) : "r"(shared_address(&zero)) : "memory");
   asm("mov.u32 %0, %%tid.x;" : "=r"(t));
   return t ^ z;
+}
+
+// lane_anew is the thread's number in its warp, read anew for what is seldom done.
+static __device__ __forceinline__ unsigned lane_anew() {
+  unsigned t;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(t));
+  return t;
 }
 
 // Plane is an image in shared memory: the index of its first pixel, how far the next row is in pixels, and the next pixel in floats.
@@ -67,6 +74,10 @@ struct Layer : Geometry {
 };
 
 enum { FORWARD, BACK, GRADIENT };
+
+// later is a layer in shared memory as it is read behind a product: of factors in several parts, for which there are too few registers to keep
+// a copy, there.
+template <class F> static __device__ __forceinline__ const Layer &later(const Layer &shared, const Layer &copy) { return F::PARTS > 1 ? shared : copy; }
 
 // bits_of is n bits of v, which lie in one half of it.
 static __device__ __forceinline__ unsigned bits_of(u64 v, unsigned from, unsigned n) {
@@ -153,15 +164,45 @@ static __device__ __forceinline__ float4 float4_of(float x, float y, float z, fl
   return v;
 }
 
-// rounded is v rounded to TF32. The bits that a product does not look at are cleared, because 0 must stay 0.
-static __device__ __forceinline__ float rounded(float v) { return __uint_as_float(round_tf32(__float_as_uint(v)) & ~0x1fffu); }
-
-static __device__ __forceinline__ float4 rounded(float4 v) { return float4_of(rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w)); }
+// rounded is a value as it is stored to be multiplied in a precision F: of float32 it stays, and is split when it is read. The bits of TF32 that a
+// product does not look at are cleared, because 0 must stay 0.
+template <class F> static __device__ __forceinline__ float rounded(float v) {
+  if constexpr (F::PARTS > 1) return v;
+  return __uint_as_float(round_tf32(__float_as_uint(v)) & ~0x1fffu);
+}
 
 // nearest is rounded with the bits that a product does not look at, for what is multiplied alone.
-static __device__ __forceinline__ float nearest(float v) { return __uint_as_float(round_tf32(__float_as_uint(v))); }
+template <class F> static __device__ __forceinline__ float nearest(float v) {
+  if constexpr (F::PARTS > 1) return v;
+  return __uint_as_float(round_tf32(__float_as_uint(v)));
+}
 
-static __device__ __forceinline__ float4 nearest(float4 v) { return float4_of(nearest(v.x), nearest(v.y), nearest(v.z), nearest(v.w)); }
+template <class F> static __device__ __forceinline__ float4 rounded(float4 v) { return float4_of(rounded<F>(v.x), rounded<F>(v.y), rounded<F>(v.z), rounded<F>(v.w)); }
+
+template <class F> static __device__ __forceinline__ float4 nearest(float4 v) { return float4_of(nearest<F>(v.x), nearest<F>(v.y), nearest<F>(v.z), nearest<F>(v.w)); }
+
+// multiply_parts adds the products of matrices a and b whose elements are as rounded leaves them.
+template <class F, int M, int N> static __device__ __forceinline__ void multiply_parts(float (&sum)[M][N][4], const unsigned (&a)[M][4], const unsigned (&b)[N][2]) {
+  if constexpr (F::PARTS == 1) {
+#pragma unroll
+    for (int i = 0; i < M; i++)
+#pragma unroll
+      for (int n = 0; n < N; n++) multiply_add(sum[i][n], a[i], b[n]);
+  } else {
+    unsigned parts[M][F::PARTS][4];
+#pragma unroll
+    for (int i = 0; i < M; i++) split<F>(parts[i], a[i]);
+    unsigned columns[N][F::PARTS][2];
+#pragma unroll
+    for (int n = 0; n < N; n++) split<F>(columns[n], b[n]);
+#pragma unroll
+    for (int p = 0; p < F::PRODUCTS; p++)
+#pragma unroll
+      for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int i = 0; i < M; i++) multiply_add(sum[i][n], parts[i][F::of_a(p)], columns[n][F::of_b(p)]);
+  }
+}
 
 static __device__ __forceinline__ float4 &quad(unsigned i) { return *(float4 *)(memory + i); }
 
@@ -232,18 +273,19 @@ static __device__ __forceinline__ void stage(const Layer l, unsigned weights, Te
   end_copies();
 }
 
-static __device__ __forceinline__ void settle(const Layer l, unsigned weights, Team team) {
+template <class F> static __device__ __forceinline__ void settle(const Layer l, unsigned weights, Team team) {
+  if (F::PARTS > 1) return;
   if (l.kind == FIRST) {
     for (Walk at(l.k8, l.by[OF_QUADS], team); at.row < l.rows; at.next()) {
       float *to = memory + weights + place_of(at.row) * l.stride + at.column;
-      *to = nearest(*to);
+      *to = nearest<F>(*to);
     }
     return;
   }
 #pragma unroll 4
   for (Walk at(l.k8 / 4, l.by[OF_QUADS], team); at.row < l.rows; at.next()) {
     float4 *to = (float4 *)(memory + weights + place_of(at.row) * l.stride + at.column * 4);
-    *to = nearest(*to);
+    *to = nearest<F>(*to);
   }
 }
 
@@ -307,7 +349,7 @@ static __device__ __forceinline__ Weights weights_of(unsigned tid, const Layer l
 }
 
 // Fragments are what a warp multiplies at a time.
-template <int MT, bool Back> struct Fragments {
+template <class F, int MT, bool Back> struct Fragments {
   unsigned a[MT][4], b[4][2];
 
   __device__ __forceinline__ void load(const unsigned (&a_at)[MT], unsigned further, unsigned b_at, unsigned second) {
@@ -326,16 +368,11 @@ template <int MT, bool Back> struct Fragments {
     }
   }
 
-  __device__ __forceinline__ void multiply(float (&sum)[MT][4][4]) const {
-#pragma unroll
-    for (int i = 0; i < MT; i++)
-#pragma unroll
-      for (int n = 0; n < 4; n++) multiply_add(sum[i][n], a[i], b[n]);
-  }
+  __device__ __forceinline__ void multiply(float (&sum)[MT][4][4]) const { multiply_parts<F>(sum, a, b); }
 };
 
 // multiply adds elements k to end of the sums of a unit, eight at a time. rows sets the addresses of the rows of the tiles' matrices at a tap.
-template <int MT, bool Back, typename Rows>
+template <class F, int MT, bool Back, typename Rows>
 static __device__ __forceinline__ void multiply(float (&sum)[MT][4][4], const Weights &w, unsigned k, unsigned end, unsigned octets, unsigned taps, unsigned kw, Rows rows) {
   unsigned octet = k, tap = 0, ty = 0, tx = 0;
   while (octet >= octets) octet -= octets, tap++, tx++;
@@ -349,8 +386,8 @@ static __device__ __forceinline__ void multiply(float (&sum)[MT][4][4], const We
     for (int i = 0; i < MT; i++) a_at[i] += octet * 32;
     k += left;
 #pragma unroll 1
-    for (; left >= 4; left -= 4, b_at += 4 * w.octet) {
-      Fragments<MT, Back> f[2];
+    for (; F::PARTS == 1 && left >= 4; left -= 4, b_at += 4 * w.octet) {
+      Fragments<F, MT, Back> f[2];
       f[0].load(a_at, 0, b_at, w.second);
 #pragma unroll
       for (int o = 0; o < 4; o++) {
@@ -362,7 +399,7 @@ static __device__ __forceinline__ void multiply(float (&sum)[MT][4][4], const We
     }
 #pragma unroll 1
     for (; left > 0; left--, b_at += w.octet) {
-      Fragments<MT, Back> f;
+      Fragments<F, MT, Back> f;
       f.load(a_at, 0, b_at, w.second);
       f.multiply(sum);
 #pragma unroll
@@ -394,9 +431,39 @@ template <int N> static __device__ __forceinline__ void add_parts(unsigned tid, 
   }
 }
 
+// from_global is what is at an address of global memory.
+static __device__ __forceinline__ float from_global(const float *p) {
+  float v;
+  asm volatile("ld.global.f32 %0, [%1];" : "=f"(v) : "l"(__cvta_generic_to_global(p)));
+  return v;
+}
+
+// mend makes those of N sums of products that are not finite anew, in float32: plain(i) is sum number i.
+template <class F, int N, typename Plain> static __device__ __forceinline__ void mend(float *sums, Plain plain) {
+  if constexpr (F::PARTS > 1) {
+    float nothing[4] = {}; // or NaN
+#pragma unroll
+    for (int i = 0; i < N; i++) nothing[i % 4] = fmaf(sums[i], 0.f, nothing[i % 4]);
+    if ((nothing[0] + nothing[1]) + (nothing[2] + nothing[3]) == 0.f) return;
+    asm volatile("" ::: "memory"); // what is read for this is not kept in registers until then
+#pragma unroll 1
+    for (unsigned i = 0; i < N; i++) {
+      float v = 0.f;
+#pragma unroll
+      for (int k = 0; k < N; k++)
+        if (k == i) v = sums[k];
+      if (fabsf(v) <= 3.40282347e38f) continue;
+      v = plain(i);
+#pragma unroll
+      for (int k = 0; k < N; k++)
+        if (k == i) sums[k] = v;
+    }
+  }
+}
+
 // product computes h by width pixels of so many columns. finish has the tiles of a unit, their first column and their sums.
-template <int MT, bool Back, typename Rows, typename Finish>
-static __device__ __forceinline__ void product(unsigned tid, const Layer l, const Extent &e, unsigned scratch, unsigned h, unsigned wide, unsigned taps, unsigned octets,
+template <class F, int MT, bool Back, typename Rows, typename Finish>
+static __device__ __forceinline__ void product(unsigned tid, const Layer &seldom, const Layer l, const Extent &e, unsigned scratch, unsigned h, unsigned wide, unsigned taps, unsigned octets,
                                                unsigned kw, bool pooled, Rows rows, Finish finish) {
   const unsigned steps = taps * octets, warp = tid / 32, part = divide(warp, e.by_per);
 #pragma unroll 1
@@ -413,7 +480,7 @@ static __device__ __forceinline__ void product(unsigned tid, const Layer l, cons
 #pragma unroll
         for (int n = 0; n < 16; n++) sum[i][n / 4][n % 4] = 0.f;
       }
-      multiply<MT, Back>(sum, weights_of(tid, l, Back, n0), divide(steps * part, e.by_splits), divide(steps * (part + 1), e.by_splits), octets, taps, kw,
+      multiply<F, MT, Back>(sum, weights_of(tid, l, Back, n0), divide(steps * part, e.by_splits), divide(steps * (part + 1), e.by_splits), octets, taps, kw,
                          [&](unsigned(&at)[MT], unsigned ty, unsigned tx, unsigned tap) {
 #pragma unroll
                            for (int i = 0; i < MT; i++)
@@ -421,7 +488,24 @@ static __device__ __forceinline__ void product(unsigned tid, const Layer l, cons
                          });
     }
     add_parts<MT * 16>(tid, &sum[0][0][0], scratch, unit, e.units, part, e.splits, active);
-    if (active && part == 0) finish(tiles, n0, sum);
+    if (!active || part > 0) continue;
+    mend<F, MT * 16>(&sum[0][0][0], [&](unsigned i) {
+      const unsigned lane = lane_anew(), t = lane % 4, j = i / 4 % 4, column = n0 + (Back ? 8 * t + i % 2 * 4 + j : 8 * j + 2 * t + i % 2);
+      const unsigned row = lane / 4 + i / 2 % 2 * 8, index = (unit - chunk * e.groups) * MT + i / 16;
+      const Tile tile = pooled ? pooled_tile_at(row, seldom, index) : tile_at(row, e, index, h, wide);
+      const unsigned values = Back && seldom.rows < octets * 8 ? seldom.rows : octets * 8; // of a tap
+      float v = 0.f;
+      if (column >= (Back ? seldom.c : seldom.rows)) return v;
+#pragma unroll 1
+      for (unsigned tap = 0; tap < taps; tap++) {
+        const unsigned ty = divide(tap, seldom.by[OF_KW]), at = rows(tile.row_y, tile.row_x, ty, tap - ty * kw, tap);
+        const float *w = Back ? seldom.w + tap * seldom.c + column : seldom.w + column * seldom.k + tap * seldom.c;
+#pragma unroll 1
+        for (unsigned i = 0; i < values; i++, w += Back ? seldom.k : 1) v = fmaf(memory[at + i], from_global(w), v);
+      }
+      return v;
+    });
+    finish(tiles, n0, sum);
   }
 }
 
@@ -431,12 +515,14 @@ static __device__ __forceinline__ void store2(bool there, float *to, float2 v) {
 }
 
 // output is a layer's output, rounded: a sum with the bias and the activation.
-static __device__ __forceinline__ float output(float z, bool relu) { return rounded(relu && z <= 0.f ? 0.f : z); }
+template <class F> static __device__ __forceinline__ float output(float z, bool relu) { return rounded<F>(relu && z <= 0.f ? 0.f : z); }
 
-static __device__ __forceinline__ float2 output(float x, float y, float2 bias, bool relu) { return float2_of(output(x + bias.x, relu), output(y + bias.y, relu)); }
+template <class F> static __device__ __forceinline__ float2 output(float x, float y, float2 bias, bool relu) {
+  return float2_of(output<F>(x + bias.x, relu), output<F>(y + bias.y, relu));
+}
 
 // write_output stores a tile's output.
-static __device__ __forceinline__ void write_output(unsigned tid, const Layer l, const Plane out, const Tile tile, unsigned n0, const float (&sum)[4][4]) {
+template <class F> static __device__ __forceinline__ void write_output(unsigned tid, const Layer l, const Plane out, const Tile tile, unsigned n0, const float (&sum)[4][4]) {
   const unsigned lane = tid % 32, x = tile.x + lane / 4, filters = l.f, below = out.pitch * out.step;
   const float *bias = memory + l.weights + l.rows8 * l.stride;
   const bool relu = l.act == RELU, first = tile.there && x < l.ow, second = first && tile.y + 1 < l.oh;
@@ -446,13 +532,13 @@ static __device__ __forceinline__ void write_output(unsigned tid, const Layer l,
     const unsigned n = n0 + 8 * j + lane % 4 * 2;
     const bool there = n < filters;
     const float2 b = *(const float2 *)(bias + (there ? n : 0));
-    store2(there && first, to + n, output(sum[j][0], sum[j][1], b, relu));
-    store2(there && second, to + below + n, output(sum[j][2], sum[j][3], b, relu));
+    store2(there && first, to + n, output<F>(sum[j][0], sum[j][1], b, relu));
+    store2(there && second, to + below + n, output<F>(sum[j][2], sum[j][3], b, relu));
   }
 }
 
 // write_largest stores the largest output of each of eight windows, and its place.
-static __device__ __forceinline__ void write_largest(unsigned tid, const Layer l, const Plane out, unsigned window, unsigned n0, const float (&sum)[2][4][4]) {
+template <class F> static __device__ __forceinline__ void write_largest(unsigned tid, const Layer l, const Plane out, unsigned window, unsigned n0, const float (&sum)[2][4][4]) {
   const unsigned r = tid % 32 / 4, filters = l.f;
   const float *bias = memory + l.weights + l.rows8 * l.stride;
   const bool relu = l.act == RELU, right = right_first(r);
@@ -475,13 +561,14 @@ static __device__ __forceinline__ void write_largest(unsigned tid, const Layer l
         if (above(v, best[e])) best[e] = v, at[e] = place;
       }
     }
-    store2(there, to + n, output(best[0], best[1], b, relu));
+    store2(there, to + n, output<F>(best[0], best[1], b, relu));
     if (there) *(unsigned short *)(places + n) = at[0] | at[1] << 8;
   }
 }
 
 // forward_first is the product of a layer of few channels, whose windows are gathered from the image.
-static __device__ __forceinline__ void forward_first(unsigned tid, const Layer l, const Plane out) {
+template <class F> static __device__ __forceinline__ void forward_first(unsigned tid, const Layer &shared, const Plane out) {
+  const Layer l = shared;
   const unsigned lane = tid % 32, steps = l.k8 / 8;
   const Extent &e = l.products[FORWARD];
 #pragma unroll 1
@@ -526,47 +613,58 @@ static __device__ __forceinline__ void forward_first(unsigned tid, const Layer l
         load_matrices(v, w.at + step * 32 + half * w.second);
         b[half * 2][0] = v[0], b[half * 2][1] = v[1], b[half * 2 + 1][0] = v[2], b[half * 2 + 1][1] = v[3];
       }
-#pragma unroll
-      for (int i = 0; i < 2; i++)
-#pragma unroll
-        for (int n = 0; n < 4; n++) multiply_add(sum[i][n], a[i], b[n]);
+      multiply_parts<F>(sum, a, b);
     }
+    mend<F, 32>(&sum[0][0][0], [&](unsigned i) {
+      const unsigned column = n0 + i / 4 % 4 * 8 + lane % 4 * 2 + i % 2, upper = i < 16 ? at[0][0] : at[1][0], lower = i < 16 ? at[0][1] : at[1][1];
+      float v = 0.f;
+      if (column < shared.rows)
+#pragma unroll 1
+        for (unsigned k = 0; k < shared.k; k++) {
+          const unsigned t = divide(k, shared.by[OF_C]), ty = divide(t, shared.by[OF_KW]);
+          const unsigned value = (i / 2 % 2 ? lower : upper) + (ty * shared.x.pitch + t - ty * shared.kw) * shared.x.step + k - t * shared.c;
+          v = fmaf(memory[value], from_global(shared.w + column * shared.k + k), v);
+        }
+      return v;
+    });
     if (l.pool == 2) {
-      write_largest(tid, l, out, tile * 4, n0, sum);
+      write_largest<F>(tid, l, out, tile * 4, n0, sum);
       continue;
     }
 #pragma unroll
-    for (int i = 0; i < 2; i++) write_output(tid, l, out, tiles[i], n0, sum[i]);
+    for (int i = 0; i < 2; i++) write_output<F>(tid, l, out, tiles[i], n0, sum[i]);
   }
 }
 
-template <int MT> static __device__ __forceinline__ void forward(unsigned tid, const Layer l, unsigned scratch, const Plane out) {
+template <class F, int MT> static __device__ __forceinline__ void forward(unsigned tid, const Layer &shared, unsigned scratch, const Plane out) {
+  const Layer l = shared;
+  const Layer &after = later<F>(shared, l);
   const bool last = l.kind == LAST;
   const unsigned h = last ? l.h : l.oh, wide = last ? l.wide : l.ow;
   const unsigned top = last ? 0 : l.top, left = last ? 0 : l.left, shift = last ? 0 : l.shift;
-  product<MT, false>(tid,
-      l, l.products[FORWARD], scratch, h, wide, last ? 1 : l.taps, l.c / 8, last ? 1 : l.kw, MT == 2 && l.pool == 2,
+  product<F, MT, false>(tid,
+      shared, l, l.products[FORWARD], scratch, h, wide, last ? 1 : l.taps, l.c / 8, last ? 1 : l.kw, MT == 2 && l.pool == 2,
       [&](unsigned y, unsigned x, unsigned ty, unsigned tx, unsigned) {
         return l.x.at + (((int)(y + ty - top) >> shift) * (int)l.x.pitch + ((int)(x + tx - left) >> shift)) * (int)l.x.step;
       },
       [&](const Tile(&tiles)[MT], unsigned n0, const float(&sum)[MT][4][4]) {
         if constexpr (MT == 2)
-          if (l.pool == 2) {
-            write_largest(tid, l, out, tiles[0].y, n0, sum);
+          if (after.pool == 2) {
+            write_largest<F>(tid, after, out, tiles[0].y, n0, sum);
             return;
           }
         const unsigned lane = tid % 32;
 #pragma unroll
         for (int t = 0; t < MT; t++) {
           if (!last) {
-            write_output(tid, l, out, tiles[t], n0, sum[t]);
+            write_output<F>(tid, after, out, tiles[t], n0, sum[t]);
             continue;
           }
           const unsigned x = tiles[t].x + lane / 4;
 #pragma unroll
           for (unsigned i = 0; i < 8; i++) {
             const unsigned n = n0 + i / 2 * 8 + lane % 4 * 2, y = tiles[t].y + i % 2;
-            store2(tiles[t].there && n < l.rows8 && x < l.wide && y < l.h, memory + l.u.at + (y * l.wide + x) * l.u.step + n,
+            store2(tiles[t].there && n < after.rows8 && x < after.wide && y < after.h, memory + after.u.at + (y * after.wide + x) * after.u.step + n,
                    float2_of(sum[t][i / 2][i % 2 * 2], sum[t][i / 2][i % 2 * 2 + 1]));
           }
         }
@@ -574,10 +672,12 @@ template <int MT> static __device__ __forceinline__ void forward(unsigned tid, c
 }
 
 // back_input writes the gradient of the layer before, whose output is this one's input.
-template <int MT> static __device__ __forceinline__ void back_input(unsigned tid, const Layer l, const Layer before) {
+template <class F, int MT> static __device__ __forceinline__ void back_input(unsigned tid, const Layer &shared, const Layer &shared_before) {
+  const Layer l = shared, copy_before = shared_before, &before = later<F>(shared_before, copy_before);
+  const Layer &after = later<F>(shared, l);
   const bool last = l.kind == LAST, spread = last || l.shift;
-  product<MT, true>(tid,
-      l, l.products[BACK], l.scratch, l.h, l.wide, last ? 1 : l.taps, last ? l.rows8 / 8 : l.f / 8, last ? 1 : l.kw, false,
+  product<F, MT, true>(tid,
+      shared, l, l.products[BACK], l.scratch, l.h, l.wide, last ? 1 : l.taps, last ? l.rows8 / 8 : l.f / 8, last ? 1 : l.kw, false,
       [&](unsigned y, unsigned x, unsigned ty, unsigned tx, unsigned tap) {
         if (spread) return l.u.at + (y * l.u.pitch + x) * l.u.step + tap * l.f;
         return l.u.at + ((int)(y + l.top - ty) * (int)l.u.pitch + (int)(x + l.left - tx)) * (int)l.u.step;
@@ -585,23 +685,23 @@ template <int MT> static __device__ __forceinline__ void back_input(unsigned tid
       [&](const Tile(&tiles)[MT], unsigned n0, const float(&sum)[MT][4][4]) {
         const unsigned lane = tid % 32, n = n0 + lane % 4 * 8;
         const bool relu = before.act == RELU;
-        if (n >= l.c) return;
+        if (n >= after.c) return;
 #pragma unroll
         for (int t = 0; t < MT; t++)
 #pragma unroll
           for (unsigned dy = 0; dy < 2; dy++) {
             const unsigned y = tiles[t].y + dy, x = tiles[t].x + lane / 4;
-            if (!tiles[t].there || y >= l.h || x >= l.wide) continue;
+            if (!tiles[t].there || y >= after.h || x >= after.wide) continue;
 #pragma unroll
             for (unsigned q = 0; q < 2; q++) {
-              const float4 out = quad(l.x.at + (y * l.x.pitch + x) * l.x.step + n + q * 4);
+              const float4 out = quad(after.x.at + (y * after.x.pitch + x) * after.x.step + n + q * 4);
               float v[4];
 #pragma unroll
               for (int j = 0; j < 4; j++) {
                 const float o = j == 0 ? out.x : j == 1 ? out.y : j == 2 ? out.z : out.w;
                 v[j] = relu && !(o > 0.f) ? 0.f : sum[t][j][dy * 2 + q];
               }
-              store_shared(memory + before.raw + (y * l.wide + x) * (before.f + 4) + n + q * 4, v);
+              store_shared(memory + before.raw + (y * after.wide + x) * (before.f + 4) + n + q * 4, v);
             }
           }
       });
@@ -624,7 +724,7 @@ struct Factors {
   unsigned row, second, columns[COLUMNS], row_step, column_step;
 
   // multiply adds the products at a position and the next one, where they are there.
-  __device__ __forceinline__ void multiply(float (&sum)[COLUMNS][2][4], unsigned p, bool (&&there)[2]) const {
+  template <class F> __device__ __forceinline__ void multiply(float (&sum)[2][COLUMNS][4], unsigned p, bool (&&there)[2]) const {
     unsigned a[2][4], b[COLUMNS][2];
 #pragma unroll
     for (unsigned k = 0; k < 2; k++) {
@@ -637,51 +737,61 @@ struct Factors {
       for (int i = 0; i < 4; i++)
         if (!there[k]) a[i / 2][2 * k + i % 2] = 0;
     }
-#pragma unroll
-    for (int i = 0; i < 2; i++)
-#pragma unroll
-      for (int n = 0; n < COLUMNS; n++) multiply_add(sum[n][i], a[i], b[n]);
+    multiply_parts<F>(sum, a, b);
   }
 };
 
 // gradient computes products of m rows by so many tiles of eight columns, summed over positions, eight at a time. Those of a plane are its pixels from
 // the first on, and what is between two rows of them, where one of the factors is 0. Lane l has rows 2*(l/4) and 2*(l/4)+1 of 32, and those 16 on, at
 // positions 2*(l%4) and 2*(l%4)+1. factors has the first row, the first tile, and l/4; write has the sums of two rows by two columns.
-template <typename Of, typename Write>
-static __device__ __forceinline__ void gradient(unsigned tid, const Extent &e, unsigned scratch, unsigned m, unsigned positions, Of factors, Write write) {
+template <class F, typename Of, typename Write>
+static __device__ __forceinline__ void gradient(unsigned tid, const Extent &e, unsigned scratch, unsigned m, unsigned h, unsigned wide, unsigned pitch, Of factors, Write write) {
   const unsigned warp = tid / 32, lane = tid % 32, r = lane / 4, t = lane % 4;
-  const unsigned steps = (positions + 7) / 8, part = divide(warp, e.by_per);
+  const unsigned positions = (h - 1) * pitch + wide, steps = (positions + 7) / 8, part = divide(warp, e.by_per);
 #pragma unroll 1
   for (unsigned base = 0; base < e.units; base += e.per) {
     const unsigned unit = base + warp - part * e.per, chunk = divide(unit, e.by_groups), tile = (unit - chunk * e.groups) * COLUMNS;
     const bool active = unit < e.units && part < e.splits;
     const unsigned row = chunk * 32 + 2 * r;
-    float sum[COLUMNS][2][4];
+    Factors of = {};
+    float sum[2][COLUMNS][4];
 #pragma unroll
-    for (int i = 0; i < COLUMNS * 8; i++) sum[i / 8][i / 4 % 2][i % 4] = 0.f;
+    for (int i = 0; i < COLUMNS * 8; i++) sum[i / (4 * COLUMNS)][i / 4 % COLUMNS][i % 4] = 0.f;
     if (active) {
-      const Factors of = factors(row, tile, r);
+      of = factors(row, tile, r);
       const unsigned end = divide(steps * (part + 1), e.by_splits), whole = positions / 8;
       unsigned step = divide(steps * part, e.by_splits);
 #pragma unroll 2
-      for (; step < end && step < whole; step++) of.multiply(sum, step * 8 + 2 * t, {true, true});
+      for (; step < end && step < whole; step++) of.multiply<F>(sum, step * 8 + 2 * t, {true, true});
       const unsigned p = step * 8 + 2 * t;
-      if (step < end) of.multiply(sum, p, {p < positions, p + 1 < positions});
+      if (step < end) of.multiply<F>(sum, p, {p < positions, p + 1 < positions});
     }
     add_parts<COLUMNS * 8>(tid, &sum[0][0][0], scratch, unit, e.units, part, e.splits, active);
-    if (active && part == 0)
+    if (!active || part > 0) continue;
+    mend<F, COLUMNS * 8>(&sum[0][0][0], [&](unsigned i) {
+      const unsigned lane = lane_anew(), n = i / 4 % COLUMNS, further = (lane % 4 * 2 + i % 2 - lane / 4) * 4;
+      const unsigned column = (n == 0 ? of.columns[0] : n == 1 ? of.columns[1] : of.columns[2]) + further;
+      const unsigned at = of.row + (i / (4 * COLUMNS) ? of.second : 0) + i / 2 % 2 * 4;
+      float v = 0.f;
+#pragma unroll 1
+      for (unsigned y = 0; y < h; y++)
+#pragma unroll 1
+        for (unsigned p = y * pitch; p < y * pitch + wide; p++)
+          v = fmaf(__uint_as_float(word(at + p * of.row_step)), __uint_as_float(word(column + p * of.column_step)), v);
+      return v;
+    });
 #pragma unroll
       for (int n = 0; n < COLUMNS; n++)
 #pragma unroll
         for (int i = 0; i < 2; i++)
-          if (tile + n < e.tiles && row + 16 * i < m) write(row + 16 * i, (tile + n) * 8 + 2 * t, sum[n][i]);
+          if (tile + n < e.tiles && row + 16 * i < m) write(row + 16 * i, (tile + n) * 8 + 2 * t, sum[i][n]);
   }
 }
 
 // leave stores values as partial sums, or adds them to those of the images before.
 static __device__ __forceinline__ void leave(float *to, float v, bool add) {
   float old = 0.f;
-  if (add) asm volatile("ld.global.f32 %0, [%1];" : "=f"(old) : "l"(__cvta_generic_to_global(to)));
+  if (add) old = from_global(to);
   asm volatile("st.global.f32 [%0], %1;" ::"l"(__cvta_generic_to_global(to)), "f"(v + old) : "memory");
 }
 
@@ -693,7 +803,7 @@ static __device__ __forceinline__ void leave2(float *to, float x, float y, bool 
 
 // gradient_first sums what a layer of few channels learns, of all weights and biases. A thread has a filter, and every so many cells of the output: pixels or
 // windows, of which the largest value alone counts. It does so for some elements of the filter at a time.
-static __device__ __forceinline__ void gradient_first(unsigned tid, const Layer l, bool add) {
+template <class F> static __device__ __forceinline__ void gradient_first(unsigned tid, const Layer l, bool add) {
   const unsigned wide = l.ow / l.pool, high = l.oh / l.pool, stripes = divide(T, l.by[OF_F]), stripe = divide(tid, l.by[OF_F]), f = tid - stripe * l.f;
   float *sums = memory + l.scratch;
 #pragma unroll 1
@@ -717,7 +827,7 @@ static __device__ __forceinline__ void gradient_first(unsigned tid, const Layer 
         }
         const unsigned window = (y * l.x.pitch + x) * (l.x.step * 4);
 #pragma unroll
-        for (unsigned j = 0; j < ELEMENTS; j++) sum[j] += rounded(g) * __uint_as_float(word(offset[j] + window));
+        for (unsigned j = 0; j < ELEMENTS; j++) sum[j] += rounded<F>(g) * __uint_as_float(word(offset[j] + window));
         sum[ELEMENTS] += g;
       }
     if (stripe < stripes)
@@ -737,12 +847,14 @@ static __device__ __forceinline__ void gradient_first(unsigned tid, const Layer 
   }
 }
 
-static __device__ __forceinline__ void gradient_plane(unsigned tid, const Layer l, bool add) {
+template <class F> static __device__ __forceinline__ void gradient_plane(unsigned tid, const Layer &shared, bool add) {
+  const Layer l = shared;
+  const Layer &after = later<F>(shared, l);
   const bool spread = l.kind == LAST || l.shift;
   const unsigned m = spread ? l.c : l.f;
   const Plane a = spread ? l.x : l.u, b = spread ? l.u : l.x;
-  gradient(tid,
-      l.products[GRADIENT], l.scratch, m, spread ? (l.h - 1) * a.pitch + l.wide : (l.oh - 1) * a.pitch + l.ow,
+  gradient<F>(tid,
+      l.products[GRADIENT], l.scratch, m, spread ? l.h : l.oh, spread ? l.wide : l.ow, a.pitch,
       [&](unsigned row, unsigned tile, unsigned r) {
         Factors f;
         f.row = shared_address(memory + a.at + (row < m ? row : m - 2)), f.second = row + 16 < m ? 64 : 0;
@@ -762,18 +874,18 @@ static __device__ __forceinline__ void gradient_plane(unsigned tid, const Layer 
       [&](unsigned row, unsigned n, const float(&sum)[4]) {
         if (!spread) {
 #pragma unroll
-          for (unsigned e = 0; e < 2; e++) leave2(l.partials + (row + e) * l.k + n, sum[e * 2], sum[e * 2 + 1], add);
+          for (unsigned e = 0; e < 2; e++) leave2(after.partials + (row + e) * after.k + n, sum[e * 2], sum[e * 2 + 1], add);
           return;
         }
 #pragma unroll
         for (unsigned c = 0; c < 2; c++) {
-          if (l.kind == LAST) {
+          if (after.kind == LAST) {
 #pragma unroll
             for (unsigned e = 0; e < 2; e++)
-              if (n + c < l.rows) leave(l.partials + (n + c) * l.c + row + e, sum[e * 2 + c], add);
+              if (n + c < after.rows) leave(after.partials + (n + c) * after.c + row + e, sum[e * 2 + c], add);
           } else {
-            const unsigned tap = divide(n + c, l.by[OF_F]), f = n + c - tap * l.f;
-            leave2(l.partials + (f * l.taps + tap) * l.c + row, sum[c], sum[2 + c], add);
+            const unsigned tap = divide(n + c, after.by[OF_F]), f = n + c - tap * after.f;
+            leave2(after.partials + (f * after.taps + tap) * after.c + row, sum[c], sum[2 + c], add);
           }
         }
       });
@@ -800,7 +912,7 @@ static __device__ __forceinline__ void finish_bias(unsigned tid, const Layer l, 
 
 // prepare makes of the gradient of a layer's output one that is multiplied: rounded, at the places that a pool took, or summed over the copies of a
 // pixel for every tap.
-static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
+template <class F> static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
   const unsigned quads = l.f / 4, step = l.f + 4;
   clear_halo(tid, l.u, l.u_begin, l.u_pixels, l.shift ? l.h : l.oh, l.shift ? l.wide : l.ow);
   if (l.shift) {
@@ -819,7 +931,7 @@ static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
 #pragma unroll 3
       for (unsigned tx = 0; tx < l.kw; tx++, to += l.f) {
         const float4 left = column(ox - tx, upper - tx * step);
-        quad(to) = nearest(float4_of(left.x + right.x, left.y + right.y, left.z + right.z, left.w + right.w));
+        quad(to) = nearest<F>(float4_of(left.x + right.x, left.y + right.y, left.z + right.z, left.w + right.w));
         right = left;
       }
     }
@@ -828,7 +940,7 @@ static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
   const unsigned ph = l.oh / l.pool, pw = l.ow / l.pool;
   for (Walk at(quads, l.by[OF_F4], everyone(tid)); at.row < ph * pw; at.next()) {
     const unsigned y = divide(at.row, l.by[OF_PW]), x = at.row - y * pw, f = at.column * 4;
-    const float4 v = rounded(quad(l.raw + at.row * step + f));
+    const float4 v = rounded<F>(quad(l.raw + at.row * step + f));
     const unsigned to = l.u.at + (y * l.pool * l.u.pitch + x * l.pool) * l.u.step + f;
     if (l.pool == 1) {
       quad(to) = v;
@@ -845,7 +957,7 @@ static __device__ __forceinline__ void prepare(unsigned tid, const Layer l) {
 }
 
 // spread_last is prepare for the last layer, whose gradient has no room beside its elements.
-static __device__ __forceinline__ void spread_last(unsigned tid, const Layer l) {
+template <class F> static __device__ __forceinline__ void spread_last(unsigned tid, const Layer l) {
   const unsigned up = 1 + l.shift;
   for (Walk at(l.f * l.kh, l.by[OF_KH_F4], everyone(tid)); at.row < l.h * l.wide; at.next()) {
     const unsigned y = divide(at.row, l.by[OF_WIDE]), x = at.row - y * l.wide, f = divide(at.column, l.by[OF_F4]), ty = at.column - f * l.kh;
@@ -862,7 +974,7 @@ static __device__ __forceinline__ void spread_last(unsigned tid, const Layer l) 
 #pragma unroll 3
     for (unsigned tx = 0; tx < l.kw; tx++) {
       const float left = column(ox - tx, upper - tx * l.f);
-      memory[to++] = rounded(left + right);
+      memory[to++] = rounded<F>(left + right);
       if (l.shift) right = left;
     }
     if (at.column == 0)
@@ -960,7 +1072,7 @@ static __device__ __forceinline__ float of_byte(unsigned b) {
 }
 
 // put stores pixels: what is learnt from, rounded, in x, which has room around it, and what is to come out in target.
-static __device__ __forceinline__ void put(const Pixels &p, const Samples &s, unsigned block, const Layer &l, unsigned target) {
+template <class F> static __device__ __forceinline__ void put(const Pixels &p, const Samples &s, unsigned block, const Layer &l, unsigned target) {
   const unsigned row = l.wide * l.c;
 #pragma unroll
   for (unsigned k = 0; k < 4; k++) {
@@ -970,7 +1082,7 @@ static __device__ __forceinline__ void put(const Pixels &p, const Samples &s, un
     memory[target + i] = v;
     if (s.there && s.std > 0.f) v = fminf(fmaxf(__fadd_rn(v, __fmul_rn(s.std, p.noise.v[k])), 0.f), 1.f);
     const unsigned y = divide(divide(i, l.by[OF_C]), l.by[OF_WIDE]);
-    memory[l.x.at + y * l.x.pitch * l.c + i - y * row] = rounded(v);
+    memory[l.x.at + y * l.x.pitch * l.c + i - y * row] = rounded<F>(v);
   }
 }
 
@@ -981,12 +1093,13 @@ static __device__ __forceinline__ void put(const Pixels &p, const Samples &s, un
 // For each image = block, block + blocks, ...: a whole step, whose partial sums are those of the block. Images are gathered as random_gather does,
 // with the step parameters that it writes; losses is the loss of each block, scale times its sum, common has where the target and what is left by
 // several warps lie in units of 16 bytes, then the number of layers in 8 bits and whether the loss is that of the sigmoid's logits.
-extern "C" __global__ void __launch_bounds__(T, 1)
-    resident_step(const unsigned char *__restrict__ pixels, const unsigned *__restrict__ order, StepParams *params, unsigned set, unsigned step,
-                  unsigned draw, unsigned offset, float lr, float correction1, float correction2, float divergence, float temperature, unsigned n,
-                  unsigned samples, unsigned places, unsigned first, unsigned k0, unsigned k1, unsigned stream, float std, unsigned staged,
-                  float *losses, float scale, u64 common, LAYER_PARAMS(0), LAYER_PARAMS(1), LAYER_PARAMS(2), LAYER_PARAMS(3), LAYER_PARAMS(4),
-                  LAYER_PARAMS(5)) {
+#define STEP_PARAMS                                                                                                                    \
+  const unsigned char *__restrict__ pixels, const unsigned *__restrict__ order, StepParams *params, unsigned set, unsigned step,       \
+      unsigned draw, unsigned offset, float lr, float correction1, float correction2, float divergence, float temperature, unsigned n, \
+      unsigned samples, unsigned places, unsigned first, unsigned k0, unsigned k1, unsigned stream, float std, unsigned staged,        \
+      float *losses, float scale, u64 common, LAYER_PARAMS(0), LAYER_PARAMS(1), LAYER_PARAMS(2), LAYER_PARAMS(3), LAYER_PARAMS(4),     \
+      LAYER_PARAMS(5)
+template <class F> __device__ __forceinline__ void resident(STEP_PARAMS) {
   __shared__ Layer layer[MOST];
   __shared__ float sums[T];
   __shared__ unsigned zero;
@@ -1025,14 +1138,14 @@ extern "C" __global__ void __launch_bounds__(T, 1)
         Pixels p;
         if (mine) p = gather(s, block);
         if (from == 0) __syncthreads();
-        if (mine) put(p, s, block, layer[0], target);
+        if (mine) put<F>(p, s, block, layer[0], target);
       }
     }
     stage(layer[0], layer[0].weights, stagers);
     stage(layer[1], layer[1].weights, everyone(thread(zero)));
     clear_halo(thread(zero), layer[0].x, layer[0].x_begin, layer[0].x_pixels, layer[0].h, layer[0].wide);
     wait_for_copies<1>();
-    settle(layer[0], layer[0].weights, stagers);
+    settle<F>(layer[0], layer[0].weights, stagers);
     __syncthreads();
 #pragma unroll 1
     for (unsigned i = 0; i < layers; i++) {
@@ -1042,42 +1155,53 @@ extern "C" __global__ void __launch_bounds__(T, 1)
       if (staged_now) stage(next, next.weights, team);
       if (!last) clear_halo(thread(zero), next.x, next.x_begin, next.x_pixels, next.h, next.wide);
       if (i == 0)
-        forward_first(thread(zero), l, next.x);
+        forward_first<F>(thread(zero), l, next.x);
       else if (l.products[FORWARD].pairs)
-        forward<2>(thread(zero), l, scratch, next.x);
+        forward<F, 2>(thread(zero), l, scratch, next.x);
       else
-        forward<1>(thread(zero), l, scratch, next.x);
+        forward<F, 1>(thread(zero), l, scratch, next.x);
       if (!last) {
         wait_for_copies();
-        settle(next, next.weights, team);
+        settle<F>(next, next.weights, team);
       }
       __syncthreads();
     }
     outputs(thread(zero), layer[layers - 1], target, scale, bce, sums);
     __syncthreads();
     finish_outputs(thread(zero), layer[layers - 1], losses + blockIdx.x, scale, sums, add);
-    spread_last(thread(zero), layer[layers - 1]);
+    spread_last<F>(thread(zero), layer[layers - 1]);
 #pragma unroll 1
     for (unsigned i = layers - 1; i > 0; i--) {
       const Layer &l = layer[i], &before = layer[i - 1];
       const Team team = idle(thread(zero), l.products[BACK]);
       __syncthreads();
       if (i > 1) stage(before, before.weights_back, team);
-      gradient_plane(thread(zero), l, add);
+      gradient_plane<F>(thread(zero), l, add);
       if (i + 1 < layers) finish_bias(thread(zero), l, sums, add);
       if (l.products[BACK].pairs)
-        back_input<2>(thread(zero), l, before);
+        back_input<F, 2>(thread(zero), l, before);
       else
-        back_input<1>(thread(zero), l, before);
+        back_input<F, 1>(thread(zero), l, before);
       if (i > 1) {
         wait_for_copies();
-        settle(before, before.weights_back, team);
+        settle<F>(before, before.weights_back, team);
       }
       __syncthreads();
       if (i == 1) break;
       back_bias(thread(zero), before, sums);
-      prepare(thread(zero), before);
+      prepare<F>(thread(zero), before);
     }
-    gradient_first(thread(zero), layer[0], add);
+    gradient_first<F>(thread(zero), layer[0], add);
   }
 }
+
+#define LAYER_ARGS(i) w##i, bias##i, partials##i, shape##i, places##i, more##i
+#define RESIDENT_STEP(name, F)                                                                                                          \
+  extern "C" __global__ void __launch_bounds__(T, 1) name(STEP_PARAMS) {                                                                \
+    resident<F>(pixels, order, params, set, step, draw, offset, lr, correction1, correction2, divergence, temperature, n, samples,     \
+                places, first, k0, k1, stream, std, staged, losses, scale, common, LAYER_ARGS(0), LAYER_ARGS(1), LAYER_ARGS(2),        \
+                LAYER_ARGS(3), LAYER_ARGS(4), LAYER_ARGS(5));                                                                          \
+  }
+
+RESIDENT_STEP(resident_step, TF32)
+RESIDENT_STEP(resident_step_split, Split)

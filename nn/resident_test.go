@@ -133,6 +133,24 @@ func TestResidentGradientsAsCPU(t *testing.T) {
 	}
 }
 
+// In float32 products are split in three, each off by 2^-21 at most: what that changes grows from layer to layer, here by less than a factor of 20.
+func TestResidentGradientsInFloat32(t *testing.T) {
+	t.Parallel()
+	dev, kernels := openNewSim(t)
+	for _, c := range residentModels()[1:3] {
+		o := TrainerOptions{Batch: 66, Loss: BCE, Noise: 0.25, Seed: 2, Optimizer: Optimizer{Name: "sgd"}}
+		want, got := gradientsOf(t, c, openTest(t), o), gradientsOf(t, c, dev, o)
+		if list := kernels(); !slices.Contains(list, "resident_step_split") || len(list) > 5 {
+			t.Errorf("%s: the step took the kernels %v", c.Name, list)
+		}
+		for k := range got {
+			if far := apart(got[k], want[k]); !(far <= 1e-5) {
+				t.Errorf("%s: gradients %d are %g apart, want at most 1e-5", c.Name, k, far)
+			}
+		}
+	}
+}
+
 // The plan for a batch decides for all of its steps: also for the last of an epoch, of fewer samples.
 func TestResidentByBatch(t *testing.T) {
 	t.Parallel()

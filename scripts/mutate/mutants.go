@@ -1818,10 +1818,10 @@ var mutants = []mutant{
 		""},
 	{"resident-sync-forward", "resident.sm_80.cu", residentStem, "resident/",
 		"resident_step: no barrier behind a layer's output",
-		`        settle(next, next.weights, team);
+		`        settle<F>(next, next.weights, team);
       }
       __syncthreads();`,
-		`        settle(next, next.weights, team);
+		`        settle<F>(next, next.weights, team);
       }`},
 	{"resident-sync-gradient", "resident.sm_80.cu", residentStem, "resident/",
 		"resident_step: no barrier before the gradients of a layer",
@@ -1830,10 +1830,10 @@ var mutants = []mutant{
 		"idle(thread(zero), l.products[BACK]);"},
 	{"resident-sync-back", "resident.sm_80.cu", residentStem, "resident/",
 		"resident_step: no barrier behind the gradient of the input",
-		`        settle(before, before.weights_back, team);
+		`        settle<F>(before, before.weights_back, team);
       }
       __syncthreads();`,
-		`        settle(before, before.weights_back, team);
+		`        settle<F>(before, before.weights_back, team);
       }`},
 	{"resident-sync-parts", "resident.sm_80.cu", residentStem, "resident/",
 		"resident_step: the sums of parts overwritten while they are read",
@@ -1843,11 +1843,11 @@ var mutants = []mutant{
 	{"resident-wait", "resident.sm_80.cu", residentStem, "resident/",
 		"resident_step: weights that have not landed are rounded",
 		`        wait_for_copies();
-        settle(next,`,
-		"        settle(next,"},
+        settle<F>(next,`,
+		"        settle<F>(next,"},
 	{"resident-settle", "resident.sm_80.cu", residentStem, "resident/",
 		"resident_step: weights are not rounded",
-		`        settle(next, next.weights, team);
+		`        settle<F>(next, next.weights, team);
 `,
 		""},
 	{"resident-zero", "resident.sm_80.cu", residentStem, "resident/",

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/convae/convae/nn/backend"
@@ -9,13 +10,17 @@ import (
 )
 
 // residentCase is the step of a chain of convolutions. What is multiplied are whole numbers, so small that sums are exact up to the last ones: all
-// backends round the same factors.
+// backends round the same factors. In float32 those of one layer may be multiples of a
+// number with more bits than a TF32 has.
 type residentCase struct {
-	name   string
-	x      shape
-	last   float32 // what the weights of the last layer are multiples of: of enough that the sigmoid of a logit that is not 0 is 0 or 1
-	bce    bool
-	layers []backend.ConvSpec // without inputs
+	name     string
+	x        shape
+	last     float32 // what the weights of the last layer are multiples of: of enough that the sigmoid of a logit that is not 0 is 0 or 1
+	bce      bool
+	layers   []backend.ConvSpec // without inputs
+	multiply backend.DType
+	fine     bool // in float32 there are such multiples: sums stay exact
+	largest  bool // some values are the largest float32, which no TF32 is near, where they meet only zeros, or no sum grows too large
 }
 
 func residentCases() []Case {
@@ -25,22 +30,31 @@ func residentCases() []Case {
 	with := func(c backend.ConvSpec, up, pool int) backend.ConvSpec { c.Up, c.Pool = up, pool; return c }
 	inside := func(c backend.ConvSpec) backend.ConvSpec { c.Padding = valid; return c }
 	const relu, linear = backend.ReLU, backend.Linear
-	return []Case{
-		residentCase{"plain", shape{N: 3, H: 5, W: 7, C: 1}, 1, false, []backend.ConvSpec{conv(8, 3, relu), conv(16, 1, linear), conv(1, 3, linear)}}.step(),
-		residentCase{"rounds", shape{N: 133, H: 4, W: 3, C: 2}, 1, false, []backend.ConvSpec{conv(8, 2, relu), conv(8, 3, relu), conv(2, 1, linear)}}.step(),
-		residentCase{"pooled", shape{N: 2, H: 8, W: 12, C: 1}, 1, false, []backend.ConvSpec{with(conv(16, 3, relu), 1, 2), conv(8, 3, relu), with(conv(1, 3, linear), 2, 1)}}.step(),
-		residentCase{"upsampled", shape{N: 2, H: 6, W: 4, C: 3}, 1, false, []backend.ConvSpec{conv(8, 3, relu), with(conv(8, 3, relu), 1, 2), with(conv(8, 3, relu), 2, 1), conv(3, 3, linear)}}.step(),
-		residentCase{"columns", shape{N: 1, H: 6, W: 6, C: 1}, 1, false, []backend.ConvSpec{conv(40, 3, relu), conv(72, 1, relu), conv(1, 3, linear)}}.step(),
-		residentCase{"inside", shape{N: 2, H: 8, W: 8, C: 1}, 128, true, []backend.ConvSpec{inside(with(conv(8, 3, relu), 1, 2)), inside(with(conv(16, 3, relu), 2, 1)), with(conv(1, 3, linear), 2, 1)}}.step(),
+	list := []residentCase{
+		{name: "plain", fine: true, x: shape{N: 3, H: 5, W: 7, C: 1}, last: 1, bce: false, layers: []backend.ConvSpec{conv(8, 3, relu), conv(16, 1, linear), conv(1, 3, linear)}},
+		{name: "rounds", x: shape{N: 133, H: 4, W: 3, C: 2}, last: 1, bce: false, layers: []backend.ConvSpec{conv(8, 2, relu), conv(8, 3, relu), conv(2, 1, linear)}},
+		{name: "pooled", fine: true, x: shape{N: 2, H: 8, W: 12, C: 1}, last: 1, bce: false, layers: []backend.ConvSpec{with(conv(16, 3, relu), 1, 2), conv(8, 3, relu), with(conv(1, 3, linear), 2, 1)}},
+		{name: "upsampled", x: shape{N: 2, H: 6, W: 4, C: 3}, last: 1, bce: false, layers: []backend.ConvSpec{conv(8, 3, relu), with(conv(8, 3, relu), 1, 2), with(conv(8, 3, relu), 2, 1), conv(3, 3, linear)}},
+		{name: "columns", fine: true, x: shape{N: 1, H: 6, W: 6, C: 1}, last: 1, bce: false, layers: []backend.ConvSpec{conv(40, 3, relu), conv(72, 1, relu), conv(1, 3, linear)}},
+		{name: "inside", fine: true, x: shape{N: 2, H: 8, W: 8, C: 1}, last: 128, bce: true, layers: []backend.ConvSpec{inside(with(conv(8, 3, relu), 1, 2)), inside(with(conv(16, 3, relu), 2, 1)), with(conv(1, 3, linear), 2, 1)}},
 	}
+	var cases []Case
+	for _, multiply := range []backend.DType{backend.TF32, backend.Float32} {
+		for _, c := range list {
+			c.multiply = multiply
+			cases = append(cases, c.step())
+		}
+	}
+	largest := residentCase{name: "largest", x: shape{N: 2, H: 2, W: 2, C: 2}, last: 1.0 / 16, layers: []backend.ConvSpec{conv(8, 3, relu), conv(8, 3, linear), conv(2, 3, linear)}, largest: true}
+	return append(cases, largest.step())
 }
 
-// shapes are those of the layers, whose factors are rounded to TF32.
+// shapes are those of the layers.
 func (c residentCase) shapes() []backend.ConvShape {
 	var list []backend.ConvShape
 	x := c.x
 	for _, l := range c.layers {
-		l.X, l.Multiply = x, backend.TF32
+		l.X, l.Multiply = x, c.multiply
 		s := must(backend.NewConv(l))
 		list, x = append(list, s), s.Out
 	}
@@ -51,9 +65,9 @@ func (c residentCase) shapes() []backend.ConvShape {
 func (c residentCase) step() Case {
 	const scale, drawn, first = 1.0 / 64, 4, 1
 	layers := c.shapes()
-	n, out := len(layers), layers[len(layers)-1].Conv
+	out := layers[len(layers)-1].Conv
 	s := &backend.ResidentStep{Layers: layers, BCE: c.bce}
-	k := Case{Name: fmt.Sprintf("resident/%s/%dx%dx%dx%d", c.name, c.x.N, c.x.H, c.x.W, c.x.C), Ops: []string{"ResidentStep", "SumPartials"}}
+	k := Case{Name: fmt.Sprintf("resident/%s%s/%dx%dx%dx%d", c.name, suffix(c.multiply), c.x.N, c.x.H, c.x.W, c.x.C), Ops: []string{"ResidentStep", "SumPartials"}}
 	name := func(what string, i int) string { return fmt.Sprint(what, i) }
 	count := func(b backend.Backend) int {
 		if r, ok := b.(backend.Resident); ok {
@@ -65,17 +79,18 @@ func (c residentCase) step() Case {
 		k.args = append(k.args, arg{name: name, role: backend.Flat, shape: shape{N: 1, H: 1, W: 1, C: columns}, use: scratch, partials: count})
 	}
 	target := shape{N: drawn, H: out.H, W: out.W, C: out.C}
-	k.args = []arg{pixelsArg("pixels", target, mixed(given(0), 255)), {name: "order", role: backend.Index, shape: backend.Vec(first + c.x.N), fill: grid(0, drawn-1, 1)},
+	pixels := mixed(given(0), 255)
+	if c.largest {
+		pixels = given(255, 0, 0, 0) // of two channels the second is nothing
+	}
+	k.args = []arg{pixelsArg("pixels", target, pixels), {name: "order", role: backend.Index, shape: backend.Vec(first + c.x.N), fill: grid(0, drawn-1, 1)},
 		stepParamsArg(backend.StepParams{Step: 1}), flat("loss", 1, given(0.5)).inout(sumBound(out.Len() + 1)), activation("x0", c.x, nil).scratch(),
 		activation("grad", out, nil).scratch()}
 	partials("lossPartials", 1)
 	for i, l := range layers {
-		step := float32(1)
-		if i == n-1 {
-			step = c.last
-		}
-		bound := productBound(backend.TF32, l.X.N*l.Conv.H*l.Conv.W+1)
-		k.args = append(k.args, param(name("w", i), l.Weights(), grid(-1, 1, step)), convPacked(name("packed", i), l), param(name("bias", i), backend.Vec(l.Filters), grid(-1, 1, step)),
+		weights, bias := c.fills(i)
+		bound := productBound(c.multiply, l.X.N*l.Conv.H*l.Conv.W+1)
+		k.args = append(k.args, param(name("w", i), l.Weights(), weights), convPacked(name("packed", i), l), param(name("bias", i), backend.Vec(l.Filters), bias),
 			param(name("gradW", i), l.Weights(), grid(-2, 2, 1)).inout(bound), param(name("gradBias", i), backend.Vec(l.Filters), grid(-2, 2, 1)).inout(bound),
 			activation(name("x", i+1), l.Out, nil).scratch(), activation(name("gradX", i), l.X, nil).scratch())
 		if l.Pool > 1 {
@@ -110,6 +125,41 @@ func (c residentCase) step() Case {
 	}
 	k.reference = func(d data) values { return c.expected(d, scale, first) }
 	return k
+}
+
+// fills are those of a layer's weights and biases.
+func (c residentCase) fills(i int) (weights, bias fill) {
+	step, last := float32(1), i == len(c.layers)-1
+	if last {
+		step = c.last
+	}
+	if c.fine && c.multiply == backend.Float32 && (last && c.bce || i == 0 && !c.bce) {
+		step *= 1 + 1.0/4096
+	}
+	few := grid(-1, 1, step)
+	if !c.largest {
+		return few, few
+	}
+	const none, large = 3, 5 // channels of the first and of the second layer's output: of zeros, and of the largest numbers
+	every := func(f fill, channels, channel int, x float32) fill {
+		return func(d draw, v []float32) {
+			f(d, v)
+			for i := channel; i < len(v); i += channels {
+				v[i] = x
+			}
+		}
+	}
+	switch i {
+	case 0:
+		return every(few, c.x.C, 1, math.MaxFloat32), every(few, 8, none, -1000)
+	case 1:
+		alone := func(d draw, v []float32) {
+			few(d, v)
+			clear(v[large*9*8 : (large+1)*9*8])
+		}
+		return every(alone, 8, none, math.MaxFloat32), every(few, 8, large, math.MaxFloat32)
+	}
+	return every(few, 8, large, 0), few
 }
 
 // apart does the ops of the step one by one.
