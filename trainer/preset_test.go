@@ -229,7 +229,8 @@ func TestInitializerInFiles(t *testing.T) {
 func TestSettings(t *testing.T) {
 	var changes []Change
 	for _, s := range []string{"training.epochs=5", "training.batch=full", "model.encoder.1.conv2d.filters=7", "model.encoder.3.conv2d.kernel=[1, 5]",
-		"training.optimizer={name: sgd, learning_rate: 0.5}", "data.name=circle", "data.samples=9", "training.early_stopping.patience=4", "model.name=a=b", "training.noise.std=0"} {
+		"training.optimizer={name: sgd, learning_rate: 0.5}", "data.name=circle", "data.samples=9", "training.early_stopping.patience=4", "model.name=a=b", "training.noise.std=0",
+		"model.encoder.1.trainable=false", "model.encoder.3.learning_rate_factor=0.5", "model.decoder.1.trainable=false", "model.decoder.1.trainable=null"} {
 		changes = append(changes, Set(s))
 	}
 	c, err := Preset("denoiser", changes...)
@@ -241,6 +242,15 @@ func TestSettings(t *testing.T) {
 		tr.Optimizer.Name != "sgd" || tr.Optimizer.LearningRate != 0.5 || !tr.Optimizer.Beta1.IsZero() || c.Data.Samples != 9 || tr.EarlyStopping.Patience != 4 ||
 		c.Model.Name != "a=b" || tr.Noise.Std != 0 {
 		t.Errorf("%+v", c)
+	}
+	if trained := c.Model.Encoder[0].Trainable; trained == nil || *trained {
+		t.Error("the first layer is trained")
+	}
+	if factor := c.Model.Encoder[2].LearningRateFactor; factor == nil || *factor != 0.5 {
+		t.Errorf("the third layer has a factor of %v", factor)
+	}
+	if c.Model.Decoder[0].Trainable != nil {
+		t.Error("null has not set a field back")
 	}
 	for _, e := range []struct{ setting, want string }{
 		{"training.epochs", "want PATH=VALUE, as training.epochs=5"},
@@ -256,6 +266,8 @@ func TestSettings(t *testing.T) {
 		{"training.optimizer={name: sgd, lr: 1}", `unknown field "lr" in training.optimizer; want one of name, learning_rate`},
 		{"model.encoder.9.conv2d.filters=1", `model.encoder has no item "9", want a number of 1 to 4`},
 		{"model.encoder.0.conv2d.filters=1", `want a number of 1 to 4`},
+		{"model.encoder.1.learning_rate_factor=-1", "learning_rate_factor is -1, want 0 or more"},
+		{"model.encoder.1.trainable=no", `model.encoder.1.trainable is "no", want true or false`},
 		{"model.encoder.2.conv2d.filters=1", "model.encoder.2 is maxpool2d and has no conv2d: another layer is set as a whole, as {conv2d: {...}}"},
 		{"model.encoder.1.conv2d.filter=1", `model.encoder.1.conv2d has no "filter", perhaps filters`},
 	} {

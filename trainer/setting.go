@@ -37,7 +37,16 @@ func (c *Config) set(setting string) error {
 	}
 	// The value is read as part of a configuration would be, so that unknown fields are errors.
 	fresh := reflect.New(v.Type())
-	if err := decodeYAML([]byte(value), fresh.Interface(), path); err != nil {
+	into := fresh
+	if v.Kind() == reflect.Pointer { // a field that may be left out
+		if value == "null" {
+			v.SetZero()
+			return nil
+		}
+		into = reflect.New(v.Type().Elem())
+		fresh.Elem().Set(into)
+	}
+	if err := decodeYAML([]byte(value), into.Interface(), path); err != nil {
 		return fmt.Errorf("setting %q: %w", setting, err)
 	}
 	if wanted != "" && fresh.Elem().IsZero() {
