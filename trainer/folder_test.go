@@ -2,6 +2,8 @@ package trainer
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -168,5 +170,34 @@ func TestValidationLimit(t *testing.T) {
 	}
 	if train.Len() != 7 || validation.Len() != 50 || !bytes.Equal(validation.Image(1), whole.Image(whole.Len()/50)) || validation.Labels[1] != whole.Labels[whole.Len()/50] {
 		t.Errorf("%d samples to train on and %d to validate on, want 7 and 50, evenly from all", train.Len(), validation.Len())
+	}
+}
+
+// Of pictures that are kept when they are first read, a few to validate on can be read as well.
+func TestValidationLimitOfKept(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	dir := t.TempDir()
+	for i := range 3 {
+		writeGrey(t, uint8(10*i), dir, "train", fmt.Sprint(i, ".png"))
+		writeGrey(t, uint8(10*i+5), dir, "val", fmt.Sprint(i, ".png"))
+	}
+	d := Data{Name: "images", Dir: dir, Size: layer.Size{H: 1, W: 1}, Channels: 1, Stream: true, Cache: true, ValidationLimit: 1}
+	train, validation, err := LoadData(t.Context(), &d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time out of what is kept
+		for i, c := range []struct {
+			set  *dataset.Set
+			want byte
+		}{{train, 0}, {validation, 5}} {
+			got := []byte{255}
+			if err := c.set.ReadAugmented(got, 0, 1, 1); err != nil || got[0] != c.want {
+				t.Errorf("set %d: a level of %d, %v, want %d", i, got[0], err, c.want)
+			}
+		}
+	}
+	if err := errors.Join(train.Close(), validation.Close()); err != nil {
+		t.Error(err)
 	}
 }

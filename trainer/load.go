@@ -47,7 +47,7 @@ func LoadData(ctx context.Context, d *Data, progress func(Loading)) (train, vali
 	}
 	if d.ValidationLimit > 0 && d.ValidationLimit < validation.Len() {
 		few := validation.Pick(dataset.Evenly(validation.Len(), d.ValidationLimit))
-		if validation == test { // else it is a part of the training samples' set
+		if validation == test && !test.Streamed() { // else the few are read from what it holds, or it is a part of the training samples' set
 			err = test.Close()
 		}
 		validation = few
