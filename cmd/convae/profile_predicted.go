@@ -49,7 +49,7 @@ func (t predictedTimes) take(op, layer string) float64 {
 // leftOver returns an error if there are times that no op has taken.
 func (t predictedTimes) leftOver() error {
 	for key := range t {
-		return fmt.Errorf("--predicted: the step has no %s of %s", key[0], key[1])
+		return fmt.Errorf("--predicted: the step has no %s of %s: on this device it is of other ops than on the machine of the table", key[0], key[1])
 	}
 	return nil
 }
