@@ -37,7 +37,7 @@ func (c Corruption) jpeg(dst, x []float32, h, w, channels int, src rng.Source, r
 	}
 }
 
-// Quality is that of a JPEG file, 1 to 100.
+// quality is that of a JPEG file, 1 to 100.
 type quality int
 
 // quality draws that of a sample.
