@@ -39,7 +39,7 @@ func (t *Trainer) Profile(offset, n int, draw uint32, observe Observe) ([]OpProf
 
 // stepWith does a step on one lane, and has every op run by a hook. The samples are given as values if feed is set.
 func (t *Trainer) stepWith(offset, n int, draw uint32, feed bool, h hook) error {
-	if len(t.replicas) > 1 {
+	if t.o.World.Devices > 1 {
 		return fmt.Errorf("nn: %s is a group of devices: want one of them", t.dev.Name())
 	}
 	if !feed {

@@ -18,7 +18,9 @@ type Contribution struct {
 	B     backend.Backend
 	Slots []backend.Tensor // that it has filled
 	Into  backend.Tensor
-	Room  []backend.Tensor // of the first device: as many as all devices have filled, with its own at the beginning
+	// Room is of the first device of a process: as many tensors as all its devices have filled, with its own at the beginning, and one more if
+	// other processes have devices.
+	Room []backend.Tensor
 }
 
 // ordered sums the slots in the order of the batch on the first device: the sum is that of a single device with as many
@@ -26,25 +28,18 @@ type Contribution struct {
 type ordered struct{ host []float32 }
 
 func (o *ordered) Reduce(devices []Contribution) error {
+	slots, err := GatherSlots(devices, &o.host)
+	if err != nil {
+		return err
+	}
 	first := devices[0]
-	n := first.Into.Shape.Len()
-	if len(o.host) < n {
-		o.host = make([]float32, n)
+	if len(slots) > 1 {
+		first.B.Sum(first.Into, slots)
 	}
-	host := o.host[:n]
-	filled := len(first.Slots)
-	for _, d := range devices[1:] {
-		for _, s := range d.Slots {
-			if err := d.B.Download(host, s); err != nil {
-				return err
-			}
-			first.B.Upload(first.Room[filled], host)
-			filled++
-		}
+	if len(devices) == 1 {
+		return nil
 	}
-	if filled > 1 {
-		first.B.Sum(first.Into, first.Room[:filled])
-	}
+	host := o.host[:first.Into.Shape.Len()]
 	if err := first.B.Download(host, first.Into); err != nil {
 		return err
 	}
@@ -54,6 +49,27 @@ func (o *ordered) Reduce(devices []Contribution) error {
 	return nil
 }
 
+// GatherSlots copies the slots of a process's devices to the first of them, and returns all of them there, in their order. host is memory that it may
+// use, of a slot's length; it makes it larger if that is less.
+func GatherSlots(devices []Contribution, host *[]float32) ([]backend.Tensor, error) {
+	first := devices[0]
+	n := first.Into.Shape.Len()
+	if len(*host) < n {
+		*host = make([]float32, n)
+	}
+	filled := len(first.Slots)
+	for _, d := range devices[1:] {
+		for _, s := range d.Slots {
+			if err := d.B.Download((*host)[:n], s); err != nil {
+				return nil, err
+			}
+			first.B.Upload(first.Room[filled], (*host)[:n])
+			filled++
+		}
+	}
+	return first.Room[:filled], nil
+}
+
 // reduce sums the slots of all devices, or gathers the rows that each of them has: a table is 0 where a device has none, so the sum of all is
 // exact. The first error is kept, and Loss returns it.
 func (t *Trainer) reduce(red reduction) {
@@ -61,7 +77,7 @@ func (t *Trainer) reduce(red reduction) {
 		t.reduceEach(func(r *replica, chunks int) Contribution {
 			all := backend.Tensor{Role: backend.Flat, Buffer: r.tables[i].Buffer, Shape: backend.Vec(r.tables[i].Shape.Len())}
 			c := Contribution{B: r.mem.b, Slots: []backend.Tensor{all}[:min(chunks, 1)], Into: all}
-			if r.index == 0 {
+			if r == t.first() {
 				for _, room := range r.others[i] {
 					c.Room = append(c.Room, backend.Tensor{Role: backend.Flat, Buffer: room.Buffer, Shape: all.Shape})
 				}

@@ -10,7 +10,7 @@ import (
 // and the slots for its share of the batch. After each step all replicas have the same weights.
 type replica struct {
 	t     *Trainer
-	index int
+	index int // among the devices of the world
 	dev   backend.Device
 	w     *workers
 	mem   arena
@@ -159,11 +159,11 @@ func (r *replica) allocStatistics() error {
 			return err
 		}
 		r.tables = append(r.tables, t)
-		if r.index > 0 {
+		if r != r.t.first() {
 			continue
 		}
 		room := []backend.Tensor{t}
-		for range r.t.replicas[1:] {
+		for range r.t.tables() - 1 {
 			if t, err = take(plan.table(s)); err != nil {
 				return err
 			}
@@ -176,25 +176,22 @@ func (r *replica) allocStatistics() error {
 
 // room returns how many slots the replica has room for.
 func (r *replica) room() int {
-	if r.index == 0 {
-		return r.t.plan.slots
+	if r == r.t.first() {
+		return r.t.rooms(r.t.plan.slots)
 	}
 	lo, hi := r.share(r.t.plan.slots)
 	return max(hi-lo, 1)
 }
 
 // share returns which of n chunks the replica takes.
-func (r *replica) share(n int) (lo, hi int) {
-	all := len(r.t.replicas)
-	return n * r.index / all, n * (r.index + 1) / all
-}
+func (r *replica) share(n int) (lo, hi int) { return r.t.o.World.share(r.index, n) }
 
 // chunks returns which chunks of the batch at hand the replica takes.
 func (r *replica) chunks() (lo, hi int) { return r.share(r.t.used()) }
 
 // used returns how many slots an update has to sum. After a reduction it is one: the first slot has the sum already.
 func (r *replica) used() int {
-	if len(r.t.replicas) > 1 {
+	if r.t.o.World.Devices > 1 {
 		return 1
 	}
 	return r.t.used()
@@ -265,7 +262,7 @@ func (r *replica) trainingPhases() {
 			r.add(r.newOncePhase(one, s.Once))
 		}
 	}
-	if len(r.tables) == 0 || len(t.replicas) == 1 {
+	if len(r.tables) == 0 || t.o.World.Devices == 1 {
 		return
 	}
 	// Where a device has no rows it brings nothing to the sum that gathers them.

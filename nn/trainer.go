@@ -40,7 +40,14 @@ type TrainerOptions struct {
 	Recompute   Recompute // of activations
 	// Reducer sums the gradients of the devices of a group; nil does so in order, through the host.
 	Reducer Reducer
+	// World is for training with other processes; the zero one is without.
+	World World
 }
+
+// World says which of the devices that train together are those of one process: as many as it has, from number First on, of all Devices.
+// Each takes its share of the chunks of a batch, by its number, and the Reducer sums the gradients of all. All processes make the same steps
+// with the same options.
+type World struct{ First, Devices int }
 
 // Trainer trains a model on a device, or on the devices of a backend.Group. A batch is cut into chunks, each with a gradient
 // slot of its own, and a chunk into micro-batches that fit the cache; devices have a share of the chunks, and a device's
@@ -95,7 +102,7 @@ func NewTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error
 func (t *Trainer) open() error {
 	for i, d := range backend.Members(t.dev) {
 		b := d.Lanes()[0]
-		t.replicas = append(t.replicas, &replica{t: t, index: i, dev: d, mem: arena{b: b}, data: arena{b: b}, lanes: laneArenas{mem: arena{b: b}}, recordings: map[recordingKey]backend.Recording{}})
+		t.replicas = append(t.replicas, &replica{t: t, index: t.o.World.First + i, dev: d, mem: arena{b: b}, data: arena{b: b}, lanes: laneArenas{mem: arena{b: b}}, recordings: map[recordingKey]backend.Recording{}})
 	}
 	for _, r := range t.replicas {
 		if err := r.open(); err != nil {
@@ -262,7 +269,7 @@ func (t *Trainer) updates() (list []update) {
 func (t *Trainer) joins() bool {
 	p := &t.plan
 	_, stretches := t.stretches()
-	return !t.o.Apart && !t.o.Unfused && len(t.replicas) == 1 && p.slots == 1 && p.micro >= p.chunk && p.apart == 0 && stretches == 1 &&
+	return !t.o.Apart && !t.o.Unfused && t.o.World.Devices == 1 && p.slots == 1 && p.micro >= p.chunk && p.apart == 0 && stretches == 1 &&
 		!t.collects() && t.o.Clip.Value == 0 && !t.sparse() && len(t.updates()) == 1 && !t.updates()[0].whole()
 }
 

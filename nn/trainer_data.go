@@ -42,7 +42,8 @@ type Source interface {
 	Read(dst []byte, offset int, samples []int32) error
 }
 
-// SetSource gives the trainer a data set of count samples whose pixels are read batch by batch, each when its step is asked for.
+// SetSource gives the trainer a data set of count samples whose pixels are read batch by batch, each when its step is asked for: of a batch those
+// that Share says.
 // After an error of the source no more steps are done, and Wait returns it.
 func (t *Trainer) SetSource(s Source, count int) error {
 	if _, _, _, err := t.newData(count*t.m.Input.Len(), "bytes", count); err != nil {
@@ -53,10 +54,23 @@ func (t *Trainer) SetSource(s Source, count int) error {
 	if err := t.setStream(count, func(p []byte) { copy(p, batch) }); err != nil {
 		return err
 	}
+	size := t.m.Input.Len()
 	t.stream.read = func() error {
-		return s.Read(batch[:t.count*t.m.Input.Len()], t.offset, t.order[t.offset:t.offset+t.count])
+		lo, hi := t.Share(t.count)
+		if lo == hi {
+			return nil
+		}
+		return s.Read(batch[lo*size:hi*size], t.offset+lo, t.order[t.offset+lo:t.offset+hi])
 	}
 	return nil
+}
+
+// Share returns which samples of a batch of n the devices of this process take, in a World: lo to hi-1. Without one, these are all.
+func (t *Trainer) Share(n int) (lo, hi int) {
+	w, chunks := t.o.World, ceilDiv(n, t.plan.chunk)
+	first, _ := w.share(t.first().index, chunks)
+	_, end := w.share(t.replicas[len(t.replicas)-1].index, chunks)
+	return min(first*t.plan.chunk, n), min(end*t.plan.chunk, n)
 }
 
 // SetValues gives the trainer a data set of float32 values of any range: count samples in NHWC order. The noise that is

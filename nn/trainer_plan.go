@@ -87,11 +87,29 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 	if err != nil {
 		return nil, err
 	}
-	if o.Reducer == nil {
-		o.Reducer = new(ordered)
+	if err := o.checkWorld(len(backend.Members(dev))); err != nil {
+		return nil, fmt.Errorf("nn: %w", err)
 	}
 	t := &Trainer{m: m, dev: dev, o: o, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, layout: newParamLayout(m, dev.Lanes()[0])}
 	return t, t.choosePlan()
+}
+
+// checkWorld fills in the world and the reducer for so many devices of this process.
+func (o *TrainerOptions) checkWorld(devices int) error {
+	w := &o.World
+	if *w == (World{}) {
+		w.Devices = devices
+	}
+	if w.First < 0 || w.First+devices > w.Devices {
+		return fmt.Errorf("devices %d to %d of a world of %d: want numbers below that", w.First, w.First+devices-1, w.Devices)
+	}
+	if o.Reducer == nil {
+		if w.Devices > devices {
+			return fmt.Errorf("%d of %d devices are of other processes: want a reducer that sums the gradients of all", w.Devices-devices, w.Devices)
+		}
+		o.Reducer = new(ordered)
+	}
+	return nil
 }
 
 // kind is what a program depends on beside the number of samples: whether they are fed or gathered, and whether ops are done one by one that the
@@ -216,6 +234,7 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 		activations /= 4
 	}
 	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(activations/slotBytes, c.batch/enough, 2), c.batch)
+	slots = min(max(slots, t.o.World.Devices), c.batch) // or devices would have nothing to do
 	if t.o.Slots > 0 {
 		slots = min(t.o.Slots, c.batch)
 	}
@@ -268,7 +287,7 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	_, packed := one.PackedBytes()
 	p.need = Memory{
 		Weights:       t.layout.bytes + packed,
-		Gradients:     p.slots*slotBytes + t.meanBytes(p.slots) + t.sumBytes(),
+		Gradients:     t.rooms(p.slots)*slotBytes + t.meanBytes(t.rooms(p.slots)) + t.sumBytes(),
 		Optimizer:     t.o.kept() * t.layout.trained,
 		Activations:   max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p),
 		Workspace:     p.lanes * p.workspace,
@@ -309,7 +328,25 @@ func shapesOf(p *program.Program, space op.Space) (list []backend.Shape) {
 }
 
 // mostChunks returns how many of so many chunks the device with most of them takes.
-func (t *Trainer) mostChunks(slots int) int { return ceilDiv(slots, len(backend.Members(t.dev))) }
+func (t *Trainer) mostChunks(slots int) int { return ceilDiv(slots, t.o.World.Devices) }
+
+// share returns which of n chunks a device takes.
+func (w World) share(device, n int) (lo, hi int) {
+	return n * device / w.Devices, n * (device + 1) / w.Devices
+}
+
+// rooms returns how many slots the first device of a process needs for what its devices have filled, and for what a reducer
+// brings from other processes.
+func (t *Trainer) rooms(slots int) int {
+	w, devices := t.o.World, len(backend.Members(t.dev))
+	lo, _ := w.share(w.First, slots)
+	_, hi := w.share(w.First+devices-1, slots)
+	n := hi - lo
+	if w.Devices > devices {
+		n++
+	}
+	return max(n, 1)
+}
 
 // statisticsBytes returns what the first device takes for the tables and the batch of a plan.
 func (t *Trainer) statisticsBytes(p *trainPlan) (bytes int) {
@@ -317,9 +354,19 @@ func (t *Trainer) statisticsBytes(p *trainPlan) (bytes int) {
 		bytes += backend.AlignUp(floatBytes * s.Len())
 	}
 	for _, s := range p.rows {
-		bytes += len(backend.Members(t.dev)) * backend.AlignUp(floatBytes*p.table(s).Len())
+		bytes += t.tables() * backend.AlignUp(floatBytes*p.table(s).Len())
 	}
 	return bytes
+}
+
+// tables returns how many tables of one kind the first device of a process needs: its own, those of the process's other devices, and one for what a
+// reducer brings from other processes.
+func (t *Trainer) tables() int {
+	devices := len(backend.Members(t.dev))
+	if t.o.World.Devices > devices {
+		return devices + 1
+	}
+	return devices
 }
 
 // planParts plans the parts of the model for a network in the same memory, of which each lane has so many bytes, or more if it cannot do with

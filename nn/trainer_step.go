@@ -44,7 +44,7 @@ func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 		return
 	}
 	first := t.first()
-	if len(t.replicas) == 1 {
+	if t.o.World.Devices == 1 {
 		first.play(0)
 	} else {
 		for s := range first.segments {
@@ -157,7 +157,7 @@ func (r *replica) makeSegments() {
 			}
 		})
 	}
-	if len(r.t.replicas) > 1 {
+	if r.t.o.World.Devices > 1 {
 		for _, red := range r.reductions {
 			segment(first, red.phase)
 			first = red.phase
