@@ -56,12 +56,12 @@ func TestTrainOnGPU(t *testing.T) {
 // A GPU in exclusive mode: auto trains on the CPU and says why, an explicit cuda is an error.
 func TestBusyGPU(t *testing.T) {
 	installGPU(t).Fail = func(call string) int {
-		if call == "cuCtxCreate" {
+		if call == "cuDevicePrimaryCtxRetain" {
 			return 46
 		}
 		return 0
 	}
-	const want = "cuCtxCreate: CUDA-capable device(s) is/are busy or unavailable (CUDA_ERROR_DEVICE_UNAVAILABLE): the device is in an exclusive or prohibited compute mode"
+	const want = "cuDevicePrimaryCtxRetain: CUDA-capable device(s) is/are busy or unavailable (CUDA_ERROR_DEVICE_UNAVAILABLE): the device is in an exclusive or prohibited compute mode"
 	dir := t.TempDir()
 	config := write(t, []byte(tinyConfig), dir, "tiny.yaml")
 	_, stderr, err := run(t, "train", config, "--out", filepath.Join(dir, "run"), "--log", "lines")

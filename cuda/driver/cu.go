@@ -71,7 +71,7 @@ func deviceInfo(i int) (Info, error) {
 	return info, nil
 }
 
-// Open makes a context on device i.
+// Open takes the primary context of device i, that of the CUDA runtime, so that libraries of the runtime such as NCCL work in the same one.
 func (d cuDriver) Open(i int) (Device, error) {
 	infos, err := d.Devices()
 	if err != nil {
@@ -87,21 +87,16 @@ func (d cuDriver) Open(i int) (Device, error) {
 	if err != nil {
 		return nil, failed("cuDeviceGet", err)
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	ctx, err := dev.MakeContext(cu.SchedAuto)
+	ctx, err := dev.RetainPrimaryCtx()
 	if err != nil {
-		return nil, failed("cuCtxCreate", err)
+		return nil, failed("cuDevicePrimaryCtxRetain", err)
 	}
-	// A new context is the thread's current one; every call makes it so itself.
-	if _, err := cu.PopCurrentCtx(); err != nil {
-		return nil, errors.Join(failed("cuCtxPopCurrent", err), failed("cuCtxDestroy", ctx.Destroy()))
-	}
-	return &cuDevice{info: infos[i], ctx: ctx}, nil
+	return &cuDevice{info: infos[i], dev: dev, ctx: ctx}, nil
 }
 
 type cuDevice struct {
 	info Info
+	dev  cu.Device
 	ctx  cu.CUContext
 }
 
@@ -194,7 +189,9 @@ func (d *cuDevice) NewEvent() (Event, error) {
 	return e, nil
 }
 
-func (d *cuDevice) Close() error { return failed("cuCtxDestroy", d.ctx.Destroy()) }
+func (d *cuDevice) Close() error {
+	return failed("cuDevicePrimaryCtxRelease", d.dev.ReleasePrimaryCtx())
+}
 
 type cuModule struct {
 	dev    *cuDevice

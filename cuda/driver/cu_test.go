@@ -208,7 +208,7 @@ func TestEveryCallFails(t *testing.T) {
 	lib := cusim.Install(testGPU())
 	defer func() {
 		if n := lib.Remove(); n != 1 {
-			t.Errorf("%d contexts were not destroyed, want the one whose cuCtxDestroy failed", n)
+			t.Errorf("%d contexts were not destroyed, want the one whose cuDevicePrimaryCtxRelease failed", n)
 		}
 	}()
 	var calls []string

@@ -12,7 +12,7 @@ import "fmt"
 type Driver interface {
 	// Devices lists what there is. The error says why there is nothing: no driver, no device.
 	Devices() ([]Info, error)
-	// Open makes a context on device i of the list.
+	// Open takes a context on device i of the list.
 	Open(i int) (Device, error)
 }
 
@@ -50,7 +50,7 @@ type Device interface {
 	Load(ptx string) (Module, error)
 	NewStream() (Stream, error)
 	NewEvent() (Event, error)
-	// Close destroys the context and all that it made.
+	// Close gives the context back, and with the last that uses it all that it made.
 	Close() error
 }
 

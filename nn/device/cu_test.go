@@ -53,7 +53,7 @@ func TestGPUCannotBeOpened(t *testing.T) {
 		want   string
 	}{
 		{"cuInit", 100, "no CUDA-capable device is detected (CUDA_ERROR_NO_DEVICE)"},
-		{"cuCtxCreate", 46, "nvidia-smi -c DEFAULT"},
+		{"cuDevicePrimaryCtxRetain", 46, "nvidia-smi -c DEFAULT"},
 		{"cuModuleLoadDataEx", 222, "the provided PTX was compiled with an unsupported toolchain"},
 		{"cuMemAlloc", 2, "out of memory (CUDA_ERROR_OUT_OF_MEMORY)"},
 		{"cuStreamCreate", 999, "unknown error (CUDA_ERROR_UNKNOWN)"},

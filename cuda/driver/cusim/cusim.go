@@ -31,6 +31,7 @@ type Library struct {
 	mu      sync.Mutex
 	handles map[unsafe.Pointer]any
 	current map[int]*context // by thread
+	primary map[int]*primary // by device
 	errs    []error
 }
 
@@ -42,7 +43,7 @@ func Install(d driver.Driver) *Library {
 	if installed != nil {
 		panic("cusim: a library is installed already")
 	}
-	installed = &Library{drv: d, handles: make(map[unsafe.Pointer]any), current: make(map[int]*context)}
+	installed = &Library{drv: d, handles: make(map[unsafe.Pointer]any), current: make(map[int]*context), primary: make(map[int]*primary)}
 	libcuda.Fill(func(symbol string) unsafe.Pointer {
 		name := C.CString(symbol)
 		defer C.free(unsafe.Pointer(name))
@@ -51,7 +52,7 @@ func Install(d driver.Driver) *Library {
 	return installed
 }
 
-// Remove leaves the program without a CUDA driver library, and returns the number of contexts that were not destroyed.
+// Remove leaves the program without a CUDA driver library, and returns the number of contexts that were not released.
 func (l *Library) Remove() (contexts int) {
 	libcuda.Clear()
 	installed = nil
@@ -73,6 +74,13 @@ func (l *Library) Errors() []error {
 }
 
 type context struct{ dev driver.Device }
+
+// primary is a device's primary context, which lives as long as it has users.
+type primary struct {
+	*context
+	handle unsafe.Pointer
+	users  int
+}
 
 // owned is a handle's object with the context that it belongs to.
 type owned[T any] struct {

@@ -121,44 +121,56 @@ func cusim_cuDeviceGetAttribute(v *C.int, a C.CUdevice_attribute, dev C.CUdevice
 	return success
 }
 
-//export cusim_cuCtxCreate
-func cusim_cuCtxCreate(ctx *C.CUcontext, flags C.uint, dev C.CUdevice) C.CUresult {
-	l, rc := begin("cuCtxCreate")
+//export cusim_cuDevicePrimaryCtxRetain
+func cusim_cuDevicePrimaryCtxRetain(ctx *C.CUcontext, dev C.CUdevice) C.CUresult {
+	l, rc := begin("cuDevicePrimaryCtxRetain")
 	if rc != success {
 		return C.CUresult(rc)
 	}
-	d, err := l.drv.Open(int(dev))
-	if err != nil {
-		return C.CUresult(l.done(err, invalidDevice))
+	l.mu.Lock()
+	p := l.primary[int(dev)]
+	if p != nil {
+		p.users++
 	}
-	c := &context{d}
-	*ctx = C.CUcontext(l.add(c))
-	l.setCurrent(c)
+	l.mu.Unlock()
+	if p == nil {
+		d, err := l.drv.Open(int(dev))
+		if err != nil {
+			return C.CUresult(l.done(err, invalidDevice))
+		}
+		c := &context{d}
+		p = &primary{context: c, handle: l.add(c), users: 1}
+		l.mu.Lock()
+		l.primary[int(dev)] = p
+		l.mu.Unlock()
+	}
+	*ctx = C.CUcontext(p.handle)
 	return success
 }
 
-//export cusim_cuCtxDestroy
-func cusim_cuCtxDestroy(ctx C.CUcontext) C.CUresult {
-	l, rc := begin("cuCtxDestroy")
+//export cusim_cuDevicePrimaryCtxRelease
+func cusim_cuDevicePrimaryCtxRelease(dev C.CUdevice) C.CUresult {
+	l, rc := begin("cuDevicePrimaryCtxRelease")
 	if rc != success {
 		return C.CUresult(rc)
 	}
-	c, ok := l.handles[unsafe.Pointer(ctx)].(*context)
-	if !ok {
+	l.mu.Lock()
+	p := l.primary[int(dev)]
+	if p == nil {
+		l.mu.Unlock()
 		return invalidContext
 	}
-	l.remove(unsafe.Pointer(ctx))
-	return C.CUresult(l.done(c.dev.Close(), launchFailed))
-}
-
-//export cusim_cuCtxPopCurrent
-func cusim_cuCtxPopCurrent(ctx *C.CUcontext) C.CUresult {
-	l, _, rc := enter("cuCtxPopCurrent")
-	if rc == success {
-		*ctx = nil
-		l.setCurrent(nil)
+	p.users--
+	last := p.users == 0
+	if last {
+		delete(l.primary, int(dev))
 	}
-	return C.CUresult(rc)
+	l.mu.Unlock()
+	if !last {
+		return success
+	}
+	l.remove(p.handle)
+	return C.CUresult(l.done(p.dev.Close(), launchFailed))
 }
 
 //export cusim_cuCtxSetCurrent
