@@ -100,14 +100,19 @@ type cuDevice struct {
 	ctx  cu.CUContext
 }
 
-// do makes the context current for a call of the driver.
-func (d *cuDevice) do(call string, f func() error) error {
+// InContext makes the context current for f.
+func (d *cuDevice) InContext(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cu.SetCurrentContext(d.ctx); err != nil {
 		return failed("cuCtxSetCurrent", err)
 	}
-	return failed(call, f())
+	return f()
+}
+
+// do makes a call of the driver.
+func (d *cuDevice) do(call string, f func() error) error {
+	return d.InContext(func() error { return failed(call, f()) })
 }
 
 func (d *cuDevice) Info() Info { return d.info }
@@ -258,6 +263,12 @@ func (s *cuStream) do(call string, f func() error) error {
 }
 
 func (s *cuStream) handle() unsafe.Pointer { return unsafe.Pointer(s.stream.C()) }
+
+// Handle returns the CUstream. The launch before may not be that of this Stream any more.
+func (s *cuStream) Handle() uintptr {
+	s.launched = false
+	return uintptr(s.handle())
+}
 
 func (s *cuStream) ToDevice(dst Ptr, src []byte) error {
 	return s.do("cuMemcpyHtoDAsync", func() error {

@@ -131,3 +131,15 @@ type Event interface {
 type Graph interface {
 	Close() error
 }
+
+// Contextual is a Device of the CUDA driver, in whose context other libraries can work.
+type Contextual interface {
+	// InContext calls f with the device's context current in the thread.
+	InContext(f func() error) error
+}
+
+// Handled is a Stream of the CUDA driver, in which other libraries can put work.
+type Handled interface {
+	// Handle returns the CUstream. What is put in it must be called before the next call of the Stream.
+	Handle() uintptr
+}

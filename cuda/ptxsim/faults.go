@@ -45,6 +45,9 @@ func (f *Fault) Error() string {
 	if f.Address != 0 {
 		addr = fmt.Sprintf(", address %#x", f.Address)
 	}
+	if f.Line == 0 { // of a library
+		return fmt.Sprintf("ptxsim: %s: %s%s: %s", f.Kind, f.Kernel, addr, f.Detail)
+	}
 	return fmt.Sprintf("ptxsim: %s: %s, line %d `%s`, block (%d,%d,%d), thread (%d,%d,%d)%s: %s", f.Kind, f.Kernel, f.Line, f.Text,
 		f.Block.X, f.Block.Y, f.Block.Z, f.Thread.X, f.Thread.Y, f.Thread.Z, addr, f.Detail)
 }

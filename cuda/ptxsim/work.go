@@ -23,7 +23,13 @@ type Range struct {
 }
 
 // Worker is a stream that takes work of other libraries.
-type Worker interface{ Do(w *Work) error }
+type Worker interface {
+	Do(w *Work) error
+	On() *Device
+}
+
+// On returns the stream's device.
+func (s *stream) On() *Device { return s.dev }
 
 // Do puts work in the stream.
 func (s *stream) Do(w *Work) error {
