@@ -164,3 +164,21 @@ func get[T any](l *Library, ctx *context, h unsafe.Pointer) (v T, ok bool) {
 	o, ok := l.handles[h].(owned[T])
 	return o.v, ok && o.ctx == ctx
 }
+
+// Device returns the device of the thread's current context, or nil.
+func (l *Library) Device() driver.Device {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.current[syscall.Gettid()]; c != nil {
+		return c.dev
+	}
+	return nil
+}
+
+// Stream returns the stream of a CUstream, whatever its context, or nil.
+func (l *Library) Stream(handle unsafe.Pointer) driver.Stream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, _ := l.handles[handle].(owned[driver.Stream])
+	return s.v
+}
