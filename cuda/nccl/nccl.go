@@ -96,16 +96,3 @@ const (
 	systemError   = 2
 	internalError = 3
 )
-
-// minVersion is the version that the library must have: 2.7 brought ncclSend and ncclRecv, 2.9 calls within a captured graph.
-const minVersion = 20900
-
-// versionText writes a version as NCCL counts it: up to 2.8 with two digits less.
-func versionText(v int) string {
-	if v < 10000 {
-		return fmt.Sprintf("%d.%d.%d", v/1000, v%1000/100, v%100)
-	}
-	return fmt.Sprintf("%d.%d.%d", v/10000, v%10000/100, v%100)
-}
-
-const installAdvice = "install NCCL 2.9 or later (the package libnccl2 of NVIDIA's repositories, or the Python package nvidia-nccl-cu12), and have LD_LIBRARY_PATH name the folder of its libnccl.so.2"
