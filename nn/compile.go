@@ -29,7 +29,8 @@ type compiler struct {
 	g *graph.Graph
 	p *program.Program
 
-	logits op.Value // of the sigmoid at the end, if the loss is of them
+	logits   op.Value      // of the sigmoid at the end, if the loss is of them
+	features [2][]op.Value // of the target and the output, that a perceptual loss compares
 }
 
 func newCompiler(m *Model, b backend.Backend, o TrainerOptions, n int) (*compiler, error) {
@@ -58,8 +59,11 @@ func compileTraining(m *Model, b backend.Backend, o TrainerOptions, src source, 
 			return nil, err
 		}
 	}
+	if err := c.emitFeatures(src); err != nil {
+		return nil, err
+	}
 	if !o.Unfused {
-		c.p.Fuse(c.g.Input, c.g.Code, c.p.Output, c.logits)
+		c.p.Fuse(append(slices.Concat(c.features[:]...), c.g.Input, c.g.Code, c.p.Output, c.logits)...)
 	}
 	for _, s := range c.p.Calls {
 		if k, ok := s.Op.(op.Keeper); ok {
@@ -127,11 +131,23 @@ func (c *compiler) toLogits() error {
 	return fmt.Errorf("nn: loss bce needs a model whose last activation is sigmoid; %s ends otherwise (use loss mse)", c.m.Layers[len(c.m.Layers)-1].Name)
 }
 
+// makeTarget makes the targets, unless they are there. They are the inputs where these are gathered as they are.
+func (c *compiler) makeTarget(src source) {
+	p := c.p
+	switch {
+	case p.Target != op.None:
+	case src.gather && c.o.Noise == 0 && len(c.o.Corruption) == 0:
+		p.Target = p.Input
+	default:
+		p.Target = p.Like(p.Input)
+	}
+}
+
 // gather makes the targets, and begins the program with filling inputs and targets from the data set unless they are fed.
 func (c *compiler) gather(src source) {
 	p := c.p
+	c.makeTarget(src)
 	if !src.gather {
-		p.Target = p.Like(p.Input)
 		return
 	}
 	o := &op.Gather{OfValues: src.values, Std: c.o.Noise, Source: rng.Source{Seed: c.o.Seed, Stream: rng.StreamNoise},
@@ -144,12 +160,8 @@ func (c *compiler) gather(src source) {
 		}
 		return p.Like(p.Input)
 	}
-	if c.o.Noise > 0 {
-		p.Target = p.Like(p.Input)
-		o.Clean, o.Noisy = p.Target, made()
-	} else {
-		p.Target = made()
-		o.Clean = p.Target
+	if o.Clean = p.Target; c.o.Noise > 0 {
+		o.Noisy = made()
 	}
 	x := cmp.Or(o.Noisy, o.Clean)
 	for i, how := range c.o.Corruption {

@@ -48,6 +48,9 @@ func (c *compiler) emitLoss(grads *op.Grads) {
 	if l.MSSSIM > 0 {
 		c.emitSSIM(grads, l.MSSSIM, targetOf(p.Output), backend.ScaleWeights{Scales: len(scaleWeights), Of: scaleWeights})
 	}
+	if l.Perceptual.Weight > 0 {
+		c.emitPerceptual(grads)
+	}
 	if l.TotalVariation > 0 {
 		o := &op.TotalVariation{Term: term(l.TotalVariation, p.Output)}
 		o.Target = op.None
@@ -60,7 +63,7 @@ func (c *compiler) emitLoss(grads *op.Grads) {
 func (c *compiler) checkLoss() error {
 	s, l := c.g.Shape(c.g.Output), c.o.Loss
 	for _, f := range l.fields() {
-		if ofImages := f.value == &l.SSIM || f.value == &l.MSSSIM || f.value == &l.TotalVariation; ofImages && *f.value > 0 && s.H*s.W == 1 {
+		if ofImages := f.value == &l.SSIM || f.value == &l.MSSSIM || f.value == &l.TotalVariation || f.value == &l.Perceptual.Weight; ofImages && *f.value > 0 && s.H*s.W == 1 {
 			return fmt.Errorf("nn: loss %s is of images, and the output of model %q is a vector: want a model of images, or another loss", f.name, c.m.Config.Name)
 		}
 	}

@@ -20,6 +20,7 @@ type Loss struct {
 	SSIM           float64 // what the structural similarity lacks of 1, with a Gaussian window of 11 pixels; of images of values of [0,1]
 	MSSSIM         float64 // that of five scales, of images of 176 pixels a side or more
 	TotalVariation float64 // absolute differences of neighbours in the output's rows and columns; of images
+	Perceptual     Perceptual
 
 	Delta   float64 // of huber: 1, as in Keras
 	Epsilon float64 // of charbonnier: 0.001
@@ -41,7 +42,8 @@ type lossField struct {
 // fields lists the weights, in the order in which the losses are added up, and then the constants.
 func (l *Loss) fields() []lossField {
 	return []lossField{{"bce", &l.BCE, true}, {"mse", &l.MSE, true}, {"l1", &l.L1, true}, {"huber", &l.Huber, true}, {"charbonnier", &l.Charbonnier, true},
-		{"ssim", &l.SSIM, true}, {"ms_ssim", &l.MSSSIM, true}, {"total_variation", &l.TotalVariation, true}, {"delta", &l.Delta, false}, {"epsilon", &l.Epsilon, false}}
+		{"ssim", &l.SSIM, true}, {"ms_ssim", &l.MSSSIM, true}, {"total_variation", &l.TotalVariation, true},
+		{perceptualName, &l.Perceptual.Weight, true}, {"delta", &l.Delta, false}, {"epsilon", &l.Epsilon, false}}
 }
 
 // LossNames lists the losses.
@@ -128,13 +130,15 @@ func (l Loss) WithDefaults() (Loss, error) {
 			*c.value = c.whole
 		}
 	}
-	return l, nil
+	var err error
+	l.Perceptual, err = l.Perceptual.withDefaults()
+	return l, err
 }
 
-// UnmarshalYAML reads the name of a loss, or weights and constants by name.
+// UnmarshalYAML reads the name of a loss, or weights and constants by name. Of a perceptual loss it reads a weight, a file and layers.
 func (l *Loss) UnmarshalYAML(unmarshal func(any) error) error {
 	var name string
-	var values map[string]float64
+	var values map[string]any
 	switch {
 	case unmarshal(&values) == nil && values != nil:
 		return l.setAll(values)
@@ -145,14 +149,22 @@ func (l *Loss) UnmarshalYAML(unmarshal func(any) error) error {
 }
 
 // setAll sets the values of the loss by name.
-func (l *Loss) setAll(values map[string]float64) error {
+func (l *Loss) setAll(values map[string]any) error {
 	*l = Loss{}
 	var names []string
 	for _, f := range l.fields() {
 		names = append(names, f.name)
-		if v, ok := values[f.name]; ok {
-			*f.value = v
-			delete(values, f.name)
+		v, ok := values[f.name]
+		if !ok {
+			continue
+		}
+		delete(values, f.name)
+		if f.name == perceptualName {
+			if err := l.Perceptual.set(v); err != nil {
+				return err
+			}
+		} else if *f.value, ok = number(v); !ok {
+			return fmt.Errorf("%s is %v, want a number", f.name, v)
 		}
 	}
 	for name := range values {
@@ -164,20 +176,22 @@ func (l *Loss) setAll(values map[string]float64) error {
 // MarshalYAML writes what UnmarshalYAML reads.
 func (l Loss) MarshalYAML() (any, error) { return l.value(), nil }
 
-// MarshalJSON writes a name or an object of numbers.
+// MarshalJSON writes a name or an object of what UnmarshalYAML reads.
 func (l Loss) MarshalJSON() ([]byte, error) { return json.Marshal(l.value()) }
 
 // value is the name of a loss that has one, else its values by name.
 func (l Loss) value() any {
-	values := map[string]float64{}
+	values := map[string]any{}
 	for _, f := range l.fields() {
-		if *f.value != 0 {
+		if f.name == perceptualName && l.Perceptual != (Perceptual{}) {
+			values[f.name] = l.Perceptual.value()
+		} else if *f.value != 0 {
 			values[f.name] = *f.value
 		}
 	}
 	if len(values) == 1 {
 		for name, v := range values {
-			if v == 1 {
+			if v == 1.0 {
 				return name
 			}
 		}

@@ -13,13 +13,13 @@ import (
 	"github.com/convae/convae/nn/layer"
 )
 
-// everyLoss has all losses at once but ms_ssim, which wants large images.
+// everyLoss has all losses at once but ms_ssim, which wants large images, and perceptual, which wants a file.
 var everyLoss = Loss{BCE: 0.5, MSE: 2, L1: 1, Huber: 1.5, Charbonnier: 0.25, SSIM: 0.75, TotalVariation: 0.125, Delta: 0.2, Epsilon: 0.01}
 
 func TestEveryLossHasAll(t *testing.T) {
 	l := everyLoss
 	for _, f := range l.fields() {
-		if *f.value == 0 && f.name != "ms_ssim" {
+		if *f.value == 0 && f.name != "ms_ssim" && f.name != perceptualName {
 			t.Errorf("everyLoss has no %s", f.name)
 		}
 	}
@@ -118,7 +118,7 @@ func TestLossAsYAML(t *testing.T) {
 
 func TestLossErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"l7": "want one of bce, mse, l1", "{l7: 1}": "there is no l7: want bce, mse", "[l1]": "want the name of a loss, or weights", "{l1: many}": "want the name of a loss, or weights",
+		"l7": "want one of bce, mse, l1", "{l7: 1}": "there is no l7: want bce, mse", "[l1]": "want the name of a loss, or weights", "{l1: many}": "l1 is many, want a number",
 	} {
 		var l Loss
 		if err := yaml.Unmarshal([]byte(text), &l); err == nil || !strings.Contains(err.Error(), want) {

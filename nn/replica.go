@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"slices"
+
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/program"
@@ -17,6 +19,7 @@ type replica struct {
 	data  arena // the data set
 
 	weights       []backend.Tensor // by parameter
+	features      []backend.Tensor // weights of the network of a perceptual loss
 	weightsBuffer backend.Buffer
 	states        [][]backend.Tensor // by state of the optimiser, by parameter
 	stateFlat     []backend.Tensor   // by state of the optimiser
@@ -94,6 +97,9 @@ func (r *replica) alloc() error {
 		return err
 	}
 	r.weightsBuffer, r.weights = buf, t.layout.tensors(t.m, buf)
+	if r.features, err = t.o.features.place(&r.mem); err != nil {
+		return err
+	}
 	if r.packed, err = newPacked(t.plan.packs, &r.mem); err != nil {
 		return err
 	}
@@ -199,7 +205,7 @@ func (r *replica) used() int {
 
 // placer returns where the tensors of programs are.
 func (r *replica) placer() placer {
-	return placer{weights: r.weights, packed: r.packed, batch: r.batch, shared: map[int]backend.Tensor{
+	return placer{weights: slices.Concat(r.weights, r.features), packed: r.packed, batch: r.batch, shared: map[int]backend.Tensor{
 		op.StepParams: r.stepParams, op.Order: r.order, op.CodeRow: r.row}}
 }
 

@@ -38,6 +38,7 @@ type TrainerOptions struct {
 	Activity    ActivityRegularizer
 	Contractive Contractive
 	Recompute   Recompute // of activations
+	features    *features // of the perceptual loss, once options are checked
 	// Reducer sums the gradients of the devices of a group; nil does so in order, through the host.
 	Reducer Reducer
 	// World is for training with other processes; the zero one is without.
@@ -59,6 +60,7 @@ type Trainer struct {
 	o        TrainerOptions
 	plan     trainPlan
 	layout   paramLayout
+	beside   Memory // what a perceptual loss is evaluated in
 	replicas []*replica
 	averaged bool  // the weights are exchanged with their averages
 	apart    bool  // ops of the step at hand are done one by one

@@ -39,7 +39,7 @@ func (p *trainPlan) table(rows backend.Shape) backend.Shape {
 	return rows.WithN(rows.N * p.slots * ceilDiv(p.chunk, p.micro))
 }
 
-// Memory is what training, and a network that takes turns with it, need on the device, in bytes.
+// Memory is what training, a network that takes turns with it, and the Distance of a perceptual loss need on the device, in bytes.
 type Memory struct {
 	Weights, Gradients, Optimizer, Activations, Workspace, Data int
 	MicroBatch                                                  int  // samples taken through the model at a time
@@ -91,6 +91,9 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 		return nil, fmt.Errorf("nn: %w", err)
 	}
 	t := &Trainer{m: m, dev: dev, o: o, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, layout: newParamLayout(m, dev.Lanes()[0])}
+	if t.beside, err = o.features.distance(m.Output, dev); err != nil {
+		return nil, err
+	}
 	return t, t.choosePlan()
 }
 
@@ -146,6 +149,11 @@ func checkTraining(m *Model, o TrainerOptions) (TrainerOptions, error) {
 	}
 	if err := o.checkCorruption(m); err != nil {
 		return o, fmt.Errorf("nn: corruption: %w", err)
+	}
+	if o.features = nil; o.Loss.Perceptual.Weight > 0 {
+		if o.features, err = o.Loss.Perceptual.loadFeatures(m.Output.C); err != nil {
+			return o, fmt.Errorf("nn: %w", err)
+		}
 	}
 	_, err = compileTraining(m, nil, o, source{}, 1)
 	return o, err
@@ -286,11 +294,11 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	}
 	_, packed := one.PackedBytes()
 	p.need = Memory{
-		Weights:       t.layout.bytes + packed,
+		Weights:       t.layout.bytes + t.o.features.bytes(b) + packed + t.beside.Weights,
 		Gradients:     t.rooms(p.slots)*slotBytes + t.meanBytes(t.rooms(p.slots)) + t.sumBytes(),
 		Optimizer:     t.o.kept() * t.layout.trained,
-		Activations:   max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p),
-		Workspace:     p.lanes * p.workspace,
+		Activations:   max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p) + t.beside.Activations,
+		Workspace:     p.lanes*p.workspace + t.beside.Workspace,
 		MicroBatch:    p.micro,
 		WholeBatch:    p.apart > 0,
 		PerSample:     perSample,

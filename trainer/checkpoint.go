@@ -38,10 +38,11 @@ type progress struct {
 	Falls    int     `json:"falls,omitempty"`     // of the learning rate, on plateaus
 	FallAt   int     `json:"fall_at,omitempty"`   // epoch of the last fall, of the rate or of the loss
 	FallLoss float64 `json:"fall_loss,omitempty"` // lowest validation loss for the schedule
-	// What the run was made with when this was written: configuration, digest of the training samples. Files of older
-	// versions do not have them.
+	// What the run was made with when this was written: configuration, digests of the training samples and of the
+	// perceptual loss's network. Files of older versions do not have them.
 	Configuration string   `json:"configuration,omitempty"`
 	Data          string   `json:"data,omitempty"`
+	Perceptual    string   `json:"perceptual,omitempty"`
 	Changes       []string `json:"changes,omitempty"` // of the configuration, not yet in the history
 }
 

@@ -67,7 +67,7 @@ func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, valida
 		shown = min(shown, samples)
 		h.Data += validation.Bytes()
 	}
-	h.Evaluation = use.EvaluatorBytes(m, samples)
+	h.Evaluation = use.EvaluatorBytes(m, samples, o.Loss)
 	h.Saving = o.StateBytes(m)
 	h.Pictures = use.PicturesBytes(m, validation, shown)
 	if dev.Policy().Host {

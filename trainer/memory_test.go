@@ -155,7 +155,7 @@ func TestHostMemoryIsPlanned(t *testing.T) {
 		}
 		var e *use.Evaluator
 		h := HostMemory{Evaluation: allocated(func() {
-			e = use.NewEvaluator(net, test, nn.Loss{})
+			e, err = use.NewEvaluator(net, test, nn.Loss{})
 			if _, err := e.Evaluate(t.Context(), use.Corruption{Std: 0.1}, 1, true); err != nil {
 				t.Fatal(err)
 			}

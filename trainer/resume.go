@@ -48,7 +48,7 @@ func (s *session) enter(ctx context.Context) (err error) {
 			s.leave()
 		}
 	}()
-	s.p = progress{Epoch: 1, Data: dataDigest(s.o.Train)}
+	s.p = progress{Epoch: 1, Data: dataDigest(s.o.Train), Perceptual: s.t.PerceptualDigest()}
 	if s.p.Configuration, err = configText(s.c); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *session) resume(ctx context.Context) error {
 	}
 	now := s.p
 	s.p = c.Progress
-	s.p.Configuration, s.p.Data = now.Configuration, now.Data
+	s.p.Configuration, s.p.Data, s.p.Perceptual = now.Configuration, now.Data, now.Perceptual
 	for _, dir := range []string{s.o.Dir, filepath.Join(s.o.Dir, checkpointDir)} {
 		if err := atomicfile.RemoveTemp(dir); err != nil {
 			return err
@@ -141,7 +141,7 @@ func (s *session) adopt(ctx context.Context, changed settings) error {
 		s.p.Offset, s.p.Seconds = 0, 0
 		s.t.ResetLoss()
 	}
-	anew := changed.any("data", "data.name", "data.test_file", "data.validation", "data.only", "data.scaling", "training.loss", "training.reduction", "training.noise.", "training.seed", "training.divergence.")
+	anew := changed.any("data", "data.name", "data.test_file", "data.validation", "data.only", "data.scaling", "training.loss", "training.loss.", "training.reduction", "training.noise.", "training.seed", "training.divergence.")
 	if anew { // losses of before are none to compare with
 		s.p.BestAt, s.p.LastGain, s.p.FallAt = 0, 0, 0
 	}
@@ -215,6 +215,9 @@ func (s *session) changes(old progress) (changed settings, lines []string) {
 	}
 	if old.Data != "" && old.Data != s.p.Data {
 		changed["data"] = "the training samples are others"
+	}
+	if old.Perceptual != "" && s.p.Perceptual != "" && old.Perceptual != s.p.Perceptual {
+		changed["training.loss.perceptual"] = "the weights of its network are others"
 	}
 	for _, key := range slices.Sorted(maps.Keys(changed)) {
 		lines = append(lines, key+": "+changed[key])

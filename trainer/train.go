@@ -178,7 +178,9 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.eval = use.NewEvaluator(s.net, s.o.Test, tr.Loss)
+	if s.eval, err = use.NewEvaluator(s.net, s.o.Test, tr.Loss); err != nil {
+		return err
+	}
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
 	return s.enter(ctx)
@@ -188,6 +190,9 @@ func (s *session) open(ctx context.Context) (err error) {
 func (s *session) close() {
 	if s.load != nil {
 		s.load.close()
+	}
+	if s.eval != nil {
+		s.eval.Close()
 	}
 	s.net.Close()
 	s.t.Close()

@@ -6,7 +6,6 @@ import (
 	"runtime"
 
 	"github.com/convae/convae/nn"
-	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer/dataset"
@@ -100,14 +99,19 @@ func Evaluate(ctx context.Context, net *nn.Network, set *dataset.Set, loss nn.Lo
 	if err := CheckSet(net.Model(), nn.MSE, set); err != nil {
 		return Evaluation{}, err
 	}
-	return NewEvaluator(net, set, loss).Evaluate(ctx, worse, seed, inputs)
+	e, err := NewEvaluator(net, set, loss)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	defer e.Close()
+	return e.Evaluate(ctx, worse, seed, inputs)
 }
 
 // Evaluator evaluates a model again and again on the same data set, in memory of its own.
 type Evaluator struct {
 	net                     *nn.Network
 	set                     *dataset.Set
-	loss                    nn.Loss
+	terms                   *terms
 	chunk                   int // samples held at a time
 	clean, noisy, out, code []float32
 	output, input           metric.Accumulator
@@ -125,16 +129,21 @@ func evaluatorValues(m *nn.Model) int {
 	return n
 }
 
-// EvaluatorBytes returns the memory of an evaluator for so many samples.
-func EvaluatorBytes(m *nn.Model, samples int) int {
+// EvaluatorBytes returns the memory of an evaluator by a loss for so many samples.
+func EvaluatorBytes(m *nn.Model, samples int, loss nn.Loss) int {
 	values := evaluatorValues(m)
-	return 4*values*min(Chunk(values), samples) + metric.CodesBytes(m.Code.Len()) + 2*metric.ScratchBytes(runtime.GOMAXPROCS(0), m.Input.W)
+	return termsBytes(m, loss) + 4*values*min(Chunk(values), samples) + metric.CodesBytes(m.Code.Len()) + 2*metric.ScratchBytes(runtime.GOMAXPROCS(0), m.Input.W)
 }
 
-// NewEvaluator returns an evaluator of a data set by a loss, in memory of its own.
-func NewEvaluator(net *nn.Network, set *dataset.Set, loss nn.Loss) *Evaluator {
+// NewEvaluator returns an evaluator of a data set by a loss, in memory of its own, which Close gives back. The error is that of a perceptual loss,
+// whose network it places on the device.
+func NewEvaluator(net *nn.Network, set *dataset.Set, loss nn.Loss) (*Evaluator, error) {
 	m := net.Model()
-	e := &Evaluator{net: net, set: set, loss: loss, chunk: min(Chunk(evaluatorValues(m)), set.Len())}
+	terms, err := newTerms(net, loss)
+	if err != nil {
+		return nil, err
+	}
+	e := &Evaluator{net: net, set: set, terms: terms, chunk: min(Chunk(evaluatorValues(m)), set.Len())}
 	buf := func() []float32 { return make([]float32, e.chunk*set.Size()) }
 	e.clean, e.noisy, e.out, e.code = buf(), buf(), buf(), make([]float32, e.chunk*m.Code.Len())
 	e.output.Workers, e.input.Workers = runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)
@@ -142,9 +151,12 @@ func NewEvaluator(net *nn.Network, set *dataset.Set, loss nn.Loss) *Evaluator {
 	if m.Quantized() {
 		e.codes.Vector = m.Code.C
 	}
-	e.drawn = newDrawn(net, loss, e.chunk)
-	return e
+	e.drawn = newDrawn(net, terms, e.chunk)
+	return e, nil
 }
+
+// Close gives back what the evaluator has on the device.
+func (e *Evaluator) Close() { e.terms.close() }
 
 // Evaluate does what the function Evaluate does.
 func (e *Evaluator) Evaluate(ctx context.Context, worse Corruption, seed uint64, inputs bool) (Evaluation, error) {
@@ -198,10 +210,11 @@ func (e *Evaluator) add(lo, hi int, worse Corruption, src rng.Source, inputs boo
 	}
 	e.codes.Add(code, m.Code.Len())
 	e.output.Add(out, clean, set.H, set.W, set.C)
-	for i := range n {
-		at := i * set.Size()
-		e.others += others(e.loss, m.Output, out[at:at+set.Size()], clean[at:at+set.Size()])
+	others, err := e.terms.sum(out, clean, n)
+	if err != nil {
+		return err
 	}
+	e.others += others
 	if inputs {
 		e.input.Add(noisy, clean, set.H, set.W, set.C)
 	}
@@ -216,27 +229,4 @@ func (e Evaluation) Loss(loss nn.Loss, reduction nn.Reduction, beta float64, ele
 	}
 	bce := e.Output.BCE + e.outsideBCE // one of them is 0
 	return (loss.BCE*bce + loss.MSE*e.Output.MSE + e.others) * float64(reduction.Elements(elements))
-}
-
-// others returns what the terms of a loss but BCE and MSE make of an output of that shape, for each of its elements.
-func others(l nn.Loss, s backend.Shape, out, clean []float32) (sum float64) {
-	if l.L1 > 0 {
-		sum += l.L1 * metric.L1(out, clean)
-	}
-	if l.Huber > 0 {
-		sum += l.Huber * metric.Huber(l.Delta, out, clean)
-	}
-	if l.Charbonnier > 0 {
-		sum += l.Charbonnier * metric.Charbonnier(l.Epsilon, out, clean)
-	}
-	if l.SSIM > 0 {
-		sum += l.SSIM * (1 - metric.SSIM(out, clean, s.H, s.W, s.C))
-	}
-	if l.MSSSIM > 0 {
-		sum += l.MSSSIM * (1 - metric.MSSSIM(out, clean, s.H, s.W, s.C))
-	}
-	if l.TotalVariation > 0 {
-		sum += l.TotalVariation * metric.TotalVariation(out, s.H, s.W, s.C)
-	}
-	return sum
 }

@@ -21,19 +21,19 @@ type Evidence struct {
 // drawn gathers the evidence of samples. Its zero value is for a model whose code is not Gaussian.
 type drawn struct {
 	net            *nn.Network
-	loss           nn.Loss
+	terms          *terms
 	src            rng.Source
 	stats, code, y []float32
 	n              int
 	sum            Evidence
 }
 
-func newDrawn(net *nn.Network, loss nn.Loss, chunk int) drawn {
+func newDrawn(net *nn.Network, terms *terms, chunk int) drawn {
 	m := net.Model()
 	if !m.Variational() {
 		return drawn{}
 	}
-	return drawn{net: net, loss: loss, stats: make([]float32, 2*chunk*m.Code.Len()), code: make([]float32, chunk*m.Code.Len()), y: make([]float32, chunk*m.Output.Len())}
+	return drawn{net: net, terms: terms, stats: make([]float32, 2*chunk*m.Code.Len()), code: make([]float32, chunk*m.Code.Len()), y: make([]float32, chunk*m.Output.Len())}
 }
 
 // drawnValues returns how many float32 values it holds of each sample.
@@ -80,8 +80,12 @@ func (d *drawn) add(clean []float32, n int) error {
 		v := metric.Pixelwise(y[at:at+elements], clean[at:at+elements])
 		d.sum.BCE += float64(elements) * v.BCE
 		d.sum.MSE += float64(elements) * v.MSE
-		d.sum.others += float64(elements) * others(d.loss, d.net.Model().Output, y[at:at+elements], clean[at:at+elements])
 	}
+	others, err := d.terms.sum(y, clean, n)
+	if err != nil {
+		return err
+	}
+	d.sum.others += float64(elements) * others
 	d.n += n
 	return nil
 }

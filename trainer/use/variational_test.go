@@ -31,7 +31,11 @@ func TestEvidence(t *testing.T) {
 	if err := test.Read(x, 0, n); err != nil {
 		t.Fatal(err)
 	}
-	whole, parts := newDrawn(net, nn.BCE, n), newDrawn(net, nn.BCE, n)
+	bce, err := newTerms(net, nn.BCE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, parts := newDrawn(net, bce, n), newDrawn(net, bce, n)
 	whole.reset(9)
 	parts.reset(9)
 	add := func(d *drawn, x []float32, n int) {
