@@ -26,10 +26,14 @@ func (l *lane) mark(op string, call func() error) {
 	}
 }
 
-// check keeps the first failure.
+// check keeps the first failure, and lets those know that are connected with the device: it takes no part any more in what they wait for.
 func (l *lane) check(op string, err error) {
-	if err != nil && l.err == nil {
-		l.err = fmt.Errorf("%s: %s: %w", l.dev.name, op, err)
+	if err == nil || l.err != nil {
+		return
+	}
+	l.err = fmt.Errorf("%s: %s: %w", l.dev.name, op, err)
+	for _, c := range l.communicators {
+		c.fail(l.err)
 	}
 }
 

@@ -20,6 +20,9 @@ type lane struct {
 	spreadOf spreadKey  // what the workspace begins with, if the last op was the gradient of an upsampled layer's weights
 	branches branches
 	clock    clock
+
+	communicators []*communicator // that are connected
+
 	last     string // the op that was put in the stream last
 
 	// Fetch copies to pinned memory; the event marks its end.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/convae/convae/cuda/driver/cusim"
+	"github.com/convae/convae/cuda/nccl/libsim"
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/device"
@@ -88,21 +89,40 @@ func TestGPULost(t *testing.T) {
 	}
 }
 
-// Two GPUs, each with a context of its own, end with the weights of one, bit for bit.
+// Two GPUs end with the weights of one, bit for bit, through the host's memory and by NCCL.
 func TestGPUsTrainAsOne(t *testing.T) {
-	var weights [2][][]float32
-	for i, name := range []string{"cuda", "cuda:0,cuda:1"} {
-		dev, _, err := device.Open(name)
+	var weights [3][][]float32
+	for i, c := range []struct {
+		device string
+		nccl   bool
+		how    string
+	}{
+		{"cuda", false, ""},
+		{"cuda:0,cuda:1", false, "in the order of the slots, through the host's memory: cuda:0: no NCCL (libnccl.so.2: cannot open shared object file"},
+		{"cuda:0,cuda:1", true, "in the order of the slots, from device to device"},
+	} {
+		dev, _, err := device.Open(c.device)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer dev.Close()
+		if c.nccl {
+			lib := libsim.Install(&libsim.Library{}, library)
+			defer func() {
+				if n := lib.Remove(); n != 0 {
+					t.Errorf("%d communicators have not ended", n)
+				}
+			}()
+		}
 		m := mustModel(t, zoo()[0])
 		tr, err := NewTrainer(m, dev, TrainerOptions{Batch: 4, Slots: 2, Noise: 0.2, Seed: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer tr.Close()
+		if how := tr.Reduces(); !strings.HasPrefix(how, c.how) || c.how == "" && how != "" {
+			t.Errorf("gradients are summed %s, want %s", how, c.how)
+		}
 		if err := tr.SetData(pixelsFor(m, 6), 6); err != nil {
 			t.Fatal(err)
 		}
@@ -115,9 +135,11 @@ func TestGPUsTrainAsOne(t *testing.T) {
 			weights[i] = append(weights[i], v)
 		}
 	}
-	for k := range weights[0] {
-		if !slices.Equal(weights[0][k], weights[1][k]) {
-			t.Errorf("parameter %d differs between one GPU and two", k)
+	for i := range weights[1:] {
+		for k := range weights[0] {
+			if !slices.Equal(weights[0][k], weights[i+1][k]) {
+				t.Errorf("parameter %d differs between one GPU and two", k)
+			}
 		}
 	}
 }

@@ -21,11 +21,17 @@ type Contribution struct {
 	// Room is of the first device of a process: as many tensors as all its devices have filled, with its own at the beginning, and one more if
 	// other processes have devices.
 	Room []backend.Tensor
+	// Of a Direct: the chunks of the batch on all devices, and room for what this one receives in order.
+	Chunks int
+	Pieces [2]backend.Tensor
 }
 
 // ordered sums the slots in the order of the batch on the first device: the sum is that of a single device with as many
 // slots, bit for bit. Slots travel through the host's memory.
-type ordered struct{ host []float32 }
+type ordered struct {
+	host    []float32
+	because error // why the devices are not connected, if they could be
+}
 
 func (o *ordered) Reduce(devices []Contribution) error {
 	slots, err := GatherSlots(devices, &o.host)
@@ -74,33 +80,45 @@ func GatherSlots(devices []Contribution, host *[]float32) ([]backend.Tensor, err
 // exact. The first error is kept, and Loss returns it.
 func (t *Trainer) reduce(red reduction) {
 	for _, i := range red.tables {
-		t.reduceEach(func(r *replica, chunks int) Contribution {
-			all := backend.Tensor{Role: backend.Flat, Buffer: r.tables[i].Buffer, Shape: backend.Vec(r.tables[i].Shape.Len())}
-			c := Contribution{B: r.mem.b, Slots: []backend.Tensor{all}[:min(chunks, 1)], Into: all}
-			if r == t.first() {
-				for _, room := range r.others[i] {
-					c.Room = append(c.Room, backend.Tensor{Role: backend.Flat, Buffer: room.Buffer, Shape: all.Shape})
-				}
-			}
-			return c
-		})
+		t.reduceEach(func(r *replica) Contribution { return r.bringTable(i) })
 	}
 	if red.tables == nil {
-		t.reduceEach(func(r *replica, chunks int) Contribution {
-			all := r.slotSums(red.sum)
-			return Contribution{B: r.mem.b, Slots: all[:chunks], Into: all[0], Room: all}
-		})
+		t.reduceEach(func(r *replica) Contribution { return r.bringSlots(red.sum) })
 	}
 }
 
-// reduceEach has the reducer sum what each device brings, of so many chunks.
-func (t *Trainer) reduceEach(brings func(r *replica, chunks int) Contribution) {
+// bringTable is what the replica has of the rows for what is done once.
+func (r *replica) bringTable(i int) Contribution {
+	lo, hi := r.chunks()
+	all := backend.Tensor{Role: backend.Flat, Buffer: r.tables[i].Buffer, Shape: backend.Vec(r.tables[i].Shape.Len())}
+	c := Contribution{B: r.mem.b, Slots: []backend.Tensor{all}[:min(hi-lo, 1)], Into: all}
+	if r == r.t.first() {
+		for _, room := range r.others[i] {
+			c.Room = append(c.Room, backend.Tensor{Role: backend.Flat, Buffer: room.Buffer, Shape: all.Shape})
+		}
+	}
+	return c
+}
+
+// bringSlots is what the replica has of the sum of that index.
+func (r *replica) bringSlots(sum int) Contribution {
+	lo, hi := r.chunks()
+	all := r.slotSums(sum)
+	return Contribution{B: r.mem.b, Slots: all[:hi-lo], Into: all[0], Room: all, Chunks: r.t.used(), Pieces: r.pieces}
+}
+
+// reduceEach has the reducer sum what each device brings.
+func (t *Trainer) reduceEach(brings func(r *replica) Contribution) {
 	contributions := make([]Contribution, len(t.replicas))
 	for i, r := range t.replicas {
-		lo, hi := r.chunks()
-		contributions[i] = brings(r, hi-lo)
+		contributions[i] = brings(r)
 	}
-	if err := t.o.Reducer.Reduce(contributions); err != nil && t.err == nil {
-		t.err = fmt.Errorf("the gradients of %d devices could not be summed: %w", len(contributions), err)
+	t.failed(t.o.Reducer.Reduce(contributions))
+}
+
+// failed keeps the first error of a reduction.
+func (t *Trainer) failed(err error) {
+	if err != nil && t.err == nil {
+		t.err = fmt.Errorf("the gradients of %d devices could not be summed: %w", t.o.World.Devices, err)
 	}
 }

@@ -25,10 +25,11 @@ type replica struct {
 	stateFlat     []backend.Tensor   // by state of the optimiser
 	average       []backend.Tensor   // of the weights, by parameter
 	averageFlat   backend.Tensor
-	packed        []backend.Tensor // forms of the weights
-	slots         []slot           // of its chunks; the first device has room for those of all
-	lanes         laneArenas       // which a network may share
-	total         backend.Tensor   // sum of batch losses times their sizes since ResetLoss
+	packed        []backend.Tensor  // forms of the weights
+	slots         []slot            // of its chunks; the first device may have room for those of all
+	pieces        [2]backend.Tensor // of a sum that goes from device to device
+	lanes         laneArenas        // which a network may share
+	total         backend.Tensor    // sum of batch losses times their sizes since ResetLoss
 	stepParams    backend.Tensor
 	// Of the mean code, if it is penalised: the gradient, the same for all samples, and the loss.
 	row, sparseLoss backend.Tensor
@@ -128,6 +129,16 @@ func (r *replica) alloc() error {
 		s.sums[op.SlotSums], s.sums[op.Loss] = all, all.Range(floats, floats+1)
 		r.slots = append(r.slots, s)
 	}
+	for i := range r.pieces {
+		n := t.pieceBytes()
+		if n == 0 {
+			break
+		}
+		if buf, err = r.mem.alloc(n, "pieces of gradients"); err != nil {
+			return err
+		}
+		r.pieces[i] = flat(buf, n/floatBytes)
+	}
 	if err = r.lanes.alloc(t.plan.lanes, t.plan.arena, t.plan.workspace, t.plan.whole); err != nil {
 		return err
 	}
@@ -182,7 +193,7 @@ func (r *replica) allocStatistics() error {
 
 // room returns how many slots the replica has room for.
 func (r *replica) room() int {
-	if r == r.t.first() {
+	if r == r.t.first() && !r.t.direct() {
 		return r.t.rooms(r.t.plan.slots)
 	}
 	lo, hi := r.share(r.t.plan.slots)
@@ -284,8 +295,16 @@ func (r *replica) add(p phase) { r.phases = append(r.phases, p) }
 
 // reduceNext makes the sum of that index, over all slots of all devices, due before the next phase: every device is to have it
 // in its first slot.
-func (r *replica) reduceNext(sum int) {
-	r.reductions = append(r.reductions, reduction{phase: len(r.phases), sum: sum})
+func (r *replica) reduceNext(sum int) { r.due(reduction{phase: len(r.phases), sum: sum}) }
+
+// due makes a reduction due before the next phase: a phase of its own where it is work in the order of the device, else something that all
+// devices wait for.
+func (r *replica) due(red reduction) {
+	if r.t.direct() {
+		r.add(&reducePhase{r, red})
+		return
+	}
+	r.reductions = append(r.reductions, red)
 }
 
 // gatherNext makes the rows that calls of a program read due before the next phase: every device is to have those of all.
@@ -298,7 +317,7 @@ func (r *replica) gatherNext(p *program.Program, calls []op.Call) {
 			}
 		}
 	}
-	r.reductions = append(r.reductions, red)
+	r.due(red)
 }
 
 // set fills in what the frame of a list of ops must know of the step at hand.

@@ -39,8 +39,11 @@ type TrainerOptions struct {
 	Contractive Contractive
 	Recompute   Recompute // of activations
 	features    *features // of the perceptual loss, once options are checked
-	// Reducer sums the gradients of the devices of a group; nil does so in order, through the host.
+	// Reducer sums the gradients of the devices of a group; nil does so in order, from device to device if they can be connected (see Direct), else
+	// through the host.
 	Reducer Reducer
+	// Unordered has connected devices add their gradients in an order of their own, which is faster, instead of that of the slots.
+	Unordered bool
 	// World is for training with other processes; the zero one is without.
 	World World
 }
@@ -65,6 +68,8 @@ type Trainer struct {
 	averaged bool  // the weights are exchanged with their averages
 	apart    bool  // ops of the step at hand are done one by one
 	err      error // the first of a reduction
+
+	connected *Direct // by the trainer itself
 
 	seen        int     // samples in the loss since ResetLoss
 	asked       int     // samples in what RecentLoss has asked for, 0 if it has not
@@ -102,6 +107,9 @@ func NewTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error
 
 // open takes the memory that was planned.
 func (t *Trainer) open() error {
+	if err := t.connect(); err != nil {
+		return err
+	}
 	for i, d := range backend.Members(t.dev) {
 		b := d.Lanes()[0]
 		t.replicas = append(t.replicas, &replica{t: t, index: t.o.World.First + i, dev: d, mem: arena{b: b}, data: arena{b: b}, lanes: laneArenas{mem: arena{b: b}}, recordings: map[recordingKey]backend.Recording{}})
@@ -123,6 +131,9 @@ func (t *Trainer) first() *replica { return t.replicas[0] }
 func (t *Trainer) Close() {
 	for _, r := range t.replicas {
 		r.close()
+	}
+	if t.connected != nil {
+		_ = t.connected.Close() // what has failed was told
 	}
 }
 
@@ -171,11 +182,22 @@ func (t *Trainer) Compiled() (kernels int, took time.Duration) {
 func (t *Trainer) Wait() error {
 	for _, r := range t.replicas {
 		if err := r.mem.b.Sync(); err != nil {
-			return fmt.Errorf("nn: %w", err)
+			return t.failure(err)
 		}
 	}
+	return t.failure(nil)
+}
+
+// failure returns the error of a device, or of a reduction if there was one: the failure of one of several devices makes others fail.
+func (t *Trainer) failure(err error) error {
+	if d, ok := t.o.Reducer.(*Direct); ok {
+		t.failed(d.Failure())
+	}
 	if t.err != nil {
-		return fmt.Errorf("nn: %w", t.err)
+		err = t.err
+	}
+	if err != nil {
+		return fmt.Errorf("nn: %w", err)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := o.checkWorld(len(backend.Members(dev))); err != nil {
+	if err := o.checkWorld(backend.Members(dev)); err != nil {
 		return nil, fmt.Errorf("nn: %w", err)
 	}
 	t := &Trainer{m: m, dev: dev, o: o, rate: o.Optimizer.LearningRate, divergence: 1, temperature: 10, layout: newParamLayout(m, dev.Lanes()[0])}
@@ -97,9 +97,9 @@ func planTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, erro
 	return t, t.choosePlan()
 }
 
-// checkWorld fills in the world and the reducer for so many devices of this process.
-func (o *TrainerOptions) checkWorld(devices int) error {
-	w := &o.World
+// checkWorld fills in the world and the reducer for the devices of this process.
+func (o *TrainerOptions) checkWorld(members []backend.Device) error {
+	w, devices := &o.World, len(members)
 	if *w == (World{}) {
 		w.Devices = devices
 	}
@@ -110,7 +110,7 @@ func (o *TrainerOptions) checkWorld(devices int) error {
 		if w.Devices > devices {
 			return fmt.Errorf("%d of %d devices are of other processes: want a reducer that sums the gradients of all", w.Devices-devices, w.Devices)
 		}
-		o.Reducer = new(ordered)
+		o.Reducer = reducer(members, o.Unordered)
 	}
 	return nil
 }
@@ -295,7 +295,7 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	_, packed := one.PackedBytes()
 	p.need = Memory{
 		Weights:       t.layout.bytes + t.o.features.bytes(b) + packed + t.beside.Weights,
-		Gradients:     t.rooms(p.slots)*slotBytes + t.meanBytes(t.rooms(p.slots)) + t.sumBytes(),
+		Gradients:     t.rooms(p.slots)*slotBytes + t.meanBytes(t.rooms(p.slots)) + t.sumBytes() + 2*t.pieceBytes(),
 		Optimizer:     t.o.kept() * t.layout.trained,
 		Activations:   max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p) + t.beside.Activations,
 		Workspace:     p.lanes*p.workspace + t.beside.Workspace,
@@ -346,6 +346,9 @@ func (w World) share(device, n int) (lo, hi int) {
 // rooms returns how many slots the first device of a process needs for what its devices have filled, and for what a reducer
 // brings from other processes.
 func (t *Trainer) rooms(slots int) int {
+	if t.direct() {
+		return max(t.mostChunks(slots), 1)
+	}
 	w, devices := t.o.World, len(backend.Members(t.dev))
 	lo, _ := w.share(w.First, slots)
 	_, hi := w.share(w.First+devices-1, slots)
@@ -370,6 +373,9 @@ func (t *Trainer) statisticsBytes(p *trainPlan) (bytes int) {
 // tables returns how many tables of one kind the first device of a process needs: its own, those of the process's other devices, and one for what a
 // reducer brings from other processes.
 func (t *Trainer) tables() int {
+	if t.direct() {
+		return 1
+	}
 	devices := len(backend.Members(t.dev))
 	if t.o.World.Devices > devices {
 		return devices + 1

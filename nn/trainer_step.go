@@ -54,6 +54,9 @@ func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 			t.together(func(r *replica) { r.play(s) })
 		}
 	}
+	if d, ok := t.o.Reducer.(*Direct); ok {
+		t.failed(d.Failure())
+	}
 	t.end()
 }
 
@@ -185,11 +188,8 @@ func (t *Trainer) repack() {
 // none.
 func (t *Trainer) Loss() (float64, error) {
 	var sum [1]float32
-	if err := t.first().mem.b.Download(sum[:], t.first().total); err != nil {
-		return 0, fmt.Errorf("nn: %w", err)
-	}
-	if t.err != nil {
-		return 0, fmt.Errorf("nn: %w", t.err)
+	if err := t.failure(t.first().mem.b.Download(sum[:], t.first().total)); err != nil {
+		return 0, err
 	}
 	return float64(sum[0]) / float64(max(t.seen, 1)), nil
 }

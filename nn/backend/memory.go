@@ -32,6 +32,9 @@ func (t *Tensor) CheckFetch() {
 	}
 }
 
+// CheckMoved checks a tensor that is moved between devices, of float32.
+func (t *Tensor) CheckMoved() { t.flat(t.Shape) }
+
 // CheckStepParams checks a tensor that step parameters are set in.
 func (t *Tensor) CheckStepParams() { t.step() }
 

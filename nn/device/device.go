@@ -11,6 +11,8 @@ import (
 	"github.com/convae/convae/cpu"
 	"github.com/convae/convae/cuda"
 	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/nccl"
+	"github.com/convae/convae/cuda/nccl/ncclsim"
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
 )
@@ -157,7 +159,12 @@ func openCUDA(i int) (backend.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cuda.Open(d, i, fmt.Sprintf("cuda:%d", i))
+	dev, err := cuda.Open(d, i, fmt.Sprintf("cuda:%d", i))
+	if err != nil {
+		return nil, err
+	}
+	dev.SetNCCL(func(int) (nccl.Library, error) { return nccl.System() })
+	return dev, nil
 }
 
 // openAuto opens the first GPU that works, else the CPU.
@@ -199,5 +206,6 @@ func OpenSim(o ptxsim.Options) (backend.Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.SetNCCL(func(processes int) (nccl.Library, error) { return &ncclsim.Library{Apart: processes > 1}, nil })
 	return d, nil
 }
