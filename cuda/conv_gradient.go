@@ -73,6 +73,9 @@ func (d *Device) splits(s *backend.ConvShape) int {
 	if t, ok := d.tensorGradientFor(s); ok {
 		return fullWaves(tensorBlocks*nominalSMs, t.tiles, t.units)
 	}
+	if t, ok := d.fewTensorGradientFor(s); ok {
+		return fullWaves(tensorBlocks*nominalSMs, t.tiles, t.units)
+	}
 	if h, ok := haloGradientFor(s); ok {
 		return fullWaves(haloWave, h.tiles, h.units)
 	}
@@ -116,7 +119,7 @@ func (l *lane) backWeights(s backend.ConvShape, g gradient) {
 	for done := 0; done < all; done += n {
 		s = s.WithN(min(n, all-done))
 		l.addGradient(&s, &g, &to, row)
-		if s.Up > 1 && !gradientSums(&s) && l.err == nil {
+		if s.Up > 1 && !l.dev.gradientSums(&s, &g) && l.err == nil {
 			l.spreadOf = spreadKeyOf(&s, g.out, g.argmax, l.workspace(spreadBytes(&s))) // the partial sums lie behind it
 		}
 		row += l.dev.splits(&s)
@@ -152,6 +155,8 @@ func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int)
 		l.gradientWGMMA(s, g, &t, &d)
 	} else if t, ok := l.dev.tensorGradientFor(s); ok && (t.size == 4 || pairs) {
 		l.gradientTensor(s, g, &t, &d)
+	} else if f, ok := l.dev.fewTensorGradientOf(s, g); ok {
+		l.gradientFewTensor(s, g, &f, &d)
 	} else if h, ok := haloGradientFor(s); ok {
 		l.gradientHalo(s, g, &h, &d)
 	} else if f, ok := fewGradientFor(s); ok {
@@ -162,7 +167,10 @@ func (l *lane) addGradient(s *backend.ConvShape, g *gradient, to *sums, row int)
 }
 
 // gradientSums says whether the kernel sums the gradient of the output over the copies of upsampled pixels itself.
-func gradientSums(s *backend.ConvShape) bool {
+func (d *Device) gradientSums(s *backend.ConvShape, g *gradient) bool {
+	if _, ok := d.fewTensorGradientOf(s, g); ok {
+		return true
+	}
 	f, few := fewGradientFor(s)
 	return few && f.entry == kernels.ConvBackWeightsFew12 && sumsAsRead(s)
 }
@@ -179,7 +187,7 @@ func (l *lane) factors(s *backend.ConvShape, g *gradient) factors {
 	taps, row := s.KernelH*s.KernelW, s.Weights().Image()
 	if s.Up > 1 {
 		under := summed(s, g.out)
-		if !gradientSums(s) {
+		if !l.dev.gradientSums(s, g) {
 			under = l.spread(g.op, s, g.out, g.argmax)
 		}
 		return factors{stored(g.x, s.X), under, s.Up, s.KernelH - s.Up - s.PadTop, s.KernelW - s.Up - s.PadLeft,
