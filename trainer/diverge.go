@@ -40,13 +40,18 @@ func notFinite(tensors []safetensors.Tensor) (text string, found bool) {
 
 // diverged returns the error of a run with a number that is not finite.
 func (s *session) diverged(ctx context.Context) error {
+	if !s.writes() {
+		return s.awaitEnd()
+	}
 	e := &DivergedError{Dir: s.o.Dir, Epoch: s.p.Epoch, Step: s.t.Steps(), Rate: s.c.Training.Optimizer.LearningRate}
 	c, _, err := newestCheckpoint(s.o.Dir)
 	if err != nil {
 		return fmt.Errorf("training has diverged by step %d: %w", e.Step, err)
 	}
-	if err := s.locate(ctx, e, c); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("training has diverged by step %d: %w", e.Step, err)
+	if s.o.Ranks == nil { // others do not do the steps again
+		if err := s.locate(ctx, e, c); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("training has diverged by step %d: %w", e.Step, err)
+		}
 	}
 	e.From, err = s.back()
 	if err != nil {

@@ -20,15 +20,19 @@ func shuffled(order []int32, seed uint64, epoch int) {
 type loader struct {
 	set    *dataset.Set
 	seed   uint64
+	batch  int                      // samples of a step
+	share  func(n int) (lo, hi int) // which of a batch of n samples are this process's
 	epochs int
 
 	mu      sync.Mutex
 	changed sync.Cond       // waits for all that follows
 	epoch   int             // that Read is asked for
-	at      int             // position of the next sample to give: those of an epoch follow those of the one before
-	next    int             // position of the next sample to read
+	due     position        // of the next sample to give
+	next    position        // of the next sample to read
+	given   int             // samples that have been given since reading began here
+	taken   int             // samples that workers have begun to read since then
 	run     int             // counts how often reading began elsewhere: what was read before is of no use
-	ahead   []slot          // what has been read, by position modulo their number
+	ahead   []slot          // what has been read, by its number since reading began, modulo their number
 	orders  map[int][]int32 // of the epochs at hand
 	waited  time.Duration   // that Read has waited for samples
 	broken  bool            // Read has returned an error
@@ -43,15 +47,37 @@ type slot struct {
 	err    error
 }
 
+// position is that of a sample of this process's share.
+type position struct {
+	epoch int // from 1
+	first int // sample of the step, in the epoch's order
+	index int // of the sample in the step
+}
+
+// settle moves a position on to the next sample of the share, unless it is at one.
+func (l *loader) settle(p position) position {
+	for p.epoch <= l.epochs {
+		lo, hi := l.share(min(l.batch, l.set.Len()-p.first))
+		if p.index = max(p.index, lo); p.index < hi {
+			break
+		}
+		p.index = 0
+		if p.first += l.batch; p.first >= l.set.Len() {
+			p.epoch, p.first = p.epoch+1, 0
+		}
+	}
+	return p
+}
+
 // newLoader begins with nothing; the first call of begin says where reading starts. Two batches are read ahead.
-func newLoader(set *dataset.Set, seed uint64, batch, epochs int) *loader {
-	l := &loader{set: set, seed: seed, epochs: epochs, epoch: 1, orders: map[int][]int32{}}
+func newLoader(set *dataset.Set, seed uint64, batch, epochs int, share func(n int) (lo, hi int)) *loader {
+	l := &loader{set: set, seed: seed, batch: batch, share: share, epochs: epochs, epoch: 1, orders: map[int][]int32{}}
 	l.changed.L = &l.mu
 	l.ahead = make([]slot, loadedAhead(batch))
 	for i := range l.ahead {
 		l.ahead[i].pixels = make([]byte, set.Size())
 	}
-	l.next = epochs * set.Len() // nothing, until it is known from where on
+	l.next.epoch = epochs + 1 // nothing, until it is known from where on
 	for range runtime.GOMAXPROCS(0) {
 		l.workers.Go(l.work)
 	}
@@ -97,11 +123,11 @@ func (l *loader) Read(dst []byte, offset int, samples []int32) error {
 	size := l.set.Size()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if from := (l.epoch-1)*l.set.Len() + offset; l.at != from || l.next < from || l.next > from+len(l.ahead) {
-		l.restart(from)
+	if l.due.epoch != l.epoch || l.due.first+l.due.index != offset {
+		l.restart(offset)
 	}
 	for i := range samples {
-		s := &l.ahead[(l.at+i)%len(l.ahead)]
+		s := &l.ahead[(l.given+i)%len(l.ahead)]
 		for !s.ready {
 			began := time.Now()
 			l.changed.Wait()
@@ -114,14 +140,21 @@ func (l *loader) Read(dst []byte, offset int, samples []int32) error {
 		copy(dst[i*size:][:size], s.pixels)
 		s.ready = false
 	}
-	l.at += len(samples)
+	l.given += len(samples)
+	l.due.index += len(samples)
+	l.due = l.settle(l.due)
 	l.changed.Broadcast()
 	return nil
 }
 
-// restart begins to read at a position.
-func (l *loader) restart(at int) {
-	l.at, l.next = at, at
+// restart begins to read at the first sample of this process's share of the step that has it at an offset of the order.
+func (l *loader) restart(offset int) {
+	lo, _ := l.share(l.batch)
+	for n := l.batch; n > 0 && offset-lo+n > l.set.Len(); n-- { // the last step of an epoch has fewer samples
+		lo, _ = l.share(n - 1)
+	}
+	l.due = position{l.epoch, offset - lo, lo}
+	l.next, l.given, l.taken = l.due, 0, 0
 	l.run++
 	for i := range l.ahead {
 		l.ahead[i].ready = false
@@ -144,32 +177,34 @@ func (l *loader) work() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		for !l.closed && (l.next >= l.at+len(l.ahead) || l.next >= l.epochs*l.set.Len()) {
+		for !l.closed && (l.taken >= l.given+len(l.ahead) || l.next.epoch > l.epochs) {
 			l.changed.Wait()
 		}
 		if l.closed {
 			return
 		}
-		position, run := l.next, l.run
-		l.next++
-		sample, epoch := l.sample(position)
+		number, run := l.taken, l.run
+		epoch := l.next.epoch
+		sample := int(l.orderOf(epoch)[l.next.first+l.next.index])
+		l.taken++
+		l.next.index++
+		l.next = l.settle(l.next)
 		l.mu.Unlock()
 		err := l.set.ReadAugmented(pixels, sample, l.seed, uint32(epoch))
 		l.mu.Lock()
 		if run != l.run {
 			continue
 		}
-		s := &l.ahead[position%len(l.ahead)]
+		s := &l.ahead[number%len(l.ahead)]
 		s.pixels, pixels = pixels, s.pixels
 		s.ready, s.err = true, err
 		l.changed.Broadcast()
 	}
 }
 
-// sample returns which sample is at a position, and of which epoch.
-func (l *loader) sample(position int) (sample, epoch int) {
+// orderOf returns the order of an epoch.
+func (l *loader) orderOf(epoch int) []int32 {
 	n := l.set.Len()
-	epoch = position/n + 1
 	order := l.orders[epoch]
 	if order == nil {
 		for e, o := range l.orders {
@@ -182,5 +217,5 @@ func (l *loader) sample(position int) (sample, epoch int) {
 		shuffled(order, l.seed, epoch)
 		l.orders[epoch] = order
 	}
-	return int(order[position%n]), epoch
+	return order
 }

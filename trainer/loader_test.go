@@ -152,7 +152,7 @@ func TestLoader(t *testing.T) {
 		t.Fatal(err)
 	}
 	const seed, batch = 7, 4
-	l := newLoader(set, seed, batch, 5)
+	l := newLoader(set, seed, batch, 5, func(n int) (int, int) { return 0, n })
 	defer l.close()
 	order := make([]int32, set.Len())
 	got, want := make([]byte, batch*set.Size()), make([]byte, batch*set.Size())
@@ -175,6 +175,49 @@ func TestLoader(t *testing.T) {
 	}
 	if l.failed() || l.waitedSince() <= 0 || l.waitedSince() != 0 {
 		t.Error("want no failure, and a time of waiting that is told once")
+	}
+}
+
+// A loader of a process that has a share of each step reads that alone, ahead of the steps, and has nothing to do where the share is empty.
+func TestLoaderOfShare(t *testing.T) {
+	dir := t.TempDir()
+	scenes(t, dir, 11)
+	set, err := dataset.ReadImages(t.Context(), dir, dataset.ImageOptions{H: 16, W: 16, C: 1, Stream: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const seed, batch = 7, 4
+	order, want := make([]int32, set.Len()), make([]byte, set.Size())
+	for _, c := range []struct{ first, end int }{{0, 1}, {1, 3}, {3, 4}} {
+		share := func(n int) (lo, hi int) { return min(c.first, n), min(c.end, n) }
+		l := newLoader(set, seed, batch, 2, share)
+		for _, at := range [][2]int{{1, 8}, {2, 0}, {2, 4}, {2, 8}, {1, 0}, {1, 4}, {1, 8}} { // the last step of an epoch has 3 samples
+			epoch, first := at[0], at[1]
+			shuffled(order, seed, epoch)
+			lo, hi := share(min(batch, set.Len()-first))
+			if lo == hi {
+				continue
+			}
+			l.begin(epoch)
+			got := make([]byte, (hi-lo)*set.Size())
+			if err := l.Read(got, first+lo, order[first+lo:first+hi]); err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range order[first+lo : first+hi] {
+				if err := set.ReadAugmented(want, int(s), seed, uint32(epoch)); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(got[i*set.Size():][:set.Size()], want) {
+					t.Errorf("share %d to %d, epoch %d: other pixels than of sample %d", c.first, c.end, epoch, s)
+				}
+			}
+		}
+		l.mu.Lock()
+		if runs := l.run; runs > 3 { // at the beginning, once back, and where a share ends before the last step
+			t.Errorf("share %d to %d: reading began anew %d times", c.first, c.end, runs)
+		}
+		l.mu.Unlock()
+		l.close()
 	}
 }
 

@@ -113,6 +113,9 @@ func (c Config) NewModel(note func(string)) (*nn.Model, error) {
 
 // newModel makes the model that training begins with. One that goes on has its weights in a checkpoint.
 func (s *session) newModel() (*nn.Model, error) {
+	if !s.writes() {
+		return nn.New(s.c.Model, s.c.Training.Seed) // rank 0 gives it its weights
+	}
 	if resume, err := s.resumes(); err != nil {
 		return nil, err
 	} else if resume {

@@ -48,10 +48,6 @@ func (s *session) enter(ctx context.Context) (err error) {
 			s.leave()
 		}
 	}()
-	s.p = progress{Epoch: 1, Data: dataDigest(s.o.Train), Perceptual: s.t.PerceptualDigest()}
-	if s.p.Configuration, err = configText(s.c); err != nil {
-		return err
-	}
 	resume, err := s.resumes()
 	if err != nil {
 		return err

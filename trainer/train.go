@@ -11,6 +11,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/collective"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/use"
 )
@@ -27,6 +28,9 @@ type Options struct {
 	// Train and Test are the data; Load makes them from a configuration.
 	Train, Test *dataset.Set
 	Observer    Observer // may be nil
+	// Ranks are the processes that train together, each of which calls Train with the same configuration; nil if there is one. Rank 0 alone writes
+	// the run.
+	Ranks collective.Comm
 }
 
 // Observer is told how a run goes on. Its calls return at once or training waits.
@@ -104,16 +108,10 @@ type session struct {
 }
 
 // Train runs a configuration to its end, or until ctx is cancelled: then it ends after the step at hand and saves. All
-// files of the run are whole at every moment.
+// files of the run are whole at every moment. Of several ranks all end when the context of one is cancelled.
 func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	if o.Observer == nil {
 		o.Observer = silent{}
-	}
-	if err := c.Check(); err != nil {
-		return Result{}, err
-	}
-	if err := c.Data.makeAbsolute(); err != nil {
-		return Result{}, err
 	}
 	s := &session{c: c, o: o, began: time.Now()}
 	if err := s.open(ctx); err != nil {
@@ -128,9 +126,46 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	return s.finish(ctx, interrupted, stopped)
 }
 
+// open takes what training needs and begins the run, or goes on with it.
 func (s *session) open(ctx context.Context) (err error) {
-	if s.m, err = s.newModel(); err != nil {
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	options, err := s.plan()
+	if err = s.check(err); err != nil {
 		return err
+	}
+	if err = s.check(s.alike(&options)); err != nil {
+		return err
+	}
+	if err = s.check(s.prepare(options)); err != nil {
+		return err
+	}
+	s.leave = func() {}
+	if s.writes() {
+		err = s.enter(ctx)
+	}
+	if err = s.check(err); err != nil {
+		return err
+	}
+	if err = s.check(s.spread()); err != nil {
+		s.leave()
+	}
+	return err
+}
+
+// plan checks the configuration and makes of it the options of a trainer.
+func (s *session) plan() (options nn.TrainerOptions, err error) {
+	if err = s.c.Check(); err != nil {
+		return options, err
+	}
+	if err = s.c.Data.makeAbsolute(); err != nil {
+		return options, err
+	}
+	if s.m, err = s.newModel(); err != nil {
+		return options, err
 	}
 	if sc := &s.c.Training.Schedule; sc.Name == "cosine" && sc.Epochs == 0 {
 		sc.Epochs = float64(s.c.Training.Epochs)
@@ -140,19 +175,29 @@ func (s *session) open(ctx context.Context) (err error) {
 	}
 	tr := s.c.Training
 	if err := use.CheckSet(s.m, tr.Loss, s.o.Train); err != nil {
-		return err
+		return options, err
 	}
 	if err := s.c.CheckValidation(s.m, s.o.Test); err != nil {
-		return fmt.Errorf("validation: %w", err)
+		return options, fmt.Errorf("validation: %w", err)
 	}
 	s.batch = tr.StepSamples(s.o.Train.Len())
-	options, err := tr.Options(s.o.Train.Len())
-	if err != nil {
-		return err
+	if options, err = tr.Options(s.o.Train.Len()); err != nil {
+		return options, err
+	}
+	if err = s.world(&options); err != nil {
+		return options, err
 	}
 	if options, s.host, err = planRun(s.m, s.o.Device, options, s.o.Train, s.o.Test); err != nil {
-		return err
+		return options, err
 	}
+	s.p = progress{Epoch: 1, Data: dataDigest(s.o.Train)}
+	s.p.Configuration, err = configText(s.c)
+	return options, err
+}
+
+// prepare takes the memory that training needs; nothing is written.
+func (s *session) prepare(options nn.TrainerOptions) (err error) {
+	tr := s.c.Training
 	if s.t, err = nn.NewTrainer(s.m, s.o.Device, options); err != nil {
 		return err
 	}
@@ -162,13 +207,8 @@ func (s *session) open(ctx context.Context) (err error) {
 		s.o.Observer.Note(fmt.Sprintf("adadelta with a learning rate of %v hardly moves: published runs have 1, its default here", o.LearningRate))
 	}
 	s.net = s.t.Network()
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
 	if s.o.Train.Streamed() {
-		s.load = newLoader(s.o.Train, tr.Seed, s.batch, tr.Epochs)
+		s.load = newLoader(s.o.Train, tr.Seed, s.batch, tr.Epochs, s.t.Share)
 		err = s.t.SetSource(s.load, s.o.Train.Len())
 	} else if s.o.Train.HasPixels() {
 		err = s.t.SetData(s.o.Train.Pixels, s.o.Train.Len())
@@ -183,7 +223,8 @@ func (s *session) open(ctx context.Context) (err error) {
 	}
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
-	return s.enter(ctx)
+	s.p.Perceptual = s.t.PerceptualDigest()
+	return nil
 }
 
 // close gives back what open took.
@@ -194,8 +235,10 @@ func (s *session) close() {
 	if s.eval != nil {
 		s.eval.Close()
 	}
-	s.net.Close()
-	s.t.Close()
+	if s.t != nil {
+		s.net.Close()
+		s.t.Close()
+	}
 }
 
 // loop trains epoch after epoch.
@@ -211,8 +254,15 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 		}
 		due := s.due(s.p.Epoch)
 		if due {
-			if err := s.validate(ctx); err != nil {
-				if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			stop, err := s.stops(ctx)
+			if err != nil {
+				return false, false, err
+			}
+			if !stop {
+				err = s.validate(s.patient(ctx))
+			}
+			if stop || err != nil {
+				if stop || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 					return true, false, s.checkpoint(ctx) // the run goes on with the validation
 				}
 				return false, false, err
@@ -227,8 +277,10 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 		if err := s.checkpoint(ctx); err != nil {
 			return false, false, err
 		}
-		if err := writeHistory(s.o.Dir, s.p.History); err != nil {
-			return false, false, err
+		if s.writes() {
+			if err := writeHistory(s.o.Dir, s.p.History); err != nil {
+				return false, false, err
+			}
 		}
 	}
 	return false, s.p.Epoch <= s.c.Training.Epochs, nil
@@ -252,7 +304,11 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 	s.loss = math.NaN()
 	s.watch.start(s.p.Offset)
 	for s.p.Offset < len(s.order) {
-		if ctx.Err() != nil {
+		stop, err := s.stops(ctx)
+		if err != nil {
+			return false, err
+		}
+		if stop {
 			return false, s.pause()
 		}
 		s.step()
@@ -361,7 +417,7 @@ func (s *session) validate(ctx context.Context) error {
 	}
 	s.p.add(e, tr)
 	s.o.Observer.Epoch(e)
-	return nil
+	return s.follow()
 }
 
 // add books a validated epoch.
@@ -391,6 +447,9 @@ func (s *session) save(ctx context.Context, name string) error {
 	if _, ok := notFinite(s.m.Tensors()); ok {
 		return s.diverged(ctx)
 	}
+	if !s.writes() {
+		return nil
+	}
 	return SaveModelAs(filepath.Join(s.o.Dir, name), s.m, s.c)
 }
 
@@ -406,6 +465,9 @@ func (s *session) checkpoint(ctx context.Context) error {
 	if _, ok := notFinite(tensors); ok { // the sum of losses is one of them
 		return s.diverged(ctx)
 	}
+	if !s.writes() {
+		return nil
+	}
 	return writeCheckpoint(s.o.Dir, s.t.Steps(), checkpoint{Progress: s.p, Tensors: tensors})
 }
 
@@ -414,6 +476,9 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 	r := Result{Dir: s.o.Dir, Interrupted: interrupted, BestAt: s.p.BestAt, History: s.p.History}
 	if stopped {
 		r.StoppedAt = s.p.Epoch - 1
+	}
+	if !s.writes() {
+		return r, nil
 	}
 	s.t.Average(true)
 	if err := s.t.Pull(); err != nil {

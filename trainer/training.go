@@ -54,6 +54,12 @@ func (t *Training) checkTraining(m nn.Config) error {
 			return fmt.Errorf("training.%w", err)
 		}
 	}
+	if t.AllReduce != "" && t.AllReduce != OrderedAllReduce && t.AllReduce != FastAllReduce {
+		return fmt.Errorf("training.all_reduce is %q, want %s or %s", t.AllReduce, OrderedAllReduce, FastAllReduce)
+	}
+	if t.Slots < 0 || t.Slots > 1<<20 {
+		return fmt.Errorf("training.slots is %d, want 1 to %d", t.Slots, 1<<20)
+	}
 	if t.Accumulate < 0 || t.Accumulate > 1<<20 {
 		return fmt.Errorf("training.accumulate is %d, want the number of batches that make a step, 1 to %d", t.Accumulate, 1<<20)
 	}
@@ -62,6 +68,12 @@ func (t *Training) checkTraining(m nn.Config) error {
 	}
 	return nil
 }
+
+// Ways to sum the gradients of several processes.
+const (
+	OrderedAllReduce = "ordered"
+	FastAllReduce    = "fast"
+)
 
 // StepSamples returns the samples of an optimiser step on a training set of that size.
 func (t Training) StepSamples(samples int) int { return t.Batch.Of(samples) * max(t.Accumulate, 1) }
@@ -109,7 +121,7 @@ func (t Training) Options(samples int) (nn.TrainerOptions, error) {
 		return nn.TrainerOptions{}, err
 	}
 	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: t.Loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed, Corruption: t.Corrupted().Then,
-		Reduction: t.reduction(), Decay: t.EMADecay, Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute}
+		Reduction: t.reduction(), Decay: t.EMADecay, Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute, Slots: t.Slots}
 	if t.Accumulate > 1 {
 		o.MicroBatch = t.Batch.Of(samples)
 	}

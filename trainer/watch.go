@@ -43,7 +43,7 @@ func (s *session) look(ctx context.Context) error {
 	w.asked = now
 	if loss, samples, ok := s.t.RecentLoss(); ok {
 		s.loss = loss
-		if !finite(loss) {
+		if !finite(loss) && s.writes() { // the others' work goes on until they hear of it
 			return s.diverged(ctx)
 		}
 		w.good = s.t.Steps() - (s.p.Offset-samples+s.batch-1)/s.batch

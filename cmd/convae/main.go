@@ -36,6 +36,9 @@ func runRoot(ctx context.Context, root *cobra.Command, stdout, stderr io.Writer)
 	if err == nil {
 		return 0
 	}
+	if errors.Is(err, errSaid) {
+		return 1
+	}
 	if f := c.Flags().Lookup("log"); f != nil && f.Value.String() == "json" {
 		log := jsonLog(stderr) // which has nothing but JSON in it
 		log.Error().Msg(oneLine(err))

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/convae/convae/cpu/simd"
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/collective"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
 )
@@ -44,6 +47,8 @@ type trainFlags struct {
 	settings                                []string
 	accumulate                              int
 	schedule                                string
+	launcher                                string
+	timeout                                 time.Duration
 	warmup, clipNorm                        float64
 }
 
@@ -100,55 +105,96 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	fs.StringVar(&f.out, "out", "", "folder of the run (default runs/MODEL-DATE-TIME)")
 	fs.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
 	fs.BoolVar(&f.goOn, "continue", false, "go on with the run in --out if it has a checkpoint, else start it: for jobs that may be started again")
+	fs.StringVar(&f.launcher, "launcher", "auto", "what has started several processes: mpi (mpirun, srun), env (torchrun or RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT), none, or auto for what the environment says")
+	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "longest wait for another process")
 	logFlag(c, &f.log)
 	return c
 }
 
+// run trains, in this process alone or with those that were started with it.
 func (f *trainFlags) run(c *cobra.Command, args []string) error {
-	cfg, quick, err := f.config(c, args)
+	ranks, place, err := collective.Join(c.Context(), collective.Options{Launcher: f.launcher, Timeout: f.timeout})
 	if err != nil {
 		return err
 	}
-	if dir := cmp.Or(f.resume, f.out); dir != "" { // not after all the data has been read
+	if ranks == nil {
+		return f.train(c, args, nil, place)
+	}
+	return together(ranks, c.ErrOrStderr(), func() error { return f.train(c, args, ranks, place) })
+}
+
+// begin is what is done before training: it reads the configuration, opens the device and reads the data.
+func (f *trainFlags) begin(c *cobra.Command, args []string, ui *progress, place collective.Launched) (r *training, err error) {
+	r = new(training)
+	if r.cfg, r.quick, err = f.config(c, args); err != nil {
+		return nil, err
+	}
+	if dir := cmp.Or(f.resume, f.out); dir != "" && place.Rank == 0 { // not after all the data has been read
 		if err := trainer.CheckUnused(dir); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	ui, err := newProgress(f.log, c.OutOrStdout(), c.ErrOrStderr())
+	var reason string
+	if r.dev, reason, err = openDevice(deviceOf(f.device, place)); err != nil {
+		return nil, err
+	}
+	ui.device(deviceText(r.dev), reason)
+	r.slow = r.quick && firstLook(&r.cfg, r.dev)
+	if r.train, r.test, err = trainer.LoadData(c.Context(), &r.cfg.Data, ui.loading); err != nil {
+		return nil, errors.Join(err, r.dev.Close())
+	}
+	return r, nil
+}
+
+// training is what a run begins with.
+type training struct {
+	cfg         trainer.Config
+	quick, slow bool // it is a first look; and on a slow device
+	dev         backend.Device
+	train, test *dataset.Set
+}
+
+func (f *trainFlags) train(c *cobra.Command, args []string, ranks collective.Comm, place collective.Launched) error {
+	out, errs := c.OutOrStdout(), c.ErrOrStderr()
+	if place.Rank > 0 {
+		out, errs = io.Discard, io.Discard
+	}
+	ui, err := newProgress(f.log, out, errs)
 	if err != nil {
 		return err
 	}
-	dev, reason, err := openDevice(f.device)
-	if err != nil {
-		return err
-	}
-	defer dev.Close()
-	ui.device(deviceText(dev), reason)
-	slow := quick && firstLook(&cfg, dev)
 	defer frugalHeap()()
-	train, test, err := trainer.LoadData(c.Context(), &cfg.Data, ui.loading)
+	r, err := f.begin(c, args, ui, place)
+	if ranks != nil {
+		err = collective.Check(ranks, err)
+	}
 	if err != nil {
 		return err
 	}
-	defer train.Close()
-	defer test.Close()
-	if train.Classes != nil {
-		ui.say("labels of the training samples: " + labelText(train))
+	defer r.dev.Close()
+	defer r.train.Close()
+	defer r.test.Close()
+	if r.train.Classes != nil {
+		ui.say("labels of the training samples: " + labelText(r.train))
 	}
-	if slow {
-		test = test.Slice(0, slowTest)
-		ui.say(fmt.Sprintf("this device is slow, so this is only a first look, at %d of the built-in digits in batches of %v for %d epochs; `convae train denoiser` trains the whole preset", train.Len(), cfg.Training.Batch, cfg.Training.Epochs))
+	if r.slow {
+		r.test = r.test.Slice(0, slowTest)
+		ui.say(fmt.Sprintf("this device is slow, so this is only a first look, at %d of the built-in digits in batches of %v for %d epochs; `convae train denoiser` trains the whole preset", r.train.Len(), r.cfg.Training.Batch, r.cfg.Training.Epochs))
 	}
-	dir := cmp.Or(f.resume, f.out, runDir(cfg.Model.Name, time.Now()))
+	if ranks != nil {
+		ui.say(fmt.Sprintf("%d processes train together", place.Size))
+	}
+	dir := cmp.Or(f.resume, f.out, runDir(r.cfg.Model.Name, time.Now()))
 	start := time.Now()
 	defer context.AfterFunc(c.Context(), ui.interrupted)()
-	r, err := trainer.Train(c.Context(), cfg, trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn, Device: dev, Train: train, Test: test, Observer: heldToPlan{ui, dev}})
+	result, err := trainer.Train(c.Context(), r.cfg, trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn,
+		Device: r.dev, Train: r.train, Test: r.test, Observer: heldToPlan{ui, r.dev}, Ranks: ranks})
 	if err != nil {
 		ui.stop()
 		return err
 	}
-	ui.result(r.Dir, cfg, r, time.Since(start))
-	if r.Interrupted {
+	ui.result(result.Dir, r.cfg, result, time.Since(start))
+	if result.Interrupted {
 		return errInterrupted
 	}
 	return nil

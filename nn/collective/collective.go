@@ -6,6 +6,7 @@
 package collective
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -38,15 +39,26 @@ type Mover interface {
 	AllReduce(x []float32) error
 }
 
-// Failure is the error of a call because another rank has failed.
+// Failure is the error of a call because a rank has failed.
 type Failure struct {
 	Rank int
 	Text string
-	// Told says that the failing rank, or rank 0, prints the same, so that this one need not.
+	// Known says that all ranks have this error, by Check, and so end in good order.
+	Known bool
+	// Told says that another rank prints it, so that this one need not.
 	Told bool
+	err  error // of this rank
 }
 
 func (f *Failure) Error() string { return fmt.Sprintf("rank %d: %s", f.Rank, f.Text) }
+
+func (f *Failure) Unwrap() error { return f.err }
+
+// Known reports whether all ranks have this error.
+func Known(err error) bool {
+	var f *Failure
+	return errors.As(err, &f) && f.Known
+}
 
 // Told reports whether a rank with this error leaves it to another to say so.
 func Told(err error) bool {
@@ -54,15 +66,12 @@ func Told(err error) bool {
 	return errors.As(err, &f) && f.Told
 }
 
-// Check returns nil if no rank has an error. Otherwise it returns this rank's own or, if it has none, that of the first which has one, so that all
-// of them end. A rank whose error another also has, or another's, is Told, except on rank 0.
+// Check returns nil if no rank has an error. Otherwise it returns that of the first which has one, or this rank's own, so that all of them end: each
+// is Known, and Told where rank 0 or the failing one prints it.
 func Check(c Comm, err error) error {
 	text := ""
 	if err != nil {
-		text = err.Error()
-		if text == "" {
-			text = "failed"
-		}
+		text = cmp.Or(err.Error(), "failed")
 	}
 	all, failed := c.AllGather([]byte(text))
 	if failed != nil {
@@ -72,9 +81,9 @@ func Check(c Comm, err error) error {
 		switch {
 		case len(other) == 0:
 		case rank == c.Rank():
-			return err
+			return &Failure{Rank: rank, Text: text, Known: true, err: err}
 		case err == nil || string(other) == text:
-			return &Failure{Rank: rank, Text: string(other), Told: c.Rank() > 0}
+			return &Failure{Rank: rank, Text: string(other), Known: true, Told: c.Rank() > 0, err: err}
 		}
 	}
 	return nil

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// mpiBuild builds convae with MPI. It needs Open MPI, so these tests are asked for by CONVAE_TEST_MPI=1.
+func mpiBuild(t *testing.T) string {
+	t.Helper()
+	if os.Getenv("CONVAE_TEST_MPI") == "" {
+		t.Skip("needs Open MPI: set CONVAE_TEST_MPI=1")
+	}
+	bin := filepath.Join(t.TempDir(), "convae")
+	build := exec.Command("go", "build", "-tags", "mpi", "-o", bin, ".")
+	build.Env = append(os.Environ(), "CC=mpicc")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return bin
+}
+
+// mpirun starts ranks, whose time is up with the context, which ends as a test that hangs does.
+func mpirun(ctx context.Context, bin string, ranks int, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	c := exec.CommandContext(ctx, bin, args...)
+	if ranks > 0 {
+		c = exec.CommandContext(ctx, "mpirun", append([]string{"-np", strconv.Itoa(ranks), "--oversubscribe", bin}, args...)...)
+	}
+	c.Env = append(os.Environ(), "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	c.WaitDelay = time.Second
+	return c, &out
+}
+
+func runRanks(t *testing.T, bin string, ranks int, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c, out := mpirun(ctx, bin, ranks, args...)
+	if err := c.Run(); err != nil {
+		t.Fatalf("%d ranks: %v\n%s", ranks, err, out)
+	}
+}
+
+func modelBytes(t *testing.T, dir string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// However many ranks there are the model is that of one process, bit for bit, on CPUs and on simulated GPUs; summed by MPI in its own order it is
+// the same each time.
+func TestRanks(t *testing.T) {
+	bin := mpiBuild(t)
+	root := t.TempDir()
+	for _, c := range []struct {
+		name  string
+		args  []string
+		ranks []int
+	}{
+		{"cpu", []string{"denoiser", "--device", "cpu", "--limit", "800", "--batch", "16", "--epochs", "1"}, []int{0, 2, 4}}, // 50 steps
+		{"sim", []string{"denoiser", "--device", "sim", "--limit", "16", "--batch", "8", "--epochs", "1", "--set", "training.slots=2"}, []int{0, 2}},
+		{"fast", []string{"denoiser", "--device", "cpu", "--limit", "800", "--batch", "16", "--epochs", "1", "--set", "training.all_reduce=fast"}, []int{2, 2}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var first []byte
+			for i, ranks := range c.ranks {
+				dir := filepath.Join(root, fmt.Sprint(c.name, i))
+				runRanks(t, bin, ranks, append([]string{"train", "--out", dir}, c.args...)...)
+				if m := modelBytes(t, dir); i == 0 {
+					first = m
+				} else if !bytes.Equal(m, first) {
+					t.Errorf("the model of %d ranks is not that of %d", ranks, c.ranks[0])
+				}
+			}
+		})
+	}
+}
+
+// SIGTERM to any rank saves once and ends all, and the run goes on with another number of ranks to the end of one that was not interrupted.
+func TestRanksInterrupted(t *testing.T) {
+	bin := mpiBuild(t)
+	root := t.TempDir()
+	args := func(dir string) []string {
+		return []string{"train", "denoiser", "--out", filepath.Join(root, dir), "--continue", "--device", "cpu", "--limit", "3000", "--batch", "32", "--epochs", "6"}
+	}
+	runRanks(t, bin, 0, args("whole")...)
+	for _, ranks := range []int{2, 4, 0} {
+		c, out := mpirun(t.Context(), bin, ranks, args("parts")...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		pid := c.Process.Pid
+		if ranks > 0 {
+			pid = aRank(pid)
+		}
+		if pid == 0 || syscall.Kill(pid, syscall.SIGTERM) != nil {
+			t.Error("it ended before it was interrupted")
+		}
+		if err := c.Wait(); c.ProcessState.ExitCode() != interruptedStatus {
+			t.Errorf("%d ranks: %v, want exit status %d\n%s", ranks, err, interruptedStatus, out)
+		}
+	}
+	runRanks(t, bin, 2, args("parts")...)
+	if !bytes.Equal(modelBytes(t, filepath.Join(root, "parts")), modelBytes(t, filepath.Join(root, "whole"))) {
+		t.Error("the model is not that of a run that was not interrupted")
+	}
+}
+
+// aRank returns the process of one of mpirun's ranks, 0 if there is none yet.
+func aRank(mpirun int) int {
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", mpirun, mpirun))
+	ranks := strings.Fields(string(list))
+	if err != nil || len(ranks) == 0 {
+		return 0
+	}
+	pid, err := strconv.Atoi(ranks[rand.IntN(len(ranks))])
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+// A rank that is killed ends all others, at whatever moment it is, and what is saved goes on to the end of a run that was not.
+func TestRanksKilled(t *testing.T) {
+	bin := mpiBuild(t)
+	root := t.TempDir()
+	args := func(dir string) []string {
+		return []string{"train", "denoiser", "--out", filepath.Join(root, dir), "--continue", "--device", "cpu", "--limit", "3000", "--batch", "32", "--epochs", "4", "--checkpoint-steps", "20"}
+	}
+	runRanks(t, bin, 0, args("whole")...)
+	whole := modelBytes(t, filepath.Join(root, "whole"))
+	round := 0
+	name := func() string { return fmt.Sprint("killed", round) }
+	finish := func() {
+		runRanks(t, bin, 2, args(name())...)
+		if !bytes.Equal(modelBytes(t, filepath.Join(root, name())), whole) {
+			t.Errorf("%s: the model is not that of a run that was not killed", name())
+		}
+		round++
+	}
+	const kills = 50
+	for killed := 0; killed < kills; {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		c, out := mpirun(ctx, bin, 2+2*(killed%2), args(name())...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(100+rand.IntN(800)) * time.Millisecond)
+		if pid := aRank(c.Process.Pid); pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed++
+		}
+		err := c.Wait()
+		if ctx.Err() != nil {
+			t.Fatalf("a rank was killed, and the others did not end: %v\n%s", err, out)
+		}
+		cancel()
+		if err == nil { // it had come to its end before
+			finish()
+		}
+	}
+	finish()
+}
+
+// Processes that are started as torchrun does, by a build without MPI, say what is missing, each knows its rank, and none hangs.
+func TestRanksWithoutMPI(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	bin := filepath.Join(t.TempDir(), "convae")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ranks := make([]*exec.Cmd, 2)
+	said := make([]*bytes.Buffer, len(ranks))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i := range ranks {
+		ranks[i], said[i] = mpirun(ctx, bin, 0, "train", "--device", "cpu", "--out", filepath.Join(t.TempDir(), "run"))
+		ranks[i].Env = append(os.Environ(), "WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port, fmt.Sprint("RANK=", i))
+		if err := ranks[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, c := range ranks {
+		var exit *exec.ExitError
+		if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Errorf("rank %d: %v, want exit status 1", i, err)
+		}
+		if text := said[i].String(); strings.Contains(text, "summed by MPI") != (i == 0) {
+			t.Errorf("rank %d says %q", i, text)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package trainer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/collective"
+	"github.com/convae/convae/nn/safetensors"
+)
+
+// writes reports whether this process writes the run and speaks to the observer: of several, rank 0 does.
+func (s *session) writes() bool { return s.o.Ranks == nil || s.o.Ranks.Rank() == 0 }
+
+// check makes an error of any rank one of all.
+func (s *session) check(err error) error {
+	if s.o.Ranks == nil {
+		return err
+	}
+	return collective.Check(s.o.Ranks, err)
+}
+
+// world adds to the options of a trainer which of the ranks' devices are those of this process, and how gradients are summed.
+func (s *session) world(o *nn.TrainerOptions) error {
+	c := s.o.Ranks
+	if c == nil {
+		return nil
+	}
+	devices := len(backend.Members(s.o.Device))
+	o.World = nn.World{First: c.Rank() * devices, Devices: c.Size() * devices}
+	m, ok := c.(collective.Mover)
+	switch {
+	case !ok:
+		return fmt.Errorf("the gradients of several processes on %s are summed by MPI: start them with mpirun or srun, by a convae that is built with `CC=mpicc go build -tags mpi ./cmd/convae`", s.o.Device.Name())
+	case s.c.Training.AllReduce == FastAllReduce:
+		o.Reducer = collective.NewFast(m)
+	default:
+		o.Reducer = collective.NewOrdered(m)
+	}
+	return nil
+}
+
+// likeness is what a rank tells the others of itself: all but the micro-batch must be the same.
+type likeness struct {
+	Devices       int
+	Configuration string
+	Data          string // digest of the training samples
+	MicroBatch    int    // that fits its memory
+}
+
+// alike reports what differs between the ranks, and has all of them take as many samples at a time as the one with the least memory.
+func (s *session) alike(options *nn.TrainerOptions) error {
+	c := s.o.Ranks
+	if c == nil {
+		return nil
+	}
+	need, err := nn.TrainingMemory(s.m, s.o.Device, *options)
+	if err = s.check(err); err != nil {
+		return err
+	}
+	text, err := json.Marshal(likeness{len(backend.Members(s.o.Device)), s.p.Configuration, s.p.Data, need.MicroBatch})
+	if err != nil {
+		return err
+	}
+	all, err := c.AllGather(text)
+	if err != nil {
+		return err
+	}
+	ranks := make([]likeness, len(all))
+	options.MicroBatch = need.MicroBatch
+	for rank, text := range all {
+		if err := json.Unmarshal(text, &ranks[rank]); err != nil {
+			return fmt.Errorf("rank %d: %w", rank, err)
+		}
+		switch other, first := ranks[rank], ranks[0]; {
+		case other.Devices != first.Devices:
+			return fmt.Errorf("rank %d has %d devices, rank 0 has %d: want as many on all", rank, other.Devices, first.Devices)
+		case other.Configuration != first.Configuration:
+			return fmt.Errorf("rank %d has another configuration than rank 0%s", rank, differences(first.Configuration, other.Configuration))
+		case other.Data != first.Data:
+			return fmt.Errorf("rank %d has read other training samples than rank 0", rank)
+		default:
+			options.MicroBatch = min(options.MicroBatch, other.MicroBatch)
+		}
+	}
+	return nil
+}
+
+// differences lists what two configurations differ in.
+func differences(a, b string) (text string) {
+	before, after := parseSettings(a), parseSettings(b)
+	changed := settings{}
+	for _, values := range []settings{before, after} {
+		for key := range values {
+			if before[key] != after[key] {
+				changed[key] = orNone(after[key]) + ", rank 0 has " + orNone(before[key])
+			}
+		}
+	}
+	return changed.text("")
+}
+
+// spread gives all ranks the state and the progress of rank 0, which has made or opened the run.
+func (s *session) spread() error {
+	c := s.o.Ranks
+	if c == nil {
+		return nil
+	}
+	var message []byte
+	if s.writes() {
+		progress, err := json.Marshal(s.p)
+		if err != nil {
+			return err
+		}
+		tensors, err := s.t.State()
+		if err != nil {
+			return err
+		}
+		var state bytes.Buffer
+		if err := (&safetensors.File{Tensors: tensors, Metadata: map[string]string{"progress": string(progress)}}).Write(&state); err != nil {
+			return err
+		}
+		message = state.Bytes()
+	}
+	message, err := c.Broadcast(message)
+	if err != nil || s.writes() {
+		return err
+	}
+	f, err := safetensors.Read(bytes.NewReader(message), int64(len(message)))
+	if err != nil {
+		return err
+	}
+	perceptual := s.p.Perceptual
+	if err := json.Unmarshal([]byte(f.Metadata["progress"]), &s.p); err != nil {
+		return err
+	}
+	if s.p.Perceptual != perceptual {
+		return errors.New("training.loss.perceptual.file is another than on rank 0")
+	}
+	return s.t.SetState(f)
+}
+
+// follow gives all ranks what rank 0 has booked of a validation: what comes of it, such as a lower learning rate, is the same on all.
+func (s *session) follow() error {
+	if s.o.Ranks == nil {
+		return nil
+	}
+	var text []byte
+	if s.writes() {
+		var err error
+		if text, err = json.Marshal(s.p); err != nil {
+			return err
+		}
+	}
+	text, err := s.o.Ranks.Broadcast(text)
+	if err != nil || s.writes() {
+		return err
+	}
+	s.p = progress{}
+	return json.Unmarshal(text, &s.p)
+}
+
+// stops reports whether the context has ended, of several ranks that of any of them: then all end after the same step.
+func (s *session) stops(ctx context.Context) (bool, error) {
+	if s.o.Ranks == nil {
+		return ctx.Err() != nil, nil
+	}
+	return s.o.Ranks.Signal(ctx.Err() != nil)
+}
+
+// patient returns the context of a validation: that of several ranks is not interrupted, as all of them have to end it.
+func (s *session) patient(ctx context.Context) context.Context {
+	if s.o.Ranks == nil {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// awaitEnd waits for rank 0 to end the run, and returns what it says.
+func (s *session) awaitEnd() error {
+	_, err := s.o.Ranks.Broadcast(nil)
+	return err
+}
