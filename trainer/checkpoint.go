@@ -43,7 +43,8 @@ type progress struct {
 	Configuration string   `json:"configuration,omitempty"`
 	Data          string   `json:"data,omitempty"`
 	Perceptual    string   `json:"perceptual,omitempty"`
-	Changes       []string `json:"changes,omitempty"` // of the configuration, not yet in the history
+	Devices       int      `json:"devices,omitempty"` // that trained together, of all processes
+	Changes       []string `json:"changes,omitempty"` // of the configuration and the devices, not yet in the history
 }
 
 const (

@@ -107,7 +107,7 @@ func (s *session) resume(ctx context.Context) error {
 	}
 	now := s.p
 	s.p = c.Progress
-	s.p.Configuration, s.p.Data, s.p.Perceptual = now.Configuration, now.Data, now.Perceptual
+	s.p.Configuration, s.p.Data, s.p.Perceptual, s.p.Devices = now.Configuration, now.Data, now.Perceptual, now.Devices
 	for _, dir := range []string{s.o.Dir, filepath.Join(s.o.Dir, checkpointDir)} {
 		if err := atomicfile.RemoveTemp(dir); err != nil {
 			return err
@@ -211,6 +211,9 @@ func (s *session) changes(old progress) (changed settings, lines []string) {
 	}
 	if old.Data != "" && old.Data != s.p.Data {
 		changed["data"] = "the training samples are others"
+	}
+	if before, now := max(old.Devices, 1), s.p.Devices; before != now {
+		changed["devices"] = fmt.Sprintf("%d -> %d (batches stay as they were)", before, now)
 	}
 	if old.Perceptual != "" && s.p.Perceptual != "" && old.Perceptual != s.p.Perceptual {
 		changed["training.loss.perceptual"] = "the weights of its network are others"

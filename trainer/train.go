@@ -223,7 +223,7 @@ func (s *session) prepare(options nn.TrainerOptions) (err error) {
 	}
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
-	s.p.Perceptual = s.t.PerceptualDigest()
+	s.p.Perceptual, s.p.Devices = s.t.PerceptualDigest(), s.t.Options().World.Devices
 	return nil
 }
 
