@@ -17,7 +17,7 @@ import (
 type Direct struct {
 	world     World
 	unordered bool
-	piece     int // floats that a device adds to while it sends those before and receives those behind
+	piece     int                    // floats that a device adds to while it sends those before and receives those behind
 	ends      []backend.Communicator // by device of this process
 
 	mu  sync.Mutex
@@ -269,26 +269,6 @@ func (f *folding) run() {
 			}
 		}
 	}
-}
-
-// reducePhase is a sum over all devices as work in the order of each, or the gathering of what they have of tables.
-type reducePhase struct {
-	r *replica
-	reduction
-}
-
-func (p *reducePhase) tasks() int { return 1 }
-
-func (p *reducePhase) run(int, int, hook) {
-	r := p.r
-	d, i := r.t.o.Reducer.(*Direct), r.index-r.t.o.World.First
-	for _, table := range p.tables {
-		d.gather(i, r.bringTable(table).Into)
-	}
-	if p.tables == nil {
-		d.start(i, r.bringSlots(p.sum))
-	}
-	d.ends[i].Meet()
 }
 
 // direct reports whether the trainer's reductions are work in the order of each device.

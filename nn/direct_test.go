@@ -11,6 +11,8 @@ import (
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/device"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 )
 
 // openSims opens a group of simulated GPUs, one for each of the options.
@@ -268,6 +270,90 @@ func TestDirectErrors(t *testing.T) {
 	} {
 		if _, err := NewDirect(c.dev, c.world, false, c.broadcast); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}
+
+// In order, bits do not depend on how large buckets are; on two devices they do not in any order. Sums of buckets are begun while gradients are
+// still computed, in a recording and outside of one.
+func TestBuckets(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		config Config
+		o      TrainerOptions
+		early  bool // with buckets of 1500 bytes
+	}{
+		{"deep", deep(), TrainerOptions{Batch: 6, Slots: 4, Noise: 0.2, Seed: 3}, true},
+		{"once", batchNormalised(), TrainerOptions{Batch: 9, Slots: 4, MicroBatch: 2, Seed: 4, Loss: MSE}, true},
+		{"idle", skips(), TrainerOptions{Batch: 5, Slots: 1, Unfused: true}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, unordered := range []bool{false, true} {
+				var want trained
+				for i, size := range []int{0, 1, 1500} {
+					o := c.o
+					o.Unordered, o.Bucket = unordered, size
+					var w watched
+					got := trainOn(t, c.config, openSims(t, ptxsim.Options{}, ptxsim.Options{BeforeLaunch: w.launch}), o)
+					if i == 0 {
+						want = got
+					} else if !got.same(want) {
+						t.Errorf("buckets of %d bytes end with other weights, unordered: %v", size, unordered)
+					}
+					if began := w.early > 0; began != (c.early && size > 0) && size != 1 {
+						t.Errorf("buckets of %d bytes, unordered %v: %d launches are beside a sum", size, unordered, w.early)
+					}
+				}
+			}
+		})
+	}
+}
+
+// deep has more layers than those whose partial sums are added up at once.
+func deep() Config {
+	c := Config{Name: "deep", Input: []int{16}}
+	for range 9 {
+		c.Encoder = append(c.Encoder, graph.Specs(&layer.Dense{Units: 10, Activation: "tanh"})...)
+	}
+	c.Decoder = graph.Specs(&layer.Dense{Units: 16, Activation: "sigmoid"})
+	return c
+}
+
+// A bucket that is started before it is complete is a race, which the simulator sees.
+func TestBucketTooEarly(t *testing.T) {
+	m := mustModel(t, deep())
+	tr, err := NewTrainer(m, openSims(t, ptxsim.Options{}, ptxsim.Options{}), TrainerOptions{Batch: 4, Slots: 4, Bucket: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	for i := range tr.buckets {
+		tr.buckets[i].parts = nil // as if there were nothing to wait for
+	}
+	if err := tr.SetData(pixelsFor(m, 4), 4); err != nil {
+		t.Fatal(err)
+	}
+	tr.Step(0, 4, 0)
+	if err := tr.Wait(); err == nil || !strings.Contains(err.Error(), "race of streams") {
+		t.Errorf("error %v, want that of a race", err)
+	}
+}
+
+// watched counts launches, but for those of sums themselves, that run beside a sum of slots.
+type watched struct {
+	sums  []uint64 // numbers of launches
+	early int
+}
+
+func (w *watched) launch(l *ptxsim.Launching) {
+	if l.Kernel == "vector_sum" {
+		w.sums = append(w.sums, l.Number)
+		return
+	}
+	for _, n := range l.Beside {
+		if slices.Contains(w.sums, n) {
+			w.early++
+			return
 		}
 	}
 }

@@ -167,6 +167,15 @@ type bound struct {
 	rows      []op.Value
 	samples   op.Value // the data set, or None
 	joined    bool     // the last call, SumPartials, is left to the optimiser's op
+	starts    []int    // of a training on connected devices: after which calls buckets of gradients are started
+}
+
+// at returns the number of a stretch's first call.
+func (b *bound) at(stretch int) (call int) {
+	for _, s := range b.stretches[:stretch] {
+		call += len(s.Calls) + len(s.Once)
+	}
+	return call
 }
 
 // bind places a program's tensors for each lane. The offsets may be those of the same program for more samples; without

@@ -35,7 +35,9 @@ type programs struct {
 	compile func(src source, n int) (*program.Program, error)
 	offsets map[kind][]int // of the tensors
 	made    map[programKey]*bound
-	apart   int // bytes from the arena of a micro-batch to the next's; 0 if the micro-batches of a lane share one
+	// training says that they add up gradients.
+	training bool
+	apart    int // bytes from the arena of a micro-batch to the next's; 0 if the micro-batches of a lane share one
 }
 
 // batchPhase runs a stretch of a program for every micro-batch. A task is a chunk of the batch, which adds up in a slot of its own.
@@ -83,6 +85,9 @@ func (p *programs) prepare(n int) bool {
 	}
 	bound := p.r.placer().bind(prog, p.offsets[key.kind], p.r.w.lanes, p.r.lanes.memory)
 	bound.joined = p.r.t.joins() && p.r.t.summedLast(prog)
+	if p.training && p.r.t.direct() {
+		bound.starts = p.r.t.starts(prog)
+	}
 	p.made[key] = bound
 	return true
 }
@@ -111,8 +116,13 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 				f.Tensors[v] = s.sums[info.Index]
 			}
 		}
+		last := prog.starts != nil && end == first+n && task == p.tasks()-1
 		if p.stretch > 0 {
-			runCalls(calls, f, prog.Values, hook)
+			if last {
+				r.runLast(prog, p.stretch, prog.at(p.stretch), calls, f, hook)
+			} else {
+				runCalls(calls, f, prog.Values, hook)
+			}
 			continue
 		}
 		if t.feed {
@@ -120,9 +130,9 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 			b.Upload(f.At(prog.Input), t.x[first*image:(first+n)*image])
 			b.Upload(f.At(prog.Target), t.y[first*image:(first+n)*image])
 		}
-		var last *op.SumPartials
+		var left *op.SumPartials
 		if prog.joined && !t.apart {
-			last, calls = calls[len(calls)-1].Op.(*op.SumPartials), calls[:len(calls)-1]
+			left, calls = calls[len(calls)-1].Op.(*op.SumPartials), calls[:len(calls)-1]
 		}
 		if r.led != p || task > 0 || first > start {
 			runCalls(calls[:prog.Lead], f, prog.Values, hook)
@@ -132,9 +142,13 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 			begin.Tensors[1] = s.sums[p.sum]
 			runCalls(p.begin, begin, nil, hook)
 		}
-		runCalls(calls[prog.Lead:], f, prog.Values, hook)
-		if last != nil { // there is but one task
-			r.sums = last.Of(f)
+		if last {
+			r.runLast(prog, p.stretch, prog.Lead, calls[prog.Lead:], f, hook)
+		} else {
+			runCalls(calls[prog.Lead:], f, prog.Values, hook)
+		}
+		if left != nil { // there is but one task
+			r.sums = left.Of(f)
 		}
 	}
 }

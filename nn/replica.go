@@ -42,6 +42,7 @@ type replica struct {
 	phases     []phase
 	reductions []reduction
 	packing    *listPhase                         // the phase that packs weights
+	started    int                                // buckets of gradients whose sums were started in the step at hand
 	led        *batchPhase                        // of which the first samples are gathered already
 	recordings map[recordingKey]backend.Recording // of phases in a row, if the device records
 
@@ -54,6 +55,7 @@ type replica struct {
 type reduction struct {
 	phase, sum int
 	tables     []int
+	stretch    int // of the training program that came before
 }
 
 type recordingKey struct{ n, turn, segment int }
@@ -267,7 +269,7 @@ func (r *replica) trainingPhases() {
 	progs := r.newPrograms(t.plan.offsets, func(src source, n int) (*program.Program, error) {
 		return compileTraining(t.m, r.mem.b, t.o, src, n)
 	})
-	progs.apart = t.plan.apart
+	progs.apart, progs.training = t.plan.apart, true
 	r.add(r.newBatchPhase(op.SlotSums, progs))
 	one := t.plan.packs
 	for i, s := range one.Stretches() {
@@ -275,7 +277,7 @@ func (r *replica) trainingPhases() {
 			r.add(&batchPhase{programs: progs, stretch: i})
 		}
 		if s.Once != nil {
-			r.gatherNext(one, s.Once)
+			r.gatherNext(one, i)
 			r.add(r.newOncePhase(one, s.Once))
 		}
 	}
@@ -295,7 +297,9 @@ func (r *replica) add(p phase) { r.phases = append(r.phases, p) }
 
 // reduceNext makes the sum of that index, over all slots of all devices, due before the next phase: every device is to have it
 // in its first slot.
-func (r *replica) reduceNext(sum int) { r.due(reduction{phase: len(r.phases), sum: sum}) }
+func (r *replica) reduceNext(sum int) {
+	r.due(reduction{phase: len(r.phases), sum: sum, stretch: len(r.t.plan.packs.Stretches()) - 1})
+}
 
 // due makes a reduction due before the next phase: a phase of its own where it is work in the order of the device, else something that all
 // devices wait for.
@@ -307,10 +311,10 @@ func (r *replica) due(red reduction) {
 	r.reductions = append(r.reductions, red)
 }
 
-// gatherNext makes the rows that calls of a program read due before the next phase: every device is to have those of all.
-func (r *replica) gatherNext(p *program.Program, calls []op.Call) {
-	red := reduction{phase: len(r.phases)}
-	for _, c := range calls {
+// gatherNext makes the rows that are read once behind a stretch of a program due before the next phase: every device is to have those of all.
+func (r *replica) gatherNext(p *program.Program, stretch int) {
+	red := reduction{phase: len(r.phases), stretch: stretch}
+	for _, c := range p.Stretches()[stretch].Once {
 		for _, v := range op.Reads(c.Op) {
 			if i := p.Values[v]; i.Space == op.Rows {
 				red.tables = append(red.tables, i.Index)

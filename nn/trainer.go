@@ -44,6 +44,8 @@ type TrainerOptions struct {
 	Reducer Reducer
 	// Unordered has connected devices add their gradients in an order of their own, which is faster, instead of that of the slots.
 	Unordered bool
+	// Bucket is how many bytes of gradients connected devices add at a time, the first while others are still computed; 0 stands for 25 MiB.
+	Bucket int
 	// World is for training with other processes; the zero one is without.
 	World World
 }
@@ -69,7 +71,8 @@ type Trainer struct {
 	apart    bool  // ops of the step at hand are done one by one
 	err      error // the first of a reduction
 
-	connected *Direct // by the trainer itself
+	connected *Direct  // by the trainer itself
+	buckets   []bucket // of gradients on connected devices
 
 	seen        int     // samples in the loss since ResetLoss
 	asked       int     // samples in what RecentLoss has asked for, 0 if it has not
@@ -109,6 +112,11 @@ func NewTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error
 func (t *Trainer) open() error {
 	if err := t.connect(); err != nil {
 		return err
+	}
+	if t.direct() {
+		if err := t.makeBuckets(); err != nil {
+			return err
+		}
 	}
 	for i, d := range backend.Members(t.dev) {
 		b := d.Lanes()[0]

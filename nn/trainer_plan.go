@@ -194,6 +194,9 @@ func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 	if o.Slots < 0 {
 		return o, fmt.Errorf("slots is %d, want at least 1, or 0 for the device's choice", o.Slots)
 	}
+	if o.Bucket < 0 {
+		return o, fmt.Errorf("bucket is %d bytes, want at least 1, or 0 for the default", o.Bucket)
+	}
 	if o.Loss, err = o.Loss.WithDefaults(); err != nil {
 		return o, err
 	}
