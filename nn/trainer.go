@@ -98,6 +98,9 @@ type Trainer struct {
 // NewTrainer compiles the model for training and places a copy of its weights on the device. The error for a batch
 // that does not fit says how much is needed, how much is free, and which batch fits.
 func NewTrainer(m *Model, dev backend.Device, o TrainerOptions) (*Trainer, error) {
+	if devices := len(backend.Members(dev)); o.World.Devices > devices && o.Reducer == nil {
+		return nil, fmt.Errorf("nn: %d of %d devices are of other processes: want a reducer that sums the gradients of all", o.World.Devices-devices, o.World.Devices)
+	}
 	t, err := planTrainer(m, dev, o)
 	if err != nil {
 		return nil, err

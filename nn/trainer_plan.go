@@ -107,9 +107,6 @@ func (o *TrainerOptions) checkWorld(members []backend.Device) error {
 		return fmt.Errorf("devices %d to %d of a world of %d: want numbers below that", w.First, w.First+devices-1, w.Devices)
 	}
 	if o.Reducer == nil {
-		if w.Devices > devices {
-			return fmt.Errorf("%d of %d devices are of other processes: want a reducer that sums the gradients of all", w.Devices-devices, w.Devices)
-		}
 		o.Reducer = reducer(members, o.Unordered)
 	}
 	return nil

@@ -53,7 +53,8 @@ type Training struct {
 	Validation    int                    `yaml:"validation_freq,omitempty" zero:"1 or more"` // epochs between validations, history lines and checkpoints (1)
 	KeepBest      bool                   `yaml:"keep_best,omitempty"`                        // the model is that of the lowest validation loss
 	Checkpoint    int                    `yaml:"checkpoint_steps,omitempty"`                 // steps between checkpoints; 0: one an epoch
-	// AllReduce says how the gradients of several processes are summed: ordered (default), with the bits of one process that has as many Slots, or fast.
+	// AllReduce says how the gradients of several devices or processes are summed: ordered (default), with the bits of one device that has as many Slots, or fast,
+	// in the order of NCCL or of MPI.
 	AllReduce string `yaml:"all_reduce,omitempty"`
 	// Slots are how many sums of gradients a batch is cut into, which are then summed in their order: the same on any number of devices or processes
 	// gives the same bits. Without it the device decides.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
@@ -24,24 +25,99 @@ func (s *session) check(err error) error {
 	return collective.Check(s.o.Ranks, err)
 }
 
-// world adds to the options of a trainer which of the ranks' devices are those of this process, and how gradients are summed.
-func (s *session) world(o *nn.TrainerOptions) error {
+// world adds to the options of a trainer which of the ranks' devices are those of this process.
+func (s *session) world(o *nn.TrainerOptions) {
+	if c := s.o.Ranks; c != nil {
+		devices := len(backend.Members(s.o.Device))
+		o.World = nn.World{First: c.Rank() * devices, Devices: c.Size() * devices}
+	}
+}
+
+// connect gives the ranks a way to sum gradients: from device to device if those of all ranks can be connected, else through the host's memory, by MPI.
+func (s *session) connect(o *nn.TrainerOptions) error {
 	c := s.o.Ranks
 	if c == nil {
 		return nil
 	}
-	devices := len(backend.Members(s.o.Device))
-	o.World = nn.World{First: c.Rank() * devices, Devices: c.Size() * devices}
-	m, ok := c.(collective.Mover)
+	reason := ""
+	if err := unconnected(s.o.Device); err != nil {
+		reason = err.Error()
+	}
+	reasons, err := c.AllGather([]byte(reason))
+	if err != nil {
+		return err
+	}
+	for rank, text := range reasons {
+		if reason = string(text); reason != "" {
+			reason = fmt.Sprintf("rank %d: %s", rank, reason)
+			break
+		}
+	}
+	m, moves := c.(collective.Mover)
 	switch {
-	case !ok:
-		return fmt.Errorf("the gradients of several processes on %s are summed by MPI: start them with mpirun or srun, by a convae that is built with `CC=mpicc go build -tags mpi ./cmd/convae`", s.o.Device.Name())
-	case s.c.Training.AllReduce == FastAllReduce:
+	case reason == "":
+		s.direct, err = nn.NewDirect(s.o.Device, o.World, o.Unordered, c.Broadcast)
+		o.Reducer = s.direct
+		return err
+	case !moves:
+		return fmt.Errorf("the gradients of several processes are summed by NCCL between GPUs, and else by MPI: want processes that mpirun or srun starts, of a convae that is built with `CC=mpicc go build -tags mpi ./cmd/convae` (%s)", reason)
+	case o.Unordered:
 		o.Reducer = collective.NewFast(m)
 	default:
 		o.Reducer = collective.NewOrdered(m)
 	}
+	if s.o.Device.Policy().Host {
+		return nil
+	}
+	s.o.Observer.Note("gradients go through the host's memory: " + reason)
 	return nil
+}
+
+// unconnected returns why a device cannot be connected with those of other ranks, or nil.
+func unconnected(d backend.Device) error {
+	for _, m := range backend.Members(d) {
+		c, ok := m.(backend.Connector)
+		if !ok {
+			return fmt.Errorf("the device is %s", m.Name())
+		}
+		if err := c.Connects(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watchRanks ends the sums that are under way on the devices when another rank has failed, which would else be waited for.
+func (s *session) watchRanks() (end func()) {
+	if s.direct == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-s.o.Ranks.Failed():
+			s.direct.Abort()
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
+
+// cause returns what a run has failed of: where sums failed because another rank has, that rank's error. It ends the sums that are under way, for
+// which closing would wait.
+func (s *session) cause(err error) error {
+	if s.direct == nil {
+		return err
+	}
+	s.direct.Abort()
+	select {
+	case <-s.o.Ranks.Failed():
+		if _, failure := s.o.Ranks.Signal(false); failure != nil {
+			return failure
+		}
+	case <-time.After(time.Second):
+	}
+	return err
 }
 
 // likeness is what a rank tells the others of itself: all but the micro-batch must be the same.

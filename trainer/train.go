@@ -88,23 +88,24 @@ type Result struct {
 
 // session is a run at work.
 type session struct {
-	c     Config
-	o     Options
-	first *FirstStep // nil once the observer knows of it
-	began time.Time
-	m     *nn.Model
-	t     *nn.Trainer
-	net   *nn.Network
-	eval  *use.Evaluator // of the validation data
-	host  HostMemory
-	p     progress
-	batch int     // samples of a step
-	steps int     // of an epoch
-	loss  float64 // of the epoch, as last heard
-	watch watch
-	load  *loader // of a training set that is streamed, else nil
-	order []int32
-	leave func() // unlocks the folder
+	c      Config
+	o      Options
+	first  *FirstStep // nil once the observer knows of it
+	began  time.Time
+	m      *nn.Model
+	t      *nn.Trainer
+	net    *nn.Network
+	eval   *use.Evaluator // of the validation data
+	host   HostMemory
+	p      progress
+	batch  int     // samples of a step
+	steps  int     // of an epoch
+	loss   float64 // of the epoch, as last heard
+	watch  watch
+	load   *loader    // of a training set that is streamed, else nil
+	direct *nn.Direct // by which the devices of several ranks are connected, if they are
+	order  []int32
+	leave  func() // unlocks the folder
 }
 
 // Train runs a configuration to its end, or until ctx is cancelled: then it ends after the step at hand and saves. All
@@ -119,9 +120,10 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	}
 	defer s.leave()
 	defer s.close()
+	defer s.watchRanks()()
 	interrupted, stopped, err := s.loop(ctx)
 	if err != nil {
-		return Result{}, err
+		return Result{}, s.cause(err)
 	}
 	return s.finish(ctx, interrupted, stopped)
 }
@@ -138,6 +140,9 @@ func (s *session) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err = s.check(s.alike(&options)); err != nil {
+		return err
+	}
+	if err = s.check(s.connect(&options)); err != nil {
 		return err
 	}
 	if err = s.check(s.prepare(options)); err != nil {
@@ -184,9 +189,7 @@ func (s *session) plan() (options nn.TrainerOptions, err error) {
 	if options, err = tr.Options(s.o.Train.Len()); err != nil {
 		return options, err
 	}
-	if err = s.world(&options); err != nil {
-		return options, err
-	}
+	s.world(&options)
 	if options, s.host, err = planRun(s.m, s.o.Device, options, s.o.Train, s.o.Test); err != nil {
 		return options, err
 	}
@@ -238,6 +241,9 @@ func (s *session) close() {
 	if s.t != nil {
 		s.net.Close()
 		s.t.Close()
+	}
+	if s.direct != nil {
+		s.direct.Close() // what was to be known of it is
 	}
 }
 

@@ -121,7 +121,7 @@ func (t Training) Options(samples int) (nn.TrainerOptions, error) {
 		return nn.TrainerOptions{}, err
 	}
 	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: t.Loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed, Corruption: t.Corrupted().Then,
-		Reduction: t.reduction(), Decay: t.EMADecay, Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute, Slots: t.Slots}
+		Reduction: t.reduction(), Decay: t.EMADecay, Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute, Slots: t.Slots, Unordered: t.AllReduce == FastAllReduce}
 	if t.Accumulate > 1 {
 		o.MicroBatch = t.Batch.Of(samples)
 	}

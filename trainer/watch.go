@@ -41,6 +41,11 @@ func (s *session) look(ctx context.Context) error {
 		return nil
 	}
 	w.asked = now
+	if s.direct != nil {
+		if err := s.direct.Failure(); err != nil {
+			return err
+		}
+	}
 	if loss, samples, ok := s.t.RecentLoss(); ok {
 		s.loss = loss
 		if !finite(loss) && s.writes() { // the others' work goes on until they hear of it

@@ -179,36 +179,70 @@ func TestRanksKilled(t *testing.T) {
 	finish()
 }
 
-// Processes that are started as torchrun does, by a build without MPI, say what is missing, each knows its rank, and none hangs.
-func TestRanksWithoutMPI(t *testing.T) {
+// started starts two processes as torchrun does, of a build without MPI.
+func started(t *testing.T, ctx context.Context, bin string, args ...string) (ranks []*exec.Cmd, said []*bytes.Buffer) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	bin := filepath.Join(t.TempDir(), "convae")
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err := errors.Join(err, l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		c, out := mpirun(ctx, bin, 0, args...)
+		c.Env = append(os.Environ(), "WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port, fmt.Sprint("RANK=", i))
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ranks, said = append(ranks, c), append(said, out)
+	}
+	return ranks, said
+}
+
+// Without MPI, simulated GPUs of two processes have the bits of one, CPUs say what is missing, and a process that is killed ends the other.
+func TestRanksWithoutMPI(t *testing.T) {
+	root := t.TempDir()
+	bin := filepath.Join(root, "convae")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	ranks := make([]*exec.Cmd, 2)
-	said := make([]*bytes.Buffer, len(ranks))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	for i := range ranks {
-		ranks[i], said[i] = mpirun(ctx, bin, 0, "train", "--device", "cpu", "--out", filepath.Join(t.TempDir(), "run"))
-		ranks[i].Env = append(os.Environ(), "WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port, fmt.Sprint("RANK=", i))
-		if err := ranks[i].Start(); err != nil {
-			t.Fatal(err)
+	args := func(dir, device string) []string {
+		return []string{"train", "denoiser", "--device", device, "--limit", "8", "--batch", "4", "--epochs", "1", "--set", "training.slots=2", "--out", filepath.Join(root, dir)}
+	}
+	status := func(c *exec.Cmd) int {
+		var exit *exec.ExitError
+		if err := c.Wait(); err != nil && !errors.As(err, &exit) {
+			t.Error(err)
+		}
+		return c.ProcessState.ExitCode()
+	}
+	runRanks(t, bin, 0, args("one", "sim")...)
+	ranks, said := started(t, ctx, bin, args("two", "sim")...)
+	for i, c := range ranks {
+		if status(c) != 0 {
+			t.Fatalf("rank %d: %s", i, said[i])
 		}
 	}
+	if !bytes.Equal(modelBytes(t, filepath.Join(root, "one")), modelBytes(t, filepath.Join(root, "two"))) {
+		t.Error("the model of two processes is not that of one")
+	}
+	ranks, said = started(t, ctx, bin, args("cpu", "cpu")...)
 	for i, c := range ranks {
-		var exit *exec.ExitError
-		if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-			t.Errorf("rank %d: %v, want exit status 1", i, err)
+		if got, text := status(c), said[i].String(); got != 1 || strings.Contains(text, "and else by MPI") != (i == 0) {
+			t.Errorf("rank %d: exit status %d, %q", i, got, text)
 		}
-		if text := said[i].String(); strings.Contains(text, "summed by MPI") != (i == 0) {
-			t.Errorf("rank %d says %q", i, text)
-		}
+	}
+	ranks, said = started(t, ctx, bin, append(args("killed", "sim"), "--epochs", "1000")...)
+	time.Sleep(2 * time.Second)
+	if err := ranks[1].Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	status(ranks[1])
+	if got, text := status(ranks[0]), said[0].String(); got != 1 || !strings.Contains(text, "rank 1: its process has gone") {
+		t.Errorf("rank 0, when rank 1 is killed: exit status %d, %q", got, text)
 	}
 }

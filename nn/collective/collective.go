@@ -22,6 +22,8 @@ type Comm interface {
 	AllGather(p []byte) ([][]byte, error)
 	// Signal tells all ranks of a flag and reports whether any of them had set theirs in the call before, so that nobody waits for an answer.
 	Signal(on bool) (bool, error)
+	// Failed is closed when a rank is known to have failed; nil if this process then ends anyway.
+	Failed() <-chan struct{}
 	// Abort ends the calls of all ranks with an error, or their processes.
 	Abort(err error)
 	// Close ends the connection in good order, once all ranks call it.
@@ -69,6 +71,9 @@ func Told(err error) bool {
 // Check returns nil if no rank has an error. Otherwise it returns that of the first which has one, or this rank's own, so that all of them end: each
 // is Known, and Told where rank 0 or the failing one prints it.
 func Check(c Comm, err error) error {
+	if Known(err) {
+		return err
+	}
 	text := ""
 	if err != nil {
 		text = cmp.Or(err.Error(), "failed")

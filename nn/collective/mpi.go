@@ -257,6 +257,9 @@ func memoryOf(x []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
 }
 
+// Failed returns nil: mpirun and srun end all processes when one ends in an error.
+func (c *mpiComm) Failed() <-chan struct{} { return nil }
+
 // Abort ends the processes of all ranks.
 func (c *mpiComm) Abort(error) { C.abort_all() }
 

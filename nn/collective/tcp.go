@@ -478,6 +478,9 @@ func (c *tcpComm) Signal(on bool) (any bool, err error) {
 	return any, nil
 }
 
+// Failed is closed with the first failure.
+func (c *tcpComm) Failed() <-chan struct{} { return c.failed }
+
 func (c *tcpComm) Abort(err error) {
 	var f *Failure
 	if !errors.As(err, &f) {

@@ -153,6 +153,8 @@ func (m *member) AllReduce(x []float32) error {
 	return nil
 }
 
+func (m *member) Failed() <-chan struct{} { return m.g.failed }
+
 func (m *member) Abort(err error) {
 	m.g.once.Do(func() {
 		m.g.reason = &collective.Failure{Rank: m.rank, Text: err.Error()}
