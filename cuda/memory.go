@@ -23,7 +23,7 @@ type lane struct {
 
 	communicators []*communicator // that are connected
 
-	last     string // the op that was put in the stream last
+	last string // the op that was put in the stream last
 
 	// Fetch copies to pinned memory; the event marks its end.
 	pinned  []byte

@@ -1,11 +1,14 @@
 package nn
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/convae/convae/cuda/ptxsim"
@@ -108,6 +111,9 @@ func TestConnectedDevicesTrainAsOne(t *testing.T) {
 		{"idle", zoo()[3], TrainerOptions{Batch: 2, Slots: 2, Optimizer: Optimizer{Name: "sgd", Momentum: 0.9}}, []int{5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if testing.Short() && c.name != "normalised" {
+				t.Skip("many trainings")
+			}
 			want := trainOn(t, c.config, openSims(t, ptxsim.Options{}), c.o)
 			for _, n := range c.devices {
 				group := func() backend.Device { return openSims(t, make([]ptxsim.Options, n)...) }
@@ -128,38 +134,58 @@ func TestConnectedDevicesTrainAsOne(t *testing.T) {
 	}
 }
 
-// Devices of several processes, here of goroutines, train as one.
+// Devices of two processes, one in this and two in another, train as one.
 func TestConnectedProcessesTrainAsOne(t *testing.T) {
-	o := TrainerOptions{Batch: 6, Slots: 3, Noise: 0.2, Seed: 3}
-	want := trainOn(t, zoo()[0], openSims(t, ptxsim.Options{}), o)
-	first, second := openSims(t, ptxsim.Options{}), openSims(t, ptxsim.Options{}, ptxsim.Options{})
-	ids := make(chan []byte, 1)
-	var all sync.WaitGroup
-	for dev, broadcast := range map[backend.Device]func(id []byte) ([]byte, error){
-		first:  func(id []byte) ([]byte, error) { ids <- id; return id, nil },
-		second: func([]byte) ([]byte, error) { return <-ids, nil },
-	} {
-		all.Go(func() {
-			o := o
-			o.World = World{First: 0, Devices: 3}
-			if dev == second {
-				o.World.First = 1
-			}
-			d, err := NewDirect(dev, o.World, false, broadcast)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			o.Reducer = d
-			if got := trainOn(t, zoo()[0], dev, o); !got.same(want) {
-				t.Errorf("the process with device %d ends with other weights than one device", o.World.First)
-			}
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+	const variable = "CONVAE_TEST_OTHER_PROCESS"
+	o := TrainerOptions{Batch: 6, Slots: 3, Noise: 0.2, Seed: 3, World: World{Devices: 3}}
+	trainIn := func(dev backend.Device, broadcast func(id []byte) ([]byte, error)) trained {
+		d, err := NewDirect(dev, o.World, false, broadcast)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Reducer = d
+		end := trainOn(t, zoo()[0], dev, o)
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		return end
 	}
-	all.Wait()
+	if os.Getenv(variable) != "" { // it is the other one
+		o.World.First = 1
+		end := trainIn(openSims(t, ptxsim.Options{}, ptxsim.Options{}), func([]byte) ([]byte, error) {
+			id := make([]byte, 128)
+			_, err := io.ReadFull(os.Stdin, id)
+			return id, err
+		})
+		fmt.Printf("ended with %v\n", end)
+		return
+	}
+	other := exec.Command(os.Args[0], "-test.run=^TestConnectedProcessesTrainAsOne$")
+	other.Env = append(os.Environ(), variable+"=1")
+	in, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	other.Stdout, other.Stderr = &out, &out
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	got := trainIn(openSims(t, ptxsim.Options{}), func(id []byte) ([]byte, error) {
+		_, err := in.Write(id)
+		return id, err
+	})
+	if err := other.Wait(); err != nil {
+		t.Fatalf("the other process: %v\n%s", err, out.Bytes())
+	}
+	o.World, o.Reducer = World{}, nil
+	want := trainOn(t, zoo()[0], openSims(t, ptxsim.Options{}), o)
+	if !got.same(want) {
+		t.Error("the first process ends with other weights than one device")
+	}
+	if !strings.Contains(out.String(), fmt.Sprintf("ended with %v\n", want)) {
+		t.Error("the other process ends with other weights than one device")
+	}
 }
 
 // A sum of many pieces is that of one, whichever devices have slots.
@@ -288,6 +314,9 @@ func TestBuckets(t *testing.T) {
 		{"idle", skips(), TrainerOptions{Batch: 5, Slots: 1, Unfused: true}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if testing.Short() && c.name != "once" {
+				t.Skip("many trainings")
+			}
 			for _, unordered := range []bool{false, true} {
 				var want trained
 				for i, size := range []int{0, 1, 1500} {

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/convae/convae/cuda/driver"
 	"github.com/convae/convae/cuda/nccl/internal/libnccl"
@@ -61,7 +63,9 @@ func failed(call string, code int, c *comm) error {
 	}
 	e := &Error{Call: call, Code: code, Text: libnccl.ErrorString(code)}
 	if c != nil {
-		e.Last = libnccl.LastError(c.comm)
+		if now := c.comm.Load(); now != nil {
+			e.Last = libnccl.LastError(*now)
+		}
 	}
 	return e
 }
@@ -79,8 +83,8 @@ func (system) Init(dev driver.Device, size int, id ID, rank int) (Comm, error) {
 	}
 	c := &comm{dev: d}
 	err := d.InContext(func() error {
-		var code int
-		c.comm, code = libnccl.CommInitRank(size, (*[128]byte)(&id), rank)
+		made, code := libnccl.CommInitRank(size, (*[128]byte)(&id), rank)
+		c.comm.Store(&made)
 		return failed("ncclCommInitRank", code, nil)
 	})
 	if err != nil {
@@ -93,63 +97,64 @@ func (system) Init(dev driver.Device, size int, id ID, rank int) (Comm, error) {
 type comm struct {
 	dev  driver.Contextual
 	mu   sync.Mutex
-	comm libnccl.Comm // nil when it has ended
+	comm atomic.Pointer[libnccl.Comm] // nil when it has ended
 }
 
 var errEnded = errors.New("nccl: the communicator has ended")
 
 // do makes a call with the device's context current.
-func (c *comm) do(call string, f func() int) error {
+func (c *comm) do(call string, f func(now libnccl.Comm) int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.comm == nil {
+	now := c.comm.Load()
+	if now == nil {
 		return errEnded
 	}
-	return c.dev.InContext(func() error { return failed(call, f(), c) })
+	return c.dev.InContext(func() error { return failed(call, f(*now), c) })
 }
 
 // on is do for a call on a stream.
-func (c *comm) on(call string, s driver.Stream, f func(stream uintptr) int) error {
+func (c *comm) on(call string, s driver.Stream, f func(now libnccl.Comm, stream uintptr) int) error {
 	h, ok := s.(driver.Handled)
 	if !ok {
 		return errors.New("nccl: the stream is not of the CUDA driver")
 	}
-	return c.do(call, func() int { return f(h.Handle()) })
+	return c.do(call, func(now libnccl.Comm) int { return f(now, h.Handle()) })
 }
 
 func (c *comm) AllReduce(send, recv driver.Ptr, count int, t Type, s driver.Stream) error {
-	return c.on("ncclAllReduce", s, func(stream uintptr) int {
-		return libnccl.AllReduce(uint64(send), uint64(recv), count, int(t), c.comm, stream)
+	return c.on("ncclAllReduce", s, func(now libnccl.Comm, stream uintptr) int {
+		return libnccl.AllReduce(uint64(send), uint64(recv), count, int(t), now, stream)
 	})
 }
 
 func (c *comm) ReduceScatter(send, recv driver.Ptr, count int, t Type, s driver.Stream) error {
-	return c.on("ncclReduceScatter", s, func(stream uintptr) int {
-		return libnccl.ReduceScatter(uint64(send), uint64(recv), count, int(t), c.comm, stream)
+	return c.on("ncclReduceScatter", s, func(now libnccl.Comm, stream uintptr) int {
+		return libnccl.ReduceScatter(uint64(send), uint64(recv), count, int(t), now, stream)
 	})
 }
 
 func (c *comm) AllGather(send, recv driver.Ptr, count int, t Type, s driver.Stream) error {
-	return c.on("ncclAllGather", s, func(stream uintptr) int {
-		return libnccl.AllGather(uint64(send), uint64(recv), count, int(t), c.comm, stream)
+	return c.on("ncclAllGather", s, func(now libnccl.Comm, stream uintptr) int {
+		return libnccl.AllGather(uint64(send), uint64(recv), count, int(t), now, stream)
 	})
 }
 
 func (c *comm) Broadcast(send, recv driver.Ptr, count int, t Type, root int, s driver.Stream) error {
-	return c.on("ncclBroadcast", s, func(stream uintptr) int {
-		return libnccl.Broadcast(uint64(send), uint64(recv), count, int(t), root, c.comm, stream)
+	return c.on("ncclBroadcast", s, func(now libnccl.Comm, stream uintptr) int {
+		return libnccl.Broadcast(uint64(send), uint64(recv), count, int(t), root, now, stream)
 	})
 }
 
 func (c *comm) Send(p driver.Ptr, count int, t Type, peer int, s driver.Stream) error {
-	return c.on("ncclSend", s, func(stream uintptr) int {
-		return libnccl.Send(uint64(p), count, int(t), peer, c.comm, stream)
+	return c.on("ncclSend", s, func(now libnccl.Comm, stream uintptr) int {
+		return libnccl.Send(uint64(p), count, int(t), peer, now, stream)
 	})
 }
 
 func (c *comm) Recv(p driver.Ptr, count int, t Type, peer int, s driver.Stream) error {
-	return c.on("ncclRecv", s, func(stream uintptr) int {
-		return libnccl.Recv(uint64(p), count, int(t), peer, c.comm, stream)
+	return c.on("ncclRecv", s, func(now libnccl.Comm, stream uintptr) int {
+		return libnccl.Recv(uint64(p), count, int(t), peer, now, stream)
 	})
 }
 
@@ -157,17 +162,17 @@ func (c *comm) Recv(p driver.Ptr, count int, t Type, peer int, s driver.Stream) 
 func (c *comm) Group(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := c.do("ncclGroupStart", libnccl.GroupStart); err != nil {
+	if err := c.do("ncclGroupStart", func(libnccl.Comm) int { return libnccl.GroupStart() }); err != nil {
 		return err
 	}
 	err := f()
-	return errors.Join(err, c.do("ncclGroupEnd", libnccl.GroupEnd))
+	return errors.Join(err, c.do("ncclGroupEnd", func(libnccl.Comm) int { return libnccl.GroupEnd() }))
 }
 
 func (c *comm) AsyncError() error {
 	failure := 0
-	if err := c.do("ncclCommGetAsyncError", func() (code int) {
-		failure, code = libnccl.CommGetAsyncError(c.comm)
+	if err := c.do("ncclCommGetAsyncError", func(now libnccl.Comm) (code int) {
+		failure, code = libnccl.CommGetAsyncError(now)
 		return code
 	}); err != nil {
 		return err
@@ -175,16 +180,29 @@ func (c *comm) AsyncError() error {
 	return failed("a collective", failure, c)
 }
 
-func (c *comm) Abort() error   { return c.end("ncclCommAbort", libnccl.CommAbort) }
-func (c *comm) Destroy() error { return c.end("ncclCommDestroy", libnccl.CommDestroy) }
+// Abort also ends a call that is under way: the library waits in some for other ranks. Others are let come to their end, for a moment.
+func (c *comm) Abort() error {
+	for range 100 {
+		if c.mu.TryLock() {
+			defer c.mu.Unlock()
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return c.end("ncclCommAbort", libnccl.CommAbort)
+}
+
+func (c *comm) Destroy() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.end("ncclCommDestroy", libnccl.CommDestroy)
+}
 
 // end ends the communicator, if it has not.
 func (c *comm) end(call string, f func(libnccl.Comm) int) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ended := c.comm
-	if c.comm = nil; ended == nil {
+	ended := c.comm.Swap(nil)
+	if ended == nil {
 		return nil
 	}
-	return c.dev.InContext(func() error { return failed(call, f(ended), nil) })
+	return c.dev.InContext(func() error { return failed(call, f(*ended), nil) })
 }

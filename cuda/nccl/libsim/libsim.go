@@ -306,13 +306,13 @@ func libsim_GroupStart() C.int {
 //export libsim_GroupEnd
 func libsim_GroupEnd() C.int {
 	l, rc := begin("ncclGroupEnd")
+	l.mu.Lock()
+	g := l.groups[syscall.Gettid()]
+	delete(l.groups, syscall.Gettid()) // also after a failure
+	l.mu.Unlock()
 	if rc != success {
 		return rc
 	}
-	l.mu.Lock()
-	g := l.groups[syscall.Gettid()]
-	delete(l.groups, syscall.Gettid())
-	l.mu.Unlock()
 	if g == nil {
 		return l.done(errors.New("the thread has begun no group"), invalidUsage)
 	}
