@@ -226,6 +226,7 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"AveragePool":        func() { l.AveragePool(pool, pooled, x) }, "AveragePoolBack": func() { l.AveragePoolBack(pool, x, pooled) },
 		"Bilinear": func() { l.Bilinear(up, upped, x) }, "BilinearBack": func() { l.BilinearBack(up, x, upped) },
 		"DepthToSpace": func() { l.DepthToSpace(depth, spaced, deep) }, "SpaceToDepth": func() { l.SpaceToDepth(depth, deep, spaced) },
+		"UnitNorm": func() { l.UnitNorm(y, x, backend.Tensor{}) }, "UnitNormBack": func() { l.UnitNormBack(y, x, x, backend.Tensor{}) },
 		"Times": func() { l.Times(y, x, single) }, "SumPixels": func() { l.SumPixels(1, single, x, y) }, "SpreadPixels": func() { l.SpreadPixels(1, x, single) },
 		"Plus": func() { l.Plus(y, y, x) }, "CopyChannels": func() { l.CopyChannels(joined, 3, x, 1, 2) },
 		"Activate":     func() { l.Activate(backend.Function{Act: backend.Tanh}, y, x) },

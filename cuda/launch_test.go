@@ -116,6 +116,8 @@ func TestLaunchGeometry(t *testing.T) {
 		{"times", func() { l.Times(x, x, y) }, []string{"channelwise_times 60x256"}},
 		{"times of fours", func() { l.Times(act(1, 2, 2, 3), act(1, 2, 2, 3), act(1, 2, 2, 3)) }, []string{"channelwise_times4 1x256"}},
 		{"times by pixels", func() { l.Times(x, y, single) }, []string{"channelwise_times 60x256"}},
+		{"unit norm", func() { l.UnitNorm(x, y, none) }, []string{"unitnorm_forward 384x256"}},
+		{"unit norm back", func() { l.UnitNormBack(x, y, y, none) }, []string{"unitnorm_back 384x256"}},
 		{"sum of pixels", func() { l.SumPixels(1, single, x, none) }, []string{"channelwise_sum 3x256"}},
 		{"spread", func() { l.SpreadPixels(1, x, single) }, []string{"channelwise_spread 60x256"}},
 		{"plus", func() { l.Plus(x, x, y) }, []string{"merge_plus 15x256"}},

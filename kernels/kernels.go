@@ -202,6 +202,9 @@ const (
 	ChannelwiseSpread
 	ChannelwiseSpread4
 
+	UnitNormForward
+	UnitNormBack
+
 	MergePlus
 	MergeChannels
 	MergeChannels4
@@ -488,6 +491,9 @@ var entries = [Count]struct {
 	ChannelwiseSum4:    {"channelwise_sum4", 8},
 	ChannelwiseSpread:  {"channelwise_spread", 7},
 	ChannelwiseSpread4: {"channelwise_spread4", 7},
+
+	UnitNormForward: {"unitnorm_forward", 7},
+	UnitNormBack:    {"unitnorm_back", 8},
 
 	MergePlus:      {"merge_plus", 5},
 	MergeChannels:  {"merge_channels", 9},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -72,6 +73,8 @@ func everyProgram(t *testing.T, f func(t *testing.T, c Config, o TrainerOptions)
 		run("unfused", c, TrainerOptions{Loss: MSE, Unfused: true})
 	}
 	run("fused", zoo()[0], TrainerOptions{Loss: everyLoss})
+	file := filepath.Join("..", "testdata", "golden", "perceptual", "perceptual.safetensors")
+	run("perceived", zoo()[0], TrainerOptions{Loss: Loss{Perceptual: Perceptual{Weight: 1, File: file, Layers: LPIPSFeatures &^ (1 << 12), LPIPS: true}}})
 	run("corrupted", zoo()[0], TrainerOptions{Loss: MSE, MicroBatch: 2, Corruption: []corrupt.Corruption{{Kind: corrupt.SaltAndPepper, Amount: 0.1}, {Kind: corrupt.Speckle, Amount: 0.1},
 		{Kind: corrupt.Masking, Amount: 0.3, Size: 2, Value: 0.5}, {Kind: corrupt.Blur, Amount: 0.5}, {Kind: corrupt.Downscale, Size: 2}, {Kind: corrupt.JPEG, Quality: [2]int{20, 60}}}})
 	run("fused", quantized(), TrainerOptions{Loss: MSE, MicroBatch: 2})

@@ -24,6 +24,10 @@ type Perceptual struct {
 	Weight float64
 	File   string        // the network's weights, a safetensors file with torchvision's names
 	Layers FeatureLayers // DefaultFeatures if there are none
+	// LPIPS has the vector of each pixel's features divided by its length, and their squared differences weighted and added up, not averaged, over
+	// channels, by weights that the file has too (Zhang and others, "The unreasonable effectiveness of deep features as a perceptual metric", 2018). Its
+	// layers are LPIPSFeatures, all or some.
+	LPIPS bool
 }
 
 // perceptualName is the loss's name in configurations.
@@ -47,6 +51,9 @@ var featureNames = func() (names []string) {
 
 // DefaultFeatures are relu1_2, relu2_2, relu3_3 and relu4_3, those of Johnson and others.
 const DefaultFeatures FeatureLayers = 1<<1 | 1<<3 | 1<<6 | 1<<9
+
+// LPIPSFeatures are relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3, the last before each pool and at the end, those of LPIPS.
+const LPIPSFeatures = DefaultFeatures | 1<<12
 
 // ParseFeatureLayers returns the set of layers with those names.
 func ParseFeatureLayers(names ...string) (l FeatureLayers, err error) {
@@ -105,6 +112,8 @@ type features struct {
 	layers FeatureLayers
 	// The weights and the bias of each convolution. The first two are of one that repeats a single channel and normalises.
 	params []Param
+	// scales is the index of the first of params that scales the features of a layer of LPIPS, each by the root of its weight; 0 for a plain distance.
+	scales int
 }
 
 // loadFeatures reads the network as deep as the loss looks. Errors name the file and the tensor, and what was expected.
@@ -126,7 +135,50 @@ func (p Perceptual) loadFeatures(channels int) (*features, error) {
 		f.params = append(f.params, w, bias)
 		in = w.Shape.N
 	}
+	if p.LPIPS {
+		f.scales = len(f.params)
+		if err := f.addScales(file); err != nil {
+			return nil, fmt.Errorf("loss perceptual: %s: %w", p.File, err)
+		}
+	}
 	return f, nil
+}
+
+// addScales reads the weights of LPIPS.
+func (f *features) addScales(file *safetensors.File) error {
+	block := -1
+	for i := range featureNames {
+		if !LPIPSFeatures.has(i) {
+			continue
+		}
+		if block++; !f.layers.has(i) {
+			continue
+		}
+		channels := f.params[2*i+2].Shape.N
+		p, err := readParam(file, []string{fmt.Sprintf("lin%d.model.1.weight", block), fmt.Sprintf("lins.%d.model.1.weight", block)}, "LPIPS", graph.Bias,
+			func(d []int) (backend.Shape, bool) {
+				return backend.Vec(channels), slices.Equal(d, []int{1, channels, 1, 1})
+			}, fmt.Sprintf("[1 %d 1 1]", channels))
+		if err != nil {
+			return err
+		}
+		for k, v := range p.Data {
+			if v < 0 {
+				return fmt.Errorf("tensor %q: value %d is %v, want 0 or more", p.Name, k+1, v)
+			}
+			p.Data[k] = float32(math.Sqrt(float64(v)))
+		}
+		f.params = append(f.params, p)
+	}
+	return nil
+}
+
+// share returns what the squared difference of a feature of that shape counts for.
+func (f *features) share(s backend.Shape) float64 {
+	if f.scales > 0 {
+		return 1 / float64(s.H*s.W)
+	}
+	return 1 / float64(s.Image())
 }
 
 // normalization returns the convolution of one pixel that makes three normalised channels.
@@ -151,28 +203,7 @@ func vggConv(file *safetensors.File, conv, in int) (w, bias Param, err error) {
 	}
 	read := func(name string, role graph.ParamRole, shape func(dims []int) (s backend.Shape, ok bool), want string) (p Param, err error) {
 		names := []string{fmt.Sprintf("features.%d.%s", module, name), fmt.Sprintf("%d.%s", module, name), fmt.Sprintf("net.slice%d.%d.%s", slice, module, name)}
-		for _, p.Name = range names {
-			t, ok := file.Tensor(p.Name)
-			if !ok {
-				continue
-			}
-			if p.Shape, ok = shape(t.Shape); !ok {
-				return p, fmt.Errorf("tensor %q has shape %v, want %s", p.Name, t.Shape, want)
-			}
-			p.Role = role
-			wide, err := t.ToFloat32()
-			if err == nil {
-				p.Data, err = p.fromTorch(&wide)
-			}
-			if err != nil {
-				return p, err
-			}
-			if i, v, found := wide.NotFinite(); found {
-				return p, fmt.Errorf("tensor %q: value %d is %v, want finite weights", p.Name, i+1, v)
-			}
-			return p, nil
-		}
-		return p, fmt.Errorf("there is no tensor %q of VGG-16 (nor %q, nor %q)", names[0], names[1], names[2])
+		return readParam(file, names, "VGG-16", role, shape, want)
 	}
 	w, err = read("weight", graph.ConvWeights, func(d []int) (s backend.Shape, ok bool) {
 		if len(d) != 4 || d[0] < 1 || d[1] != in || d[2] != 3 || d[3] != 3 {
@@ -187,6 +218,31 @@ func vggConv(file *safetensors.File, conv, in int) (w, bias Param, err error) {
 		return backend.Vec(w.Shape.N), slices.Equal(d, []int{w.Shape.N})
 	}, fmt.Sprintf("[%d]", w.Shape.N))
 	return w, bias, err
+}
+
+// readParam reads the first tensor that is there of several names, of what a network is to have. shape makes a parameter's shape of the tensor's
+// dimensions, unless these are not as wanted.
+func readParam(file *safetensors.File, names []string, of string, role graph.ParamRole, shape func(dims []int) (s backend.Shape, ok bool), want string) (p Param, err error) {
+	for _, p.Name = range names {
+		t, ok := file.Tensor(p.Name)
+		if !ok {
+			continue
+		}
+		if p.Shape, ok = shape(t.Shape); !ok {
+			return p, fmt.Errorf("tensor %q has shape %v, want %s", p.Name, t.Shape, want)
+		}
+		p.Role = role
+		wide, err := t.ToFloat32()
+		if err != nil {
+			return p, err
+		}
+		if i, v, found := wide.NotFinite(); found {
+			return p, fmt.Errorf("tensor %q: value %d is %v, want finite weights", p.Name, i+1, v)
+		}
+		p.Data, err = p.fromTorch(&wide)
+		return p, err
+	}
+	return p, fmt.Errorf("there is no tensor %q of %s (nor %s)", names[0], of, strings.Join(names[1:], ", nor "))
 }
 
 // PerceptualDigest tells one network of a perceptual loss from another, by its weights; "" if the trainer has none.
@@ -294,7 +350,14 @@ func (f *features) emit(e emitter, x op.Value, params []op.Value, multiply backe
 		}
 		out := e.New(e.Shape(x))
 		e.Emit(&op.Activate{Function: backend.Function{Act: backend.ReLU}, Out: out, X: x})
-		if x = out; f.layers.has(i) {
+		x = out
+		switch {
+		case !f.layers.has(i):
+		case f.scales > 0:
+			unit := e.New(e.Shape(x))
+			e.Emit(&op.UnitNorm{Out: unit, X: x, Scales: params[f.scales+len(of)]})
+			of = append(of, unit)
+		default:
 			of = append(of, x)
 		}
 	}
@@ -333,12 +396,12 @@ func (c *compiler) emitFeatures(src source) error {
 	return nil
 }
 
-// emitPerceptual appends the mean squared difference of the features of each layer.
+// emitPerceptual appends the squared differences of the features of each layer.
 func (c *compiler) emitPerceptual(grads *op.Grads) {
 	p, image := c.p, float64(c.p.Shape(c.p.Output).Image())
 	for i, x := range c.features[1] {
 		s := p.Shape(x)
-		o := &op.Pointwise{Of: op.MSE, Term: op.Term{Shape: s, Scale: op.Scale{Factor: float32(c.o.Loss.Perceptual.Weight * image / float64(s.Image()))},
+		o := &op.Pointwise{Of: op.MSE, Term: op.Term{Shape: s, Scale: op.Scale{Factor: float32(c.o.Loss.Perceptual.Weight * image * c.o.features.share(s))},
 			Loss: p.Sum(op.Loss, 1), Grad: p.Like(x), Prediction: x, Target: c.features[0][i]}}
 		p.Emit(o)
 		grads.Add(x, o.Grad)
@@ -459,7 +522,7 @@ func (l *pairLayer) Build(b *graph.Builder, in ...op.Value) (op.Value, error) {
 		differ, mean := b.New(s), b.New(backend.Vec(s.C))
 		b.Emit(&op.Copy{Out: differ, X: v})
 		b.Emit(&op.Accumulate{Dst: differ, Alpha: -1, X: of[1][i]})
-		b.Emit(&op.SumPixels{Scale: float32(1 / float64(s.Image())), Out: mean, A: differ, B: differ})
+		b.Emit(&op.SumPixels{Scale: float32(l.f.share(s)), Out: mean, A: differ, B: differ})
 		b.Emit(&op.CopyChannels{Out: out, To: at, X: mean, Count: s.C, First: at == 0})
 		at += s.C
 	}
@@ -473,10 +536,14 @@ func (p Perceptual) withDefaults() (Perceptual, error) {
 		return p, fmt.Errorf("loss: perceptual has a file or layers, and no weight: want a weight above 0 too")
 	case p.Weight > 0 && p.File == "":
 		return p, fmt.Errorf("loss: perceptual names no file: want the weights of VGG-16 as safetensors, as in {perceptual: {weight: 0.1, file: vgg16.safetensors}}")
+	case p.Weight > 0 && p.Layers == 0 && p.LPIPS:
+		p.Layers = LPIPSFeatures
 	case p.Weight > 0 && p.Layers == 0:
 		p.Layers = DefaultFeatures
 	case int(p.Layers) >= 1<<len(featureNames):
 		return p, fmt.Errorf("loss: perceptual has layers that there are not: want of %s", strings.Join(featureNames, ", "))
+	case p.LPIPS && p.Layers&^LPIPSFeatures != 0:
+		return p, fmt.Errorf("loss: perceptual with lpips has the layers %v, want of %v", p.Layers.Names(), LPIPSFeatures.Names())
 	}
 	return p, nil
 }
@@ -502,6 +569,10 @@ func (p *Perceptual) set(value any) (err error) {
 			if p.File, ok = v.(string); !ok {
 				return fmt.Errorf("perceptual: file is %v, want the name of a safetensors file", v)
 			}
+		case "lpips":
+			if p.LPIPS, ok = v.(bool); !ok {
+				return fmt.Errorf("perceptual: lpips is %v, want true or false", v)
+			}
 		case "layers":
 			list, ok := v.([]any)
 			if !ok || len(list) == 0 {
@@ -515,7 +586,7 @@ func (p *Perceptual) set(value any) (err error) {
 				return err
 			}
 		default:
-			return fmt.Errorf("perceptual: there is no %s: want weight, file, layers", name)
+			return fmt.Errorf("perceptual: there is no %s: want weight, file, layers, lpips", name)
 		}
 	}
 	return nil
@@ -526,6 +597,9 @@ func (p Perceptual) value() any {
 	v := map[string]any{"weight": p.Weight, "file": p.File}
 	if p.Layers != 0 {
 		v["layers"] = p.Layers.Names()
+	}
+	if p.LPIPS {
+		v["lpips"] = true
 	}
 	return v
 }

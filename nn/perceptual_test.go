@@ -19,8 +19,12 @@ import (
 	"github.com/convae/convae/nn/safetensors"
 )
 
-// goldenPerceptual returns PyTorch's values, of a VGG-16 with few filters whose weights are in the file too, and its loss.
-func goldenPerceptual(t *testing.T) (golden, Loss) {
+// goldenPerceptual returns PyTorch's values, of a VGG-16 with few filters whose weights are in the file too, and its losses, without LPIPS
+// and with it.
+// perceptualCases are those of the golden file.
+var perceptualCases = []string{"1_channels", "3_channels", "lpips"}
+
+func goldenPerceptual(t *testing.T) (golden, map[bool]Loss) {
 	t.Helper()
 	path := filepath.Join(goldenDir(), "perceptual", "perceptual.safetensors")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && os.Getenv("CONVAE_GOLDEN") != "" {
@@ -30,42 +34,51 @@ func goldenPerceptual(t *testing.T) (golden, Loss) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var l Loss
-	if err := yaml.Unmarshal([]byte(f.Metadata["loss"]), &l); err != nil {
-		t.Fatal(err)
+	losses := map[bool]Loss{}
+	for lpips, name := range map[bool]string{false: "loss", true: "lpips"} {
+		var l Loss
+		if err := yaml.Unmarshal([]byte(f.Metadata[name]), &l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Perceptual.File = path; l.Perceptual.LPIPS != lpips {
+			t.Fatalf("the golden file's %s is %+v", name, l)
+		}
+		if losses[lpips], err = l.WithDefaults(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	l.Perceptual.File = path
-	return golden{t, f}, l
+	return golden{t, f}, losses
 }
 
 // One layer is trained for a few steps by PyTorch's perceptual loss: images of one and three channels whose sides no pool divides, whole
 // and in micro-batches, on the devices, fused and not, and with activations made again.
 func TestGoldenPerceptual(t *testing.T) {
 	g, l := goldenPerceptual(t)
-	for _, channels := range []int{1, 3} {
+	for _, name := range perceptualCases {
+		l := l[name == "lpips"]
 		for _, o := range []TrainerOptions{{}, {Unfused: true}, {MicroBatch: 2, Slots: 1}, {Recompute: RecomputeAlways}} {
-			t.Run(fmt.Sprintf("cpu/%d-channels/unfused=%v-%d-at-a-time-recompute=%v", channels, o.Unfused, o.MicroBatch, o.Recompute), func(t *testing.T) {
-				testGoldenPerceptual(golden{t, g.f}, l, channels, openTest(t), o, 1e-5)
+			t.Run(fmt.Sprintf("cpu/%s/unfused=%v-%d-at-a-time-recompute=%v", name, o.Unfused, o.MicroBatch, o.Recompute), func(t *testing.T) {
+				testGoldenPerceptual(golden{t, g.f}, l, name, openTest(t), o, 1e-5)
 			})
 		}
-		t.Run(fmt.Sprintf("group/%d-channels", channels), func(t *testing.T) {
+		t.Run("group/"+name, func(t *testing.T) {
 			dev, err := backend.NewGroup("group", openLanes(t, 1), openLanes(t, 1))
 			if err != nil {
 				t.Fatal(err)
 			}
-			testGoldenPerceptual(golden{t, g.f}, l, channels, dev, TrainerOptions{Slots: 3}, 1e-5)
+			testGoldenPerceptual(golden{t, g.f}, l, name, dev, TrainerOptions{Slots: 3}, 1e-5)
 		})
 		// Each of 28 products on the way there and back rounds two factors, by 2^-11 and 2^-9 at most.
-		for name, c := range map[string]struct {
+		for precision, c := range map[string]struct {
 			p     backend.Precision
 			bound float64
 		}{"float32": {backend.Precision{}, 1e-5}, "tf32": {tf32, 56 * 0x1p-11}, "bf16": {bf16, 56 * 0x1p-9}} {
-			t.Run(fmt.Sprintf("sim/%d-channels/%s", channels, name), func(t *testing.T) {
+			t.Run(fmt.Sprintf("sim/%s/%s", name, precision), func(t *testing.T) {
 				if testing.Short() {
 					t.Skip("-short: the simulator takes some seconds")
 				}
 				t.Parallel()
-				testGoldenPerceptual(golden{t, g.f}, l, channels, openSim(t), TrainerOptions{Precision: c.p}, c.bound)
+				testGoldenPerceptual(golden{t, g.f}, l, name, openSim(t), TrainerOptions{Precision: c.p}, c.bound)
 			})
 		}
 	}
@@ -77,8 +90,9 @@ func perceived(input []int) Config {
 		Decoder: graph.Specs(&layer.Conv2D{Filters: input[2], Kernel: layer.Square(3), Activation: "sigmoid"})}
 }
 
-func testGoldenPerceptual(g golden, l Loss, channels int, dev backend.Device, o TrainerOptions, bound float64) {
-	t, name := g.t, fmt.Sprintf("%d_channels/", channels)
+func testGoldenPerceptual(g golden, l Loss, name string, dev backend.Device, o TrainerOptions, bound float64) {
+	t := g.t
+	name += "/"
 	file, _ := g.f.Tensor(name + "x")
 	o.Batch, o.Loss, o.Optimizer = file.Shape[0], l, Optimizer{Name: "sgd", LearningRate: 0.05}
 	m := mustModel(t, perceived(file.Shape[1:]))
@@ -135,8 +149,9 @@ func testGoldenPerceptual(g golden, l Loss, channels int, dev backend.Device, o 
 // Evaluation computes the distances that PyTorch does.
 func TestDistance(t *testing.T) {
 	g, l := goldenPerceptual(t)
-	for _, channels := range []int{1, 3} {
-		name := fmt.Sprintf("%d_channels/", channels)
+	for _, name := range perceptualCases {
+		l := l[name == "lpips"]
+		name += "/"
 		file, _ := g.f.Tensor(name + "x")
 		net, err := NewNetwork(mustModel(t, perceived(file.Shape[1:])), openTest(t), NetworkOptions{})
 		if err != nil {
@@ -163,7 +178,8 @@ func TestDistance(t *testing.T) {
 
 // An output that is the target costs nothing, and noise that the model lets through does, by as much as the distance of its output.
 func TestPerceptualOfData(t *testing.T) {
-	_, l := goldenPerceptual(t)
+	_, losses := goldenPerceptual(t)
+	l := losses[false]
 	l.MSE = 0
 	for _, input := range [][]int{{16, 20, 3}, {17, 16, 1}} {
 		c := perceived(input)
@@ -195,7 +211,8 @@ func TestPerceptualOfData(t *testing.T) {
 
 // Down the gradient the loss falls as the gradient says.
 func TestPerceptualGradient(t *testing.T) {
-	g, l := goldenPerceptual(t)
+	g, losses := goldenPerceptual(t)
+	l := losses[false]
 	file, _ := g.f.Tensor("3_channels/x")
 	m := mustModel(t, perceived(file.Shape[1:]))
 	tr, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 3, Loss: l, Optimizer: Optimizer{Name: "sgd", LearningRate: 1e-30}})
@@ -243,7 +260,7 @@ func vggFile(t *testing.T, edit map[string]*safetensors.Tensor, rename func(stri
 	g, _ := goldenPerceptual(t)
 	var f safetensors.File
 	for _, tensor := range g.f.Tensors {
-		if !strings.HasPrefix(tensor.Name, "features.") {
+		if !strings.HasPrefix(tensor.Name, "features.") && !strings.HasPrefix(tensor.Name, "lin") {
 			continue
 		}
 		if e, ok := edit[tensor.Name]; ok {
@@ -277,6 +294,9 @@ func TestPerceptualNames(t *testing.T) {
 		"features":    func(n string) string { return strings.TrimPrefix(n, "features.") },
 		"lpips": func(n string) string {
 			p := strings.Split(n, ".")
+			if p[0] != "features" {
+				return n
+			}
 			return "net.slice" + slices[p[1]] + "." + p[1] + "." + p[2]
 		},
 	} {
@@ -312,6 +332,10 @@ func TestPerceptualErrors(t *testing.T) {
 		{[]int{16, 16, 3}, Perceptual{File: edited("features.0.bias", floats("features.0.bias", []int{4}, float32(math.NaN())))}, `tensor "features.0.bias": value 1 is NaN, want finite weights`},
 		{[]int{16, 16, 2}, Perceptual{File: edited("", nil)}, "loss perceptual is of images of 1 or 3 channels, and the model's have 2"},
 		{[]int{7, 16, 3}, Perceptual{File: edited("", nil)}, "loss perceptual: the images are too small for layer relu4_3"},
+		{[]int{16, 16, 3}, Perceptual{LPIPS: true, File: edited("lin2.model.1.weight", nil)}, `there is no tensor "lin2.model.1.weight" of LPIPS (nor lins.2.model.1.weight)`},
+		{[]int{16, 16, 3}, Perceptual{LPIPS: true, File: edited("lin4.model.1.weight", floats("lin4.model.1.weight", []int{1, 9, 1, 1}, 1))}, `tensor "lin4.model.1.weight" has shape [1 9 1 1], want [1 8 1 1]`},
+		{[]int{16, 16, 3}, Perceptual{LPIPS: true, File: edited("lin0.model.1.weight", floats("lin0.model.1.weight", []int{1, 4, 1, 1}, -1))}, `tensor "lin0.model.1.weight": value 1 is -1, want 0 or more`},
+		{[]int{16, 16, 3}, Perceptual{LPIPS: true, File: "x", Layers: 1}, "loss: perceptual with lpips has the layers [relu1_1], want of [relu1_2 relu2_2 relu3_3 relu4_3 relu5_3]"},
 		{[]int{16, 16, 3}, Perceptual{}, "loss: perceptual names no file: want the weights of VGG-16 as safetensors"},
 		{[]int{16, 16, 3}, Perceptual{File: "x", Layers: 1 << 13}, "loss: perceptual has layers that there are not"},
 	} {
@@ -331,7 +355,7 @@ func TestPerceptualErrors(t *testing.T) {
 
 func TestPerceptualAsYAML(t *testing.T) {
 	text := "{l1: 1, perceptual: {weight: 0.1, file: vgg16.safetensors, layers: [relu2_2, relu1_2]}}"
-	want := Loss{L1: 1, Perceptual: Perceptual{0.1, "vgg16.safetensors", 1<<1 | 1<<3}}
+	want := Loss{L1: 1, Perceptual: Perceptual{Weight: 0.1, File: "vgg16.safetensors", Layers: 1<<1 | 1<<3}}
 	var l, back Loss
 	if err := yaml.Unmarshal([]byte(text), &l); err != nil || l != want {
 		t.Fatalf("read as %+v, %v", l, err)
@@ -354,7 +378,8 @@ func TestPerceptualAsYAML(t *testing.T) {
 		"{perceptual: {file: [1]}}":       "perceptual: file is [1], want the name of a safetensors file",
 		"{perceptual: {layers: relu1_1}}": "perceptual: layers is relu1_1, want a list of relu1_1, relu1_2",
 		"{perceptual: {layers: [relu9]}}": "perceptual: there is no layer relu9: want of relu1_1",
-		"{perceptual: {depth: 3}}":        "perceptual: there is no depth: want weight, file, layers",
+		"{perceptual: {depth: 3}}":        "perceptual: there is no depth: want weight, file, layers, lpips",
+		"{perceptual: {lpips: 1}}":        "perceptual: lpips is 1, want true or false",
 		"{perceptual: [1]}":               "perceptual is [1]: want {weight: 0.1",
 	} {
 		if err := yaml.Unmarshal([]byte(text), &l); err == nil || !strings.Contains(err.Error(), want) {

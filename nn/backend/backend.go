@@ -10,7 +10,7 @@
 //   - a caller's mistake (a wrong shape, role or buffer) panics with a constant string; a device's failure is kept,
 //     the first one wins, later calls do nothing, and Sync and the Downloads return it, naming the op;
 //   - an activation may be narrow, of bfloat16, where an op says so: the products' if their factors are of that type, all those of Pool,
-//     Grouped, Upsample, Depth, Merge, Channelwise, Activate, GroupNorm, BatchNorm and Attention, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
+//     Grouped, Upsample, Depth, Merge, Channelwise, UnitNorm, Activate, GroupNorm, BatchNorm and Attention, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
 //     when the op has its result;
 //   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
 package backend
@@ -66,6 +66,7 @@ type Backend interface {
 	Depth
 	Merge
 	Channelwise
+	UnitNorm
 	Activate
 	GroupNorm
 	BatchNorm
@@ -285,6 +286,15 @@ type Channelwise interface {
 	SumPixels(scale float32, out, a, b Tensor)
 	// SpreadPixels: every pixel of out = scale x.
 	SpreadPixels(scale float32, out, x Tensor)
+}
+
+// UnitNorm divides the vector of each pixel by its length. All tensors but the scales are Activations of one shape (N, H, W, C).
+type UnitNorm interface {
+	// UnitNorm: out = scales x / (|x| + UnitEpsilon), where |x| is the root of the sum of the squares of a pixel's channels. scales, a Param of C
+	// elements, can be zero: then they are 1.
+	UnitNorm(out, x, scales Tensor)
+	// UnitNormBack: gradX = (g - x/(|x| + UnitEpsilon) (g x)/|x|) / (|x| + UnitEpsilon) with g = scales gradOut, and 0 for a vector of zeros.
+	UnitNormBack(gradX, gradOut, x, scales Tensor)
 }
 
 // Merge ops join the values of several layers, and split their gradients. All tensors are Activations.

@@ -73,6 +73,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 	if err8 != nil {
 		t.Fatal(err8)
 	}
+	three := placed(Param, Vec(3))
 	weights, index, slopes := ScaleWeights{Scales: 3}, act(ssim.Out), act(ssim.Slopes())
 	h, gh, w, gw := act(Shape{2, 1, 1, 4}), act(Shape{2, 1, 1, 4}), placed(Param, Shape{4, 1, 1, 6}), placed(Param, Shape{4, 1, 1, 6})
 	t2 := func(free []*Tensor, call func(), bound ...*Tensor) checkCase { return checkCase{call, bound, free} }
@@ -111,6 +112,8 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"GroupedBackWeights":       t2(nil, func() { grouped.CheckBackWeights(&wp, wo, wx) }, &wp.W, &wp.Bias, wo, wx),
 		"DepthToSpace":             t2(nil, func() { depth.Check(so, sx) }, so, sx),
 		"Plus":                     t2(nil, func() { CheckPlus(x, y, z) }, x, y, z),
+		"UnitNorm":                 t2(nil, func() { CheckUnitNorm(x, y, three) }, x, y, three),
+		"UnitNormBack":             t2(nil, func() { CheckUnitNormBack(x, y, z, three) }, x, y, z, three),
 		"Times":                    t2(nil, func() { CheckTimes(x, y, z) }, x, y, z),
 		"TimesByPixel":             t2(nil, func() { CheckTimes(x, y, one) }, x, y, one),
 		"SumPixels":                t2(nil, func() { CheckSumPixels(one, x, y) }, one, x, y),
@@ -187,7 +190,7 @@ func TestChecks(t *testing.T) {
 
 // narrow lists the ops that take narrow activations.
 var narrow = map[string]bool{"Copy": true, "Reshape": true, "MaxPool": true, "MaxPoolBack": true, "Upsample": true, "Plus": true,
-	"AveragePool": true, "Grouped": true, "GroupedBackInput": true, "GroupedBackWeights": true, "DepthToSpace": true, "Times": true, "TimesByPixel": true, "SumPixels": true, "SpreadPixels": true,
+	"AveragePool": true, "Grouped": true, "GroupedBackInput": true, "GroupedBackWeights": true, "DepthToSpace": true, "Times": true, "TimesByPixel": true, "SumPixels": true, "SpreadPixels": true, "UnitNorm": true, "UnitNormBack": true,
 	"CopyChannels": true, "Activate": true, "ActivateBack": true, "Rescale": true, "Dropout": true, "Accumulate": true,
 	"ConvBF16": true, "ConvBackInputBF16": true, "ConvBackWeightsBF16": true, "ConvTransposeBF16": true, "ConvTransposeBackInputBF16": true,
 	"ConvTransposeBackWeightsBF16": true, "DenseBF16": true, "DenseBackInputBF16": true, "DenseBackWeightsBF16": true}

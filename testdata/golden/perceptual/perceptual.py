@@ -1,4 +1,4 @@
-"""Makes perceptual.safetensors, by PyTorch in float64: python3 perceptual.py. VGG-16 is built by hand, with few filters and drawn weights."""
+"""Makes perceptual.safetensors, by PyTorch in float64: python3 perceptual.py. VGG-16 is built by hand, with few filters, and drawn weights, as those of LPIPS are."""
 import json
 import struct
 
@@ -20,7 +20,8 @@ vgg, inputs, module = {}, 3, 0
 for block in FILTERS:
     for filters in block:
         vgg[f"features.{module}.weight"] = rounded(torch.randn(filters, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5)
-        vgg[f"features.{module}.bias"] = rounded(torch.randn(filters) * 0.1)
+        # Above 0, so that few features are: where a vector is about 0, rounding makes another of it.
+        vgg[f"features.{module}.bias"] = rounded(torch.rand(filters))
         inputs, module = filters, module + 2
     module += 1
 
@@ -42,9 +43,20 @@ def features(x):
     return found
 
 
-tensors = dict(vgg)
-for channels in 1, 3:
-    name = f"{channels}_channels/"
+def unit(x):
+    return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def distance(p, t, layer, lpips):
+    if lpips:
+        return ((unit(p) - unit(t)) ** 2 * lins[f"lin{layer}.model.1.weight"]).sum(1).mean((1, 2))
+    return torch.mean((p - t) ** 2, dim=(1, 2, 3))
+
+
+lins = {f"lin{i}.model.1.weight": rounded(torch.rand(1, block[-1], 1, 1)) for i, block in enumerate(FILTERS)}
+tensors = vgg | lins
+for channels, lpips in (1, False), (3, False), (3, True):
+    name = "lpips/" if lpips else f"{channels}_channels/"
     w = rounded(torch.randn(channels, channels, 3, 3) * 0.3).requires_grad_()
     b = rounded(torch.randn(channels) * 0.1).requires_grad_()
     x, clean = rounded(torch.rand(3, channels, 19, 21)), rounded(torch.rand(3, channels, 19, 21))
@@ -53,8 +65,8 @@ for channels in 1, 3:
     optimizer, losses = torch.optim.SGD([w, b], lr=0.05), []
     for step in range(3):
         out = torch.sigmoid(F.conv2d(x, w, b, padding=1))
-        distances = torch.stack([torch.mean((p - t) ** 2, dim=(1, 2, 3)) for p, t in zip(features(out), features(clean))])
-        loss = 0.5 * F.mse_loss(out, clean) + 0.01 * distances.sum(0).mean()
+        distances = torch.stack([distance(p, t, i, lpips) for i, (p, t) in enumerate(zip(features(out), features(clean)))])
+        loss = 0.5 * F.mse_loss(out, clean) + (0.1 if lpips else 0.01) * distances.sum(0).mean()
         optimizer.zero_grad()
         loss.backward()
         if step == 0:
@@ -64,7 +76,7 @@ for channels in 1, 3:
         losses.append(loss.item())
     tensors |= {name + "losses": torch.tensor(losses), name + "final/weight": w.detach().clone(), name + "final/bias": b.detach().clone()}
 
-header, data = {"__metadata__": {"loss": json.dumps({"mse": 0.5, "perceptual": {"weight": 0.01, "layers": LAYERS}}), "optimizer": "sgd 0.05"}}, b""
+header, data = {"__metadata__": {"loss": json.dumps({"mse": 0.5, "perceptual": {"weight": 0.01, "layers": LAYERS}}), "lpips": json.dumps({"mse": 0.5, "perceptual": {"weight": 0.1, "lpips": True}}), "optimizer": "sgd 0.05"}}, b""
 for name, t in tensors.items():
     raw = struct.pack(f"<{t.numel()}f", *t.flatten().tolist())
     header[name] = {"dtype": "F32", "shape": list(t.shape), "data_offsets": [len(data), len(data) + len(raw)]}
