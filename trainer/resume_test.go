@@ -58,6 +58,8 @@ func TestResumeWithChanges(t *testing.T) {
 		{func(c *Config, _ *Options) { c.Training.Optimizer = nn.Optimizer{Name: "sgd", Momentum: 0.9} }, "training.optimizer.name: adam -> sgd", "its state starts anew"},
 		{func(c *Config, _ *Options) { c.Training.Reduction = "sample" }, "training.reduction: none -> sample", ""},
 		{func(c *Config, o *Options) { c.Model.Encoder = graph.Specs(&layer.Dense{Units: 3, Activation: "relu"}) }, "model.encoder.1.dense.activation: tanh -> relu", ""},
+		{func(c *Config, _ *Options) { f := 0.25; c.Model.Encoder[0].LearningRateFactor = &f }, "model.encoder.1.learning_rate_factor: none -> 0.25", ""},
+		{func(c *Config, _ *Options) { c.Training.Loss = nn.Loss{MSE: 0.5, L1: 0.25} }, "training.loss.l1: none -> 0.25", ""},
 		{func(_ *Config, o *Options) { o.Train = dataset.Circle(44, 0.1, 2) }, "data: the training samples are others", ""},
 	} {
 		t.Run(c.history, func(t *testing.T) {
@@ -135,6 +137,46 @@ func TestResumeTrainsAnotherLayer(t *testing.T) {
 		}
 		before, watch.said = after, nil
 	}
+}
+
+// A run goes on with other factors of the learning rate, by which its parameters lie in another order, from the same state of the optimiser: in a
+// step the layer with a factor of almost nothing stays, and the other one goes where it would without.
+func TestResumeWithFactors(t *testing.T) {
+	var weights [2]map[string][]byte
+	for i, factor := range []float64{1, 1e-30} {
+		o, c := points(t), pointsConfig()
+		before := readWeights(t, o.Dir)
+		c.Training.Epochs, c.Training.Batch = 3, 50
+		c.Model.Encoder[0].LearningRateFactor = &factor
+		if _, err := Train(t.Context(), c, o); err != nil {
+			t.Fatal(err)
+		}
+		weights[i] = readWeights(t, o.Dir)
+		for name, v := range before {
+			if same, stays := bytes.Equal(v, weights[i][name]), factor < 1 && strings.HasPrefix(name, "encoder."); same != stays {
+				t.Errorf("with a factor of %v %s is as it was: %v", factor, name, same)
+			}
+		}
+	}
+	for name, v := range weights[0] {
+		if same, decoder := bytes.Equal(v, weights[1][name]), strings.HasPrefix(name, "decoder."); same != decoder {
+			t.Errorf("%s is the same with and without a factor of the encoder: %v", name, same)
+		}
+	}
+}
+
+// readWeights returns the weights of a run by their names.
+func readWeights(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	f, err := safetensors.ReadFile(filepath.Join(dir, ModelFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := map[string][]byte{}
+	for _, tensor := range f.Tensors {
+		weights[tensor.Name] = tensor.Data
+	}
+	return weights
 }
 
 // What cannot be is refused with the reason, and the run stays as it was.
