@@ -37,6 +37,7 @@ var elements = []element{
 	{"Sum", 3, 1, 0, 0, func(v [][]float32) { Sum(v[0], v[1], v[2]) }},
 	{"Sum/in-place", 2, 1, 0, 0, func(v [][]float32) { Sum(v[0], v[0], v[1]) }},
 	{"Times", 3, 1, 0, 0, func(v [][]float32) { Times(v[0], v[1], v[2]) }},
+	{"AddTimes", 3, 1, 0, 0, func(v [][]float32) { AddTimes(v[0], v[1], v[2]) }},
 	{"Axpy", 2, 1, 0, 0, func(v [][]float32) { Axpy(v[0], 0.3, v[1]) }},
 	{"ReLU", 1, 1, 0, 0, func(v [][]float32) { ReLU(v[0]) }},
 	{"ReLUBack", 2, 1, 0, 0, func(v [][]float32) { ReLUBack(v[0], v[1]) }},

@@ -11288,6 +11288,43 @@ done:
 	VZEROUPPER
 	RET
 
+// func addTimesAVX512(dst, a, b *float32, n int)
+TEXT ·addTimesAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), R8
+	MOVQ a+8(FP), R9
+	MOVQ b+16(FP), R10
+	MOVQ n+24(FP), CX
+	SUBQ $16, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Z0
+	VMOVUPS (R10), Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS (R8), Z1
+	VADDPS Z0, Z1, Z0
+	VMOVUPS Z0, (R8)
+	ADDQ $64, R8
+	ADDQ $64, R9
+	ADDQ $64, R10
+	SUBQ $16, CX
+	JGE whole
+part:
+	ADDQ $16, CX
+	JZ done
+	MOVQ $-1, BX
+	SHLQ CX, BX
+	NOTQ BX
+	KMOVW BX, K1
+	VMOVUPS.Z (R9), K1, Z0
+	VMOVUPS.Z (R10), K1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS.Z (R8), K1, Z1
+	VADDPS Z0, Z1, Z0
+	VMOVUPS Z0, K1, (R8)
+done:
+	VZEROUPPER
+	RET
+
 // func axpyAVX512(dst, src *float32, n int, alpha float32)
 TEXT ·axpyAVX512(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), R8
@@ -19667,6 +19704,42 @@ part:
 	VMASKMOVPS (R9), Y13, Y0
 	VMASKMOVPS (R10), Y13, Y1
 	VMULPS Y1, Y0, Y0
+	VMASKMOVPS Y0, Y13, (R8)
+done:
+	VZEROUPPER
+	RET
+
+// func addTimesAVX2(dst, a, b *float32, n int)
+TEXT ·addTimesAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), R8
+	MOVQ a+8(FP), R9
+	MOVQ b+16(FP), R10
+	MOVQ n+24(FP), CX
+	SUBQ $8, CX
+	JLT part
+whole:
+	VMOVUPS (R9), Y0
+	VMOVUPS (R10), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS (R8), Y1
+	VADDPS Y0, Y1, Y0
+	VMOVUPS Y0, (R8)
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	SUBQ $8, CX
+	JGE whole
+part:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ ·lanes+64(SB), BX
+	VMOVUPS (BX)(CX*4), Y13
+	VMASKMOVPS (R9), Y13, Y0
+	VMASKMOVPS (R10), Y13, Y1
+	VMULPS Y1, Y0, Y0
+	VMASKMOVPS (R8), Y13, Y1
+	VADDPS Y0, Y1, Y0
 	VMASKMOVPS Y0, Y13, (R8)
 done:
 	VZEROUPPER

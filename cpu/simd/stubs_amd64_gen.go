@@ -24,6 +24,11 @@ func sumAVX512(dst, a, b *float32, n int)
 //go:noescape
 func timesAVX512(dst, a, b *float32, n int)
 
+// addTimesAVX512 does dst += a b.
+//
+//go:noescape
+func addTimesAVX512(dst, a, b *float32, n int)
+
 // axpyAVX512 does dst += alpha*src.
 //
 //go:noescape
@@ -258,6 +263,11 @@ func sumAVX2(dst, a, b *float32, n int)
 //
 //go:noescape
 func timesAVX2(dst, a, b *float32, n int)
+
+// addTimesAVX2 does dst += a b.
+//
+//go:noescape
+func addTimesAVX2(dst, a, b *float32, n int)
 
 // axpyAVX2 does dst += alpha*src.
 //

@@ -18,6 +18,8 @@ func sumAVX512(dst, a, b *float32, n int) { panic(errAssembly) }
 
 func timesAVX512(dst, a, b *float32, n int) { panic(errAssembly) }
 
+func addTimesAVX512(dst, a, b *float32, n int) { panic(errAssembly) }
+
 func axpyAVX512(dst, src *float32, n int, alpha float32) { panic(errAssembly) }
 
 func columnsAVX512(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int) {
@@ -135,6 +137,8 @@ func outerAVX2(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, b
 func sumAVX2(dst, a, b *float32, n int) { panic(errAssembly) }
 
 func timesAVX2(dst, a, b *float32, n int) { panic(errAssembly) }
+
+func addTimesAVX2(dst, a, b *float32, n int) { panic(errAssembly) }
 
 func axpyAVX2(dst, src *float32, n int, alpha float32) { panic(errAssembly) }
 

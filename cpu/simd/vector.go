@@ -46,6 +46,21 @@ func Times(dst, a, b []float32) {
 	}
 }
 
+// AddTimes: dst += a b, bit for bit: the product is rounded.
+func AddTimes(dst, a, b []float32) {
+	same(len(dst), a, b)
+	switch current {
+	case AVX512:
+		addTimesAVX512(first(dst), first(a), first(b), len(dst))
+	case AVX2:
+		addTimesAVX2(first(dst), first(a), first(b), len(dst))
+	default:
+		for i, v := range a {
+			dst[i] += float32(v * b[i])
+		}
+	}
+}
+
 // Axpy: dst += alpha*src, bit for bit: the product is rounded.
 func Axpy(dst []float32, alpha float32, src []float32) {
 	same(len(dst), src)

@@ -110,6 +110,18 @@ func (g *gen) vector() {
 	})
 	g.end()
 
+	g.function("does dst += a b.", "addTimes", "dst, a, b *float32, n int")
+	g.pointers("dst", "a", "b")
+	g.elements(3, func() {
+		g.get(1, x)
+		g.get(2, y)
+		g.op("VMULPS", x, y, x)
+		g.get(0, y)
+		g.op("VADDPS", y, x, x)
+		g.put(x, 0)
+	})
+	g.end()
+
 	g.function("does dst += alpha*src.", "axpy", "dst, src *float32, n int, alpha float32")
 	g.pointers("dst", "src")
 	g.broadcast("alpha", z)
