@@ -304,6 +304,12 @@ func (l *lane) download(op string, dst []byte, p driver.Ptr) error {
 	return l.Sync()
 }
 
+// Clear fills a tensor's memory, up to a whole word, with 0.
+func (l *lane) Clear(t backend.Tensor) {
+	p, words := l.at(t), ceilDiv(l.Bytes(t.Role, t.Type, t.Shape), 4)
+	l.mark("Clear", func() error { return l.stream.Fill(p, 0, words) })
+}
+
 // raw returns the memory of a slice.
 func raw[T float32 | int32 | uint16](v []T) []byte {
 	var one T

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/convae/convae/nn/backend"
@@ -17,8 +18,9 @@ type OpProfile struct {
 	Path      string // how the device does it, "" if it does not say
 }
 
-// Observe is called before and after each op of a profiled step, with its index in Profile's result.
-type Observe func(index int, before bool)
+// Observe is called before and after each op of a profiled step, with its index in Profile's result. Before it, clear sets what the op is going
+// to write to 0, for a device that does only a part of its work: what was there before belongs to other tensors, perhaps of another type.
+type Observe func(index int, before bool, clear func())
 
 // Profile trains on the samples offset to offset+n of the order, as Step does, but on one lane of one device, and waits for
 // each op. It returns a row for each op of a layer, in the order in which they are done first. With observe, ops are observed and not
@@ -65,7 +67,7 @@ type profiler struct {
 	err     error
 }
 
-func (p *profiler) step(s *op.Call, f *op.Frame, _ []op.Info) {
+func (p *profiler) step(s *op.Call, f *op.Frame, values []op.Info) {
 	key := [2]string{s.Op.Name(), s.Layer}
 	sized, _ := s.Op.(op.Sized)
 	i, ok := p.index[key]
@@ -84,15 +86,29 @@ func (p *profiler) step(s *op.Call, f *op.Frame, _ []op.Info) {
 		r.MACs += sized.MACs()
 	}
 	if p.observe != nil {
-		p.observe(i, true)
+		p.observe(i, true, func() { clearWritten(s.Op, f, values) })
 		f.Do(s)
-		p.observe(i, false)
+		p.observe(i, false, nil)
 		return
 	}
 	took, err := timed(f.B, func() { s.Op.Run(f) })
 	r.Time += took
 	if p.err == nil {
 		p.err = err
+	}
+}
+
+// clearWritten sets to 0 what an op of a program writes in an arena and does not read, on a backend that can.
+func clearWritten(o op.Op, f *op.Frame, values []op.Info) {
+	b, ok := f.B.(backend.Clearer)
+	if !ok || len(values) == 0 {
+		return
+	}
+	reads := op.Reads(o)
+	for _, v := range op.Writes(o) {
+		if values[v].Space == op.Arena && !slices.Contains(reads, v) {
+			b.Clear(f.At(v))
+		}
 	}
 }
 

@@ -107,10 +107,13 @@ type simRow struct {
 func newSimProfile() *simProfile { return &simProfile{index: map[simKey]*simRow{}, at: -1} }
 
 // observe is an nn.Observe.
-func (p *simProfile) observe(i int, before bool) {
+func (p *simProfile) observe(i int, before bool, clear func()) {
 	p.at = -1
 	if before {
 		p.at = i
+		if p.sample { // blocks that are not executed leave 0
+			clear()
+		}
 	}
 }
 

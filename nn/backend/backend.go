@@ -142,6 +142,12 @@ type Preparer interface {
 // MaxFetch is the largest tensor that can be fetched, in elements.
 const MaxFetch = 64
 
+// Clearer is implemented by backends whose device may be told to do only a part of an op's work.
+type Clearer interface {
+	// Clear sets all of a tensor's memory to 0, between ops, and is none itself.
+	Clear(t Tensor)
+}
+
 // Brancher is implemented by backends that can do two ops at the same time. Neither of the two branches may touch what the other
 // writes; the workspace must have room for what both need, one behind the other, each aligned.
 type Brancher interface {
