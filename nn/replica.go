@@ -107,12 +107,9 @@ func (r *replica) alloc() error {
 		return err
 	}
 	for range t.o.Optimizer.states() {
-		buf, err := r.mem.alloc(t.layout.trained, "optimizer state")
-		if err != nil {
+		if err := r.allocState(); err != nil {
 			return err
 		}
-		r.states = append(r.states, t.layout.tensors(t.m, buf))
-		r.stateFlat = append(r.stateFlat, flat(buf, floats))
 	}
 	if t.o.Decay > 0 {
 		buf, err := r.mem.alloc(t.layout.trained, "averages")
@@ -415,6 +412,13 @@ func (r *replica) updatePhases() error {
 		}
 	}
 	r.add(update)
+	if t.o.Sharded {
+		r.add(&spreadPhase{r, flat(r.weightsBuffer, floats)})
+		averages := r.list("update")
+		r.follow(averages, 0, floats)
+		averages.end()
+		r.add(averages)
+	}
 	return nil
 }
 
@@ -443,26 +447,37 @@ func (r *replica) optimize(p *listPhase, first bool, squares, penalties backend.
 	if first {
 		tally = r.tally(p, penalties)
 	}
-	weights := flat(r.weightsBuffer, floats)
+	weights, own := flat(r.weightsBuffer, floats), r.shard()
 	for _, o := range t.updates() {
-		from, to := max(o.lo, lo), min(o.hi, hi)
+		from, to := max(o.lo, lo, own.lo), min(o.hi, hi, own.hi)
 		if from >= to {
 			continue
 		}
 		u := &op.Update{Optimizer: o.o, Rate: o.rate, Tally: tally, StepParams: p.value(r.stepParams)}
 		for k := range o.o.States() {
-			u.State[k] = p.value(r.stateFlat[k].Range(from, to))
+			u.State[k] = p.value(r.stateFlat[k].Range(from-own.lo, to-own.lo))
 		}
 		u.Param, u.Grad = p.value(weights.Range(from, to)), p.value(grads.Range(from, to))
 		p.emit(u)
 		tally = op.Tally{}
 	}
+	if tally.Total != op.None { // other devices update what is in the stretch
+		p.emit(&op.Axpy{Dst: tally.Total, Alpha: tally.Weight, X: tally.Loss})
+	}
+	if !t.o.Sharded {
+		r.follow(p, lo, hi)
+	}
+	p.end()
+}
+
+// follow emits what moves a stretch of the averages towards the weights.
+func (r *replica) follow(p *listPhase, lo, hi int) {
+	t := r.t
 	if share := float32(1 - t.o.Decay); t.o.Decay > 0 { // average += share (weights - average), in two parts
-		average := p.value(r.averageFlat.Range(lo, hi))
+		average, weights := p.value(r.averageFlat.Range(lo, hi)), flat(r.weightsBuffer, t.layout.floats())
 		p.emit(&op.Axpy{Dst: average, Alpha: op.Scale{Per: op.Alone, Factor: -share}, X: average})
 		p.emit(&op.Axpy{Dst: average, Alpha: op.Scale{Per: op.Alone, Factor: share}, X: p.value(weights.Range(lo, hi))})
 	}
-	p.end()
 }
 
 // collect emits what is done with a stretch of the gradient before the norm of the whole gradient is known.

@@ -11,7 +11,8 @@ import (
 
 // State returns all that decides how training goes on: weights, optimiser state, the step, and the loss gathered since
 // ResetLoss. Tensors are laid out as in Model.Tensors and named weights/NAME, average/NAME, optimizer/STATE/NAME,
-// loss_sum, and counters (the step, the samples in loss_sum, and the step at which the optimiser's state began).
+// loss_sum, and counters (the step, the samples in loss_sum, and the step at which the optimiser's state began). They do not tell on how many
+// devices. Of a Sharded training all processes call it at the same time.
 func (t *Trainer) State() ([]safetensors.Tensor, error) {
 	t.Average(false)
 	r := t.first()
@@ -42,7 +43,7 @@ func (t *Trainer) State() ([]safetensors.Tensor, error) {
 		}
 	}
 	for i, name := range t.o.Optimizer.states() {
-		if err := add("optimizer/"+name+"/", r.states[i]); err != nil {
+		if err := add("optimizer/"+name+"/", t.gatherState(i)); err != nil {
 			return nil, err
 		}
 	}

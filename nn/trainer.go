@@ -46,6 +46,8 @@ type TrainerOptions struct {
 	Unordered bool
 	// Bucket is how many bytes of gradients connected devices add at a time, the first while others are still computed; 0 stands for 25 MiB.
 	Bucket int
+	// Sharded has each of several connected devices keep the optimiser's state of a part of the parameters, instead of all of it.
+	Sharded bool
 	// World is for training with other processes; the zero one is without.
 	World World
 }

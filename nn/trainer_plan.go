@@ -109,7 +109,7 @@ func (o *TrainerOptions) checkWorld(members []backend.Device) error {
 	if o.Reducer == nil {
 		o.Reducer = reducer(members, o.Unordered)
 	}
-	return nil
+	return o.checkSharded()
 }
 
 // kind is what a program depends on beside the number of samples: whether they are fed or gathered, and whether ops are done one by one that the
@@ -296,7 +296,7 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	p.need = Memory{
 		Weights:       t.layout.bytes + t.o.features.bytes(b) + packed + t.beside.Weights,
 		Gradients:     t.rooms(p.slots)*slotBytes + t.meanBytes(t.rooms(p.slots)) + t.sumBytes() + 2*t.pieceBytes(),
-		Optimizer:     t.o.kept() * t.layout.trained,
+		Optimizer:     len(t.o.Optimizer.states())*t.stateBytes() + (t.o.kept()-len(t.o.Optimizer.states()))*t.layout.trained,
 		Activations:   max(p.lanes*p.arena, p.whole) + t.statisticsBytes(&p) + t.beside.Activations,
 		Workspace:     p.lanes*p.workspace + t.beside.Workspace,
 		MicroBatch:    p.micro,
