@@ -76,7 +76,7 @@ func (t *Trainer) makeBuckets() error {
 	return nil
 }
 
-// completed returns after which call of a program each bucket is complete, if no call comes after that is beside it.
+// completed returns after which call of a program each bucket is complete.
 func completed(p *program.Program, buckets []bucket) []int {
 	last := map[op.Info]int{}
 	for i, c := range p.Calls {
@@ -92,9 +92,6 @@ func completed(p *program.Program, buckets []bucket) []int {
 			i, ok := last[part.of]
 			if !ok { // nothing but what sets the slot to 0
 				i = len(p.Calls) - 1
-			}
-			if p.Calls[i].Beside {
-				i++
 			}
 			ends[k] = max(ends[k], i)
 		}
