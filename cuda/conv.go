@@ -287,6 +287,8 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 		l.productWGMMA(&f, f.forward, &src, c, &w)
 	} else if f, ok := l.dev.tensorFor(c, &src, &w, false); ok {
 		l.productTensor(&f, f.forward, &src, c, &w)
+	} else if f, ok := l.dev.fewPairsFor(c, &src, &w, false); ok {
+		l.productFewPairs(&f, &src, c, &w)
 	} else if f, ok := l.dev.fewTensorFor(c, &src, &w, false); ok {
 		l.productFew(&f, &src, c, &w)
 	} else if f, ok := fewFor(&src, &w, false); ok {
@@ -326,6 +328,8 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 			l.productWGMMA(&f, f.back, &src, &c, &w)
 		} else if f, ok := l.dev.tensorFor(&c, &src, &w, true); ok {
 			l.productTensor(&f, f.back, &src, &c, &w)
+		} else if f, ok := l.dev.fewPairsFor(&c, &src, &w, true); ok {
+			l.productFewPairs(&f, &src, &c, &w)
 		} else if f, ok := l.dev.fewTensorFor(&c, &src, &w, true); ok {
 			l.productFew(&f, &src, &c, &w)
 		} else if f, ok := fewFor(&src, &w, true); ok {

@@ -22,8 +22,7 @@ const (
 	lanesPositions     = 128      // POSITIONS of correlate_lanes, whose own shared memory takes 32 bytes for each
 )
 
-// fewTensorFor is fewFor for correlate_few_tensor. In bf16 it is for a source of floats and a narrow output: a first layer, and the gradient of a
-// last one's input.
+// fewTensorFor is fewFor for correlate_few_tensor.
 func (d *Device) fewTensorFor(c *correlation, src *source, w *window, back bool) (f fewForm, ok bool) {
 	f, ok = fewFor(src, w, back)
 	f.values, f.ofRow, f.wide = w.kw*src.c, 1, ceilDiv(f.pitch, 8)*8
@@ -31,11 +30,7 @@ func (d *Device) fewTensorFor(c *correlation, src *source, w *window, back bool)
 		f.values, f.ofRow = src.c, w.kw
 	}
 	units := w.kh * f.ofRow
-	bf16 := c.multiply == backend.BFloat16
-	if bf16 && (src.narrow || !c.out.narrow || c.mask.p != 0 && !c.mask.narrow) {
-		return f, false
-	}
-	if !ok || c.multiply == backend.Float32 || !d.tensorCores() || src.c > tensorUnit/4 || units > 2*fewSteps {
+	if !ok || c.multiply != backend.TF32 || !d.tensorCores() || src.c > tensorUnit/4 || units > 2*fewSteps {
 		return f, false
 	}
 	f.entry = map[kernels.Entry]kernels.Entry{
@@ -43,13 +38,6 @@ func (d *Device) fewTensorFor(c *correlation, src *source, w *window, back bool)
 		kernels.ConvForwardFewPool2: kernels.ConvForwardFewTensorPool2,
 		kernels.ConvBackInputFew:    kernels.ConvBackInputFewTensor,
 	}[f.entry]
-	if bf16 {
-		f.entry = map[kernels.Entry]kernels.Entry{
-			kernels.ConvForwardFewTensor:      kernels.ConvForwardFewTensorBF16,
-			kernels.ConvForwardFewTensorPool2: kernels.ConvForwardFewTensorBF16Pool2,
-			kernels.ConvBackInputFewTensor:    kernels.ConvBackInputFewTensorBF16,
-		}[f.entry]
-	}
 	apart := w.pool * w.stride
 	f.plane = ceilDiv(f.wide, apart)
 	for apart > 1 && 8%apart == 0 && f.plane%8 != 8/apart {

@@ -3,15 +3,9 @@
 // A product of matrices has channels of the other tensor as rows of a, values under the window as columns of b, and 16 windows along the sum.
 // The values under all windows of a unit are rounded and written to shared memory once, window by window, and the hardware turns them. The other
 // tensor is read once, and goes from global memory to the registers of a: a lane reads four channels of a window, which belong to four rows.
-#include "conv.cuh"
-#include "copy.cuh"
-#include "mma.cuh"
+#include "conv_few_rows.cuh"
 
-// WARPS is the number of warps of a block, and WARP_CHANNELS that of the channels that a warp has.
-enum { WARPS = 8, WARP_CHANNELS = 32 };
-
-// FewTensorGradient is a Gradient whose windows are dealt in units: so many rows of a strip of the other tensor as it is stored, width windows
-// wide. A part has its share of them. A block has groups times WARP_CHANNELS channels of the other tensor.
+// FewTensorGradient is a Gradient whose windows are dealt in units, of the other tensor as it is stored. A part has its share of them. A block has groups times WARP_CHANNELS channels of the other tensor.
 struct FewTensorGradient {
   Source g, s;
   unsigned units, parts;
@@ -21,25 +15,12 @@ struct FewTensorGradient {
   float *out;
   long long first, per_m, per_tap, per_ch, size;
   unsigned add;
-  unsigned groups, rows, width, strips, bands; // strips of an image, and units of a strip
-  unsigned plane, row_size;                    // pixels of a row that are a stride apart, and floats of a row
-  Divider by_c, by_eights, by_strips, by_bands;
+  unsigned groups;
+  FewWindows windows;
+  FewLayout layout;
   float *bias;
   unsigned columns; // of the bias, or 0
 };
-
-// FewUnit is where a unit lies: the image, its first window, and how many rows it has, and windows in each.
-struct FewUnit {
-  unsigned n, y, x, rows, columns;
-};
-
-static __device__ __forceinline__ FewUnit few_unit(const FewTensorGradient &g, unsigned unit) {
-  const unsigned strip = divide(unit, g.by_bands), n = divide(strip, g.by_strips), height = g.g.image / g.g.row;
-  FewUnit u = {n, (unit - strip * g.bands) * g.rows, (strip - n * g.strips) * g.width, g.rows, g.width};
-  if (height - u.y < u.rows) u.rows = height - u.y;
-  if (g.g.row - u.x < u.columns) u.columns = g.g.row - u.x;
-  return u;
-}
 
 // Others is what a lane has of the other tensor for a product: four channels of windows 2*(l%4), the next one and those eight further on, and where
 // in the windows of a pool they come from.
@@ -47,24 +28,6 @@ struct Others {
   uint2 v[4];
   unsigned places[4];
 };
-
-// copy_float brings a float to shared memory in the background, or zero.
-static __device__ __forceinline__ void copy_float(unsigned to, const float *from, bool inside) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)), "r"(inside ? 4 : 0)
-               : "memory");
-}
-
-// load_float loads a float from shared memory.
-static __device__ __forceinline__ float load_float(unsigned from) {
-  float v;
-  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(from));
-  return v;
-}
-
-// offset_of is where pixel x of a row lies in it, in pixels: stride runs of so many, plane, of those that are a stride apart.
-static __device__ __forceinline__ unsigned offset_of(unsigned x, unsigned stride, unsigned plane) {
-  return stride == 1 ? x : x % stride * plane + x / stride;
-}
 
 // load_turned loads four matrices of 8 rows of eight bfloat16s, as load_matrices does, and turns them: lane l gets elements 2*(l%4) and the next
 // of column l/4 of each.
@@ -99,95 +62,28 @@ static __device__ __forceinline__ void signs_of(unsigned (&v)[4], unsigned a, un
 }
 
 // gradient_few_tensor computes WARP_CHANNELS channels m for each of a block's groups by fewer than 8*NT values under a window. Warps of a group
-// share the windows of every unit. Pixels lie in shared memory as floats, an odd number of them apart, in each row those at which windows
-// begin first, then those one further on, and so on, so that neighbouring windows find theirs in different banks. Rows of values lie an odd number
-// of units of 16 bytes apart.
+// share the windows of every unit.
 //
 // With a Pool of 2 the other tensor is the gradient of its output: of each place of the pool's windows there is a matrix of values, and for it
-// channels whose maximum was elsewhere are zero. With Copies of 2 pixels are summed over the copies of an upsampled one, as spread does, before they
-// are rounded, and the bias's gradient is the sum of what comes under the tap where every pixel comes once, in float32. Else it is that of the other
-// tensor: the value behind the last is 1. Channels of the other tensor are multiples of 4. The grid is tiles of m by parts.
+// channels whose maximum was elsewhere are zero. With Copies of 2 the bias's gradient is the sum of what comes under the tap where every pixel comes
+// once, in float32. Else it is that of the other tensor: the value behind the last is 1. Channels of the other tensor are multiples of 4. The grid is tiles of m by parts.
 template <int NT, int Pool, int Copies> __device__ __forceinline__ void gradient_few_tensor(const FewTensorGradient &g) {
-  constexpr unsigned T = 32 * WARPS, ROW = NT + 1, PLACES = Pool * Pool, SUMS = 2 * NT * 4 * 32; // units of a row of values; sums of a warp
+  using Rows = FewRows<NT, Pool, Copies>;
+  constexpr unsigned T = 32 * WARPS, PLACES = Pool * Pool, SUMS = 2 * NT * 4 * 32; // of a warp
   extern __shared__ __align__(16) float buffer[];
   __shared__ float bias_sums[WARPS][8];
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, part = blockIdx.z, m0 = blockIdx.x * g.groups * WARP_CHANNELS;
-  const unsigned c = g.s.c, taps = g.kh * g.kw, count = taps * c, stride = Copies == 2 ? 2 : g.stride;
-  const unsigned pixel = c | 1, row_size = g.row_size; // floats
-  const unsigned down = (g.rows * Pool - 1) * stride + g.kh + Copies - 1, across = (g.width * Pool - 1) * stride + g.kw + Copies - 1;
-  // Of the windows of a row 16 are a step. Rows of values at a place begin in other banks than those before.
-  const unsigned steps_of_row = (g.width + 15) / 16, steps = g.rows * steps_of_row, matrix = steps * 16 + 4;
-  const unsigned pixels = shared_address(buffer);
-  float *const values = buffer + (down * row_size + 3) / 4 * 4;
+  Rows rows(g.s, g.windows, g.layout, g.stride, g.top, g.left, g.kh, g.kw, buffer);
+  const unsigned c = g.s.c, count = rows.count, steps = rows.steps;
   const Share share = share_of(g.units, part, g.parts);
 
-  auto copy = [&](const FewUnit &u) {
-    const int top = (int)(u.y * Pool * stride) - g.top - (Copies - 1), left = (int)(u.x * Pool * stride) - g.left - (Copies - 1);
-    const unsigned h = g.s.image / g.s.row, w = g.s.row;
-    const long long first = (long long)(u.n * g.s.image) + top * (int)g.s.row + left;
-    // Lanes that are neighbours have values of pixels a stride apart, but each warp has neighbours too, if it can be.
-    const unsigned together = stride == 2 || stride == 4 ? 32 / stride : 32, run = (across + stride - 1) / stride;
-#pragma unroll 1
-    for (unsigned i = threadIdx.x; i < (run * c + together - 1) / together * together * stride; i += T) {
-      const unsigned block = i / together, of_run = block / stride * together + i % together, behind = block % stride;
-      const unsigned p = divide(of_run, g.by_c), ch = of_run - p * c, x = p * stride + behind;
-      if (p >= run) continue;
-      const unsigned of_column = (unsigned)(left + (int)x) < w ? h : 0;
-      const float *from = g.s.p + (first + (int)x) * (int)c + ch;
-      unsigned to = pixels + ((behind * g.plane + p) * pixel + ch) * 4;
-#pragma unroll 4
-      for (unsigned r = 0; r < down; r++, from += g.s.row * c, to += row_size * 4) copy_float(to, from, (unsigned)(top + (int)r) < of_column);
-    }
-    end_copies();
-  };
-  FewUnit u = few_unit(g, share.begin);
-  if (share.begin < share.end) copy(u);
-
-  // The eight values that this thread gathers, and where they lie behind the pixel at which a window begins.
-  const unsigned mine = warp % NT * 8;
-  unsigned offset[8][Copies];
-#pragma unroll
-  for (unsigned e = 0; e < 8; e++) {
-    const unsigned k = mine + e < count ? mine + e : 0, tap = divide(k, g.by_c), i = tap / g.kw, j = tap - i * g.kw;
-#pragma unroll
-    for (unsigned b = 0; b < Copies; b++) offset[e][b] = pixels + (i * row_size + offset_of(j + b, stride, g.plane) * pixel + k - tap * c) * 4;
-  }
-  float all[8]; // the sums of the eight values
-  clear(all);
-  // gather brings the values under a unit's windows, rounded, to their rows. Of a pool the positions of a row are gathered together, and by
-  // eights, which the hardware stores at a time.
-  auto gather = [&] {
-    const unsigned row_bytes = stride * row_size * 4, eights = (g.width * Pool + 7) / 8 * 8;
-#pragma unroll 1
-    for (unsigned p = warp / NT * 32 + lane; p < g.rows * Pool * eights; p += T / NT) {
-      const unsigned y = divide(p, g.by_eights), x = p - y * eights, at = y * row_bytes + x * pixel * 4;
-      if (x >= g.width * Pool) continue;
-      float v[8], pairs[4];
-#pragma unroll
-      for (unsigned e = 0; e < 8; e++) {
-        v[e] = load_float(offset[e][0] + at);
-        if (Copies == 2) {
-          v[e] += load_float(offset[e][Copies - 1] + at);
-          v[e] += load_float(offset[e][0] + row_size * 4 + at);
-          v[e] += load_float(offset[e][Copies - 1] + row_size * 4 + at);
-          all[e] += v[e];
-        }
-      }
-      if (mine + 8 > count)
-#pragma unroll
-        for (unsigned e = 0; e < 8; e++)
-          if (mine + e >= count) v[e] = mine + e == count ? 1.f : 0.f;
-#pragma unroll
-      for (unsigned e = 0; e < 4; e++) pairs[e] = __uint_as_float(bits_of_pair(v[2 * e], v[2 * e + 1]));
-      const unsigned window = y / Pool * steps_of_row * 16 + x / Pool, place = Pool == 1 ? 0 : y % 2 * 2 + x % 2;
-      store_shared(values + ((place * matrix + window) * ROW + warp % NT) * 4, pairs);
-    }
-  };
+  FewUnit u = few_unit(g.windows, share.begin);
+  if (share.begin < share.end) rows.copy(u);
 
   // A lane has four channels of each window that it reads, from m on, which are rows lane/4 and lane/4+8 of two matrices.
   const unsigned group = warp % g.groups, slice = warp / g.groups, slices = WARPS / g.groups, m = m0 + group * WARP_CHANNELS + lane / 4 * 4;
   auto read_others = [&](Others &o, const FewUnit &u, unsigned step) {
-    const unsigned y = step / steps_of_row, x = (step - y * steps_of_row) * 16 + lane % 4 * 2;
+    const unsigned y = step / rows.steps_of_row, x = (step - y * rows.steps_of_row) * 16 + lane % 4 * 2;
     const unsigned columns = y < u.rows && m < g.g.c ? u.columns : 0;
     const u64 at = (u64)(u.n * g.g.image + (u.y + y) * g.g.row + u.x + x) * g.g.c + m;
     const char *const v = (const char *)g.g.p + at * 2;
@@ -212,10 +108,10 @@ template <int NT, int Pool, int Copies> __device__ __forceinline__ void gradient
   for (unsigned unit = share.begin; unit < share.end; unit++) {
     wait_for_copies();
     __syncthreads();
-    gather();
+    rows.gather();
     __syncthreads();
-    const FewUnit after = few_unit(g, unit + 1);
-    if (unit + 1 < share.end) copy(after);
+    const FewUnit after = few_unit(g.windows, unit + 1);
+    if (unit + 1 < share.end) rows.copy(after);
 #pragma unroll 1
     for (unsigned step = slice; step < steps; step += slices) {
       unsigned a[2][4], places[4]; // pairs of windows, by channels
@@ -227,8 +123,7 @@ template <int NT, int Pool, int Copies> __device__ __forceinline__ void gradient
         read_others(next, u, step + slices);
       else if (unit + 1 < share.end)
         read_others(next, after, slice);
-      const unsigned x = step % steps_of_row * 16 + lane % 16, behind = x < g.width ? 0 : x - g.width + 1; // what is behind a row is no number
-      const unsigned at = shared_address(values + ((step * 16 + lane % 16 - behind) * ROW + lane / 16) * 4);
+      const unsigned at = rows.of_lane(step);
 #pragma unroll
       for (unsigned place = 0; place < PLACES; place++) {
         unsigned chosen[2][4];
@@ -246,7 +141,7 @@ template <int NT, int Pool, int Copies> __device__ __forceinline__ void gradient
 #pragma unroll
         for (unsigned j = 0; j < NT; j += 2) {
           unsigned b[4];
-          load_turned(b, at + (place * matrix * ROW + j) * 16);
+          load_turned(b, at + (place * rows.matrix * Rows::ROW + j) * 16);
 #pragma unroll
           for (unsigned i = 0; i < 2; i++)
 #pragma unroll
@@ -269,7 +164,7 @@ template <int NT, int Pool, int Copies> __device__ __forceinline__ void gradient
   if (Copies == 2)
 #pragma unroll
     for (unsigned e = 0; e < 8; e++) {
-      const float v = warp_sum(all[e]);
+      const float v = warp_sum(rows.all[e]);
       if (lane == 0) bias_sums[warp][e] = v;
     }
   __syncthreads();
@@ -278,7 +173,7 @@ template <int NT, int Pool, int Copies> __device__ __forceinline__ void gradient
 #pragma unroll 1
   for (unsigned e = threadIdx.x; e < g.groups * SUMS; e += T) {
     const unsigned of = e / SUMS, at = e % SUMS, l = at % 32, r = at / 32 % 4, j = at / 128 % NT, i = at / 128 / NT;
-    const unsigned channel = m0 + of * WARP_CHANNELS + l / 4 * 4 + i * 2 + r / 2, k = j * 8 + l % 4 * 2 + r % 2, tap = divide(k, g.by_c);
+    const unsigned channel = m0 + of * WARP_CHANNELS + l / 4 * 4 + i * 2 + r / 2, k = j * 8 + l % 4 * 2 + r % 2, tap = divide(k, g.layout.by_c);
     if (channel >= g.g.c || k > count) continue;
     float total = 0.f;
     for (unsigned w = of; w < WARPS; w += g.groups) total += buffer[w * SUMS + at];
@@ -298,11 +193,9 @@ template <int NT, int Pool, int Copies> __device__ __forceinline__ void gradient
   extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)                                                                             \
       name(SOURCE_PARAMS(g), SOURCE_PARAMS(s), unsigned units, unsigned parts, unsigned stride, int top, int left, unsigned kh,           \
            unsigned kw, float *__restrict__ out, long long first, long long per_m, long long per_tap, long long per_ch, long long size,   \
-           unsigned add, unsigned groups, unsigned rows, unsigned width, unsigned strips, unsigned bands, unsigned plane,                \
-           unsigned row_size, Divider by_c, Divider by_eights, Divider by_strips, Divider by_bands, float *__restrict__ bias, unsigned columns) {        \
+           unsigned add, unsigned groups, FEW_WINDOWS_PARAMS, float *__restrict__ bias, unsigned columns) {                               \
     gradient_few_tensor<NT, Pool, Copies>({SOURCE(g), SOURCE(s), units, parts, stride, top, left, kh, kw, out, first, per_m, per_tap,      \
-                                           per_ch, size, add, groups, rows, width, strips, bands, plane, row_size, by_c, by_eights, \
-                                           by_strips, by_bands, bias, columns});                                                         \
+                                           per_ch, size, add, groups, FEW_WINDOWS, bias, columns});                                      \
   }
 
 GRADIENT_FEW_TENSOR(conv_back_weights_few_tensor_bf16, 4, 1, 1)

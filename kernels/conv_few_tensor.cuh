@@ -1,4 +1,4 @@
-// Convolutions with few channels on one side on tensor cores, of factors rounded to TF32 or to bfloat16s, which are TF32 too.
+// Convolutions with few channels on one side on tensor cores, of factors rounded to TF32; few columns also of bfloat16s, which are TF32 too.
 #pragma once
 #include "conv_few.cuh"
 #include "mma.cuh"
@@ -26,8 +26,8 @@ template <bool Summed> static __device__ __forceinline__ float value_at(const So
 // are windows w to w+15 or, of a pool of 2, the left and the right positions of windows w to w+7, in one matrix the upper and in a second one
 // the lower ones. So lane l has all positions of windows l/4 and l/4+8 or of l/4, at columns 4*(l%4) to 4*(l%4)+3 and the same from 16 on. In a row of pixels those at which windows begin come first, then those one further on, and so on, so that the units of neighbours
 // are neighbours; rows.pitch is such that they are also where a row of windows ends, if it can be, and units.plane such that pixels that are
-// written at once lie in different banks. The source is of floats; in bf16 the output is narrow, and so is the mask.
-template <int Pool, bool Back, unsigned Rounding> __device__ __forceinline__ void correlate_few_tensor(const Correlation &g, const Rows &rows, const FewUnits &units) {
+// written at once lie in different banks.
+template <int Pool, bool Back> __device__ __forceinline__ void correlate_few_tensor(const Correlation &g, const Rows &rows, const FewUnits &units) {
   // POSITIONS are those of a window, W the windows of a lane, M those of a warp, U the units that are asked for at a time.
   constexpr unsigned COLUMNS = 32, POSITIONS = Pool * Pool, W = 2 / Pool, M = 8 * W, U = 2;
   extern __shared__ __align__(16) float buffer[];
@@ -69,13 +69,13 @@ template <int Pool, bool Back, unsigned Rounding> __device__ __forceinline__ voi
     }
 #pragma unroll
     for (unsigned u = 0; u < U; u++) {
-      round_factors(v[u], Rounding);
+      round_factors(v[u], TO_TF32);
       if (first + u * 32 * WARPS < height * wide) store_shared((float *)(pixels + to[u]), v[u]);
     }
   }
 #pragma unroll
   for (unsigned i = 0; i < FEW_STEPS; i++)
-    if (i < steps) buffer[(warp + i * WARPS) * FEW_ROW + lane] = round_factor(w[i], Rounding);
+    if (i < steps) buffer[(warp + i * WARPS) * FEW_ROW + lane] = round_factor(w[i], TO_TF32);
   if (threadIdx.x < 4) ((float *)(pixels - 1))[threadIdx.x] = 0.f;
   __syncthreads();
 
@@ -146,21 +146,18 @@ template <int Pool, bool Back, unsigned Rounding> __device__ __forceinline__ voi
   }
 }
 
-#define CORRELATE_FEW_TENSOR(name, Pool, Back, Rounding)                                                               \
+#define CORRELATE_FEW_TENSOR(name, Pool, Back)                                                                         \
   extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)                                                          \
       name(CORRELATION_PARAMS, unsigned rows, unsigned pitch, Divider by_width, unsigned values, unsigned of_row,      \
            unsigned wide, unsigned plane, Divider by_wide) {                                                           \
     Correlation g = CORRELATION;                                                                                       \
-    g.narrow = Rounding == TO_BF16 ? 3 : 0, g.s.narrow = 0;                                                            \
-    correlate_few_tensor<Pool, Back, Rounding>(g, {rows, pitch, by_width}, {values, of_row, wide, plane, by_wide});              \
+    g.narrow = 0, g.s.narrow = 0;                                                                                      \
+    correlate_few_tensor<Pool, Back>(g, {rows, pitch, by_width}, {values, of_row, wide, plane, by_wide});              \
   }
 
-CORRELATE_FEW_TENSOR(conv_forward_few_tensor, 1, false, TO_TF32)
-CORRELATE_FEW_TENSOR(conv_forward_few_tensor_pool2, 2, false, TO_TF32)
-CORRELATE_FEW_TENSOR(conv_back_input_few_tensor, 1, true, TO_TF32)
-CORRELATE_FEW_TENSOR(conv_forward_few_tensor_bf16, 1, false, TO_BF16)
-CORRELATE_FEW_TENSOR(conv_forward_few_tensor_bf16_pool2, 2, false, TO_BF16)
-CORRELATE_FEW_TENSOR(conv_back_input_few_tensor_bf16, 1, true, TO_BF16)
+CORRELATE_FEW_TENSOR(conv_forward_few_tensor, 1, false)
+CORRELATE_FEW_TENSOR(conv_forward_few_tensor_pool2, 2, false)
+CORRELATE_FEW_TENSOR(conv_back_input_few_tensor, 1, true)
 
 // LANE_UNITS is the number of units of four channels of which correlate_lanes_tensor brings pixels at a time.
 enum { LANE_UNITS = 8 };

@@ -91,6 +91,14 @@ const (
 	ConvBackInputLanes4
 	ConvBackWeightsFew12
 	ConvBackWeightsFew32
+	ConvFewPairsForward
+	ConvFewPairsForwardPool2
+	ConvFewPairsBackInput
+	ConvFewPairsBackInputUp2
+	ConvFewPairsForwardSmall
+	ConvFewPairsForwardSmallPool2
+	ConvFewPairsBackInputSmall
+	ConvFewPairsBackInputSmallUp2
 	ConvBackWeightsFewTensorBF16
 	ConvBackWeightsFewTensorBF16Pool2
 	ConvBackWeightsFewTensorBF16Up2
@@ -113,9 +121,6 @@ const (
 	ConvBackInputTensorBF16Small
 	ConvBackWeightsTensorBF16
 	ConvBackWeightsTensorBF16Small
-	ConvForwardFewTensorBF16
-	ConvForwardFewTensorBF16Pool2
-	ConvBackInputFewTensorBF16
 	ConvPack
 	ConvSpread
 	ConvSpread4
@@ -359,12 +364,20 @@ var entries = [Count]struct {
 	ConvBackInputLanes4:                    {"conv_back_input_lanes4", 31},
 	ConvBackWeightsFew12:                   {"conv_back_weights_few12", 43},
 	ConvBackWeightsFew32:                   {"conv_back_weights_few32", 43},
-	ConvBackWeightsFewTensorBF16:           {"conv_back_weights_few_tensor_bf16", 47},
-	ConvBackWeightsFewTensorBF16Pool2:      {"conv_back_weights_few_tensor_bf16_pool2", 47},
-	ConvBackWeightsFewTensorBF16Up2:        {"conv_back_weights_few_tensor_bf16_up2", 47},
-	ConvBackWeightsFewTensorBF16Small:      {"conv_back_weights_few_tensor_bf16_small", 47},
-	ConvBackWeightsFewTensorBF16SmallPool2: {"conv_back_weights_few_tensor_bf16_small_pool2", 47},
-	ConvBackWeightsFewTensorBF16SmallUp2:   {"conv_back_weights_few_tensor_bf16_small_up2", 47},
+	ConvFewPairsForward:                    {"conv_few_pairs_forward", 44},
+	ConvFewPairsForwardPool2:               {"conv_few_pairs_forward_pool2", 44},
+	ConvFewPairsBackInput:                  {"conv_few_pairs_back_input", 44},
+	ConvFewPairsBackInputUp2:               {"conv_few_pairs_back_input_up2", 44},
+	ConvFewPairsForwardSmall:               {"conv_few_pairs_forward_small", 44},
+	ConvFewPairsForwardSmallPool2:          {"conv_few_pairs_forward_small_pool2", 44},
+	ConvFewPairsBackInputSmall:             {"conv_few_pairs_back_input_small", 44},
+	ConvFewPairsBackInputSmallUp2:          {"conv_few_pairs_back_input_small_up2", 44},
+	ConvBackWeightsFewTensorBF16:           {"conv_back_weights_few_tensor_bf16", 49},
+	ConvBackWeightsFewTensorBF16Pool2:      {"conv_back_weights_few_tensor_bf16_pool2", 49},
+	ConvBackWeightsFewTensorBF16Up2:        {"conv_back_weights_few_tensor_bf16_up2", 49},
+	ConvBackWeightsFewTensorBF16Small:      {"conv_back_weights_few_tensor_bf16_small", 49},
+	ConvBackWeightsFewTensorBF16SmallPool2: {"conv_back_weights_few_tensor_bf16_small_pool2", 49},
+	ConvBackWeightsFewTensorBF16SmallUp2:   {"conv_back_weights_few_tensor_bf16_small_up2", 49},
 	ConvBackWeights:                        {"conv_back_weights", 43},
 	ConvBackWeights4:                       {"conv_back_weights4", 43},
 	ConvBackWeightsFew4:                    {"conv_back_weights_few4", 43},
@@ -401,9 +414,6 @@ var entries = [Count]struct {
 	ConvBackInputWGMMABF16Turned:           {"conv_back_input_wgmma_bf16_turned", 41},
 	ConvBackInputWGMMABF16Wide:             {"conv_back_input_wgmma_bf16_wide", 41},
 	ConvBackInputWGMMABF16Large:            {"conv_back_input_wgmma_bf16_large", 41},
-	ConvForwardFewTensorBF16:               {"conv_forward_few_tensor_bf16", 38},
-	ConvForwardFewTensorBF16Pool2:          {"conv_forward_few_tensor_bf16_pool2", 38},
-	ConvBackInputFewTensorBF16:             {"conv_back_input_few_tensor_bf16", 38},
 	ConvPack:                               {"conv_pack", 16},
 	ConvSpread:                             {"conv_spread", 20},
 	ConvSpread4:                            {"conv_spread4", 20},
@@ -601,7 +611,7 @@ func (e Entry) target() target {
 	switch name := e.Name(); {
 	case strings.Contains(name, "_wgmma"):
 		return target{arch: 90, exact: true}
-	case strings.Contains(name, "_tensor"), e == ConvPack, strings.HasPrefix(name, "resident"):
+	case strings.Contains(name, "_tensor"), strings.Contains(name, "_pairs"), e == ConvPack, strings.HasPrefix(name, "resident"):
 		return target{arch: 80}
 	}
 	return target{}
@@ -683,6 +693,14 @@ var ofBatch = [Count][]int{
 	ConvBackInputLanes4:                    {16},
 	ConvBackWeightsFew12:                   {21, 22, 39},
 	ConvBackWeightsFew32:                   {21, 22, 39},
+	ConvFewPairsForward:                    {16, 30},
+	ConvFewPairsForwardPool2:               {16, 30},
+	ConvFewPairsBackInput:                  {16, 30},
+	ConvFewPairsBackInputUp2:               {16, 30},
+	ConvFewPairsForwardSmall:               {16, 30},
+	ConvFewPairsForwardSmallPool2:          {16, 30},
+	ConvFewPairsBackInputSmall:             {16, 30},
+	ConvFewPairsBackInputSmallUp2:          {16, 30},
 	ConvBackWeightsFewTensorBF16:           {20, 21},
 	ConvBackWeightsFewTensorBF16Pool2:      {20, 21},
 	ConvBackWeightsFewTensorBF16Up2:        {20, 21},
@@ -705,9 +723,6 @@ var ofBatch = [Count][]int{
 	ConvBackInputTensorBF16Small:           {16},
 	ConvBackWeightsTensorBF16:              {20, 21, 44},
 	ConvBackWeightsTensorBF16Small:         {20, 21, 44},
-	ConvForwardFewTensorBF16:               {16},
-	ConvForwardFewTensorBF16Pool2:          {16},
-	ConvBackInputFewTensorBF16:             {16},
 	ConvPack:                               {},
 	ConvSpread:                             {},
 	ConvSpread4:                            {},

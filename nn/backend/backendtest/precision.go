@@ -31,12 +31,13 @@ func precisionCases() []Case {
 		}
 	}
 	for _, c := range fewConvs(backend.BFloat16) {
-		s, many := c.shape(), "gradOut"
-		if s.Up > 1 {
-			many = "x"
+		s, back := c.shape(), c.backWeights()
+		parts := inPartials(back, func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }, grads)
+		if s.Filters > s.X.C {
+			cases = append(cases, narrowed(c.forward(), "out"), narrowed(back, "gradOut"), narrowed(parts, "gradOut"))
+		} else {
+			cases = append(cases, narrowed(c.backInput(), "gradX", "x"), narrowed(back, "x"), narrowed(parts, "x"))
 		}
-		cases = append(cases, narrowed(c.backWeights(), many),
-			narrowed(inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }, grads), many))
 	}
 	for _, c := range wideConvs(backend.BFloat16) {
 		s := c.shape()
@@ -127,19 +128,22 @@ func wideConvs(d backend.DType) []convCase {
 func fewConvs(d backend.DType) []convCase {
 	spec := roundedConv(d)
 	return []convCase{
-		spec(2, 9, 11, 3, 36, 3, 3, nil),
-		spec(1, 3, 300, 1, 12, 3, 3, nil), // strips
+		spec(2, 9, 11, 3, 40, 3, 3, nil),
+		spec(1, 3, 300, 1, 16, 3, 3, nil), // strips
 		spec(1, 9, 7, 2, 68, 4, 3, stride(2)),
 		spec(2, 11, 13, 3, 8, 3, 2, stride(3)),
-		spec(1, 6, 140, 3, 12, 3, 3, pool(2)),
+		spec(1, 6, 140, 3, 16, 3, 3, pool(2)),
 		spec(2, 12, 10, 3, 136, 3, 3, pool(2)),
-		spec(2, 10, 15, 3, 20, 5, 2, func(k *convCase) { k.Pool, k.Padding = 2, valid }),
-		spec(290, 4, 6, 1, 8, 3, 3, pool(2)), // parts of more than one unit
-		spec(2, 6, 9, 36, 3, 3, 3, up(2)),
+		spec(2, 10, 15, 3, 24, 5, 2, func(k *convCase) { k.Pool, k.Padding = 2, valid }),
+		spec(1, 6, 10, 3, 8, 3, 3, func(k *convCase) { k.Pool, k.exact = 2, true }),
+		spec(290, 4, 6, 1, 8, 3, 3, pool(2)), // blocks of more than one unit
+		spec(2, 6, 9, 40, 3, 3, 3, up(2)),
 		spec(1, 2, 270, 8, 1, 3, 3, up(2)),
 		spec(1, 5, 6, 8, 2, 1, 1, up(2)),
-		spec(1, 6, 5, 140, 1, 5, 5, func(k *convCase) { k.Up, k.Padding = 2, valid }),
+		spec(1, 6, 5, 136, 1, 5, 5, func(k *convCase) { k.Up, k.Padding = 2, valid }),
 		spec(280, 2, 3, 4, 1, 3, 2, up(2)),
+		spec(1, 7, 9, 40, 3, 3, 3, nil),
+		spec(2, 6, 5, 8, 2, 3, 2, nil),
 	}
 }
 
