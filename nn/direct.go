@@ -114,9 +114,21 @@ func (d *Direct) fail(err error) {
 
 // Abort ends the sums that are under way. Any goroutine may call it, such as one that watches other processes.
 func (d *Direct) Abort() {
-	for _, e := range d.ends {
+	_ = d.each(func(e backend.Communicator) error {
 		e.Abort()
+		return nil
+	})
+}
+
+// each calls f for the ends of all devices at the same time: NCCL may have the end of one wait for the others of a machine.
+func (d *Direct) each(f func(e backend.Communicator) error) error {
+	errs := make([]error, len(d.ends))
+	var all sync.WaitGroup
+	for i, e := range d.ends {
+		all.Go(func() { errs[i] = f(e) })
 	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // Failure returns the first failure that is known of, of a device of this process or of another.
@@ -134,14 +146,11 @@ func (d *Direct) Failure() error {
 	return err
 }
 
-// Close ends the connection. What was recorded with it may not be done again.
+// Close ends the connection, once all processes call it. What was recorded with it may not be done again.
 func (d *Direct) Close() error {
-	var errs []error
-	for _, e := range d.ends {
-		errs = append(errs, e.Close())
-	}
+	err := d.each(backend.Communicator.Close)
 	d.ends = nil
-	return errors.Join(errs...)
+	return err
 }
 
 // Reduce does what Reducer says, as calls of all devices.
