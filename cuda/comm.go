@@ -60,7 +60,7 @@ func (d *Device) Connect(id []byte, rank, size int) (backend.Communicator, error
 	if c.stream, err = d.dev.NewStream(); err != nil {
 		return nil, fmt.Errorf("%s: making a stream: %w", d.name, err)
 	}
-	for _, e := range []*driver.Event{&c.begun, &c.ended} {
+	for _, e := range []*driver.Event{&c.begun, &c.ended, &c.probe} {
 		if *e, err = d.dev.NewEvent(); err != nil {
 			return nil, fmt.Errorf("%s: making an event: %w", d.name, err)
 		}
@@ -79,7 +79,8 @@ type communicator struct {
 	rank         int
 	stream       driver.Stream
 	begun, ended driver.Event
-	busy         bool // there is work aside
+	probe        driver.Event // is never waited for
+	busy         bool         // there is work aside
 	failed       func(err error)
 }
 
@@ -170,6 +171,12 @@ func (c *communicator) fail(err error) {
 	}
 }
 
+// Probe makes a call that changes nothing: after a failure the driver refuses all.
+func (c *communicator) Probe() {
+	l := c.lane
+	l.order(l.last, func() error { return l.stream.Record(c.probe) })
+}
+
 // Failure asks NCCL.
 func (c *communicator) Failure() error {
 	if err := c.comm.AsyncError(); err != nil {
@@ -186,7 +193,7 @@ func (c *communicator) Close() error {
 	l := c.lane
 	l.communicators = slices.DeleteFunc(l.communicators, func(o *communicator) bool { return o == c })
 	c.failed = nil
-	err := errors.Join(c.stream.Synchronize(), c.comm.Destroy(), c.stream.Close(), c.begun.Close(), c.ended.Close())
+	err := errors.Join(c.stream.Synchronize(), c.comm.Destroy(), c.stream.Close(), c.begun.Close(), c.ended.Close(), c.probe.Close())
 	if err != nil {
 		return fmt.Errorf("%s: ending a connection: %w", l.dev.name, err)
 	}

@@ -150,6 +150,13 @@ func (r *replica) startBucket() {
 // member is the number of the device among those of the process.
 func (r *replica) member() int { return r.index - r.t.o.World.First }
 
+// probe has a connected device's failure be known, for others wait for what it does not do.
+func (r *replica) probe() {
+	if d, ok := r.t.o.Reducer.(*Direct); ok {
+		d.ends[r.member()].Probe()
+	}
+}
+
 // runLast runs calls of the last micro-batch of a device, from number at of its program on, and starts each bucket as it is complete.
 func (r *replica) runLast(prog *bound, stretch, at int, calls []op.Call, f *op.Frame, hook hook) {
 	for r.started < len(r.t.buckets) && r.t.buckets[r.started].stretch <= stretch {

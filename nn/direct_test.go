@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
@@ -254,24 +255,28 @@ func TestFoldInPieces(t *testing.T) {
 	}
 }
 
-// When a device fails the others do not wait for it, and the trainer says which it was.
+// When a device fails the others do not wait for it, and the trainer says which it was: in what leads a step, and in a recording.
 func TestConnectedDeviceFails(t *testing.T) {
-	m := mustModel(t, zoo()[0])
-	tr, err := NewTrainer(m, openSims(t, ptxsim.Options{}, ptxsim.Options{Limit: 20}, ptxsim.Options{}), TrainerOptions{Batch: 6, Slots: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tr.Close()
-	if err := tr.SetData(pixelsFor(m, 6), 6); err != nil {
-		t.Fatal(err)
-	}
-	tr.Step(0, 6, 0)
-	tr.Step(0, 6, 0)
-	if err := tr.Wait(); err == nil || !strings.Contains(err.Error(), "endless loop") {
-		t.Errorf("error %v, want that of the device that failed", err)
-	}
-	if err := tr.err; err == nil || !strings.Contains(err.Error(), "the gradients of 3 devices could not be summed: sim: ") {
-		t.Errorf("error %v", err)
+	for _, limit := range []uint64{20, 300} { // instructions of a warp, with which samples are not gathered, or nothing is convolved
+		m := mustModel(t, zoo()[0])
+		tr, err := NewTrainer(m, openSims(t, ptxsim.Options{}, ptxsim.Options{Limit: limit}, ptxsim.Options{}), TrainerOptions{Batch: 6, Slots: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		if err := tr.SetData(pixelsFor(m, 6), 6); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		tr.Step(0, 6, 0)
+		tr.Step(0, 6, 0)
+		if err := tr.Wait(); err == nil || !strings.Contains(err.Error(), "the gradients of 3 devices could not be summed: sim: ") || !strings.Contains(err.Error(), "endless loop") ||
+			strings.Contains(err.Error(), "random_gather") != (limit == 20) {
+			t.Errorf("limit %d: error %v, want that of the device that failed", limit, err)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("limit %d: the others have waited for %v", limit, took)
+		}
 	}
 }
 

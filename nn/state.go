@@ -15,6 +15,7 @@ import (
 // devices. Of a Sharded training all processes call it at the same time.
 func (t *Trainer) State() ([]safetensors.Tensor, error) {
 	t.Average(false)
+	t.settle()
 	r := t.first()
 	b := r.mem.b
 	// The 64-bit counters first: nothing before them can put them at an odd offset.

@@ -193,12 +193,21 @@ func (t *Trainer) Compiled() (kernels int, took time.Duration) {
 
 // Wait waits until the devices have done all steps.
 func (t *Trainer) Wait() error {
-	for _, r := range t.replicas {
-		if err := r.mem.b.Sync(); err != nil {
+	errs := make([]error, len(t.replicas))
+	t.each(func(r *replica) { errs[r.member()] = r.mem.b.Sync() })
+	for _, err := range errs {
+		if err != nil {
 			return t.failure(err)
 		}
 	}
 	return t.failure(nil)
+}
+
+// settle waits for connected devices, before one is waited for alone: it may wait for another that has failed.
+func (t *Trainer) settle() {
+	if t.direct() {
+		t.together(func(r *replica) { _ = r.mem.b.Sync() }) // the first keeps its error, and hears of another's
+	}
 }
 
 // failure returns the error of a device, or of a reduction if there was one: the failure of one of several devices makes others fail.
@@ -217,6 +226,7 @@ func (t *Trainer) failure(err error) error {
 
 // Pull copies the weights from the device into the model.
 func (t *Trainer) Pull() error {
+	t.settle()
 	r := t.first()
 	for i := range t.m.Params {
 		if err := r.mem.b.Download(t.m.Params[i].Data, r.weights[i]); err != nil {

@@ -51,7 +51,10 @@ func (t *Trainer) run(offset, n int, draw uint32, feed bool) {
 			if s > 0 {
 				t.reduce(first.reductions[s-1])
 			}
-			t.together(func(r *replica) { r.play(s) })
+			t.together(func(r *replica) {
+				r.play(s)
+				r.probe()
+			})
 		}
 	}
 	if d, ok := t.o.Reducer.(*Direct); ok {
@@ -86,16 +89,30 @@ func (t *Trainer) begin(offset, n int, draw uint32, feed bool) bool {
 	t.params.Step = t.step
 	t.params.Offset, t.params.Draw, t.params.Divergence = uint32(offset), draw, float32(t.divergence)
 	t.params.Temperature = float32(t.temperature)
-	for _, r := range t.replicas {
-		r.prepare()
-		if t.stream != nil && !feed {
-			part := r.samples[t.turn]
-			part.Shape.N = n
-			r.mem.b.Stage(part, t.stream.fill)
-		}
-		r.mem.b.SetStepParams(r.stepParams, t.params)
-	}
+	t.each((*replica).begin)
 	return true
+}
+
+// begin prepares the step at hand, for which it brings samples and parameters to the device.
+func (r *replica) begin() {
+	r.prepare()
+	if t := r.t; t.stream != nil && !t.feed {
+		part := r.samples[t.turn]
+		part.Shape.N = t.count
+		r.mem.b.Stage(part, t.stream.fill)
+	}
+	r.mem.b.SetStepParams(r.stepParams, r.t.params)
+}
+
+// each calls f for every replica, of connected devices at the same time: where f waits for one, another may have failed that it waits for.
+func (t *Trainer) each(f func(r *replica)) {
+	if t.direct() {
+		t.together(f)
+		return
+	}
+	for _, r := range t.replicas {
+		f(r)
+	}
 }
 
 // end counts the step's samples, of which the loss is a mean.
@@ -188,6 +205,7 @@ func (t *Trainer) repack() {
 // none.
 func (t *Trainer) Loss() (float64, error) {
 	var sum [1]float32
+	t.settle()
 	if err := t.failure(t.first().mem.b.Download(sum[:], t.first().total)); err != nil {
 		return 0, err
 	}

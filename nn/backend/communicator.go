@@ -31,6 +31,8 @@ type Communicator interface {
 
 	// OnFailure has f called, once, when the device has failed: its calls are then not done, and other ranks would wait for ever.
 	OnFailure(f func(err error))
+	// Probe asks, without waiting, whether the device has failed at work: then OnFailure hears of it before the next op.
+	Probe()
 	// Failure returns what is known of a failure of other ranks.
 	Failure() error
 	// Abort ends all calls, those that are under way too. Any goroutine may call it.
