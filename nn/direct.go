@@ -287,8 +287,8 @@ func (t *Trainer) direct() bool {
 }
 
 // reducer returns what sums the gradients of a process's devices where the caller has no wish: a Direct that is to be connected, if it can be.
-func reducer(members []backend.Device, unordered bool) Reducer {
-	if len(members) == 1 {
+func reducer(w World, members []backend.Device, unordered bool) Reducer {
+	if w.Devices == 1 {
 		return new(ordered)
 	}
 	for _, m := range members {

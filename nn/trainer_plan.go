@@ -107,7 +107,7 @@ func (o *TrainerOptions) checkWorld(members []backend.Device) error {
 		return fmt.Errorf("devices %d to %d of a world of %d: want numbers below that", w.First, w.First+devices-1, w.Devices)
 	}
 	if o.Reducer == nil {
-		o.Reducer = reducer(members, o.Unordered)
+		o.Reducer = reducer(*w, members, o.Unordered)
 	}
 	return o.checkSharded()
 }

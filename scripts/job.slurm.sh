@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # A training run as a Slurm job on one GPU: sbatch scripts/job.slurm.sh [ARGUMENTS OF convae train]
+# On the GPUs of several nodes: sbatch --nodes 4 --ntasks-per-node 8 --gres gpu:8 scripts/job.slurm.sh [ARGUMENTS], with a process for each GPU.
+# They need NCCL (libnccl.so.2), and a folder of the run and data that all nodes see. After a node is lost the job may go on with other numbers.
 # (default: --data mnist --epochs 10). CONVAE is the program: a binary built with -tags cuda, or a container, such as
 # CONVAE="apptainer run --nv convae.sif". RUN is the run's folder (default runs/slurm-JOB).
 # Before the time limit, and when the job is preempted, the run saves; the job is requeued and goes on from there. Where
@@ -21,6 +23,15 @@ run=${RUN:-runs/slurm-$job}
 read -ra convae <<<"${CONVAE:-convae}"
 
 [ $# -gt 0 ] || set -- --data mnist --epochs 10
+
+# Of several processes the first node has rank 0, where the others find it.
+if [ "${SLURM_NTASKS:-1}" -gt 1 ]; then
+  export WORLD_SIZE=$SLURM_NTASKS MASTER_PORT=${MASTER_PORT:-$((20000 + job % 20000))}
+  MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  CONVAE_TOKEN=$(od -An -N 16 -tx1 /dev/urandom | tr -d ' ')
+  export MASTER_ADDR CONVAE_TOKEN
+  convae=(srun --kill-on-bad-exit=1 "${convae[@]}")
+fi
 
 # The shell sees a signal at once only while it waits for a child in the background.
 requeue=

@@ -59,6 +59,10 @@ type Training struct {
 	// Slots are how many sums of gradients a batch is cut into, which are then summed in their order: the same on any number of devices or processes
 	// gives the same bits. Without it the device decides.
 	Slots int `yaml:"slots,omitempty" zero:"1 or more"`
+	// Bucket is how many MiB of gradients connected devices add at a time, the first while others are still computed (25).
+	Bucket int `yaml:"bucket_mib,omitempty" zero:"1 or more"`
+	// ShardOptimizer has each of several connected devices keep the optimiser's state of a part of the parameters (ZeRO stage 1).
+	ShardOptimizer bool `yaml:"shard_optimizer,omitempty"`
 }
 
 // Batch is the number of samples of an optimiser step. In a file or flag it is a number, or `full` (or 0) for FullBatch.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/convae/convae/nn"
@@ -27,9 +28,11 @@ func (s *session) check(err error) error {
 
 // world adds to the options of a trainer which of the ranks' devices are those of this process.
 func (s *session) world(o *nn.TrainerOptions) {
+	devices := len(backend.Members(s.o.Device))
 	if c := s.o.Ranks; c != nil {
-		devices := len(backend.Members(s.o.Device))
 		o.World = nn.World{First: c.Rank() * devices, Devices: c.Size() * devices}
+	} else if devices == 1 {
+		o.Sharded = false // one device has all
 	}
 }
 
@@ -180,44 +183,64 @@ func differences(a, b string) (text string) {
 	return changed.text("")
 }
 
-// spread gives all ranks the state and the progress of rank 0, which has made or opened the run.
-func (s *session) spread() error {
-	c := s.o.Ranks
-	if c == nil {
+// shareWeights gives all ranks the weights that rank 0 has read from training.init.
+func (s *session) shareWeights() error {
+	if s.o.Ranks == nil || s.c.Training.Init == "" {
 		return nil
 	}
-	var message []byte
-	if s.writes() {
-		progress, err := json.Marshal(s.p)
-		if err != nil {
-			return err
-		}
-		tensors, err := s.t.State()
-		if err != nil {
-			return err
-		}
-		var state bytes.Buffer
-		if err := (&safetensors.File{Tensors: tensors, Metadata: map[string]string{"progress": string(progress)}}).Write(&state); err != nil {
-			return err
-		}
-		message = state.Bytes()
-	}
-	message, err := c.Broadcast(message)
+	f, err := s.share(safetensors.File{Tensors: s.m.Tensors()})
 	if err != nil || s.writes() {
 		return err
 	}
-	f, err := safetensors.Read(bytes.NewReader(message), int64(len(message)))
+	return s.m.SetTensors(f)
+}
+
+// share returns on all ranks what rank 0 has.
+func (s *session) share(f safetensors.File) (*safetensors.File, error) {
+	var text bytes.Buffer
+	if s.writes() {
+		if err := f.Write(&text); err != nil {
+			return nil, err
+		}
+	}
+	message, err := s.o.Ranks.Broadcast(text.Bytes())
 	if err != nil {
+		return nil, err
+	}
+	return safetensors.Read(bytes.NewReader(message), int64(len(message)))
+}
+
+// spread gives all ranks the progress of rank 0, which has made or opened the run, and the state that it goes on from.
+func (s *session) spread() error {
+	if s.o.Ranks == nil {
+		return nil
+	}
+	progress, err := json.Marshal(s.p)
+	if err != nil {
+		return err
+	}
+	f, err := s.share(safetensors.File{Tensors: s.loaded, Metadata: map[string]string{"progress": string(progress), "unsaved": strconv.FormatBool(s.unsaved)}})
+	if err != nil || s.writes() {
 		return err
 	}
 	perceptual := s.p.Perceptual
 	if err := json.Unmarshal([]byte(f.Metadata["progress"]), &s.p); err != nil {
 		return err
 	}
-	if s.p.Perceptual != perceptual {
+	s.unsaved = f.Metadata["unsaved"] == "true"
+	switch {
+	case s.p.Perceptual != perceptual:
 		return errors.New("training.loss.perceptual.file is another than on rank 0")
+	case len(f.Tensors) == 0:
+		return nil
 	}
-	return s.t.SetState(f)
+	if err := s.t.SetState(f); err != nil {
+		return err
+	}
+	if s.p.Offset == 0 {
+		s.t.ResetLoss()
+	}
+	return nil
 }
 
 // follow gives all ranks what rank 0 has booked of a validation: what comes of it, such as a lower learning rate, is the same on all.

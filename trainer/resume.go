@@ -55,7 +55,7 @@ func (s *session) enter(ctx context.Context) (err error) {
 	if resume {
 		return s.resume(ctx)
 	}
-	return s.start(ctx)
+	return s.start()
 }
 
 // resumes reports whether the run goes on from a checkpoint.
@@ -67,18 +67,16 @@ func (s *session) resumes() (bool, error) {
 	return len(found) > 0, err
 }
 
-// start writes the first files of a new run. Its first checkpoint is of the weights as they are drawn.
-func (s *session) start(ctx context.Context) error {
+// start writes the first files of a new run.
+func (s *session) start() error {
 	if err := checkEmpty(s.o.Dir, s.o.Continue); err != nil {
 		return err
 	}
 	if err := s.c.Write(filepath.Join(s.o.Dir, ConfigFile)); err != nil {
 		return err
 	}
-	if err := writeHistory(s.o.Dir, nil); err != nil {
-		return err
-	}
-	return s.checkpoint(ctx)
+	s.unsaved = true // its first checkpoint is of the weights as they are drawn
+	return writeHistory(s.o.Dir, nil)
 }
 
 // resume goes on from the newest checkpoint, with what has been changed since.
@@ -118,12 +116,25 @@ func (s *session) resume(ctx context.Context) error {
 	}
 	if len(changes) > 0 {
 		s.o.Observer.Note("the run goes on with changes: " + strings.Join(changes, "; "))
-		// Before the new configuration is written, so that a run killed between them remembers what was changed.
 		s.p.Changes = append(s.p.Changes, changes...)
+		s.unsaved = true
+	}
+	s.loaded = c.Tensors
+	return nil
+}
+
+// begin writes what is known once all ranks have the state of rank 0: the first checkpoint, or one that tells what was changed, and then, so that a
+// run killed between them remembers that, the new configuration.
+func (s *session) begin(ctx context.Context) error {
+	if s.unsaved {
 		if err := s.checkpoint(ctx); err != nil {
 			return err
 		}
 	}
+	if s.loaded == nil || !s.writes() {
+		return nil
+	}
+	s.loaded = nil
 	// The checkpoint is written before the history: a run killed between them has an epoch that its history lacks.
 	if err := writeHistory(s.o.Dir, s.p.History); err != nil {
 		return err

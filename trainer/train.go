@@ -12,6 +12,7 @@ import (
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/collective"
+	"github.com/convae/convae/nn/safetensors"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/use"
 )
@@ -106,6 +107,9 @@ type session struct {
 	direct *nn.Direct // by which the devices of several ranks are connected, if they are
 	order  []int32
 	leave  func() // unlocks the folder
+	// What is to be done before the first step:
+	unsaved bool                 // write a checkpoint
+	loaded  []safetensors.Tensor // go on from these, of a checkpoint; nil in a new run
 }
 
 // Train runs a configuration to its end, or until ctx is cancelled: then it ends after the step at hand and saves. All
@@ -145,6 +149,9 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err = s.check(s.connect(&options)); err != nil {
 		return err
 	}
+	if err = s.check(s.shareWeights()); err != nil {
+		return err
+	}
 	if err = s.check(s.prepare(options)); err != nil {
 		return err
 	}
@@ -155,7 +162,10 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err = s.check(err); err != nil {
 		return err
 	}
-	if err = s.check(s.spread()); err != nil {
+	if err = s.check(s.spread()); err == nil {
+		err = s.begin(ctx)
+	}
+	if err != nil {
 		s.leave()
 	}
 	return err

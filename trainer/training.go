@@ -57,6 +57,9 @@ func (t *Training) checkTraining(m nn.Config) error {
 	if t.AllReduce != "" && t.AllReduce != OrderedAllReduce && t.AllReduce != FastAllReduce {
 		return fmt.Errorf("training.all_reduce is %q, want %s or %s", t.AllReduce, OrderedAllReduce, FastAllReduce)
 	}
+	if t.Bucket < 0 || t.Bucket > 1<<20 {
+		return fmt.Errorf("training.bucket_mib is %d, want 1 to %d", t.Bucket, 1<<20)
+	}
 	if t.Slots < 0 || t.Slots > 1<<20 {
 		return fmt.Errorf("training.slots is %d, want 1 to %d", t.Slots, 1<<20)
 	}
@@ -121,7 +124,7 @@ func (t Training) Options(samples int) (nn.TrainerOptions, error) {
 		return nn.TrainerOptions{}, err
 	}
 	o := nn.TrainerOptions{Batch: t.StepSamples(samples), Loss: t.Loss, Optimizer: t.Optimizer, Precision: precision, Noise: float32(t.Noise.Std), Seed: t.Seed, Corruption: t.Corrupted().Then,
-		Reduction: t.reduction(), Decay: t.EMADecay, Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute, Slots: t.Slots, Unordered: t.AllReduce == FastAllReduce}
+		Reduction: t.reduction(), Decay: t.EMADecay, Clip: t.Clip, Kernel: t.Kernel, Activity: t.Activity, Contractive: t.Contractive, Recompute: recompute, Slots: t.Slots, Unordered: t.AllReduce == FastAllReduce, Bucket: t.Bucket << 20, Sharded: t.ShardOptimizer}
 	if t.Accumulate > 1 {
 		o.MicroBatch = t.Batch.Of(samples)
 	}

@@ -76,6 +76,7 @@ func TestRanks(t *testing.T) {
 	}{
 		{"cpu", []string{"denoiser", "--device", "cpu", "--limit", "800", "--batch", "16", "--epochs", "1"}, []int{0, 2, 4}}, // 50 steps
 		{"sim", []string{"denoiser", "--device", "sim", "--limit", "16", "--batch", "8", "--epochs", "1", "--set", "training.slots=2"}, []int{0, 2}},
+		{"sharded", []string{"denoiser", "--device", "sim", "--limit", "16", "--batch", "8", "--epochs", "1", "--set", "training.slots=2", "--set", "training.shard_optimizer=true"}, []int{0, 2}},
 		{"fast", []string{"denoiser", "--device", "cpu", "--limit", "800", "--batch", "16", "--epochs", "1", "--set", "training.all_reduce=fast"}, []int{2, 2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

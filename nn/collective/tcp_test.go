@@ -72,7 +72,7 @@ func TestCalls(t *testing.T) {
 		{"tcp", func() []collective.Comm { return overTCP(t, 3, time.Minute) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			long := bytes.Repeat([]byte("0123456789abcdef"), 5<<20) // more than a message
+			long := bytes.Repeat([]byte("0123456789abcdef"), 5<<20) // 80 MiB: more than a message
 			for rank, err := range together(c.ranks(), func(c collective.Comm) error { return calls(c, long) }) {
 				if err != nil {
 					t.Errorf("rank %d: %v", rank, err)
