@@ -13,8 +13,11 @@ import (
 // Libraries opens the NCCL that a device is connected by: for one process, or for several.
 type Libraries func(processes int) (nccl.Library, error)
 
-// SetNCCL says by what the device is connected with others. Without it, it cannot be.
-func (d *Device) SetNCCL(open Libraries) { d.nccl = open }
+// SetNCCL says by what the device is connected with others, and about how many bytes of its memory that takes. Without it, it cannot be.
+func (d *Device) SetNCCL(open Libraries, bytes int) { d.nccl, d.ncclBytes = open, bytes }
+
+// ConnectionBytes returns what SetNCCL was told.
+func (d *Device) ConnectionBytes() int { return d.ncclBytes }
 
 // Connects returns why the device cannot be connected with others.
 func (d *Device) Connects() error {

@@ -16,7 +16,7 @@ import (
 func connected(t *testing.T) (*lane, *communicator, func() []string) {
 	t.Helper()
 	l, launches := openBranches(t, false)
-	l.dev.SetNCCL(func(int) (nccl.Library, error) { return new(ncclsim.Library), nil })
+	l.dev.SetNCCL(func(int) (nccl.Library, error) { return new(ncclsim.Library), nil }, 0)
 	c := must(l.dev.Connect(must(l.dev.NewID(1)), 0, 1))
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -104,7 +104,7 @@ func TestCommunicatorMistakes(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	l.err = nil
-	l.dev.SetNCCL(nil)
+	l.dev.SetNCCL(nil, 0)
 	if err := l.dev.Connects(); err == nil || !strings.Contains(err.Error(), "sim: there is nothing to connect it by") {
 		t.Errorf("error %v", err)
 	}

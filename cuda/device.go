@@ -19,7 +19,8 @@ type Device struct {
 
 	waits bool // kernels wait for the launch before them, whose end their start then need not wait for
 
-	nccl Libraries // by which it is connected with others; nil if there is none
+	nccl      Libraries // by which it is connected with others; nil if there is none
+	ncclBytes int       // that this takes
 
 	code      [kernels.Count]code
 	functions map[variant]*function // that are loaded

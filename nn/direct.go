@@ -13,7 +13,7 @@ import (
 //
 // In order, the sum goes from device to device, each adds its slots, and the last gives it to all: it is that of one device with as many slots,
 // bit for bit. Else each sums its own slots and the devices add these sums in an order of their own, which takes fewer steps; the result is
-// the same for the same number of devices.
+// the same for the same number of devices and the same buckets.
 type Direct struct {
 	world     World
 	unordered bool
@@ -337,6 +337,18 @@ func (t *Trainer) connect() error {
 	}
 	t.o.Reducer, t.connected = d, d
 	return nil
+}
+
+// connectionBytes is what connecting a device is going to take of its memory; 0 if that has been done.
+func (t *Trainer) connectionBytes() int {
+	if d, ok := t.o.Reducer.(*Direct); !ok || d.ends != nil {
+		return 0
+	}
+	c, ok := backend.Members(t.dev)[0].(backend.Connector)
+	if !ok {
+		return 0
+	}
+	return c.ConnectionBytes()
 }
 
 // pieceBytes is the room of a device for each of two pieces of what it receives.

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/convae/convae/cuda"
+	"github.com/convae/convae/cuda/nccl"
+	"github.com/convae/convae/cuda/nccl/ncclsim"
 	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/device"
@@ -277,6 +280,31 @@ func TestConnectedDeviceFails(t *testing.T) {
 		if took := time.Since(began); took > time.Minute {
 			t.Errorf("limit %d: the others have waited for %v", limit, took)
 		}
+	}
+}
+
+// What connections are going to take of the devices' memory is not planned for anything else.
+func TestConnectionsTakeMemory(t *testing.T) {
+	m, g := mustModel(t, zoo()[0]), openSims(t, ptxsim.Options{}, ptxsim.Options{})
+	usable := func(dev backend.Device) int {
+		tr, err := planTrainer(m, dev, TrainerOptions{Batch: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, usable, err := tr.freeBytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return usable
+	}
+	first := backend.Members(g)[0].(*cuda.Device)
+	before, alone := usable(g), usable(first)
+	first.SetNCCL(func(int) (nccl.Library, error) { return new(ncclsim.Library), nil }, 1<<28)
+	if got := before - usable(g); got != 1<<28 {
+		t.Errorf("%d bytes are left for connections, want %d", got, 1<<28)
+	}
+	if usable(first) != alone {
+		t.Error("memory is left for the connections of a device that has none")
 	}
 }
 

@@ -457,7 +457,7 @@ func (t *Trainer) freeBytes() (free, usable int, err error) {
 		}
 		free = min(free, there)
 	}
-	return free, free - free/64 - t.o.Reserve, nil
+	return free, free - free/64 - t.o.Reserve - t.connectionBytes(), nil
 }
 
 // choosePlan plans the batch within the device's free memory. Until it fits, a network is given less room, micro-batches

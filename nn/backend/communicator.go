@@ -4,6 +4,8 @@ package backend
 type Connector interface {
 	// Connects returns why the device cannot be connected, such as a library that is not there, or nil.
 	Connects() error
+	// ConnectionBytes returns about what a connection takes of the device's memory, for buffers of its own.
+	ConnectionBytes() int
 	// NewID returns what names a connection that is to be. One device makes it, and all are given it.
 	NewID(processes int) ([]byte, error)
 	// Connect makes the device that of a rank, of so many. All ranks call it, each from a goroutine of its own; it returns when they have.

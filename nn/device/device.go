@@ -163,9 +163,13 @@ func openCUDA(i int) (backend.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	dev.SetNCCL(func(int) (nccl.Library, error) { return nccl.System() })
+	dev.SetNCCL(func(int) (nccl.Library, error) { return nccl.System() }, ncclBytes)
 	return dev, nil
 }
+
+// ncclBytes is what NCCL is assumed to take of a GPU's memory: by its defaults some 4 MiB for each of some tens of channels, for several protocols
+// and neighbours.
+const ncclBytes = 512 << 20
 
 // openAuto opens the first GPU that works, else the CPU.
 func openAuto() (backend.Device, string, error) {
@@ -206,6 +210,6 @@ func OpenSim(o ptxsim.Options) (backend.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.SetNCCL(func(processes int) (nccl.Library, error) { return &ncclsim.Library{Apart: processes > 1}, nil })
+	d.SetNCCL(func(processes int) (nccl.Library, error) { return &ncclsim.Library{Apart: processes > 1}, nil }, 0)
 	return d, nil
 }
