@@ -310,6 +310,13 @@ func (l *lane) Clear(t backend.Tensor) {
 	l.mark("Clear", func() error { return l.stream.Fill(p, 0, words) })
 }
 
+// ClearWorkspace fills the workspace with 0.
+func (l *lane) ClearWorkspace() {
+	if l.ws != nil {
+		l.mark("Clear", func() error { return l.stream.Fill(l.ws.ptr, 0, l.ws.size/4) })
+	}
+}
+
 // raw returns the memory of a slice.
 func raw[T float32 | int32 | uint16](v []T) []byte {
 	var one T

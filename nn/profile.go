@@ -98,12 +98,13 @@ func (p *profiler) step(s *op.Call, f *op.Frame, values []op.Info) {
 	}
 }
 
-// clearWritten sets to 0 what an op of a program writes in an arena and does not read, on a backend that can.
+// clearWritten sets to 0 what an op of a program writes in an arena and does not read, and the workspace, on a backend that can.
 func clearWritten(o op.Op, f *op.Frame, values []op.Info) {
 	b, ok := f.B.(backend.Clearer)
 	if !ok || len(values) == 0 {
 		return
 	}
+	b.ClearWorkspace()
 	reads := op.Reads(o)
 	for _, v := range op.Writes(o) {
 		if values[v].Space == op.Arena && !slices.Contains(reads, v) {

@@ -34,10 +34,22 @@ func TestClearWritten(t *testing.T) {
 	if err := tr.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	tr.first().mem.b.Upload(flat(tr.first().lanes.memory[0].workspace, 1), []float32{1})
 	idle.Store(true)
 	looked := 0
 	if err := tr.stepWith(0, 4, 1, false, func(s *op.Call, f *op.Frame, values []op.Info) {
 		clearWritten(s.Op, f, values)
+		if b := tr.first().lanes.memory[0].workspace; values != nil {
+			room := make([]float32, b.Size()/4)
+			if err := f.B.Download(room, flat(b, len(room))); err != nil {
+				t.Fatal(err)
+			}
+			for i, y := range room {
+				if y != 0 {
+					t.Fatalf("the workspace of %s of %s has %v at %d", s.Op.Name(), s.Layer, y, i)
+				}
+			}
+		}
 		f.Do(s)
 		for _, v := range op.Writes(s.Op) {
 			x := f.At(v)

@@ -144,8 +144,9 @@ const MaxFetch = 64
 
 // Clearer is implemented by backends whose device may be told to do only a part of an op's work.
 type Clearer interface {
-	// Clear sets all of a tensor's memory to 0, between ops, and is none itself.
+	// Clear sets all of a tensor's memory to 0, between ops, and is none itself. ClearWorkspace does so with what ops leave for their own launches.
 	Clear(t Tensor)
+	ClearWorkspace()
 }
 
 // Brancher is implemented by backends that can do two ops at the same time. Neither of the two branches may touch what the other
