@@ -203,6 +203,7 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	spectrum := act(backend.Spectrum(shape))
 	sum := []backend.Tensor{p, q, r}
 	stepParams := tensor(tb, l, backend.PerStep, backend.Vec(1), 0)
 	l.SetStepParams(stepParams, backend.StepParams{Step: 1, LearningRate: 0.01, BiasCorrection1: 0.1, BiasCorrection2: 0.001})
@@ -226,6 +227,8 @@ func ops(tb testing.TB, l backend.Backend) map[string]func() {
 		"AveragePool":        func() { l.AveragePool(pool, pooled, x) }, "AveragePoolBack": func() { l.AveragePoolBack(pool, x, pooled) },
 		"Bilinear": func() { l.Bilinear(up, upped, x) }, "BilinearBack": func() { l.BilinearBack(up, x, upped) },
 		"DepthToSpace": func() { l.DepthToSpace(depth, spaced, deep) }, "SpaceToDepth": func() { l.SpaceToDepth(depth, deep, spaced) },
+		"Fourier": func() { l.Fourier(spectrum, x) }, "FourierBack": func() { l.FourierBack(x, spectrum) },
+		"SpectrumMost": func() { l.SpectrumMost(single, spectrum) }, "Focal": func() { l.Focal(1, one, backend.Tensor{}, backend.Tensor{}, spectrum, single) },
 		"UnitNorm": func() { l.UnitNorm(y, x, backend.Tensor{}) }, "UnitNormBack": func() { l.UnitNormBack(y, x, x, backend.Tensor{}) },
 		"Times": func() { l.Times(y, x, single) }, "SumPixels": func() { l.SumPixels(1, single, x, y) }, "SpreadPixels": func() { l.SpreadPixels(1, x, single) },
 		"Plus": func() { l.Plus(y, y, x) }, "CopyChannels": func() { l.CopyChannels(joined, 3, x, 1, 2) },

@@ -256,6 +256,10 @@ const (
 	LossVariation
 	LossTotal
 
+	FourierLines
+	FourierMost
+	FourierFocal
+
 	OptimSGD
 	OptimAdam
 	OptimNadam
@@ -550,6 +554,10 @@ var entries = [Count]struct {
 	LossCharbonnier: {"loss_charbonnier", 7},
 	LossVariation:   {"loss_variation", 8},
 	LossTotal:       {"loss_total", 4},
+
+	FourierLines: {"fourier_lines", 14},
+	FourierMost:  {"fourier_most", 4},
+	FourierFocal: {"fourier_focal", 8},
 
 	OptimSGD:      {"optim_sgd", 11},
 	OptimAdam:     {"optim_adam", 14},

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/fourier"
 	"github.com/convae/convae/nn/graph"
 	"github.com/convae/convae/nn/op"
 )
@@ -48,6 +49,9 @@ func (c *compiler) emitLoss(grads *op.Grads) {
 	if l.MSSSIM > 0 {
 		c.emitSSIM(grads, l.MSSSIM, targetOf(p.Output), backend.ScaleWeights{Scales: len(scaleWeights), Of: scaleWeights})
 	}
+	if l.FocalFrequency > 0 {
+		c.emitFocal(grads, l.FocalFrequency, targetOf(p.Output))
+	}
 	if l.Perceptual.Weight > 0 {
 		c.emitPerceptual(grads)
 	}
@@ -59,17 +63,37 @@ func (c *compiler) emitLoss(grads *op.Grads) {
 	}
 }
 
+// emitFocal appends the loss of the spectra: a transform of differences is the difference of transforms.
+func (c *compiler) emitFocal(grads *op.Grads, weight float64, target op.Value) {
+	p, s := c.p, c.p.Shape(c.p.Output)
+	differ, spectrum := p.New(backend.Activation, s), p.New(backend.Activation, backend.Spectrum(s))
+	most, gradX := p.New(backend.Activation, backend.Shape{N: s.N, H: 1, W: 1, C: s.C}), p.New(backend.Activation, s)
+	p.Emit(&op.Copy{Out: differ, X: p.Output})
+	p.Emit(&op.Accumulate{Dst: differ, Alpha: -1, X: target})
+	p.Emit(&op.Fourier{Spectrum: spectrum, X: differ})
+	p.Emit(&op.SpectrumMost{Most: most, Spectrum: spectrum})
+	o := &op.Focal{Term: op.Term{Shape: p.Shape(spectrum), Scale: op.Scale{Factor: float32(weight)}, Loss: p.Sum(op.Loss, 1), Grad: p.Like(spectrum), Prediction: spectrum,
+		Target: most}}
+	p.Emit(o)
+	p.Emit(&op.FourierBack{GradX: gradX, GradSpectrum: o.Grad})
+	grads.Add(p.Output, gradX)
+}
+
 // checkLoss reports a loss that the model cannot have.
 func (c *compiler) checkLoss() error {
 	s, l := c.g.Shape(c.g.Output), c.o.Loss
 	for _, f := range l.fields() {
-		if ofImages := f.value == &l.SSIM || f.value == &l.MSSSIM || f.value == &l.TotalVariation || f.value == &l.Perceptual.Weight; ofImages && *f.value > 0 && s.H*s.W == 1 {
+		if ofImages := f.value == &l.SSIM || f.value == &l.MSSSIM || f.value == &l.TotalVariation || f.value == &l.FocalFrequency || f.value == &l.Perceptual.Weight; ofImages && *f.value > 0 && s.H*s.W == 1 {
 			return fmt.Errorf("nn: loss %s is of images, and the output of model %q is a vector: want a model of images, or another loss", f.name, c.m.Config.Name)
 		}
 	}
 	if l.MSSSIM > 0 && min(s.H, s.W) < leastSide {
 		return fmt.Errorf("nn: loss ms_ssim is of images of at least %d pixels a side, whose fifth scale has the whole window, and the output of model %q is %s: want larger ones, or the loss ssim",
 			leastSide, c.m.Config.Name, graph.ShapeText(s))
+	}
+	if l.FocalFrequency > 0 && max(s.H, s.W) > fourier.MaxSide {
+		return fmt.Errorf("nn: loss focal_frequency is of images of at most %d pixels a side, and the output of model %q is %s: want smaller ones, or another loss",
+			fourier.MaxSide, c.m.Config.Name, graph.ShapeText(s))
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type Loss struct {
 	SSIM           float64 // what the structural similarity lacks of 1, with a Gaussian window of 11 pixels; of images of values of [0,1]
 	MSSSIM         float64 // that of five scales, of images of 176 pixels a side or more
 	TotalVariation float64 // absolute differences of neighbours in the output's rows and columns; of images
+	FocalFrequency float64 // squared differences of the spectra, weighted by how large each is beside the largest of its channel; of images
 	Perceptual     Perceptual
 
 	Delta   float64 // of huber: 1, as in Keras
@@ -43,7 +44,7 @@ type lossField struct {
 func (l *Loss) fields() []lossField {
 	return []lossField{{"bce", &l.BCE, true}, {"mse", &l.MSE, true}, {"l1", &l.L1, true}, {"huber", &l.Huber, true}, {"charbonnier", &l.Charbonnier, true},
 		{"ssim", &l.SSIM, true}, {"ms_ssim", &l.MSSSIM, true}, {"total_variation", &l.TotalVariation, true},
-		{perceptualName, &l.Perceptual.Weight, true}, {"delta", &l.Delta, false}, {"epsilon", &l.Epsilon, false}}
+		{"focal_frequency", &l.FocalFrequency, true}, {perceptualName, &l.Perceptual.Weight, true}, {"delta", &l.Delta, false}, {"epsilon", &l.Epsilon, false}}
 }
 
 // LossNames lists the losses.

@@ -14,7 +14,7 @@ import (
 )
 
 // everyLoss has all losses at once but ms_ssim, which wants large images, and perceptual, which wants a file.
-var everyLoss = Loss{BCE: 0.5, MSE: 2, L1: 1, Huber: 1.5, Charbonnier: 0.25, SSIM: 0.75, TotalVariation: 0.125, Delta: 0.2, Epsilon: 0.01}
+var everyLoss = Loss{BCE: 0.5, MSE: 2, L1: 1, Huber: 1.5, Charbonnier: 0.25, SSIM: 0.75, TotalVariation: 0.125, FocalFrequency: 0.375, Delta: 0.2, Epsilon: 0.01}
 
 func TestEveryLossHasAll(t *testing.T) {
 	l := everyLoss
@@ -142,6 +142,49 @@ func TestLossErrors(t *testing.T) {
 	}
 	if err := vector.CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{BCE: 1, L1: 1}}); err == nil || !strings.Contains(err.Error(), "loss bce needs a model whose last activation is sigmoid") {
 		t.Errorf("without a sigmoid: error %v", err)
+	}
+}
+
+// The focal frequency loss of a convolution that changes nothing, and the gradients of its weights, are those of PyTorch in float64, on the CPU and on the
+// simulator.
+func TestFocalFrequencyAsPyTorch(t *testing.T) {
+	c := Config{Name: "same", Input: []int{5, 6, 3}, Encoder: graph.Specs(&layer.Activation{Function: "linear"}), Decoder: graph.Specs(&layer.Conv2D{Filters: 3, Kernel: layer.Square(3)})}
+	x, y := make([]float32, 180), make([]float32, 180)
+	for i := range x {
+		x[i], y[i] = float32(math.Sin(float64(i))), float32(math.Cos(float64(3*i)))
+	}
+	want := map[int][]float64{ // by the place in the kernel: of each filter, of each channel
+		4: {0.3132678417867018, 0.1500581993513915, -0.15111426138655665, 0.14909036726707917, 0.26004619827037134, 0.13191675087878116, -0.15982626470061037, 0.15491047576801167, 0.3272232444359264},
+		2: {-0.1665237579154353, 0.023435442377903758, 0.19184820793558077, -0.17443839163008887, -0.11536931083303795, 0.04976978386319332, -0.07142900937566604, -0.20770084080350196, -0.1530134743654913},
+	}
+	for name, dev := range map[string]backend.Device{"cpu": openTest(t), "sim": openSim(t)} {
+		m := mustModel(t, c)
+		clear(m.Params[0].Data)
+		for f := range 3 {
+			m.Params[0].Data[(f*9+4)*3+f] = 1
+		}
+		tr, err := NewTrainer(m, dev, TrainerOptions{Batch: 2, Loss: Loss{FocalFrequency: 1}, Optimizer: Optimizer{Name: "sgd"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		if err := tr.StepOn(x, y, 2); err != nil {
+			t.Fatal(err)
+		}
+		if loss, err := tr.Loss(); err != nil || !(math.Abs(loss-0.8376221010373204) <= 1e-6) {
+			t.Errorf("%s: loss %v, %v", name, loss, err)
+		}
+		grad := make([]float32, m.Params[0].Shape.Len())
+		if err := tr.first().mem.b.Download(grad, gradients(tr)[0]); err != nil {
+			t.Fatal(err)
+		}
+		for tap, list := range want {
+			for i, v := range list {
+				if got := float64(grad[(i/3*9+tap)*3+i%3]); !(math.Abs(got-v) <= 1e-6) {
+					t.Errorf("%s: gradient of filter %d, channel %d at %d is %v, want %v", name, i/3, i%3, tap, got, v)
+				}
+			}
+		}
 	}
 }
 

@@ -72,6 +72,7 @@ type Backend interface {
 	BatchNorm
 	Attention
 	Loss
+	Fourier
 	Optim
 	Random
 	Clip
@@ -391,6 +392,21 @@ type Loss interface {
 	// TotalVariation: |p - q| + |p - r|, where q is right of p in its channel, and r below it, if they are there. (Rudin, Osher and Fatemi,
 	// "Nonlinear total variation based noise removal algorithms", 1992; the sum of absolute values, as TensorFlow has it.)
 	TotalVariation(scale float32, loss, partials, grad, pred Tensor)
+}
+
+// Fourier ops are of images (N, H, W, C), of sides of at most fourier.MaxSide, and of their spectra (N, H, W, 2C), whose first C channels are real
+// parts and whose others are imaginary ones. All tensors but the loss are Activations.
+type Fourier interface {
+	// Fourier: spectrum = the discrete Fourier transform of each channel of x over rows and columns, divided by sqrt(H W).
+	Fourier(spectrum, x Tensor)
+	// FourierBack: gradX = the real part of the inverse transform of gradSpectrum, which is overwritten.
+	FourierBack(gradX, gradSpectrum Tensor)
+	// SpectrumMost: most, (N, 1, 1, C), = the largest magnitude of each channel of a spectrum.
+	SpectrumMost(most, spectrum Tensor)
+	// Focal: loss += scale times the sum of |F|³/most over all numbers F of a spectrum; grad, which can be zero, = 2 scale |F|/most F, as if |F|/most
+	// were a constant. Both are 0 where most is. (Jiang and others, "Focal frequency loss for image reconstruction and synthesis", 2021, with alpha 1.) See
+	// Loss for the partial sums.
+	Focal(scale float32, loss, partials, grad, spectrum, most Tensor)
 }
 
 // Optim ops update Flat tensors of equal length in place: p are the parameters, g is their gradient, and lr is the learning rate of the

@@ -74,6 +74,7 @@ func checkCases(t *testing.T) map[string]checkCase {
 		t.Fatal(err8)
 	}
 	three := placed(Param, Vec(3))
+	spectrum, spectrum2, sumOf3 := act(Spectrum(img)), act(Spectrum(img)), *placed(Flat, Shape{3, 1, 1, 1})
 	weights, index, slopes := ScaleWeights{Scales: 3}, act(ssim.Out), act(ssim.Slopes())
 	h, gh, w, gw := act(Shape{2, 1, 1, 4}), act(Shape{2, 1, 1, 4}), placed(Param, Shape{4, 1, 1, 6}), placed(Param, Shape{4, 1, 1, 6})
 	t2 := func(free []*Tensor, call func(), bound ...*Tensor) checkCase { return checkCase{call, bound, free} }
@@ -114,6 +115,9 @@ func checkCases(t *testing.T) map[string]checkCase {
 		"Plus":                     t2(nil, func() { CheckPlus(x, y, z) }, x, y, z),
 		"UnitNorm":                 t2(nil, func() { CheckUnitNorm(x, y, three) }, x, y, three),
 		"UnitNormBack":             t2(nil, func() { CheckUnitNormBack(x, y, z, three) }, x, y, z, three),
+		"Fourier":                  t2(nil, func() { CheckFourier(spectrum, x) }, spectrum, x),
+		"SpectrumMost":             t2(nil, func() { CheckSpectrumMost(one, spectrum) }, one, spectrum),
+		"Focal":                    t2(nil, func() { CheckFocal(loss, &sumOf3, 3, spectrum2, spectrum, one) }, loss, &sumOf3, spectrum2, spectrum, one),
 		"Times":                    t2(nil, func() { CheckTimes(x, y, z) }, x, y, z),
 		"TimesByPixel":             t2(nil, func() { CheckTimes(x, y, one) }, x, y, one),
 		"SumPixels":                t2(nil, func() { CheckSumPixels(one, x, y) }, one, x, y),

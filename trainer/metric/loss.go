@@ -1,6 +1,11 @@
 package metric
 
-import "math"
+import (
+	"math"
+	"math/cmplx"
+
+	"github.com/convae/convae/nn/fourier"
+)
 
 // L1 returns the mean absolute error of an image.
 func L1(pred, target []float32) float64 { return mean(pred, target, math.Abs) }
@@ -42,4 +47,35 @@ func TotalVariation(image []float32, h, w, c int) float64 {
 		}
 	}
 	return sum / float64(len(image))
+}
+
+// FocalFrequency returns the mean over the numbers of the spectra of an image's channels, those of what pred and target differ by, of |F|³/most, most being
+// the largest |F| of its channel (Jiang and others, "Focal frequency loss for image reconstruction and synthesis", 2021, with alpha 1). Sides are at most
+// fourier.MaxSide.
+func FocalFrequency(pred, target []float32, h, w, c int) float64 {
+	sum := 0.0
+	f, room, line := make([]complex128, h*w), make([]complex128, max(h, w)), make([]complex128, h)
+	for channel := range c {
+		for i := range f {
+			f[i] = complex(float64(pred[i*c+channel])-float64(target[i*c+channel]), 0)
+		}
+		for y := range h {
+			fourier.Transform(fourier.Forward, f[y*w:][:w], room[:w])
+		}
+		most, cubes := 0.0, 0.0
+		for x := range w {
+			for y := range line {
+				line[y] = f[y*w+x]
+			}
+			fourier.Transform(fourier.Forward, line, room[:h])
+			for _, v := range line {
+				a := cmplx.Abs(v)
+				most, cubes = max(most, a), cubes+a*a*a
+			}
+		}
+		if most != 0 {
+			sum += cubes / most
+		}
+	}
+	return sum / float64(len(pred))
 }

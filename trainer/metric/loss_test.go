@@ -22,6 +22,22 @@ func TestLosses(t *testing.T) {
 	}
 }
 
+// The means of two images are those that PyTorch makes in float64 by its fft2 and the paper's formula.
+func TestFocalFrequency(t *testing.T) {
+	pred, target := make([]float32, 180), make([]float32, 180)
+	for i := range pred {
+		pred[i], target[i] = float32(math.Sin(float64(i))), float32(math.Cos(float64(3*i)))
+	}
+	for n, want := range []float64{0.850116778363143, 0.8251274237114972} {
+		near(t, "an image", FocalFrequency(pred[90*n:][:90], target[90*n:][:90], 5, 6, 3), want, 1e-12)
+	}
+	near(t, "equal images", FocalFrequency(pred[:90], pred[:90], 5, 6, 3), 0, 0)
+	pred[7] = float32(math.NaN())
+	if v := FocalFrequency(pred[:90], target[:90], 5, 6, 3); !math.IsNaN(v) {
+		t.Errorf("of NaN it is %v", v)
+	}
+}
+
 // A similarity of several scales is 1 of equal images, and less of others.
 func TestMSSSIM(t *testing.T) {
 	const h, w, c = 176, 180, 2

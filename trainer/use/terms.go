@@ -79,5 +79,8 @@ func others(l nn.Loss, s backend.Shape, out, clean []float32) (sum float64) {
 	if l.TotalVariation > 0 {
 		sum += l.TotalVariation * metric.TotalVariation(out, s.H, s.W, s.C)
 	}
+	if l.FocalFrequency > 0 {
+		sum += l.FocalFrequency * metric.FocalFrequency(out, clean, s.H, s.W, s.C)
+	}
 	return sum
 }

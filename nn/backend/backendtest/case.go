@@ -43,7 +43,7 @@ type Case struct {
 // Cases returns the table.
 func Cases() []Case {
 	return slices.Concat(memoryCases(), vectorCases(), convCases(), fusedCases(), convTransposeCases(), denseCases(), precisionCases(), unusualCases(), partialCases(), residentCases(),
-		groupedCases(), poolCases(), upsampleCases(), depthCases(), mergeCases(), channelwiseCases(), unitNormCases(), actCases(), groupNormCases(), batchNormCases(), attentionCases(), lossCases(), variationCases(), optimCases(), randomCases(), corruptCases(), clipCases(), penaltyCases(), gaussianCases(), contractCases(), concreteCases(), quantizeCases(), ssimCases())
+		groupedCases(), poolCases(), upsampleCases(), depthCases(), mergeCases(), channelwiseCases(), unitNormCases(), actCases(), groupNormCases(), batchNormCases(), attentionCases(), lossCases(), variationCases(), fourierCases(), optimCases(), randomCases(), corruptCases(), clipCases(), penaltyCases(), gaussianCases(), contractCases(), concreteCases(), quantizeCases(), ssimCases())
 }
 
 type (
