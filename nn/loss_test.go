@@ -140,6 +140,10 @@ func TestLossErrors(t *testing.T) {
 	if err := zoo()[0].CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{MSSSIM: 1}}); err == nil || !strings.Contains(err.Error(), "loss ms_ssim is of images of at least 176 pixels a side") {
 		t.Errorf("of small images: error %v", err)
 	}
+	wide := Config{Name: "wide", Input: []int{2, 1025, 1}, Encoder: graph.Specs(&layer.Activation{Function: "linear"}), Decoder: graph.Specs(&layer.Conv2D{Filters: 1, Kernel: layer.Square(1)})}
+	if err := wide.CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{FocalFrequency: 1}}); err == nil || !strings.Contains(err.Error(), "loss focal_frequency is of images of at most 1024 pixels a side") {
+		t.Errorf("of a wide image: error %v", err)
+	}
 	if err := vector.CheckTraining(TrainerOptions{Batch: 1, Loss: Loss{BCE: 1, L1: 1}}); err == nil || !strings.Contains(err.Error(), "loss bce needs a model whose last activation is sigmoid") {
 		t.Errorf("without a sigmoid: error %v", err)
 	}

@@ -1,5 +1,7 @@
 package backend
 
+import "github.com/convae/convae/nn/fourier"
+
 // Spectrum is the shape of the spectrum of images of a shape: real parts of all channels, and then imaginary ones.
 func Spectrum(x Shape) Shape { return Shape{x.N, x.H, x.W, 2 * x.C} }
 
@@ -7,6 +9,9 @@ func Spectrum(x Shape) Shape { return Shape{x.N, x.H, x.W, 2 * x.C} }
 func CheckFourier(spectrum, x *Tensor) {
 	x.activation(x.Shape)
 	spectrum.activation(Spectrum(x.Shape))
+	if max(x.Shape.H, x.Shape.W) > fourier.MaxSide {
+		panic(MistakeShape)
+	}
 }
 
 // CheckSpectrumMost checks the arguments of SpectrumMost.
