@@ -89,6 +89,11 @@ var dataFields = map[string][]string{
 	"scenes": {"seed", "samples", "size", "channels"},
 }
 
+// Downloaded reports whether the data set comes from the internet, unless an earlier download is in the cache folder.
+func (d *Data) Downloaded() bool {
+	return d.Dir == "" && d.Name != "digits" && slices.Contains(dataset.Names(), d.Name)
+}
+
 // makeAbsolute makes the paths absolute, so that they lead to the data from any working directory.
 func (d *Data) makeAbsolute() error {
 	for _, path := range []*string{&d.Dir, &d.File, &d.TestFile} {

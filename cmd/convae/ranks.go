@@ -36,6 +36,17 @@ func together(ranks collective.Comm, stderr io.Writer, run func() error) error {
 	return errSaid
 }
 
+// inTurn calls f on rank 0, and when it has returned there on the others, which then find what it has downloaded.
+func inTurn(ranks collective.Comm, f func() error) error {
+	if ranks.Rank() == 0 {
+		return collective.Check(ranks, f())
+	}
+	if err := collective.Check(ranks, nil); err != nil {
+		return err
+	}
+	return f()
+}
+
 // deviceOf returns the device that a process opens: of several on a machine that leave the choice open, each takes the GPU of its number.
 func deviceOf(name string, place collective.Launched) string {
 	if place.Size == 1 || name != "auto" && name != "cuda" {

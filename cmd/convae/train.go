@@ -113,6 +113,9 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 
 // run trains, in this process alone or with those that were started with it.
 func (f *trainFlags) run(c *cobra.Command, args []string) error {
+	if f.timeout <= 0 {
+		return fmt.Errorf("--timeout is %v, want more than 0, as 10m", f.timeout)
+	}
 	ranks, place, err := collective.Join(c.Context(), collective.Options{Launcher: f.launcher, Timeout: f.timeout})
 	if err != nil {
 		return err
@@ -124,7 +127,7 @@ func (f *trainFlags) run(c *cobra.Command, args []string) error {
 }
 
 // begin is what is done before training: it reads the configuration, opens the device and reads the data.
-func (f *trainFlags) begin(c *cobra.Command, args []string, ui *progress, place collective.Launched) (r *training, err error) {
+func (f *trainFlags) begin(c *cobra.Command, args []string, ui *progress, ranks collective.Comm, place collective.Launched) (r *training, err error) {
 	r = new(training)
 	if r.cfg, r.quick, err = f.config(c, args); err != nil {
 		return nil, err
@@ -140,7 +143,16 @@ func (f *trainFlags) begin(c *cobra.Command, args []string, ui *progress, place 
 	}
 	ui.device(deviceText(r.dev), reason)
 	r.slow = r.quick && firstLook(&r.cfg, r.dev)
-	if r.train, r.test, err = trainer.LoadData(c.Context(), &r.cfg.Data, ui.loading); err != nil {
+	load := func() (err error) {
+		r.train, r.test, err = trainer.LoadData(c.Context(), &r.cfg.Data, ui.loading)
+		return err
+	}
+	if ranks != nil && r.cfg.Data.Downloaded() {
+		err = inTurn(ranks, load)
+	} else {
+		err = load()
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.dev.Close())
 	}
 	return r, nil
@@ -164,7 +176,7 @@ func (f *trainFlags) train(c *cobra.Command, args []string, ranks collective.Com
 		return err
 	}
 	defer frugalHeap()()
-	r, err := f.begin(c, args, ui, place)
+	r, err := f.begin(c, args, ui, ranks, place)
 	if ranks != nil {
 		err = collective.Check(ranks, err)
 	}
