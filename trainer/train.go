@@ -219,6 +219,9 @@ func (s *session) prepare(options nn.TrainerOptions) (err error) {
 	if o := tr.Optimizer; o.Name == "adadelta" && o.LearningRate < 0.1 {
 		s.o.Observer.Note(fmt.Sprintf("adadelta with a learning rate of %v hardly moves: published runs have 1, its default here", o.LearningRate))
 	}
+	if how := s.t.Reduces(); how != "" {
+		s.o.Observer.Note(fmt.Sprintf("the gradients of %d devices are summed %s", s.t.Options().World.Devices, how))
+	}
 	s.net = s.t.Network()
 	if s.o.Train.Streamed() {
 		s.load = newLoader(s.o.Train, tr.Seed, s.batch, tr.Epochs, s.t.Share)

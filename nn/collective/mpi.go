@@ -139,9 +139,9 @@ func (c *mpiComm) call(what string, f func(seconds C.double) C.int) error {
 	switch e := f(C.double(c.timeout.Seconds())); e {
 	case C.MPI_SUCCESS:
 	case C.late:
-		c.err = fmt.Errorf("rank %d has waited %v: %s", c.rank, c.timeout, what)
+		c.err = &Failure{Rank: c.rank, Text: fmt.Sprintf("it has waited %v: %s", c.timeout, what)}
 	default:
-		c.err = fmt.Errorf("rank %d: %s: %s", c.rank, what, mpiText(e))
+		c.err = &Failure{Rank: c.rank, Text: what + ": " + mpiText(e)}
 	}
 	return c.err
 }
