@@ -42,10 +42,11 @@ table h100_tf32_large_16 scripts/bench_large.yaml 16 --machine h100 --precision 
 table h100_bf16_large_16 scripts/bench_large.yaml 16 --machine h100 --precision bf16 --sample
 if [ -z "$quick" ]; then
   table h100_kl_small_16 kl-small 16 --machine h100 --sample
+  table h100_bf16_kl_f8_1 kl-f8 1 --machine h100 --precision bf16 --sample
   table h100_large_64 scripts/bench_large.yaml 64 --machine h100 --sample
   table h100_tf32_large_64 scripts/bench_large.yaml 64 --machine h100 --precision tf32 --sample
   table h100_bf16_large_64 scripts/bench_large.yaml 64 --machine h100 --precision bf16 --sample
 else
-  echo "predict: the tables of kl-small and of the large model at 64 are left out, for --quick" >&2
+  echo "predict: the tables of kl-small, of kl-f8 and of the large model at 64 are left out, for --quick" >&2
 fi
 [ -z "$failed" ]
