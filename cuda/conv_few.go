@@ -20,6 +20,8 @@ const (
 	lanesMatrix        = 68       // MATRIX of correlate_lanes_tensor
 	lanesUnits         = 8        // LANE_UNITS
 	lanesPositions     = 128      // POSITIONS of correlate_lanes, whose own shared memory takes 32 bytes for each
+
+	lanesPairsPositions = 256 // a block of correlate_lanes_tensor has so many of Pairs, where they fit, and else lanesPositions
 )
 
 // fewTensorFor is fewFor for correlate_few_tensor.
@@ -140,19 +142,24 @@ func (d *Device) lanesTensorFor(t backend.DType, src *source, w *window) (f lane
 	if t == backend.Float32 || !d.tensorCores() || src.c%4 != 0 || columns > fewColumns || w.pool*w.stride > 1 || step > 2 {
 		return f, false
 	}
-	matrices := 1
-	f.entry = kernels.ConvForwardLanesTensor
-	if step*step*columns > 8 {
-		f.entry, matrices = kernels.ConvForwardLanesTensor2, 2
+	matrices, channels, positions := 1, 4, lanesPositions
+	forms := [2]kernels.Entry{kernels.ConvForwardLanesTensor, kernels.ConvForwardLanesTensor2}
+	if t == backend.BFloat16 && src.narrow && src.c%8 == 0 {
+		channels, positions = 8, lanesPairsPositions
+		forms = [2]kernels.Entry{kernels.ConvLanesPairsForward, kernels.ConvLanesPairsForward2}
 	}
+	if step*step*columns > 8 {
+		matrices = 2
+	}
+	f.entry = forms[matrices-1]
 	seen := func(kernel, pad int) int { return (kernel+step-2-pad)/step + ceilDiv(pad, step) + 1 }
 	high, wide := seen(w.kh, w.top), seen(w.kw, w.left)
-	steps := ceilDiv(src.c, 8)
+	steps := ceilDiv(src.c, 2*channels)
 	f.h, f.w = ceilDiv(w.out.H, step), ceilDiv(w.out.W, step)
 	for f.pitch = f.w + wide - 1; f.w%8 != 0 && (f.pitch-f.w)%8 != 0; { // neighbours stay neighbours where a row ends
 		f.pitch++
 	}
-	for f.rows = min(ceilDiv(f.h, 2), max(lanesPositions/f.w, 1)); f.rows > 0; f.rows-- {
+	for f.rows = min(ceilDiv(f.h, 2), max(positions/f.w, 1)); f.rows > 0; f.rows-- {
 		plane := ceilDiv((f.rows+high-1)*f.pitch-1, 8)*8 + 1
 		f.bytes = 4*high*wide*ceilDiv(steps*matrices*lanesMatrix, 32)*32 + tensorUnit*min(2*steps, lanesUnits)*plane
 		if f.bytes <= tensorBytes {

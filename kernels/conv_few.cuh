@@ -2,9 +2,7 @@
 // most would be of nothing.
 #pragma once
 #include "conv_halo.cuh"
-
-// WARPS is the number of warps of a block of all of these kernels.
-enum { WARPS = 8 };
+#include "rows.cuh"
 
 // value_at returns number at of the values of a source.
 static __device__ __forceinline__ float value_at(const Source &s, u64 at) {
@@ -60,12 +58,6 @@ static __device__ __forceinline__ void round_shared(float *p, unsigned n, unsign
   for (unsigned i = threadIdx.x; i < n; i += 32 * WARPS) p[i] = round_factor(p[i], rounding);
   __syncthreads();
 }
-
-// Rows is how the rows of a grid are dealt to blocks: count each, whose windows lie on rows of pitch pixels.
-struct Rows {
-  unsigned count, pitch;
-  Divider by_width; // of the grid
-};
 
 // all_taps is taps_of without residues: without the divisions that compilers do not know the results of.
 template <bool Back> static __device__ __forceinline__ Taps all_taps(const Correlation &g) {

@@ -91,6 +91,8 @@ const (
 	ConvBackInputLanes4
 	ConvBackWeightsFew12
 	ConvBackWeightsFew32
+	ConvLanesPairsForward
+	ConvLanesPairsForward2
 	ConvFewPairsForward
 	ConvFewPairsForwardPool2
 	ConvFewPairsBackInput
@@ -362,6 +364,8 @@ var entries = [Count]struct {
 	ConvBackInputFewTensor:                 {"conv_back_input_few_tensor", 38},
 	ConvForwardLanesTensor:                 {"conv_forward_lanes_tensor", 35},
 	ConvForwardLanesTensor2:                {"conv_forward_lanes_tensor2", 35},
+	ConvLanesPairsForward:                  {"conv_lanes_pairs_forward", 35},
+	ConvLanesPairsForward2:                 {"conv_lanes_pairs_forward2", 35},
 	ConvForwardLanes1:                      {"conv_forward_lanes1", 31},
 	ConvForwardLanes4:                      {"conv_forward_lanes4", 31},
 	ConvBackInputLanes1:                    {"conv_back_input_lanes1", 31},
@@ -695,6 +699,8 @@ var ofBatch = [Count][]int{
 	ConvBackInputFewTensor:                 {16},
 	ConvForwardLanesTensor:                 {16},
 	ConvForwardLanesTensor2:                {16},
+	ConvLanesPairsForward:                  {16},
+	ConvLanesPairsForward2:                 {16},
 	ConvForwardLanes1:                      {16},
 	ConvForwardLanes4:                      {16},
 	ConvBackInputLanes1:                    {16},

@@ -36,7 +36,7 @@ func precisionCases() []Case {
 		if s.Filters > s.X.C {
 			cases = append(cases, narrowed(c.forward(), "out"), narrowed(back, "gradOut"), narrowed(parts, "gradOut"))
 		} else {
-			cases = append(cases, narrowed(c.backInput(), "gradX", "x"), narrowed(back, "x"), narrowed(parts, "x"))
+			cases = append(cases, narrowed(c.forward(), "x"), narrowed(c.backInput(), "gradX", "x"), narrowed(back, "x"), narrowed(parts, "x"))
 		}
 	}
 	for _, c := range wideConvs(backend.BFloat16) {
