@@ -183,9 +183,9 @@ func differences(a, b string) (text string) {
 	return changed.text("")
 }
 
-// shareWeights gives all ranks the weights that rank 0 has read from training.init.
+// shareWeights gives the models of all ranks the weights of rank 0's, which has read them from a file.
 func (s *session) shareWeights() error {
-	if s.o.Ranks == nil || s.c.Training.Init == "" {
+	if s.o.Ranks == nil {
 		return nil
 	}
 	f, err := s.share(safetensors.File{Tensors: s.m.Tensors()})

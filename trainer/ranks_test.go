@@ -7,7 +7,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/collective/collectivetest"
+	"github.com/convae/convae/trainer/dataset"
 )
 
 // onRanks trains on so many ranks, each a goroutine, and returns what each ends with. change is called before, with the rank.
@@ -73,6 +75,25 @@ func TestRanks(t *testing.T) {
 	if text := string(readFile(t, cut, "history.csv")); !strings.Contains(text, said) {
 		t.Errorf("the history lacks %q:\n%s", said, text)
 	}
+}
+
+// Ranks share validation, and end with the best epoch's weights, or their average, as one process does.
+func TestRanksKeepBest(t *testing.T) {
+	root := t.TempDir()
+	change := func(_ int, c *Config, o *Options) {
+		c.Training.KeepBest, c.Training.EMADecay, c.Training.Optimizer.LearningRate = true, 0.5, 0.05
+		c.Training.Schedule = nn.Schedule{Name: "plateau", Patience: 1}
+		o.Train, o.Test = o.Train.Slice(0, 40), dataset.Digits(1100, 2) // three chunks
+	}
+	c, o := smallConfig(), smallOptions(t, filepath.Join(root, "one"))
+	change(0, &c, &o)
+	if _, err := Train(t.Context(), c, o); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs := onRanks(t, 2, func(int) context.Context { return t.Context() }, filepath.Join(root, "two"), change); errs[0] != nil || errs[1] != nil {
+		t.Fatal(errs)
+	}
+	sameRun(t, filepath.Join(root, "one"), filepath.Join(root, "two"))
 }
 
 // Ranks that are not alike do not begin, and each knows why.

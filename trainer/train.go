@@ -149,8 +149,10 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err = s.check(s.connect(&options)); err != nil {
 		return err
 	}
-	if err = s.check(s.shareWeights()); err != nil {
-		return err
+	if s.c.Training.Init != "" {
+		if err = s.check(s.shareWeights()); err != nil {
+			return err
+		}
 	}
 	if err = s.check(s.prepare(options)); err != nil {
 		return err
@@ -237,6 +239,7 @@ func (s *session) prepare(options nn.TrainerOptions) (err error) {
 	if s.eval, err = use.NewEvaluator(s.net, s.o.Test, tr.Loss); err != nil {
 		return err
 	}
+	s.eval.Ranks = s.o.Ranks
 	s.order = make([]int32, s.o.Train.Len())
 	s.steps = (len(s.order) + s.batch - 1) / s.batch
 	s.p.Perceptual, s.p.Devices = s.t.PerceptualDigest(), s.t.Options().World.Devices
@@ -496,27 +499,18 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 	if stopped {
 		r.StoppedAt = s.p.Epoch - 1
 	}
-	if !s.writes() {
-		return r, nil
-	}
 	s.t.Average(true)
 	if err := s.t.Pull(); err != nil {
 		return r, err
 	}
 	if s.c.Training.KeepBest && !interrupted {
-		best := filepath.Join(s.o.Dir, bestFile)
-		if err := LoadWeights(best, s.m); err != nil {
+		if err := s.takeBest(); err != nil {
 			return r, err
 		}
-		s.t.Push()
-	}
-	if err := SaveModelAs(filepath.Join(s.o.Dir, ModelFile), s.m, s.c); err != nil {
-		return r, err
 	}
 	r.Selected = s.m.Selected()
-	if len(s.p.History) > 0 {
-		training, validation := LossCurves(s.p.History)
-		if err := WriteLossCurves(filepath.Join(s.o.Dir, LossFile), training, validation); err != nil {
+	if s.writes() {
+		if err := s.writeModel(); err != nil {
 			return r, err
 		}
 	}
@@ -525,12 +519,12 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 	}
 	var err error
 	tr := s.c.Training
-	r.Final, err = s.eval.Evaluate(ctx, tr.Corrupted(), tr.Seed, true)
+	r.Final, err = s.eval.Evaluate(s.patient(ctx), tr.Corrupted(), tr.Seed, true)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		r.Interrupted = true // what is left to do is done by a resume
 		return r, nil
 	}
-	if err != nil {
+	if err != nil || !s.writes() {
 		return r, err
 	}
 	if s.o.Test.Images() {
@@ -539,6 +533,32 @@ func (s *session) finish(ctx context.Context, interrupted, stopped bool) (Result
 		}
 	}
 	return r, nil
+}
+
+// takeBest goes back to the weights of the best epoch.
+func (s *session) takeBest() error {
+	if s.writes() {
+		if err := LoadWeights(filepath.Join(s.o.Dir, bestFile), s.m); err != nil {
+			return err
+		}
+	}
+	if err := s.shareWeights(); err != nil {
+		return err
+	}
+	s.t.Push()
+	return nil
+}
+
+// writeModel writes the model and the curves.
+func (s *session) writeModel() error {
+	if err := SaveModelAs(filepath.Join(s.o.Dir, ModelFile), s.m, s.c); err != nil {
+		return err
+	}
+	if len(s.p.History) == 0 {
+		return nil
+	}
+	training, validation := LossCurves(s.p.History)
+	return WriteLossCurves(filepath.Join(s.o.Dir, LossFile), training, validation)
 }
 
 // silent is an Observer that says nothing.

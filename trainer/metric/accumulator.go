@@ -64,6 +64,12 @@ func (a *Accumulator) Merge(b *Accumulator) {
 	a.total.add(&b.total)
 }
 
+// Sums returns the sums over the images added so far, and of the largest differences the largest.
+func (a *Accumulator) Sums() Values { return a.total }
+
+// AddSums adds images of which another accumulator has those sums.
+func (a *Accumulator) AddSums(sums Values) { a.total.add(&sums) }
+
 // Reset forgets the images added so far.
 func (a *Accumulator) Reset() {
 	a.total = Values{}

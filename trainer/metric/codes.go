@@ -103,6 +103,55 @@ func (c *Codes) begin(code []float32) {
 	c.sum, c.squares = make([]float64, len(code)), make([]float64, len(code))
 }
 
+// CodeSums are what a Codes has gathered, for another to merge.
+type CodeSums struct {
+	N            int
+	First        []float32 // code
+	Sum, Squares []float64 // of the differences from it, by unit
+	Chosen       map[string]int
+}
+
+// Sums returns what has been gathered so far.
+func (c *Codes) Sums() CodeSums {
+	if c.n == 0 {
+		return CodeSums{}
+	}
+	s := CodeSums{N: c.n, First: slices.Clone(c.first), Sum: slices.Clone(c.sum), Squares: slices.Clone(c.squares)}
+	if c.Vector > 0 {
+		s.Chosen = make(map[string]int, len(c.chosen))
+		for key, n := range c.chosen {
+			s.Chosen[key] = *n
+		}
+	}
+	return s
+}
+
+// Merge adds the codes that another Codes has gathered. It panics if they have other units.
+func (c *Codes) Merge(s CodeSums) {
+	if s.N == 0 {
+		return
+	}
+	if c.n == 0 {
+		c.begin(s.First)
+	}
+	if len(s.Sum) != len(c.sum) {
+		panic("metric: length is not a whole number of codes")
+	}
+	n := float64(s.N)
+	for i := range c.sum {
+		d := float64(s.First[i]) - float64(c.first[i]) // from one first code to the other
+		c.squares[i] += s.Squares[i] + float64(2*d*s.Sum[i]) + float64(n*float64(d*d))
+		c.sum[i] += s.Sum[i] + float64(n*d)
+	}
+	for key, n := range s.Chosen {
+		if c.chosen[key] == nil {
+			c.chosen[key] = new(int)
+		}
+		*c.chosen[key] += n
+	}
+	c.n += s.N
+}
+
 // Reset forgets the codes added so far.
 func (c *Codes) Reset() { c.n = 0 }
 

@@ -1,11 +1,14 @@
 package use
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"fmt"
 	"runtime"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/collective"
 	"github.com/convae/convae/nn/corrupt"
 	"github.com/convae/convae/nn/rng"
 	"github.com/convae/convae/trainer/dataset"
@@ -118,6 +121,8 @@ type Evaluator struct {
 	codes                   metric.Codes
 	others                  float64 // of all samples
 	drawn                   drawn
+	// Ranks share the work, if several processes evaluate the same model on the same data at the same time.
+	Ranks collective.Comm
 }
 
 // evaluatorValues returns how many float32 values an evaluator holds of each sample.
@@ -132,7 +137,7 @@ func evaluatorValues(m *nn.Model) int {
 // EvaluatorBytes returns the memory of an evaluator by a loss for so many samples.
 func EvaluatorBytes(m *nn.Model, samples int, loss nn.Loss) int {
 	values := evaluatorValues(m)
-	return termsBytes(m, loss) + 4*values*min(Chunk(values), samples) + metric.CodesBytes(m.Code.Len()) + 2*metric.ScratchBytes(runtime.GOMAXPROCS(0), m.Input.W)
+	return termsBytes(m, loss) + 4*values*min(Chunk(values), samples) + (shares+1)*metric.CodesBytes(m.Code.Len()) + 2*metric.ScratchBytes(runtime.GOMAXPROCS(0), m.Input.W)
 }
 
 // NewEvaluator returns an evaluator of a data set by a loss, in memory of its own, which Close gives back. The error is that of a perceptual loss,
@@ -158,25 +163,47 @@ func NewEvaluator(net *nn.Network, set *dataset.Set, loss nn.Loss) (*Evaluator, 
 // Close gives back what the evaluator has on the device.
 func (e *Evaluator) Close() { e.terms.close() }
 
-// Evaluate does what the function Evaluate does.
+// shares are what a data set is cut into. Each is summed by itself, and then the sums are added in their order, so that a result does not depend on how
+// many processes there are.
+const shares = 32
+
+// sums are those of a share.
+type sums struct {
+	Output, Input metric.Values
+	Codes         metric.CodeSums
+	Drawn         drawnSums
+	Others        float64
+}
+
+// Evaluate does what the function Evaluate does. Of several Ranks each evaluates some shares, and all have the same result and the same error.
 func (e *Evaluator) Evaluate(ctx context.Context, worse Corruption, seed uint64, inputs bool) (Evaluation, error) {
-	e.output.Reset()
-	e.input.Reset()
-	e.codes.Reset()
-	e.others = 0
-	e.drawn.reset(seed)
-	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
-	for lo := 0; lo < e.set.Len(); lo += e.chunk {
-		if err := ctx.Err(); err != nil {
-			return Evaluation{}, err
+	rank, size := 0, 1
+	if e.Ranks != nil {
+		rank, size = e.Ranks.Rank(), e.Ranks.Size()
+	}
+	mine, err := e.evaluate(ctx, shares*rank/size, shares*(rank+1)/size, worse, seed, inputs)
+	all := [][]sums{mine}
+	if e.Ranks != nil {
+		if err = collective.Check(e.Ranks, err); err == nil {
+			all, err = exchange(e.Ranks, mine)
 		}
-		hi := min(lo+e.chunk, e.set.Len())
-		if err := e.add(lo, hi, worse, src, inputs); err != nil {
-			return Evaluation{}, err
+	}
+	if err != nil {
+		return Evaluation{}, err
+	}
+	e.reset(seed)
+	others := 0.0
+	for _, list := range all {
+		for _, s := range list {
+			e.output.AddSums(s.Output)
+			e.input.AddSums(s.Input)
+			e.codes.Merge(s.Codes)
+			e.drawn.sum.add(s.Drawn)
+			others += s.Others
 		}
 	}
 	r := Evaluation{Output: e.output.Result(), Input: e.input.Result(), Drawn: e.drawn.result(), Code: e.codes.Result(e.set.Size()),
-		others: e.others / float64(max(e.set.Len(), 1))}
+		others: others / float64(max(e.set.Len(), 1))}
 	if outside(e.set) >= 0 {
 		r.outsideBCE = r.Output.BCE
 		r.Output.BCE, r.Input.BCE = 0, 0
@@ -185,6 +212,55 @@ func (e *Evaluator) Evaluate(ctx context.Context, worse Corruption, seed uint64,
 		r.Output.PSNR, r.Output.SSIM, r.Input.PSNR, r.Input.SSIM = 0, 0, 0, 0
 	}
 	return r, nil
+}
+
+// evaluate returns the sums of shares first to end-1.
+func (e *Evaluator) evaluate(ctx context.Context, first, end int, worse Corruption, seed uint64, inputs bool) ([]sums, error) {
+	src := rng.Source{Seed: seed, Stream: rng.StreamEvaluate}
+	chunks := (e.set.Len() + e.chunk - 1) / max(e.chunk, 1)
+	var list []sums
+	for share := first; share < end; share++ {
+		e.reset(seed)
+		for k := chunks * share / shares; k < chunks*(share+1)/shares; k++ {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			lo := k * e.chunk
+			if err := e.add(lo, min(lo+e.chunk, e.set.Len()), worse, src, inputs); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, sums{e.output.Sums(), e.input.Sums(), e.codes.Sums(), e.drawn.sum, e.others})
+	}
+	return list, nil
+}
+
+// reset forgets what has been summed.
+func (e *Evaluator) reset(seed uint64) {
+	e.output.Reset()
+	e.input.Reset()
+	e.codes.Reset()
+	e.others = 0
+	e.drawn.reset(seed)
+}
+
+// exchange returns the sums of all ranks, in the order of the shares.
+func exchange(c collective.Comm, mine []sums) ([][]sums, error) {
+	var text bytes.Buffer
+	if err := gob.NewEncoder(&text).Encode(mine); err != nil {
+		return nil, err
+	}
+	texts, err := c.AllGather(text.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	all := make([][]sums, len(texts))
+	for rank := range texts {
+		if err := gob.NewDecoder(bytes.NewReader(texts[rank])).Decode(&all[rank]); err != nil {
+			return nil, fmt.Errorf("the evaluation of rank %d: %w", rank, err)
+		}
+	}
+	return all, nil
 }
 
 // add runs samples lo to hi-1.
@@ -218,7 +294,7 @@ func (e *Evaluator) add(lo, hi int, worse Corruption, src rng.Source, inputs boo
 	if inputs {
 		e.input.Add(noisy, clean, set.H, set.W, set.C)
 	}
-	return e.drawn.add(clean, n)
+	return e.drawn.add(clean, lo, n)
 }
 
 // Loss returns the training loss, without regularizers, of samples with that evaluation by the same loss, of elements values each. beta is

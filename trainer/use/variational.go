@@ -24,8 +24,21 @@ type drawn struct {
 	terms          *terms
 	src            rng.Source
 	stats, code, y []float32
-	n              int
-	sum            Evidence
+	sum            drawnSums
+}
+
+// drawnSums are sums over N samples.
+type drawnSums struct {
+	N                            int
+	BCE, MSE, Divergence, Others float64
+}
+
+func (s *drawnSums) add(o drawnSums) {
+	s.N += o.N
+	s.BCE += o.BCE
+	s.MSE += o.MSE
+	s.Divergence += o.Divergence
+	s.Others += o.Others
 }
 
 func newDrawn(net *nn.Network, terms *terms, chunk int) drawn {
@@ -41,7 +54,7 @@ func drawnValues(m *nn.Model) int { return 3*m.Code.Len() + m.Output.Len() }
 
 // reset begins anew, with codes of that seed.
 func (d *drawn) reset(seed uint64) {
-	d.src, d.n, d.sum = rng.Source{Seed: seed, Stream: rng.StreamCode}, 0, Evidence{}
+	d.src, d.sum = rng.Source{Seed: seed, Stream: rng.StreamCode}, drawnSums{}
 }
 
 // encode runs n inputs x through the encoder, as Network.Encode does, and keeps the variances of the codes for add.
@@ -56,8 +69,8 @@ func (d *drawn) encode(code, x []float32, n int) error {
 	return nil
 }
 
-// add draws codes of the n samples that were last encoded, and compares what these decode to with the clean samples.
-func (d *drawn) add(clean []float32, n int) error {
+// add draws codes of the n samples from number first on that were last encoded, and compares what these decode to with the clean samples.
+func (d *drawn) add(clean []float32, first, n int) error {
 	if d.net == nil {
 		return nil
 	}
@@ -67,7 +80,7 @@ func (d *drawn) add(clean []float32, n int) error {
 	for i := range z {
 		at := i + i/channels*channels
 		mean, logvar := float64(stats[at]), float64(stats[at+channels])
-		place, row := i%size, d.n+i/size
+		place, row := i%size, first+i/size
 		eps := d.src.Normals(uint32(place/4), uint32(row), 0)[place%4]
 		z[i] = float32(mean + math.Exp(logvar/2)*float64(eps))
 		d.sum.Divergence += (mean*mean + math.Exp(logvar) - 1 - logvar) / 2
@@ -85,15 +98,15 @@ func (d *drawn) add(clean []float32, n int) error {
 	if err != nil {
 		return err
 	}
-	d.sum.others += float64(elements) * others
-	d.n += n
+	d.sum.Others += float64(elements) * others
+	d.sum.N += n
 	return nil
 }
 
 func (d *drawn) result() Evidence {
-	n := float64(max(d.n, 1))
-	e := Evidence{BCE: d.sum.BCE / n, MSE: d.sum.MSE / n, Divergence: d.sum.Divergence / n, others: d.sum.others / n}
-	if d.n > 0 {
+	n := float64(max(d.sum.N, 1))
+	e := Evidence{BCE: d.sum.BCE / n, MSE: d.sum.MSE / n, Divergence: d.sum.Divergence / n, others: d.sum.Others / n}
+	if d.sum.N > 0 {
 		e.ELBO = -(e.BCE + e.Divergence)
 	}
 	return e

@@ -41,7 +41,7 @@ func TestEvidence(t *testing.T) {
 	add := func(d *drawn, x []float32, n int) {
 		t.Helper()
 		code, want := make([]float32, n*4), make([]float32, n*4)
-		if err := errors.Join(d.encode(code, x, n), net.Encode(want, x, n), d.add(x, n)); err != nil {
+		if err := errors.Join(d.encode(code, x, n), net.Encode(want, x, n), d.add(x, d.sum.N, n)); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(code, want) {
