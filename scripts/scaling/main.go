@@ -68,6 +68,7 @@ func steps(root string) []step {
 		{"large, tf32", 64, "h100_tf32_large_64.txt", large},
 		{"large, bf16", 64, "h100_bf16_large_64.txt", large},
 		{"kl-small, float32", 16, "h100_kl_small_16.txt", preset("kl-small")},
+		{"kl-f8, bf16", 1, "h100_bf16_kl_f8_1.txt", preset("kl-f8")},
 	}
 }
 
