@@ -6,10 +6,10 @@ import (
 	"github.com/convae/convae/nn/backend"
 )
 
-// The forms of conv_back_weights.sm_90a.cu make the gradient of weights by warpgroups, of bfloat16s, on devices of compute capability 9.0 alone.
+// The forms of conv_back_weights_wgmma.sm_90a.cu make the gradient of weights by warpgroups, of bfloat16s, on devices of compute capability 9.0 alone.
 
 const (
-	groupTaps      = 3                  // GROUP_TAPS of conv_back_weights.sm_90a.cu
+	groupTaps      = 3                  // GROUP_TAPS of conv_back_weights_wgmma.sm_90a.cu
 	groupColumns   = 128                // GROUP_COLUMNS
 	groupPositions = 64                 // GROUP_POSITIONS
 	groupRows      = 64                 // channels of the window that a warpgroup has
