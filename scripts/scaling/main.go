@@ -104,59 +104,65 @@ func (s step) time(root string) (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
+// measured is a step with its figures.
+type measured struct {
+	step
+	us    float64
+	bytes float64 // of its gradients
+}
+
+// measure reads the figures of all steps.
+func measure(root string) (list []measured, err error) {
+	for _, s := range steps(root) {
+		c, err := s.model()
+		if err != nil {
+			return nil, err
+		}
+		model, err := nn.New(c, 1)
+		if err != nil {
+			return nil, err
+		}
+		us, err := s.time(root)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, measured{s, us, 4 * float64(model.Size())})
+	}
+	return list, nil
+}
+
 // write writes the tables.
 func write(w io.Writer, root string) error {
+	list, err := measure(root)
+	if err != nil {
+		return err
+	}
 	for _, m := range fleets {
 		fmt.Fprintf(w, "%s, as many samples on each GPU as on one:\n\n", m.name)
 		fmt.Fprintln(w, "| model | samples of a GPU | step of one GPU, us | gradients, MB | sum alone, us | not hidden, us | of linear |")
 		fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
-		for _, s := range steps(root) {
-			c, err := s.model()
-			if err != nil {
-				return err
-			}
-			model, err := nn.New(c, 1)
-			if err != nil {
-				return err
-			}
-			t, err := s.time(root)
-			if err != nil {
-				return err
-			}
-			bytes := 4 * float64(model.Size())
-			extra := m.exposed(bytes, t)
-			fmt.Fprintf(w, "| %s | %d | %.1f | %.2f | %.0f | %.0f | %.0f %% |\n", s.name, s.batch, t, bytes/1e6, m.allReduce(bytes), extra, 100*t/(t+extra))
+		for _, s := range list {
+			extra := m.exposed(s.bytes, s.us)
+			fmt.Fprintf(w, "| %s | %d | %.1f | %.2f | %.0f | %.0f | %.0f %% |\n", s.name, s.batch, s.us, s.bytes/1e6, m.allReduce(s.bytes), extra, 100*s.us/(s.us+extra))
 		}
 		fmt.Fprintln(w)
 	}
-	return writeDenoiser(w, root)
+	writeByBatch(w, list[0])
+	return nil
 }
 
-// writeDenoiser writes from which batch the denoiser gains.
-func writeDenoiser(w io.Writer, root string) error {
-	s := steps(root)[0]
-	t, err := s.time(root)
-	if err != nil {
-		return err
-	}
-	c, err := s.model()
-	if err != nil {
-		return err
-	}
-	model, err := nn.New(c, 1)
-	if err != nil {
-		return err
-	}
+// writeByBatch writes from which batch the denoiser gains.
+func writeByBatch(w io.Writer, s measured) {
 	// A step of up to 128 samples takes as long as one of 128: each multiprocessor has a sample.
-	one := func(batch int) float64 { return t * max(float64(batch)/float64(s.batch), 1) }
+	one := func(batch int) float64 { return s.us * max(float64(batch)/float64(s.batch), 1) }
+	m := fleets[0]
 	fmt.Fprintln(w, "The denoiser, by the samples of a step on all GPUs together:")
 	fmt.Fprintln(w)
-	fmt.Fprintf(w, "| batch | one GPU, us | %s, us | speed-up |\n|---|---|---|---|\n", fleets[0].name)
+	fmt.Fprintf(w, "| batch | one GPU, us | %s, us | speed-up |\n|---|---|---|---|\n", m.name)
 	for _, batch := range []int{128, 256, 512, 1024, 4096} {
-		all := one(batch/fleets[0].gpus) + fleets[0].allReduce(4*float64(model.Size()))
+		all := one(batch/m.gpus) + m.allReduce(s.bytes)
 		fmt.Fprintf(w, "| %d | %.0f | %.0f | %.1f |\n", batch, one(batch), all, one(batch)/all)
 	}
-	return nil
 }
 
 func main() {
