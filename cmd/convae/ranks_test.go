@@ -125,18 +125,27 @@ func TestRanksInterrupted(t *testing.T) {
 	}
 }
 
+// ranksOf returns the processes of mpirun's ranks that have not ended.
+func ranksOf(mpirun int) (pids []int) {
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", mpirun, mpirun))
+	if err != nil {
+		return nil
+	}
+	for _, text := range strings.Fields(string(list)) {
+		pid, err := strconv.Atoi(text)
+		if stat, gone := os.ReadFile(filepath.Join("/proc", text, "stat")); err == nil && gone == nil && !strings.Contains(string(stat), ") Z ") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // aRank returns the process of one of mpirun's ranks, 0 if there is none yet.
 func aRank(mpirun int) int {
-	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", mpirun, mpirun))
-	ranks := strings.Fields(string(list))
-	if err != nil || len(ranks) == 0 {
-		return 0
+	if ranks := ranksOf(mpirun); len(ranks) > 0 {
+		return ranks[rand.IntN(len(ranks))]
 	}
-	pid, err := strconv.Atoi(ranks[rand.IntN(len(ranks))])
-	if err != nil {
-		return 0
-	}
-	return pid
+	return 0
 }
 
 // A rank that is killed ends all others, at whatever moment it is, and what is saved goes on to the end of a run that was not.
@@ -159,8 +168,13 @@ func TestRanksKilled(t *testing.T) {
 	}
 	const kills = 50
 	for killed := 0; killed < kills; {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		c, out := mpirun(ctx, bin, 2+2*(killed%2), args(name())...)
+		var left []int // ranks that have not ended when the time is up
+		c.Cancel = func() error {
+			left = ranksOf(c.Process.Pid)
+			return c.Process.Kill()
+		}
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -169,8 +183,11 @@ func TestRanksKilled(t *testing.T) {
 			killed++
 		}
 		err := c.Wait()
-		if ctx.Err() != nil {
-			t.Fatalf("a rank was killed, and the others did not end: %v\n%s", err, out)
+		switch {
+		case ctx.Err() != nil && len(left) > 0:
+			t.Fatalf("a rank was killed, and %d others did not end: %v\n%s", len(left), err, out)
+		case ctx.Err() != nil: // rarely, when a rank is killed while it connects to mpirun
+			t.Logf("all ranks have ended, and Open MPI's mpirun has not:\n%s", out)
 		}
 		cancel()
 		if err == nil { // it had come to its end before
