@@ -132,6 +132,10 @@ func TestKubernetesNodes(t *testing.T) {
 	if np := at(mpi, "spec.mpiReplicaSpecs.Launcher.template.spec.containers.0.command.2"); np != fmt.Sprint(slots) {
 		t.Errorf("mpirun starts %v processes, want one for each of %d slots", np, slots)
 	}
+	wait, err := strconv.Atoi(fmt.Sprint(at(mpi, "spec.mpiReplicaSpecs.Launcher.template.spec.containers.0.command.7")))
+	if grace := at(mpi, "spec.mpiReplicaSpecs.Launcher.template.spec.terminationGracePeriodSeconds").(uint64); err != nil || uint64(2*wait) >= grace {
+		t.Errorf("mpirun waits twice %d s (%v), want less than the grace of %d s", wait, err, grace)
+	}
 }
 
 // The Slurm job on several nodes starts its processes by srun, with all that they need to find each other.

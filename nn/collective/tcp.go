@@ -201,7 +201,7 @@ func (c *tcpComm) dial(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("rank %d has waited %v for rank 0 at %s: %w", c.o.Rank, c.o.Timeout, c.o.Address, errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("rank %d has waited %v for rank 0 at %s: %w (%v)", c.o.Rank, c.o.Timeout, c.o.Address, context.Cause(ctx), err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

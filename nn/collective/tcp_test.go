@@ -220,7 +220,7 @@ func TestNobodyComes(t *testing.T) {
 		t.Errorf("rank 0: error %v", err)
 	}
 	o.Rank = 1
-	if _, err := o.Connect(context.Background()); err == nil || !strings.Contains(err.Error(), "rank 1 has waited 200ms for rank 0 at "+address) {
+	if _, err := o.Connect(context.Background()); err == nil || !strings.Contains(err.Error(), "rank 1 has waited 200ms for rank 0 at "+address+": context deadline exceeded (") {
 		t.Errorf("rank 1: error %v", err)
 	}
 }
