@@ -197,11 +197,19 @@ func Join(ctx context.Context, o Options) (Comm, Launched, error) {
 	timeout := cmp.Or(o.Timeout, 10*time.Minute)
 	if l.By == "mpi" {
 		if m, err := joinMPI(timeout); err == nil {
-			return m, l, nil
+			return m, l, l.agrees(m)
 		} else if !errors.Is(err, errNoMPI) || l.Address == "" {
 			return nil, l, err
 		}
 	}
 	c, err := TCP{Rank: l.Rank, Size: l.Size, Address: l.Address, Token: l.Token, Timeout: timeout}.Connect(ctx)
 	return c, l, err
+}
+
+// agrees returns an error if MPI's world is not that of the environment: under the mpirun of another MPI each process is a world of its own.
+func (l Launched) agrees(c Comm) error {
+	if c.Rank() == l.Rank && c.Size() == l.Size {
+		return nil
+	}
+	return fmt.Errorf("this process was started as rank %d of %d, but is rank %d of %d to MPI: want the mpirun or srun of the MPI that convae is built with", l.Rank, l.Size, c.Rank(), c.Size())
 }
