@@ -99,15 +99,21 @@ func TestRanksInterrupted(t *testing.T) {
 	bin := mpiBuild(t)
 	root := t.TempDir()
 	args := func(dir string) []string {
-		return []string{"train", "denoiser", "--out", filepath.Join(root, dir), "--continue", "--device", "cpu", "--limit", "3000", "--batch", "32", "--epochs", "6"}
+		return []string{"train", "denoiser", "--out", filepath.Join(root, dir), "--continue", "--device", "cpu", "--limit", "3000", "--batch", "32", "--epochs", "16"}
 	}
 	runRanks(t, bin, 0, args("whole")...)
 	for _, ranks := range []int{2, 4, 0} {
 		c, out := mpirun(t.Context(), bin, ranks, args("parts")...)
+		before := newest(filepath.Join(root, "parts"))
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(1500 * time.Millisecond)
+		for range 600 { // until it has come an epoch further
+			if now := newest(filepath.Join(root, "parts")); now > before && now > checkpointOf(0) {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
 		pid := c.Process.Pid
 		if ranks > 0 {
 			pid = aRank(pid)
@@ -124,6 +130,23 @@ func TestRanksInterrupted(t *testing.T) {
 		t.Error("the model is not that of a run that was not interrupted")
 	}
 }
+
+// newest returns the name of a run's newest checkpoint, "" if there is none.
+func newest(run string) (name string) {
+	list, err := os.ReadDir(filepath.Join(run, "checkpoints"))
+	if err != nil {
+		return ""
+	}
+	for _, f := range list {
+		if strings.HasPrefix(f.Name(), "step-") {
+			name = max(name, f.Name())
+		}
+	}
+	return name
+}
+
+// checkpointOf returns the name of the checkpoint of a step.
+func checkpointOf(step int) string { return fmt.Sprintf("step-%09d.safetensors", step) }
 
 // ranksOf returns the processes of mpirun's ranks that have not ended.
 func ranksOf(mpirun int) (pids []int) {
@@ -178,7 +201,7 @@ func TestRanksKilled(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(100+rand.IntN(800)) * time.Millisecond)
+		time.Sleep(time.Duration(100+rand.IntN(600)) * time.Millisecond)
 		if pid := aRank(c.Process.Pid); pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
 			killed++
 		}
