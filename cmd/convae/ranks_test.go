@@ -176,48 +176,62 @@ func TestRanksKilled(t *testing.T) {
 	bin := mpiBuild(t)
 	root := t.TempDir()
 	args := func(dir string) []string {
-		return []string{"train", "denoiser", "--out", filepath.Join(root, dir), "--continue", "--device", "cpu", "--limit", "3000", "--batch", "32", "--epochs", "4", "--checkpoint-steps", "20"}
+		return []string{"train", "spiral", "--out", filepath.Join(root, dir), "--continue", "--device", "cpu", "--epochs", "6000", "--set", "training.validation_freq=50"}
 	}
 	runRanks(t, bin, 0, args("whole")...)
 	whole := modelBytes(t, filepath.Join(root, "whole"))
-	round := 0
-	name := func() string { return fmt.Sprint("killed", round) }
-	finish := func() {
-		runRanks(t, bin, 2, args(name())...)
-		if !bytes.Equal(modelBytes(t, filepath.Join(root, name())), whole) {
-			t.Errorf("%s: the model is not that of a run that was not killed", name())
-		}
-		round++
-	}
-	const kills = 50
-	for killed := 0; killed < kills; {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		c, out := mpirun(ctx, bin, 2+2*(killed%2), args(name())...)
-		var left []int // ranks that have not ended when the time is up
-		c.Cancel = func() error {
-			left = ranksOf(c.Process.Pid)
-			return c.Process.Kill()
-		}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(100+rand.IntN(600)) * time.Millisecond)
-		if pid := aRank(c.Process.Pid); pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
-			killed++
-		}
-		err := c.Wait()
-		switch {
-		case ctx.Err() != nil && len(left) > 0:
-			t.Fatalf("a rank was killed, and %d others did not end: %v\n%s", len(left), err, out)
-		case ctx.Err() != nil: // rarely, when a rank is killed while it connects to mpirun
-			t.Logf("all ranks have ended, and Open MPI's mpirun has not:\n%s", out)
-		}
-		cancel()
-		if err == nil { // it had come to its end before
+	const kills, jobs = 50, 5
+	for job := range jobs { // some at a time: mpirun takes a second to end the others
+		t.Run(fmt.Sprint(job), func(t *testing.T) {
+			t.Parallel()
+			round := 0
+			name := func() string { return fmt.Sprint("killed", job, "-", round) }
+			finish := func() {
+				runRanks(t, bin, 2, args(name())...)
+				if !bytes.Equal(modelBytes(t, filepath.Join(root, name())), whole) {
+					t.Errorf("%s: the model is not that of a run that was not killed", name())
+				}
+				round++
+			}
+			for killed := 0; killed < kills/jobs; {
+				hit, ended := killOne(t, bin, 2+2*(killed%2), args(name())...)
+				if hit {
+					killed++
+				}
+				if ended {
+					finish()
+				}
+			}
 			finish()
-		}
+		})
 	}
-	finish()
+}
+
+// killOne starts ranks and kills one of them. It reports whether there was one, and whether the run came to its end before.
+func killOne(t *testing.T, bin string, ranks int, args ...string) (hit, ended bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, out := mpirun(ctx, bin, ranks, args...)
+	var left []int // ranks that have not ended when the time is up
+	c.Cancel = func() error {
+		left = ranksOf(c.Process.Pid)
+		return c.Process.Kill()
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Duration(100+rand.IntN(600)) * time.Millisecond)
+	pid := aRank(c.Process.Pid)
+	hit = pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil
+	err := c.Wait()
+	switch {
+	case ctx.Err() != nil && len(left) > 0:
+		t.Fatalf("a rank was killed, and %d others did not end: %v\n%s", len(left), err, out)
+	case ctx.Err() != nil: // rarely, when a rank is killed while it connects to mpirun
+		t.Logf("all ranks have ended, and Open MPI's mpirun has not:\n%s", out)
+	}
+	return hit, err == nil
 }
 
 // started starts two processes as torchrun does, of a build without MPI.
