@@ -41,14 +41,16 @@ func (d *Device) work(o *order, w *Work) error {
 	epoch, beside := d.nextEpoch(1), d.history.beside(o)
 	d.history.add(o, w.Name, epoch, d.epoch)
 	c := &working{Work: w, dev: d, tag: epoch + 2, beside: beside}
-	reads, err := c.touch(w.Reads, false)
+	reads, err := c.check(w.Reads, false)
 	if err != nil {
 		return err
 	}
-	writes, err := c.touch(w.Writes, true)
+	writes, err := c.check(w.Writes, true)
 	if err != nil {
 		return err
 	}
+	c.note(w.Reads, false) // after both checks: work that reads what it writes must not hide who else reads it
+	c.note(w.Writes, true)
 	if err := w.Run(reads, writes); err != nil {
 		return err
 	}
@@ -72,8 +74,8 @@ func (w *working) fault(kind Kind, address uint64, detail string) error {
 	return &Fault{Kind: kind, Kernel: w.Name, Address: address, Detail: detail}
 }
 
-// touch checks and notes that the ranges are read or written, and returns their memory.
-func (w *working) touch(ranges []Range, write bool) (memory [][]byte, err error) {
+// check looks whether the ranges may be read or written, and returns their memory.
+func (w *working) check(ranges []Range, write bool) (memory [][]byte, err error) {
 	for _, r := range ranges {
 		a, off, err := w.dev.heap.span(r.At, r.Bytes)
 		switch {
@@ -94,7 +96,7 @@ func (w *working) touch(ranges []Range, write bool) (memory [][]byte, err error)
 	return memory, nil
 }
 
-// word is touch for word i of an allocation.
+// word is check for word i of an allocation.
 func (w *working) word(a *allocation, i uint64, write bool) error {
 	if !write && w.dev.checks.Init && a.init[i] != 15 {
 		return w.fault(Uninitialised, a.base+4*i, fmt.Sprintf("word %d of %v was never written", i, a))
@@ -102,8 +104,7 @@ func (w *working) word(a *allocation, i uint64, write bool) error {
 	if !w.dev.checks.GlobalRace {
 		return nil
 	}
-	page, word := &a.pages[i/pageWords], &a.tags[i]
-	for _, t := range []*tag{&page.tag, word} {
+	for _, t := range []*tag{&a.pages[i/pageWords].tag, &a.tags[i]} {
 		if p := find(w.beside, t.wr); p != nil {
 			return w.fault(StreamRace, a.base+4*i, fmt.Sprintf("a word of %v was written by a launch of %s in another stream, which nothing orders before this one", a, p.kernel))
 		}
@@ -111,12 +112,28 @@ func (w *working) word(a *allocation, i uint64, write bool) error {
 			return w.fault(StreamRace, a.base+4*i, fmt.Sprintf("write to a word of %v that a launch of %s in another stream reads, which nothing orders before this one", a, p.kernel))
 		}
 	}
-	if write {
-		word.wr, page.wrote = w.tag, w.tag
-	} else {
-		word.rd, page.read = w.tag, w.tag
-	}
 	return nil
+}
+
+// note notes that ranges, which have been checked, are read or written.
+func (w *working) note(ranges []Range, write bool) {
+	if !w.dev.checks.GlobalRace {
+		return
+	}
+	for _, r := range ranges {
+		a, off, err := w.dev.heap.span(r.At, r.Bytes)
+		if err != nil {
+			continue
+		}
+		for i := off >> 2; i < (off+uint64(r.Bytes))>>2; i++ {
+			page, word := &a.pages[i/pageWords], &a.tags[i]
+			if write {
+				word.wr, page.wrote = w.tag, w.tag
+			} else {
+				word.rd, page.read = w.tag, w.tag
+			}
+		}
+	}
 }
 
 var _ Worker = (*stream)(nil)
