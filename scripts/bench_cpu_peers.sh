@@ -30,7 +30,10 @@ dense scripts/bench_dense.yaml 256 --train 256
 large scripts/bench_large.yaml 16 --train 16
 resnet-ae resnet-ae 16 --train 16
 unet-denoiser unet-denoiser 16 --train 16"
-rows=$(grep -- "$pattern" <<<"$rows")
+rows=$(grep -- "$pattern" <<<"$rows") || {
+  echo "bench_cpu_peers: no row matches $pattern" >&2
+  exit 1
+}
 
 for model in denoiser:128 scripts/bench_dense.yaml:256 scripts/bench_large.yaml:16 resnet-ae:16 unet-denoiser:16; do
   "$tmp/convae" bench "${model%:*}" --device cpu --train "${model#*:}" --save "$tmp/$(basename "${model%:*}").safetensors" >/dev/null
