@@ -54,14 +54,8 @@ func (d *Direct) id(members []backend.Device, broadcast func(id []byte) ([]byte,
 	if processes > 1 && broadcast == nil {
 		return nil, fmt.Errorf("nn: %d of %d devices are of other processes: want a way to tell them what names the connection", d.world.Devices-len(members), d.world.Devices)
 	}
-	for _, m := range members {
-		c, ok := m.(backend.Connector)
-		if !ok {
-			return nil, fmt.Errorf("nn: %s cannot be connected with other devices", m.Name())
-		}
-		if err := c.Connects(); err != nil {
-			return nil, fmt.Errorf("nn: %w", err)
-		}
+	if err := connectable(members); err != nil {
+		return nil, fmt.Errorf("nn: %w", err)
 	}
 	if d.world.First == 0 {
 		if id, err = members[0].(backend.Connector).NewID(processes); err != nil {
@@ -74,6 +68,22 @@ func (d *Direct) id(members []backend.Device, broadcast func(id []byte) ([]byte,
 		}
 	}
 	return id, nil
+}
+
+// Connectable returns why a device, or one of a group, cannot be connected with others, or nil.
+func Connectable(dev backend.Device) error { return connectable(backend.Members(dev)) }
+
+func connectable(members []backend.Device) error {
+	for _, m := range members {
+		c, ok := m.(backend.Connector)
+		if !ok {
+			return fmt.Errorf("%s cannot be connected with other devices", m.Name())
+		}
+		if err := c.Connects(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // connect connects the devices.
@@ -291,14 +301,11 @@ func reducer(w World, members []backend.Device, unordered bool) Reducer {
 	if w.Devices == 1 {
 		return new(ordered)
 	}
-	for _, m := range members {
-		c, ok := m.(backend.Connector)
-		if !ok {
-			return new(ordered)
-		}
-		if err := c.Connects(); err != nil {
-			return &ordered{because: err}
-		}
+	if members[0].Policy().Host { // which has nothing to be faster by
+		return new(ordered)
+	}
+	if err := connectable(members); err != nil {
+		return &ordered{because: err}
 	}
 	return &Direct{unordered: unordered, piece: pieceFloats}
 }

@@ -43,7 +43,7 @@ func (s *session) connect(o *nn.TrainerOptions) error {
 		return nil
 	}
 	reason := ""
-	if err := unconnected(s.o.Device); err != nil {
+	if err := nn.Connectable(s.o.Device); err != nil {
 		reason = err.Error()
 	}
 	reasons, err := c.AllGather([]byte(reason))
@@ -73,20 +73,6 @@ func (s *session) connect(o *nn.TrainerOptions) error {
 		return nil
 	}
 	s.o.Observer.Note("gradients go through the host's memory: " + reason)
-	return nil
-}
-
-// unconnected returns why a device cannot be connected with those of other ranks, or nil.
-func unconnected(d backend.Device) error {
-	for _, m := range backend.Members(d) {
-		c, ok := m.(backend.Connector)
-		if !ok {
-			return fmt.Errorf("the device is %s", m.Name())
-		}
-		if err := c.Connects(); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -14,9 +14,6 @@ import (
 // TokenVariable is the environment variable with the secret by which ranks know each other over TCP.
 const TokenVariable = "CONVAE_TOKEN"
 
-// Launchers are what Options.Launcher may be.
-var Launchers = []string{"auto", "none", "mpi", "env"}
-
 // Options say how processes find each other.
 type Options struct {
 	// Launcher is what started the processes. "mpi" is mpirun or srun, "env" is torchrun, a Kubernetes Job or a person, who set
