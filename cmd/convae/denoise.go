@@ -2,17 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/rng"
-	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/metric"
 	"github.com/convae/convae/trainer/picture"
 	"github.com/convae/convae/trainer/use"
@@ -22,38 +24,51 @@ type denoiseFlags struct {
 	modelFlags
 	noise float64
 	seed  uint64
+	skip  bool
 }
 
 func denoiseCommand() *cobra.Command {
 	var f denoiseFlags
 	c := &cobra.Command{
-		Use:   "denoise IN OUT.png",
-		Short: "Run a model over a picture of any size",
-		Long: `Run a model over a picture of any size (` + picture.Formats + `), and write the result as a PNG: upright, as
-its EXIF orientation says, grey or in colours and with 8 or 16 bits a channel as the picture has, and with its alpha.
+		Use:   "denoise IN OUT.png | denoise IN... FOLDER",
+		Short: "Run a model over pictures of any size",
+		Long: `Run a model over a picture of any size (` + picture.Formats + `, of which the first image is read), and write the
+result as a PNG: upright, as its EXIF orientation says, grey or in colours and with 8 or 16 bits a channel as the picture has, and with
+its alpha. IN or OUT.png may be -, the standard input or output.
+
+Of several pictures, or of a folder with those in it and below it, the results keep their names, as PNGs, in FOLDER, which is made if need be.
+With --skip-unreadable pictures that cannot be read are left out with a note; else the first of them is an error, and what was written before it
+stays.
 
 A model of one channel is applied to each channel of a colour picture. Pictures that are larger than the model takes
 are cut into tiles that overlap and are blended, row by row: besides the decoded picture, of 1 GiB at the most, only the
 tiles of a row take memory.
 
-With --noise the picture is first made noisy; what the model was given is written to OUT-noisy.png.`,
-		Args: arguments(2, 2),
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0], args[1]) },
+With --noise the pictures are first made noisy; what the model was given is written to OUT-noisy.png.`,
+		Args: arguments(2, many),
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[:len(args)-1], args[len(args)-1]) },
 	}
 	f.add(c)
 	c.Flags().Float64Var(&f.noise, "noise", 0, "standard deviation of noise to add first, for a picture in [0,1]")
 	within(c.Flags(), "noise", 0, maxStd)
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of the noise")
+	c.Flags().BoolVar(&f.skip, "skip-unreadable", false, skipHelp)
 	return c
 }
 
-func (f *denoiseFlags) run(c *cobra.Command, in, out string) error {
-	noisyOut := strings.TrimSuffix(out, filepath.Ext(out)) + "-noisy.png"
-	if err := checkOutput(out, in, ".png"); err != nil {
+func (f *denoiseFlags) run(c *cobra.Command, in []string, out string) error {
+	files, err := pictureFiles(in, out)
+	if err != nil {
 		return err
 	}
-	if f.noise > 0 {
-		if err := checkOutput(noisyOut, in, ".png"); err != nil {
+	for _, file := range files {
+		if f.noise == 0 {
+			break
+		}
+		if file.out == standard {
+			return errors.New("--noise writes two pictures: want a file for the output, not -")
+		}
+		if err := checkOutput(noisyName(file.out), file.in, ".png"); err != nil {
 			return err
 		}
 	}
@@ -61,31 +76,58 @@ func (f *denoiseFlags) run(c *cobra.Command, in, out string) error {
 	if err != nil {
 		return err
 	}
-	decoded, err := picture.Open(in)
-	if err != nil {
-		return err
-	}
-	d := denoising{ctx: c.Context(), clean: rowsFor(m, decoded), noise: f.noise, seed: f.seed}
 	dev, _, err := openDevice(f.device)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
+	for _, file := range files {
+		decoded, err := openPicture(file.in, c.InOrStdin())
+		if err != nil && f.skip {
+			fmt.Fprintln(c.ErrOrStderr(), "convae: left out:", oneLine(err))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := f.denoise(c, m, dev, decoded, file, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noisyName is where the noisy picture is written beside an output.
+func noisyName(out string) string { return strings.TrimSuffix(out, filepath.Ext(out)) + "-noisy.png" }
+
+// denoise runs the model over a picture and says what it wrote.
+func (f *denoiseFlags) denoise(c *cobra.Command, m *nn.Model, dev backend.Device, decoded image.Image, file pictureFile, model string) (err error) {
+	d := denoising{ctx: c.Context(), clean: rowsFor(m, decoded), noise: f.noise, seed: f.seed, stdout: c.OutOrStdout()}
 	if d.applied, err = use.NewApplied(m, dev, d.clean.H, d.clean.W, d.clean.C, d.read); err != nil {
-		return fmt.Errorf("%s: %w", in, err)
+		return fmt.Errorf("%s: %w", file.in, err)
 	}
 	defer d.applied.Close()
-	if err := d.write(out, d.nextOutput); err != nil {
-		return fmt.Errorf("%s: %w", in, err)
+	if file.folder {
+		if err := os.MkdirAll(filepath.Dir(file.out), 0o777); err != nil {
+			return err
+		}
+	}
+	if err := d.write(file.out, d.nextOutput); err != nil {
+		return fmt.Errorf("%s: %w", file.in, err)
 	}
 	about := ""
 	if f.noise > 0 {
-		if err := d.write(noisyOut, d.nextNoisy); err != nil {
+		noisy := noisyName(file.out)
+		if err := d.write(noisy, d.nextNoisy); err != nil {
 			return err
 		}
-		about = fmt.Sprintf("; noise %g (%s): PSNR %.2f -> %.2f dB", f.noise, noisyOut, d.before.psnr(), d.after.psnr())
+		about = fmt.Sprintf("; noise %g (%s): PSNR %.2f -> %.2f dB", f.noise, noisy, d.before.psnr(), d.after.psnr())
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: %d x %d pixels, channels: %d, tiles: %d, with %s on %s%s\n", in, out, d.clean.W, d.clean.H, d.clean.C, d.applied.Tiles(), path, dev.Name(), about)
+	told := c.OutOrStdout()
+	if file.out == standard {
+		told = c.ErrOrStderr()
+	}
+	_, err = fmt.Fprintf(told, "%s -> %s: %d x %d pixels, channels: %d, tiles: %d, with %s on %s%s\n", file.in, file.out, d.clean.W, d.clean.H, d.clean.C, d.applied.Tiles(), model, dev.Name(), about)
 	return err
 }
 
@@ -110,6 +152,7 @@ type denoising struct {
 	clear         []float32
 	y             int // next row of the output at hand
 	before, after squares
+	stdout        io.Writer
 }
 
 // read fills dst with row y of what the model is given.
@@ -148,7 +191,7 @@ func (d *denoising) compare(s *squares, row []float32) {
 func (d *denoising) write(path string, next func() ([]float32, error)) error {
 	size := d.clean.W * d.clean.C
 	d.row, d.clear, d.y = make([]float32, size), make([]float32, size), 0
-	return atomicfile.Write(path, func(w io.Writer) error { return d.clean.EncodePNG(w, next) })
+	return writeFile(path, d.stdout, func(w io.Writer) error { return d.clean.EncodePNG(w, next) })
 }
 
 // addNoise adds normal noise to values of an image, of which the first is the one with that number, and clips them to

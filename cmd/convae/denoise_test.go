@@ -162,7 +162,7 @@ func TestDenoiseErrors(t *testing.T) {
 	wantError(t, "--noise is NaN", denoiseCommand(), "in.png", "out.png", "--noise", "NaN")
 	wantError(t, "--device abacus", denoiseCommand(), "in.png", "out.png", "--device", "abacus")
 	wantError(t, "in.png: model \"same\" takes images of 784 values, the image has 40 x 40", denoiseCommand(), "in.png", "out.png", "--model", "flat")
-	wantError(t, "takes 2 arguments, IN OUT.png; found 1", denoiseCommand(), "in.png")
+	wantError(t, "takes at least 2 arguments, IN OUT.png | denoise IN... FOLDER; found 1", denoiseCommand(), "in.png")
 	wantError(t, "no-folder", denoiseCommand(), "in.png", "no-folder/out.png")
 	after, err := os.ReadFile("in.png")
 	if err != nil || !bytes.Equal(before, after) {
@@ -170,5 +170,84 @@ func TestDenoiseErrors(t *testing.T) {
 	}
 	if _, err := os.Stat("out.png"); err == nil {
 		t.Error("an output was written in spite of an error")
+	}
+}
+
+// Several pictures, and those of folders, keep their names in a folder.
+func TestDenoiseFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/a", 8, 8, 1)
+	for i, name := range []string{"a.png", "in/b.png", "in/deep/c.png", "in/.hidden.png"} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, name, ramp(8, 8+i, 1))
+	}
+	if err := os.Symlink("in", "link"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, []byte("GIF89a"), "in/torn.gif")
+	write(t, []byte("no picture"), "in/notes.txt")
+	wantError(t, "torn.gif", denoiseCommand(), "a.png", "link", "out")
+	out := mustRun(t, denoiseCommand(), "a.png", "link", "out", "--skip-unreadable", "--noise", "0.1")
+	if strings.Count(out, " -> ") != 6 || !strings.Contains(out, "left out: picture: link/torn.gif") {
+		t.Errorf("printed %q, want three pictures with their noise and what was left out", out)
+	}
+	for i, name := range []string{"a", "b", "deep/c"} {
+		for _, file := range []string{name, name + "-noisy"} {
+			img, err := picture.Load("out/"+file+".png", 1)
+			if err != nil || img.W != 8+i {
+				t.Errorf("%s has width %d, want %d (error %v)", file, img.W, 8+i, err)
+			}
+		}
+	}
+	if files, err := picturesIn("out"); err != nil || len(files) != 6 {
+		t.Errorf("the folder has %q, want 6 pictures (error %v)", files, err)
+	}
+
+	mustRun(t, denoiseCommand(), "a.png", "out") // a file into a folder that is there
+	mustWrite(t, "in/deep/b.png", ramp(8, 8, 1))
+	mustWrite(t, "b.gif.png", ramp(8, 8, 1))
+	wantError(t, "would both become", denoiseCommand(), "in/b.png", "in/deep/b.png", "out")
+	wantError(t, "output is out.png, want the name of a folder", denoiseCommand(), "a.png", "in/b.png", "out.png")
+	wantError(t, "output is -, want the name of a folder", denoiseCommand(), "in", "-")
+	wantError(t, "want names of files, or - alone", denoiseCommand(), "a.png", "-", "out")
+	wantError(t, "lies in the input link", denoiseCommand(), "link", "in/new/out")
+	wantError(t, "lies in the input in", denoiseCommand(), "in", "in")
+	wantError(t, "output file a.png is the input", denoiseCommand(), "a.png", ".")
+	wantError(t, "runs/a has no file named as a PNG", denoiseCommand(), "runs/a", "out")
+}
+
+// A picture goes from the standard input to the standard output, bytes and nothing else.
+func TestDenoisePipe(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/a", 8, 8, 1)
+	mustWrite(t, "in.png", ramp(8, 9, 1))
+	mustRun(t, denoiseCommand(), "in.png", "want.png")
+	in, errIn := os.ReadFile("in.png")
+	want, errWant := os.ReadFile("want.png")
+	if errIn != nil || errWant != nil {
+		t.Fatal(errIn, errWant)
+	}
+	var stdout, stderr bytes.Buffer
+	root := rootCommand()
+	root.SetIn(bytes.NewReader(in))
+	root.SetArgs([]string{"denoise", "-", "-"})
+	if code := runRoot(t.Context(), root, &stdout, &stderr); code != 0 || !bytes.Equal(stdout.Bytes(), want) || !strings.Contains(stderr.String(), "- -> -: 9 x 8 pixels") {
+		t.Errorf("status %d, %d bytes, want the %d of want.png; said %q", code, stdout.Len(), len(want), &stderr)
+	}
+	for _, c := range []struct{ in, args, want string }{
+		{"", "- -", "standard input: nothing came"},
+		{"plain text", "- out.png", "standard input: want a PNG, JPEG"},
+		{string(in), "- - --noise 1", "--noise writes two pictures"},
+	} {
+		stdout.Reset()
+		stderr.Reset()
+		root := rootCommand()
+		root.SetIn(strings.NewReader(c.in))
+		root.SetArgs(append([]string{"denoise"}, strings.Fields(c.args)...))
+		if code := runRoot(t.Context(), root, &stdout, &stderr); code != 1 || stdout.Len() > 0 || !strings.Contains(stderr.String(), c.want) {
+			t.Errorf("%s: status %d, %d bytes came, said %q, want %q", c.args, code, stdout.Len(), &stderr, c.want)
+		}
 	}
 }

@@ -68,6 +68,14 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// unprinted returns the writer below an output, for bytes that are no text.
+func unprinted(w io.Writer) io.Writer {
+	if o, ok := w.(*output); ok {
+		return o.w
+	}
+	return w
+}
+
 // errInterrupted ends a command that a signal ended in good order.
 var errInterrupted = errors.New("interrupted")
 

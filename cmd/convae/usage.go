@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +55,9 @@ func flagError(c *cobra.Command, err error) error {
 	return fmt.Errorf("%w (see '%s --help')", err, c.CommandPath())
 }
 
+// many is the most arguments of a command that takes any number.
+const many = math.MaxInt
+
 // arguments checks the number of a command's arguments.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
@@ -64,7 +68,10 @@ func arguments(least, most int) cobra.PositionalArgs {
 			return nil
 		}
 		number := fmt.Sprint(most)
-		if least < most {
+		switch {
+		case most == many:
+			number = fmt.Sprintf("at least %d", least)
+		case least < most:
 			number = "at most " + number
 		}
 		noun := "arguments"

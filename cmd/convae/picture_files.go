@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/picture"
+)
+
+// standard names the standard input or output in the place of a file.
+const standard = "-"
+
+// pictureFile is a picture to be read, and the PNG that is made of it.
+type pictureFile struct {
+	in, out string
+	folder  bool // out lies in a folder that is made if there is none
+}
+
+// pictureFiles says what becomes of the pictures that in names: files, folders with all that is in them, or the standard input. A single file becomes
+// the file out, or goes to the standard output. Of several files, or of a folder, out is a folder for pictures of the same names; what is in a folder stays in
+// folders below it.
+func pictureFiles(in []string, out string) ([]pictureFile, error) {
+	if len(in) == 1 && !isFolder(in[0]) && !isFolder(out) && !strings.HasSuffix(out, string(filepath.Separator)) {
+		if out != standard {
+			if err := checkOutput(out, in[0], ".png"); err != nil {
+				return nil, err
+			}
+		}
+		return []pictureFile{{in: in[0], out: out}}, nil
+	}
+	if out == standard || hasEnding(out, ".png") {
+		return nil, fmt.Errorf("output is %s, want the name of a folder for what becomes of several pictures", out)
+	}
+	var files []pictureFile
+	for _, path := range in {
+		switch {
+		case path == standard:
+			return nil, errors.New("of several pictures none can be the standard input: want names of files, or - alone")
+		case !isFolder(path):
+			files = append(files, pictureFile{path, filepath.Join(out, pngName(filepath.Base(path))), true})
+			continue
+		}
+		if inside, err := isWithin(out, path); err != nil {
+			return nil, err
+		} else if inside {
+			return nil, fmt.Errorf("output folder %s lies in the input %s: want it elsewhere, so that what is written is not read", out, path)
+		}
+		found, err := picturesIn(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range found {
+			files = append(files, pictureFile{filepath.Join(path, name), filepath.Join(out, pngName(name)), true})
+		}
+	}
+	return files, checkPairs(files)
+}
+
+// checkPairs reports two pictures that would become the same file, and one that would be lost.
+func checkPairs(files []pictureFile) error {
+	from := map[string]string{}
+	for _, f := range files {
+		if other, ok := from[f.out]; ok {
+			return fmt.Errorf("%s and %s would both become %s: convert them one by one, or rename one", other, f.in, f.out)
+		}
+		from[f.out] = f.in
+		if err := checkOutput(f.out, f.in, ".png"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pngName is the name of the PNG that a file of that name becomes.
+func pngName(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) + ".png" }
+
+// picturesIn lists the files in a folder and below it that are called as pictures are, by their paths in it. Hidden ones are left out.
+func picturesIn(dir string) (names []string, err error) {
+	top, err := filepath.EvalSymlinks(dir) // a link is not walked
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != top && strings.HasPrefix(e.Name(), ".") {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !e.IsDir() && picture.HasName(path) {
+			name, err := filepath.Rel(top, path)
+			if err != nil {
+				return err
+			}
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("%s has no file named as a %s is", dir, picture.Formats)
+	}
+	return names, err
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// isWithin reports whether path is dir or lies in it, links or not.
+func isWithin(path, dir string) (bool, error) {
+	top, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return false, err
+	}
+	if top, err = filepath.Abs(top); err != nil {
+		return false, err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return false, err
+	}
+	rest := ""
+	for { // what is not there yet has no links
+		real, err := filepath.EvalSymlinks(path)
+		if err == nil {
+			path = filepath.Join(real, rest)
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(path) == path {
+			return false, err
+		}
+		path, rest = filepath.Dir(path), filepath.Join(filepath.Base(path), rest)
+	}
+	rel, err := filepath.Rel(top, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)), nil
+}
+
+// maxInput bounds what is read from the standard input, which has no size of its own.
+const maxInput = 1 << 30
+
+// openPicture reads a picture from a file or, if its name is -, from stdin.
+func openPicture(path string, stdin io.Reader) (image.Image, error) {
+	if path != standard {
+		return picture.Open(path)
+	}
+	data, err := io.ReadAll(io.LimitReader(stdin, maxInput+1))
+	if err == nil && len(data) > maxInput {
+		err = fmt.Errorf("more than %d bytes", maxInput)
+	}
+	if err == nil && len(data) == 0 {
+		err = fmt.Errorf("nothing came, want a %s file", picture.Formats)
+	}
+	var m image.Image
+	if err == nil {
+		m, err = picture.Decode(bytes.NewReader(data))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	return m, nil
+}
+
+// writeFile writes a file whole or not at all or, if its name is -, to stdout.
+func writeFile(path string, stdout io.Writer, write func(io.Writer) error) error {
+	if path != standard {
+		return atomicfile.Write(path, write)
+	}
+	var b bytes.Buffer // nothing comes out of a picture that cannot be finished
+	if err := write(&b); err != nil {
+		return err
+	}
+	_, err := unprinted(stdout).Write(b.Bytes())
+	return err
+}
