@@ -299,11 +299,17 @@ func (r anomalyReport) writeTo(path string) error {
 		if r.Scores[0].Label != nil {
 			header = append(header, "label")
 		}
+		if r.Scores[0].File != "" {
+			header = append(header, "file")
+		}
 		rows := [][]string{header}
 		for _, s := range r.Scores {
 			row := []string{strconv.Itoa(s.Index), strconv.FormatFloat(s.Score, 'g', -1, 64), strconv.FormatBool(s.Anomaly)}
 			if s.Label != nil {
 				row = append(row, cmp.Or(s.Class, strconv.Itoa(int(*s.Label))))
+			}
+			if s.File != "" {
+				row = append(row, s.File)
 			}
 			rows = append(rows, row)
 		}
@@ -345,7 +351,7 @@ func (f *anomalyFlags) print(w io.Writer, r anomalyReport, highest []use.Score) 
 	}
 	_, err := fmt.Fprint(w, "highest:")
 	for _, s := range highest[:min(5, len(highest))] {
-		_, err = fmt.Fprintf(w, " sample %d (%.6g)", s.Index, s.Score)
+		_, err = fmt.Fprintf(w, " %s (%.6g)", cmp.Or(s.File, fmt.Sprintf("sample %d", s.Index)), s.Score)
 	}
 	fmt.Fprintln(w)
 	if f.worst != "" {

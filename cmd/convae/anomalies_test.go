@@ -188,8 +188,12 @@ func TestAnomalyMasks(t *testing.T) {
 	if read("--score", "max", "--smooth", "2"); *r.PixelAUC >= 1 || *r.PixelAUC < 0.5 {
 		t.Errorf("smoothed, pixels %v", *r.PixelAUC)
 	}
-	out := mustRun(t, anomaliesCommand(), "run", "nut/test", "--normal", "good", "--masks", "nut/ground_truth", "--score", "max", "--maps", "maps.npy", "--device", "cpu")
-	for _, want := range []string{"threshold: largest squared error ", "pixels: ROC AUC 1.0000\n"} {
+	out := mustRun(t, anomaliesCommand(), "run", "nut/test", "--normal", "good", "--masks", "nut/ground_truth", "--score", "max", "--maps", "maps.npy", "--out", "scores.csv", "--device", "cpu")
+	scores, err := os.ReadFile("scores.csv")
+	if lines := strings.Split(string(scores), "\n"); err != nil || lines[0] != "index,score,anomaly,label,file" || !strings.HasSuffix(lines[3], ",true,hole,hole/000.png") {
+		t.Errorf("scores %q, error %v, want them with their classes and files", scores, err)
+	}
+	for _, want := range []string{"highest: hole/", "threshold: largest squared error ", "pixels: ROC AUC 1.0000\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("printed %q, want %q in it", out, want)
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,20 +27,20 @@ type encodeFlags struct {
 func encodeCommand() *cobra.Command {
 	var f encodeFlags
 	c := &cobra.Command{
-		Use:   "encode IN OUT.npy|OUT.csv | encode --data NAME OUT.npy|OUT.csv",
+		Use:   "encode IN... OUT.npy|OUT.csv | encode --data NAME OUT.npy|OUT.csv",
 		Short: "Write the codes of samples",
 		Long: `Write what the model's encoder makes of samples: as .npy, float32 of shape (N, rows, columns, channels) or (N, n), or as
-.csv, a code in each row (code1, code2, ...) and perhaps the sample's label.
+.csv, a code in each row (code1, code2, ...), perhaps the sample's label, and the file of a picture. OUT may be -, the standard output, for CSV.
 
-IN is a picture, which is resized if it has not the model's size, a folder of pictures, a .csv table like the one that
-the model was trained on, or a .npy file: images (N, rows, columns, channels) or, if they are grey, (N, rows, columns); vectors (N, n); or one sample.
+IN is a picture, which is resized if it has not the model's size, or several, or -, a picture from the standard input; a folder of pictures, a .csv table like
+the one that the model was trained on, or a .npy file: images (N, rows, columns, channels) or, if they are grey, (N, rows, columns); vectors (N, n); or one sample.
 Values of images are in [0,1], or uint8; those of a model of a scaled table are scaled as in training.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if f.data != "" && len(args) != 1 {
 				return fmt.Errorf("with --data, encode takes one argument, OUT.npy or OUT.csv; found %d", len(args))
 			}
-			if f.data == "" && len(args) != 2 {
-				return fmt.Errorf("encode takes two arguments, IN and OUT.npy or OUT.csv, or only the second with --data; found %d", len(args))
+			if f.data == "" && len(args) < 2 {
+				return fmt.Errorf("encode takes two arguments or more, IN and OUT.npy or OUT.csv, or only the last with --data; found %d", len(args))
 			}
 			return nil
 		},
@@ -56,12 +58,20 @@ Values of images are in [0,1], or uint8; those of a model of a scaled table are 
 }
 
 func (f *encodeFlags) run(c *cobra.Command, args []string) error {
-	in, out := "", args[len(args)-1]
-	if len(args) == 2 {
-		in = args[0]
+	paths, out := args[:len(args)-1], args[len(args)-1]
+	for _, in := range append([]string{""}, paths...) {
+		if err := checkTable(out, in, ".npy", ".csv"); err != nil {
+			return err
+		}
 	}
-	if err := checkOutput(out, in, ".npy", ".csv"); err != nil {
-		return err
+	in := ""
+	if len(paths) == 1 {
+		in = paths[0]
+	}
+	for _, path := range paths {
+		if in == "" && (hasEnding(path, ".csv", ".npy") || hasPictures(path) || path == standard) {
+			return fmt.Errorf("of several arguments before the last each is the file of a picture; %s is none", path)
+		}
 	}
 	if err := checkSplit(f.split); err != nil {
 		return err
@@ -80,7 +90,8 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 	case hasEnding(in, ".npy"):
 		x, err = npySamples(m, cfg.Data, in)
 	default:
-		x, err = pictureSample(m, in)
+		in = strings.Join(paths, ", ")
+		x, err = pictureSamples(m, paths, c.InOrStdin())
 	}
 	if err != nil {
 		return err
@@ -94,15 +105,17 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	shape := append([]int{x.n}, m.CodeDims()...)
-	if hasEnding(out, ".csv") {
-		err = writeCSV(out, numbered("code", m.Code.Len()), codes, x.labels)
-	} else {
+	if hasEnding(out, ".npy") {
 		err = trainer.WriteNPY(out, codes, shape)
+	} else {
+		err = writeFile(out, c.OutOrStdout(), func(w io.Writer) error {
+			return dataset.WriteCSV(w, numbered("code", m.Code.Len()), codes, dataset.TextColumn{Name: "label", Rows: x.labels}, dataset.TextColumn{Name: "file", Rows: x.files})
+		})
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: codes %s, with %s on %s\n", in, out, dataset.ShapeText(shape), path, device)
+	_, err = fmt.Fprintf(telling(c, out), "%s -> %s: codes %s, with %s on %s\n", in, out, dataset.ShapeText(shape), path, device)
 	return err
 }
 
@@ -113,7 +126,7 @@ func decodeCommand() *cobra.Command {
 		Short: "Write the samples of codes",
 		Long: `Write what the model's decoder makes of codes as encode writes them (of a .csv the columns code1, code2, ... are
 read): as .npy, float32 of shape (N, rows, columns, channels) or (N, n), as .csv, a sample in each row, or as .png, a
-contact sheet of the first 100 images. Samples of a scaled table are in the table's own units.`,
+contact sheet of the first 100 images. CODES and OUT may be -, the standard input and output, for CSV. Samples of a scaled table are in the table's own units.`,
 		Args: arguments(2, 2),
 		RunE: func(c *cobra.Command, args []string) error { return runDecode(c, &f, args[0], args[1]) },
 	}
@@ -122,7 +135,7 @@ contact sheet of the first 100 images. Samples of a scaled table are in the tabl
 }
 
 func runDecode(c *cobra.Command, f *modelFlags, in, out string) error {
-	if err := checkOutput(out, in, ".npy", ".csv", ".png"); err != nil {
+	if err := checkTable(out, in, ".npy", ".csv", ".png"); err != nil {
 		return err
 	}
 	m, cfg, path, err := f.load()
@@ -132,7 +145,7 @@ func runDecode(c *cobra.Command, f *modelFlags, in, out string) error {
 	if err := checkSheet(m, out); err != nil {
 		return err
 	}
-	x, err := codeSamples(m, in)
+	x, err := codeSamples(m, in, c.InOrStdin())
 	if err != nil {
 		return err
 	}
@@ -143,9 +156,9 @@ func runDecode(c *cobra.Command, f *modelFlags, in, out string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeSamples(out, m, cfg.Data, y); err != nil {
+	if err := writeSamples(c, out, m, cfg.Data, y); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s -> %s: samples %s, with %s on %s\n", in, out, dataset.ShapeText(sampleShape(x.n, m.Output)), path, device)
+	_, err = fmt.Fprintf(telling(c, out), "%s -> %s: samples %s, with %s on %s\n", in, out, dataset.ShapeText(sampleShape(x.n, m.Output)), path, device)
 	return err
 }

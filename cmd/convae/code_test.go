@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"math"
 	"os"
 	"slices"
@@ -106,6 +107,59 @@ func TestEncodeAnySizeAndFolders(t *testing.T) {
 			if math.Abs(float64(v-all.Data[24*i+j])) > 0.5/255+1e-6 { // a folder's pixels have 8 bits
 				t.Fatalf("value %d of %s is %v, that of the folder is %v", j, path, v, all.Data[24*i+j])
 			}
+		}
+	}
+}
+
+// Codes of pictures name their files, in the order of the arguments, and go through a pipe as CSV.
+func TestEncodePicturesAndPipe(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/grey", 1, 2, 1)
+	if err := os.MkdirAll("all/dark", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, "all/b.png", picture.Image{H: 1, W: 2, C: 1, Pix: []float32{0, 0.2}})
+	mustWrite(t, "all/dark/a.png", picture.Image{H: 1, W: 2, C: 1, Pix: []float32{1, 0.4}})
+	const both = "code1,code2,file\n0,0.2,all/b.png\n1,0.4,all/dark/a.png\n"
+	mustRun(t, encodeCommand(), "all/b.png", "all/dark/a.png", "code.csv")
+	if got, err := os.ReadFile("code.csv"); err != nil || string(got) != both {
+		t.Errorf("codes %q, error %v, want %q", got, err, both)
+	}
+	mustRun(t, encodeCommand(), "all", "folder.csv")
+	if got, err := os.ReadFile("folder.csv"); err != nil || string(got) != strings.ReplaceAll(both, "all/", "") {
+		t.Errorf("codes of the folder %q, error %v", got, err)
+	}
+
+	pipe := func(stdin string, args ...string) (stdout, stderr string, code int) {
+		var out, told bytes.Buffer
+		root := rootCommand()
+		root.SetIn(strings.NewReader(stdin))
+		root.SetArgs(args)
+		code = runRoot(t.Context(), root, &out, &told)
+		return out.String(), told.String(), code
+	}
+	png, err := os.ReadFile("all/b.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes, told, status := pipe(string(png), "encode", "-", "-")
+	if status != 0 || codes != "code1,code2,file\n0,0.2,-\n" || !strings.Contains(told, "- -> -: codes (1, 1, 2, 1)") {
+		t.Errorf("status %d, codes %q, said %q", status, codes, told)
+	}
+	values, told, status := pipe(codes, "decode", "-", "-")
+	if status != 0 || values != "value1,value2\n0,0.2\n" {
+		t.Errorf("status %d, values %q, said %q", status, values, told)
+	}
+	for _, c := range []struct{ stdin, args, want string }{
+		{"", "encode - -", "standard input: nothing came"},
+		{"code1\n0\n", "decode - -", "codes: standard input: "},
+		{"", "encode all/b.png - x.csv", "of several arguments before the last each is the file of a picture; - is none"},
+		{"", "encode all/b.png all x.csv", "; all is none"},
+		{"", "encode all/b.png none.png x.csv", "none.png"},
+		{"", "encode all/b.png all/b.png", "output file is all/b.png, want a name that ends in .npy or .csv"},
+	} {
+		if out, told, status := pipe(c.stdin, strings.Fields(c.args)...); status != 1 || out != "" || !strings.Contains(told, c.want) {
+			t.Errorf("%s: status %d, printed %q, said %q, want %q", c.args, status, out, told, c.want)
 		}
 	}
 }

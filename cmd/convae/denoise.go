@@ -123,11 +123,7 @@ func (f *denoiseFlags) denoise(c *cobra.Command, m *nn.Model, dev backend.Device
 		}
 		about = fmt.Sprintf("; noise %g (%s): PSNR %.2f -> %.2f dB", f.noise, noisy, d.before.psnr(), d.after.psnr())
 	}
-	told := c.OutOrStdout()
-	if file.out == standard {
-		told = c.ErrOrStderr()
-	}
-	_, err = fmt.Fprintf(told, "%s -> %s: %d x %d pixels, channels: %d, tiles: %d, with %s on %s%s\n", file.in, file.out, d.clean.W, d.clean.H, d.clean.C, d.applied.Tiles(), model, dev.Name(), about)
+	_, err = fmt.Fprintf(telling(c, file.out), "%s -> %s: %d x %d pixels, channels: %d, tiles: %d, with %s on %s%s\n", file.in, file.out, d.clean.W, d.clean.H, d.clean.C, d.applied.Tiles(), model, dev.Name(), about)
 	return err
 }
 

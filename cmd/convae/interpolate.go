@@ -42,7 +42,7 @@ run's data set or of --data.
 
 func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, steps int) error {
 	for _, in := range ends {
-		if err := checkOutput(out, in, ".png", ".npy", ".csv"); err != nil {
+		if err := checkTable(out, in, ".png", ".npy", ".csv"); err != nil {
 			return err
 		}
 	}
@@ -77,12 +77,12 @@ func (f *encodeFlags) interpolate(c *cobra.Command, ends []string, out string, s
 		rows[0].Label, rows[1].Label = "A and B", "between"
 		err = use.WriteSheet(out, rows, picture.SheetOptions{})
 	} else {
-		err = writeSamples(out, m, cfg.Data, y)
+		err = writeSamples(c, out, m, cfg.Data, y)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s to %s -> %s: %s, with %s on %s\n", ends[0], ends[1], out, dataset.ShapeText(shape), path, device)
+	_, err = fmt.Fprintf(telling(c, out), "%s to %s -> %s: %s, with %s on %s\n", ends[0], ends[1], out, dataset.ShapeText(shape), path, device)
 	return err
 }
 
@@ -117,7 +117,7 @@ func (f *encodeFlags) endSamples(c *cobra.Command, m *nn.Model, run trainer.Data
 				err = fmt.Errorf("%s has %d samples, want one", end, s.n)
 			}
 		default:
-			if s, err = pictureSample(m, end); err != nil {
+			if s, err = pictureSamples(m, []string{end}, c.InOrStdin()); err != nil {
 				err = fmt.Errorf("%w (A and B are pictures, .npy files or numbers of samples)", err)
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/picture"
 )
@@ -182,4 +184,12 @@ func writeFile(path string, stdout io.Writer, write func(io.Writer) error) error
 	}
 	_, err := unprinted(stdout).Write(b.Bytes())
 	return err
+}
+
+// telling is where a command says what it has written to a file: not among what it writes itself, if that goes to the standard output.
+func telling(c *cobra.Command, out string) io.Writer {
+	if out == standard {
+		return c.ErrOrStderr()
+	}
+	return c.OutOrStdout()
 }

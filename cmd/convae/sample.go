@@ -58,7 +58,7 @@ func (f *sampleFlags) check(c *cobra.Command) error {
 }
 
 func (f *sampleFlags) run(c *cobra.Command, out string) error {
-	if err := checkOutput(out, "", ".npy", ".csv", ".png"); err != nil {
+	if err := checkTable(out, "", ".npy", ".csv", ".png"); err != nil {
 		return err
 	}
 	if err := f.check(c); err != nil {
@@ -83,12 +83,12 @@ func (f *sampleFlags) run(c *cobra.Command, out string) error {
 		size, _ := use.ImageShape(m.Output)
 		err = use.WriteManifold(out, use.Images(y, size), f.grid)
 	} else {
-		err = writeSamples(out, m, cfg.Data, y)
+		err = writeSamples(c, out, m, cfg.Data, y)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: samples %s, with %s on %s\n", out, dataset.ShapeText(sampleShape(codes.n, m.Output)), path, device)
+	_, err = fmt.Fprintf(telling(c, out), "%s: samples %s, with %s on %s\n", out, dataset.ShapeText(sampleShape(codes.n, m.Output)), path, device)
 	return err
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/trainer"
-	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
 	"github.com/convae/convae/trainer/use"
@@ -22,6 +21,7 @@ import (
 type samples struct {
 	n      int
 	labels []string // their classes; nil if they have none
+	files  []string // the pictures that they were read from; nil if they were not
 	fill   use.Fill
 	from   sets // that they are read from, if any
 }
@@ -31,6 +31,9 @@ func (s samples) first(n int) samples {
 	s.n = min(s.n, n)
 	if s.labels != nil {
 		s.labels = s.labels[:s.n]
+	}
+	if s.files != nil {
+		s.files = s.files[:s.n]
 	}
 	return s
 }
@@ -77,7 +80,7 @@ func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Dat
 	if loaded.test != nil {
 		what += " (" + f.split + ")"
 	}
-	return what, samples{n: set.Len(), labels: set.ClassNames(), from: loaded, fill: set.Read}, nil
+	return what, samples{n: set.Len(), labels: set.ClassNames(), files: set.Files(), from: loaded, fill: set.Read}, nil
 }
 
 // npySamples are the samples in a .npy file, for a model that was trained on data of that kind.
@@ -105,10 +108,19 @@ func npySamples(m *nn.Model, run trainer.Data, path string) (samples, error) {
 	return arraySamples(run.Scaled(a.Data), n), nil
 }
 
-// codeSamples are the codes in a .npy or .csv file.
-func codeSamples(m *nn.Model, path string) (samples, error) {
-	if hasEnding(path, ".csv") {
-		t, err := dataset.ReadCSV(path, dataset.CSVOptions{Columns: numbered("code", m.Code.Len())})
+// codeSamples are the codes in a .npy or .csv file, or in the CSV that comes from stdin if it is called -.
+func codeSamples(m *nn.Model, path string, stdin io.Reader) (samples, error) {
+	if path == standard || hasEnding(path, ".csv") {
+		o := dataset.CSVOptions{Columns: numbered("code", m.Code.Len())}
+		var t dataset.Table
+		var err error
+		if path == standard {
+			if t, err = dataset.DecodeCSV(stdin, o); err != nil {
+				err = fmt.Errorf("standard input: %w", err)
+			}
+		} else {
+			t, err = dataset.ReadCSV(path, o)
+		}
 		if err != nil {
 			return samples{}, fmt.Errorf("codes: %w (want codes of model %q as encode writes them: code1 to code%d)", err, m.Config.Name, m.Code.Len())
 		}
@@ -138,20 +150,27 @@ func checkFinite(path string, values []float32) error {
 	return nil
 }
 
-// pictureSample is one picture, in the model's size.
-func pictureSample(m *nn.Model, path string) (samples, error) {
+// pictureSamples are pictures, in the model's size. Each is a file, or stdin if it is called -.
+func pictureSamples(m *nn.Model, paths []string, stdin io.Reader) (samples, error) {
 	size, ok := use.ImageShape(m.Input)
 	if !ok {
 		return samples{}, fmt.Errorf("model %q takes %s, which is no image: want IN.npy", m.Config.Name, inputText(m.Input))
 	}
-	img, err := picture.Open(path)
-	if err != nil {
-		return samples{}, err
+	var all []float32
+	for _, path := range paths {
+		img, err := openPicture(path, stdin)
+		if err != nil {
+			return samples{}, err
+		}
+		if b := img.Bounds(); b.Dx() == size.W && b.Dy() == size.H {
+			all = append(all, picture.FromGoImage(img, size.C).Pix...)
+		} else {
+			all = append(all, picture.Fit(img, size.H, size.W, size.C).Pix...)
+		}
 	}
-	if b := img.Bounds(); b.Dx() == size.W && b.Dy() == size.H {
-		return arraySamples(picture.FromGoImage(img, size.C).Pix, 1), nil
-	}
-	return arraySamples(picture.Fit(img, size.H, size.W, size.C).Pix, 1), nil
+	s := arraySamples(all, len(paths))
+	s.files = paths
+	return s, nil
 }
 
 func arraySamples(data []float32, n int) samples {
@@ -202,9 +221,9 @@ func checkSheet(m *nn.Model, out string) error {
 	return nil
 }
 
-// writeSamples writes what a model made: to .png as a contact sheet, to .npy or .csv in the units of the data that the
-// model was trained on.
-func writeSamples(out string, m *nn.Model, run trainer.Data, y []float32) error {
+// writeSamples writes what a model made: to .png as a contact sheet, to .npy or .csv, or as CSV to the standard output if the file is called -, in the units of the data
+// that the model was trained on.
+func writeSamples(c *cobra.Command, out string, m *nn.Model, run trainer.Data, y []float32) error {
 	size, _ := use.ImageShape(m.Output)
 	switch {
 	case hasEnding(out, ".png"):
@@ -216,11 +235,7 @@ func writeSamples(out string, m *nn.Model, run trainer.Data, y []float32) error 
 	if len(columns) != m.Output.Len() {
 		columns = numbered("value", m.Output.Len())
 	}
-	return writeCSV(out, columns, run.Unscaled(y), nil)
-}
-
-func writeCSV(path string, columns []string, values []float32, labels []string) error {
-	return atomicfile.Write(path, func(w io.Writer) error { return dataset.WriteCSV(w, columns, values, labels) })
+	return writeFile(out, c.OutOrStdout(), func(w io.Writer) error { return dataset.WriteCSV(w, columns, run.Unscaled(y)) })
 }
 
 // numbered are names of columns.

@@ -45,10 +45,11 @@ type Table struct {
 // are numbered in the order of their names, numbers by size. The errors name
 // the file and the place in it.
 func ReadCSV(path string, o CSVOptions) (Table, error) {
-	return readFile(path, func(r io.Reader) (Table, error) { return decodeCSV(r, o) })
+	return readFile(path, func(r io.Reader) (Table, error) { return DecodeCSV(r, o) })
 }
 
-func decodeCSV(r io.Reader, o CSVOptions) (Table, error) {
+// DecodeCSV is [ReadCSV] of what comes from r. Errors name no file.
+func DecodeCSV(r io.Reader, o CSVOptions) (Table, error) {
 	rows, err := openCSV(r)
 	if err != nil {
 		return Table{}, err

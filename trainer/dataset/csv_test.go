@@ -47,7 +47,7 @@ func TestReadWideCSV(t *testing.T) {
 	text := strings.Join(names, ",") + "\n" + strings.Repeat("1,", n-1) + "2\n"
 	slices.Reverse(names)
 	start := time.Now()
-	got, err := decodeCSV(strings.NewReader(text), CSVOptions{Columns: names})
+	got, err := DecodeCSV(strings.NewReader(text), CSVOptions{Columns: names})
 	if took := time.Since(start); err != nil || got.Values[0] != 2 || got.Columns[n-1] != "ENSG00000000000" || took > 5*time.Second {
 		t.Errorf("%v after %v", err, took)
 	}
@@ -184,7 +184,7 @@ func FuzzReadCSV(f *testing.F) {
 		if column != "" {
 			o.Columns = []string{column}
 		}
-		got, err := decodeCSV(strings.NewReader(text), o)
+		got, err := DecodeCSV(strings.NewReader(text), o)
 		if err != nil {
 			return
 		}

@@ -11,10 +11,10 @@ import (
 func TestWriteCSV(t *testing.T) {
 	values := []float32{0.1, -3, math.MaxFloat32, math.SmallestNonzeroFloat32, 1. / 3, 0}
 	var b bytes.Buffer
-	if err := WriteCSV(&b, []string{"a", "b, c"}, values, []string{"3", "0", "255"}); err != nil {
+	if err := WriteCSV(&b, []string{"a", "b, c"}, values, TextColumn{"label", []string{"3", "0", "255"}}, TextColumn{"none", nil}); err != nil {
 		t.Fatal(err)
 	}
-	table, err := decodeCSV(&b, CSVOptions{Label: "label"})
+	table, err := DecodeCSV(&b, CSVOptions{Label: "label"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,11 +22,11 @@ func TestWriteCSV(t *testing.T) {
 		t.Errorf("read %v, %v, %v", table.Columns, got, table.Labels)
 	}
 	for _, labels := range [][]string{{"1"}, {}} {
-		if err := WriteCSV(&b, []string{"a"}, values, labels); err == nil {
+		if err := WriteCSV(&b, []string{"a"}, values, TextColumn{"label", labels}); err == nil {
 			t.Errorf("%d labels for 6 rows: no error", len(labels))
 		}
 	}
-	if err := WriteCSV(&b, []string{"a", "b", "c", "d"}, values, nil); err == nil {
+	if err := WriteCSV(&b, []string{"a", "b", "c", "d"}, values); err == nil {
 		t.Error("rows of 4 columns of 6 values: no error")
 	}
 }

@@ -90,7 +90,7 @@ func ExampleSet_Only() {
 
 // Writes codes as a table.
 func ExampleWriteCSV() {
-	check(dataset.WriteCSV(os.Stdout, []string{"code1", "code2"}, []float32{0.5, -1, 2, 0.25}, []string{"7", "fox"}))
+	check(dataset.WriteCSV(os.Stdout, []string{"code1", "code2"}, []float32{0.5, -1, 2, 0.25}, dataset.TextColumn{Name: "label", Rows: []string{"7", "fox"}}))
 	// Output:
 	// code1,code2,label
 	// 0.5,-1,7

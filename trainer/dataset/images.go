@@ -133,6 +133,7 @@ func (s *Set) hold(ctx context.Context, p *pictures, o ImageOptions) error {
 		return fmt.Errorf("dataset images: %w", err)
 	}
 	s.held = &held{store.close}
+	s.files = p.names()
 	return nil
 }
 

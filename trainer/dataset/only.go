@@ -20,7 +20,7 @@ func (s *Set) Only(labels []int) (*Set, error) {
 
 // Pick returns a copy of the samples at the places given, in their order.
 func (s *Set) Pick(at []int) *Set {
-	picked := &Set{Name: s.Name, H: s.H, W: s.W, C: s.C, Pixels: rows(s.Pixels, at, s.Size()), Values: rows(s.Values, at, s.Size()), Labels: rows(s.Labels, at, 1), Classes: s.Classes}
+	picked := &Set{Name: s.Name, H: s.H, W: s.W, C: s.C, Pixels: rows(s.Pixels, at, s.Size()), Values: rows(s.Values, at, s.Size()), Labels: rows(s.Labels, at, 1), Classes: s.Classes, files: rows(s.files, at, 1)}
 	if s.pictures != nil {
 		picked.pictures = s.pictures.with(rows(s.pictures.files, at, 1))
 	}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -26,6 +27,19 @@ type file struct {
 	at      int64  // where it begins in the archive
 	size    int64  // bytes, or 0 if that is not known
 	number  int    // among those of the set that was read
+}
+
+// names returns the paths of the pictures from their folder on, or as they are if they do not lie in it.
+func (p *pictures) names() []string {
+	names := make([]string, len(p.files))
+	for i, f := range p.files {
+		name, err := filepath.Rel(p.dir, f.path)
+		if err != nil || strings.HasPrefix(name, "..") {
+			name = f.path
+		}
+		names[i] = filepath.ToSlash(name)
+	}
+	return names
 }
 
 // open decodes the picture, with the errors of [picture.Open].

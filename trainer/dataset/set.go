@@ -23,6 +23,7 @@ type Set struct {
 	Notes   []string  // what a person should know of how it was read, a line each
 
 	pictures *pictures // that are read when they are asked for
+	files    []string  // the pictures that Pixels were read from, by their paths from the folder on; nil if there are none
 	held     *held     // nil if there is nothing to give back
 }
 
@@ -69,6 +70,16 @@ func (s *Set) Image(i int) []uint8 {
 // HasPixels reports whether the samples are 8-bit images.
 func (s *Set) HasPixels() bool { return s.Values == nil }
 
+// Files returns the picture that each sample was read from, by its path from the
+// set's folder on, with slashes; nil if samples are from no pictures. Of one in
+// an archive the path goes on with its name there.
+func (s *Set) Files() []string {
+	if s.pictures != nil {
+		return s.pictures.names()
+	}
+	return s.files
+}
+
 // Streamed reports whether samples are read from their files whenever they are
 // asked for.
 func (s *Set) Streamed() bool { return s.pictures != nil }
@@ -105,6 +116,9 @@ func (s *Set) Slice(lo, hi int) *Set {
 	}
 	if s.Labels != nil {
 		view.Labels = s.Labels[lo:hi:hi]
+	}
+	if s.files != nil {
+		view.files = s.files[lo:hi:hi]
 	}
 	return &view
 }

@@ -131,7 +131,8 @@ type Anomalies struct {
 // Score is how badly a model reconstructs a sample.
 type Score struct {
 	Index   int     `json:"index"`
-	Score   float64 `json:"score"` // mean squared error, or as Scoring has it
+	File    string  `json:"file,omitempty"` // that the sample was read from, by its path from the folder on
+	Score   float64 `json:"score"`          // mean squared error, or as Scoring has it
 	Anomaly bool    `json:"anomaly"`
 	Label   *uint8  `json:"label,omitempty"` // nil if the samples have none
 	Class   string  `json:"class,omitempty"` // that the label stands for, if it has a name
@@ -174,8 +175,12 @@ func FindAnomalies(ctx context.Context, net *nn.Network, usual, set *dataset.Set
 		return Anomalies{}, err
 	}
 	a := Anomalies{Fitted: len(fit), Threshold: metric.Quantile(fit, o.Quantile)}
+	files := set.Files()
 	for i, v := range scores {
 		s := Score{Index: i, Score: v, Anomaly: v > a.Threshold}
+		if files != nil {
+			s.File = files[i]
+		}
 		if set.Labels != nil {
 			if s.Label = &set.Labels[i]; set.Classes != nil {
 				s.Class = set.Class(set.Labels[i])
