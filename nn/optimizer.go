@@ -3,9 +3,15 @@ package nn
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/convae/convae/nn/backend"
 )
+
+// OptimizerNames lists the optimisers.
+func OptimizerNames() []string {
+	return []string{"adam", "adamw", "sgd", "nadam", "adadelta", "rmsprop", "lion", "lamb"}
+}
 
 // Optimizer names an optimiser and its constants. Those that are left out, and a learning rate or epsilon of 0, mean the
 // defaults: Keras's, but for the learning rate of adadelta, which is that of the paper.
@@ -85,7 +91,7 @@ func (o Optimizer) WithDefaults() (Optimizer, error) {
 		set(&o.Epsilon, 1e-6)
 		uses["beta1"], uses["beta2"], uses["epsilon"], uses["weight_decay"] = true, true, true, true
 	default:
-		return o, fmt.Errorf("optimizer is %q, want sgd, adam, adamw, nadam, adadelta, rmsprop, lion or lamb", o.Name)
+		return o, fmt.Errorf("optimizer is %q, want one of %s", o.Name, strings.Join(OptimizerNames(), ", "))
 	}
 	for _, c := range []struct {
 		name       string

@@ -11,10 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/convae/convae/nn/safetensors"
 	"github.com/convae/convae/trainer/atomicfile"
@@ -171,33 +168,6 @@ func (s *session) adopt(ctx context.Context, changed settings) error {
 	return s.save(ctx, bestFile)
 }
 
-// settings are the values of a configuration, or those that were changed, by path as [Set] takes it.
-type settings map[string]string
-
-// any reports whether one of the paths is set, or begins with one of those that end in a dot.
-func (v settings) any(paths ...string) bool {
-	for key := range v {
-		if slices.ContainsFunc(paths, func(p string) bool { return key == p || strings.HasSuffix(p, ".") && strings.HasPrefix(key, p) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// text lists the settings whose paths begin so.
-func (v settings) text(prefix string) string {
-	var parts []string
-	for _, key := range slices.Sorted(maps.Keys(v)) {
-		if strings.HasPrefix(key, prefix) {
-			parts = append(parts, key+": "+v[key])
-		}
-	}
-	if parts == nil {
-		return ""
-	}
-	return " (" + strings.Join(parts, "; ") + ")"
-}
-
 // changes returns what is other than when a checkpoint was written: by path, and as lines for the history. Of a checkpoint of
 // an older version the configuration is the one in the run's folder.
 func (s *session) changes(old progress) (changed settings, lines []string) {
@@ -212,12 +182,8 @@ func (s *session) changes(old progress) (changed settings, lines []string) {
 	}
 	after := parseSettings(s.p.Configuration)
 	if len(before) > 0 {
-		for _, values := range []settings{before, after} {
-			for key := range values {
-				if before[key] != after[key] {
-					changed[key] = orNone(before[key]) + " -> " + orNone(after[key])
-				}
-			}
+		for _, d := range before.differences(after) {
+			changed[d.Path] = orNone(d.A) + " -> " + orNone(d.B)
 		}
 	}
 	if old.Data != "" && old.Data != s.p.Data {
@@ -240,51 +206,6 @@ func orNone(text string) string {
 		return "none"
 	}
 	return text
-}
-
-// configText returns a configuration as YAML, without what is only found out from the data.
-func configText(c Config) (string, error) {
-	c.Data.Scaler, c.Data.Classes = nil, nil
-	text, err := c.YAML()
-	return string(text), err
-}
-
-// parseSettings returns the values of a configuration in YAML. One that this version can read has its defaults filled in, so
-// that none of them counts as changed.
-func parseSettings(text string) settings {
-	if c, err := DecodeConfig(strings.NewReader(text)); err == nil {
-		if full, err := configText(c); err == nil {
-			text = full
-		}
-	}
-	var tree any
-	if err := yaml.Unmarshal([]byte(text), &tree); err != nil {
-		return nil
-	}
-	v := settings{}
-	v.add("", tree)
-	return v
-}
-
-// add adds the values of a tree under a path.
-func (v settings) add(path string, tree any) {
-	join := func(key string) string { return strings.TrimPrefix(path+"."+key, ".") }
-	switch t := tree.(type) {
-	case map[string]any:
-		for key, value := range t {
-			v.add(join(key), value)
-		}
-	case []any:
-		if !slices.ContainsFunc(t, func(item any) bool { _, nested := item.(map[string]any); return nested }) {
-			v[path] = fmt.Sprint(t) // a list of numbers is one value
-			return
-		}
-		for i, value := range t {
-			v.add(join(strconv.Itoa(i+1)), value)
-		}
-	default:
-		v[path] = fmt.Sprint(t)
-	}
 }
 
 // dataDigest tells one training set from another, wherever it lies.

@@ -81,7 +81,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	fs.StringArrayVar(&f.settings, "set", nil, "change any value of the configuration: PATH=VALUE, as training.optimizer.name=sgd or model.encoder.1.dense.units=16; may be repeated")
 	fs.Var(&f.loss, "loss", strings.Join(nn.LossNames(), ", ")+"; --set training.loss takes weights of several")
 	precisionFlag(fs, &f.precision)
-	fs.StringVar(&f.optimizer, "optimizer", "", "sgd, adam, adamw, nadam, adadelta, rmsprop, lion or lamb, with its default constants")
+	fs.StringVar(&f.optimizer, "optimizer", "", strings.Join(nn.OptimizerNames(), ", ")+", with its default constants")
 	fs.Float64Var(&f.lr, "learning-rate", 0, "learning rate of the optimiser")
 	above(fs, "learning-rate", 0, 1e6)
 	fs.IntVar(&f.accumulate, "accumulate", 0, "batches whose gradients make one step")
