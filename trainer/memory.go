@@ -69,7 +69,7 @@ func planRun(m *nn.Model, dev backend.Device, o nn.TrainerOptions, train, valida
 	}
 	h.Evaluation = use.EvaluatorBytes(m, samples, o.Loss)
 	h.Saving = o.StateBytes(m)
-	h.Pictures = use.PicturesBytes(m, validation, shown)
+	h.Pictures = max(use.PicturesBytes(m, validation, shown), latentBytes(m, validation))
 	if dev.Policy().Host {
 		o.Reserve = h.working()
 		return o, h, nil

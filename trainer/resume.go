@@ -103,7 +103,7 @@ func (s *session) resume(ctx context.Context) error {
 	now := s.p
 	s.p = c.Progress
 	s.p.Configuration, s.p.Data, s.p.Perceptual, s.p.Devices = now.Configuration, now.Data, now.Perceptual, now.Devices
-	for _, dir := range []string{s.o.Dir, filepath.Join(s.o.Dir, checkpointDir)} {
+	for _, dir := range []string{s.o.Dir, filepath.Join(s.o.Dir, checkpointDir), filepath.Join(s.o.Dir, samplesDir), filepath.Join(s.o.Dir, latentDir)} {
 		if err := atomicfile.RemoveTemp(dir); err != nil {
 			return err
 		}
@@ -134,6 +134,9 @@ func (s *session) begin(ctx context.Context) error {
 	s.loaded = nil
 	// The checkpoint is written before the history: a run killed between them has an epoch that its history lacks.
 	if err := writeHistory(s.o.Dir, s.p.History); err != nil {
+		return err
+	}
+	if err := s.thin(); err != nil {
 		return err
 	}
 	return s.c.Write(filepath.Join(s.o.Dir, ConfigFile))

@@ -29,6 +29,7 @@ type Options struct {
 	// Train and Test are the data; Load makes them from a configuration.
 	Train, Test *dataset.Set
 	Observer    Observer // may be nil
+	Control     *Control // may be nil
 	// Ranks are the processes that train together, each of which calls Train with the same configuration; nil if there is one. Rank 0 alone writes
 	// the run.
 	Ranks collective.Comm
@@ -44,12 +45,15 @@ type Observer interface {
 	Step(Step)
 	// Epoch is called after each validation.
 	Epoch(Epoch)
+	// Drawn is called after Epoch, when files have been written of what the model makes of some validation samples.
+	Drawn(Drawn)
 	// Note reports something that a person should know, such as a damaged checkpoint that was passed over.
 	Note(string)
 }
 
 // Start is what is known before the first step.
 type Start struct {
+	Dir                  string // the run's folder, which has its configuration
 	Model                *nn.Model
 	Memory               Memory
 	Precision            backend.Precision
@@ -74,6 +78,15 @@ type Step struct {
 	// Streamed says that samples are read as they are needed, and Waiting is the share of the time, lately, that training has waited for them.
 	Streamed bool
 	Waiting  float64
+	Paused   bool // the run waits to be told to go on
+}
+
+// Drawn are files of a validated epoch. Of more than a hundred validated epochs a run keeps those of every second one, then of every fourth, and so on,
+// and always those of the first and the last.
+type Drawn struct {
+	Epoch   int
+	Samples string // PNG; "" if samples are no images
+	Latent  string // a [Latent]; "" if the samples are large
 }
 
 // Result is how a run ended.
@@ -106,7 +119,8 @@ type session struct {
 	load   *loader    // of a training set that is streamed, else nil
 	direct *nn.Direct // by which the devices of several ranks are connected, if they are
 	order  []int32
-	leave  func() // unlocks the folder
+	leave  func()  // unlocks the folder
+	latent *Latent // drawn last
 	// What is to be done before the first step:
 	unsaved bool                 // write a checkpoint
 	loaded  []safetensors.Tensor // go on from these, of a checkpoint; nil in a new run
@@ -118,6 +132,8 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	if o.Observer == nil {
 		o.Observer = silent{}
 	}
+	ctx, ended := o.Control.attach(ctx, o.Ranks != nil)
+	defer ended()
 	s := &session{c: c, o: o, began: time.Now()}
 	if err := s.open(ctx); err != nil {
 		return Result{}, err
@@ -265,7 +281,7 @@ func (s *session) close() {
 
 // loop trains epoch after epoch.
 func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err error) {
-	s.o.Observer.Start(Start{Model: s.m, Memory: s.memory(), Precision: s.t.Options().Precision, Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Images: s.o.Test.Images(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
+	s.o.Observer.Start(Start{Dir: s.o.Dir, Model: s.m, Memory: s.memory(), Precision: s.t.Options().Precision, Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Images: s.o.Test.Images(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
 	for s.p.Epoch <= s.c.Training.Epochs && !s.patienceLost() {
 		done, err := s.epoch(ctx)
 		if err != nil {
@@ -326,6 +342,9 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 	s.loss = math.NaN()
 	s.watch.start(s.p.Offset)
 	for s.p.Offset < len(s.order) {
+		if err := s.hold(ctx); err != nil {
+			return false, err
+		}
 		stop, err := s.stops(ctx)
 		if err != nil {
 			return false, err
@@ -361,7 +380,7 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 	}
-	s.report()
+	s.report(false)
 	if note := s.o.Train.Unreadable(); note != "" {
 		s.o.Observer.Note(note)
 	}
@@ -439,6 +458,11 @@ func (s *session) validate(ctx context.Context) error {
 	}
 	s.p.add(e, tr)
 	s.o.Observer.Epoch(e)
+	if s.writes() {
+		if err := s.show(); err != nil {
+			return err
+		}
+	}
 	return s.follow()
 }
 
@@ -568,4 +592,5 @@ func (silent) Start(Start)     {}
 func (silent) First(FirstStep) {}
 func (silent) Step(Step)       {}
 func (silent) Epoch(Epoch)     {}
+func (silent) Drawn(Drawn)     {}
 func (silent) Note(string)     {}

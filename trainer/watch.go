@@ -57,15 +57,15 @@ func (s *session) look(ctx context.Context) error {
 		}
 	}
 	if now.Sub(w.reported) >= reportEvery {
-		s.report()
+		s.report(false)
 	}
 	return nil
 }
 
 // report tells the observer what was heard last.
-func (s *session) report() {
+func (s *session) report(paused bool) {
 	tr := s.c.Training
-	step := Step{Epoch: s.p.Epoch, Step: (s.p.Offset + s.batch - 1) / s.batch, Steps: s.steps, Loss: s.loss, Rate: s.watch.rate}
+	step := Step{Epoch: s.p.Epoch, Step: (s.p.Offset + s.batch - 1) / s.batch, Steps: s.steps, Loss: s.loss, Rate: s.watch.rate, Paused: paused}
 	if step.Rate > 0 {
 		left := (tr.Epochs-s.p.Epoch+1)*len(s.order) - s.p.Offset
 		step.Left = time.Duration(float64(left) / step.Rate * float64(time.Second))

@@ -244,6 +244,9 @@ func (r *progress) Epoch(e trainer.Epoch) {
 	}
 }
 
+// Drawn says nothing: the last pictures are told of at the end.
+func (r *progress) Drawn(trainer.Drawn) {}
+
 func (r *progress) Note(text string) {
 	text = printable(text)
 	r.log.Warn().Msg(text)
