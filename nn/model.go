@@ -134,7 +134,7 @@ func (m *Model) CodeDims() []int {
 			vector = len(l.Shape) == 1
 		}
 	}
-	if vector {
+	if vector && m.Code.H*m.Code.W == 1 { // a vector beside an image, such as weights of its channels, makes no vector of it
 		return []int{m.Code.C}
 	}
 	return []int{m.Code.H, m.Code.W, m.Code.C}

@@ -317,3 +317,17 @@ func TestCodeDims(t *testing.T) {
 		}
 	}
 }
+
+// A vector beside an image does not make a vector of the code.
+func TestCodeDimsBeside(t *testing.T) {
+	m, err := New(Config{Name: "squeezed", Input: []int{4, 6, 3}, Encoder: []graph.Spec{
+		{Layer: &layer.Conv2D{Filters: 2, Kernel: layer.Square(3)}, Name: "a"}, {Layer: &layer.GlobalAveragePooling2D{}},
+		{Layer: &layer.Dense{Units: 2}, Name: "gates"}, {Layer: &layer.Multiply{}, Inputs: []string{"a", "gates"}}},
+		Decoder: graph.Specs(&layer.Conv2D{Filters: 3, Kernel: layer.Square(3)})}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.CodeDims(); !slices.Equal(got, []int{4, 6, 2}) {
+		t.Errorf("the code is %v, want [4 6 2]", got)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/diffusers"
+	"github.com/convae/convae/nn/onnx"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/exchange"
 )
@@ -82,51 +83,83 @@ func runImport(c *cobra.Command, in, out, config string, size int) error {
 	return err
 }
 
+// exportFlags are those of export that hold for one kind of output each.
+type exportFlags struct {
+	names, part, layout string
+	scale               float64
+}
+
 func exportCommand() *cobra.Command {
 	var f modelFlags
-	var names string
-	var scale float64
+	var e exportFlags
 	c := &cobra.Command{
-		Use:   "export OUT.safetensors|FOLDER",
-		Short: "Write a model's weights for PyTorch or diffusers",
-		Long: `Write a model's weights as a .safetensors of PyTorch's layouts, or a model with the layers of diffusers' AutoencoderKL, as those of
-the presets kl-f8 and kl-small, as a new folder that AutoencoderKL.from_pretrained reads.`,
+		Use:   "export OUT.safetensors|OUT.onnx|FOLDER",
+		Short: "Write a model for PyTorch, ONNX or diffusers",
+		Long: `Write a model for other programs, by what the output is called:
+
+  OUT.safetensors  the weights, in PyTorch's layouts
+  OUT.onnx         the model with its weights as an ONNX graph of operator set 13, or its --part, for any number of samples
+  FOLDER           a model with the layers of diffusers' AutoencoderKL, as those of the presets kl-f8 and kl-small, which
+                   AutoencoderKL.from_pretrained reads`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			m, _, path, err := f.load()
+			m, cfg, path, err := f.load()
 			if err != nil {
 				return err
 			}
-			out := args[0]
-			if hasEnding(out, ".safetensors") {
-				if err := checkOutput(out, path, ".safetensors"); err != nil {
-					return err
-				}
-				err = exchange.Export(out, m, exchange.Naming(names))
-			} else if c.Flags().Changed("names") {
-				return errors.New("--names is for a file: a folder has diffusers' names")
-			} else {
-				err = exchange.ExportFolder(out, m, scale)
-			}
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: model %s, %d tensors, of %s\n", out, m.Config.Name, len(m.Params), path)
-			return err
+			return runExport(c, m, cfg, path, args[0], e)
 		},
 	}
 	f.addModel(c)
-	c.Flags().StringVar(&names, "names", string(exchange.Layers), "names of a file's tensors: "+namings()+" (of layers, as conv2d_1.weight; of places in an nn.Sequential, as encoder.3.weight)")
-	c.Flags().Float64Var(&scale, "scaling-factor", 0.18215, "what pipelines multiply codes by, in a folder's config.json: 1 divided by the codes' standard deviation")
+	c.Flags().StringVar(&e.names, "names", string(exchange.Layers), "names of a .safetensors' tensors: "+joined(exchange.Namings())+" (of layers, as conv2d_1.weight; of places in an nn.Sequential, as encoder.3.weight)")
+	c.Flags().StringVar(&e.part, "part", string(onnx.Whole), "what of the model an .onnx has: "+joined(onnx.Parts()))
+	c.Flags().StringVar(&e.layout, "layout", string(onnx.NCHW), "order of an .onnx's images: nchw (samples, channels, rows, columns, as PyTorch) or nhwc (channels last, as convae and Keras)")
+	c.Flags().Float64Var(&e.scale, "scaling-factor", 0.18215, "what pipelines multiply codes by, in a folder's config.json: 1 divided by the codes' standard deviation")
 	above(c.Flags(), "scaling-factor", 0, 1e6)
 	return c
 }
 
-// namings lists the namings of tensors.
-func namings() string {
-	var list []string
-	for _, n := range exchange.Namings() {
-		list = append(list, string(n))
+func runExport(c *cobra.Command, m *nn.Model, cfg trainer.Config, path, out string, e exportFlags) error {
+	kind := "folder"
+	for _, ending := range exportEndings {
+		if hasEnding(out, ending) {
+			kind = ending
+		}
 	}
-	return strings.Join(list, ", ")
+	for _, flag := range []struct{ name, of string }{{"names", ".safetensors"}, {"part", ".onnx"}, {"layout", ".onnx"}, {"scaling-factor", "folder"}} {
+		if c.Flags().Changed(flag.name) && kind != flag.of {
+			return fmt.Errorf("--%s is for an output of the kind %s, and %s is one of the kind %s", flag.name, flag.of, out, kind)
+		}
+	}
+	if kind != "folder" {
+		if err := checkOutput(out, path, exportEndings...); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch kind {
+	case ".safetensors":
+		err = exchange.Export(out, m, exchange.Naming(e.names))
+	case ".onnx":
+		err = exchange.ExportONNX(out, m, cfg, onnx.Options{Part: onnx.Part(e.part), Layout: onnx.Layout(e.layout), Version: versionText()})
+	default:
+		err = exchange.ExportFolder(out, m, e.scale)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: model %s, %d tensors, of %s\n", out, m.Config.Name, len(m.Params), path)
+	return err
+}
+
+// exportEndings are those of the files that export writes.
+var exportEndings = []string{".safetensors", ".onnx"}
+
+// joined lists what a flag can be.
+func joined[S ~string](list []S) string {
+	var text []string
+	for _, s := range list {
+		text = append(text, string(s))
+	}
+	return strings.Join(text, ", ")
 }

@@ -83,9 +83,16 @@ func TestImportExport(t *testing.T) {
 	} {
 		wantError(t, e.want, importCommand(), e.args...)
 	}
-	wantError(t, "--names is for a file", exportCommand(), "folder", "--model", "vae.safetensors", "--names", "layers")
+	wantError(t, "--names is for an output of the kind .safetensors, and folder is one of the kind folder", exportCommand(), "folder", "--model", "vae.safetensors", "--names", "layers")
 	wantError(t, `names are "x", want one of ["modules" "layers" "diffusers"]`, exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--names", "x")
 	wantError(t, "again is not empty: want a new folder", exportCommand(), "again", "--model", "vae.safetensors")
+	mustRun(t, exportCommand(), "vae.onnx", "--model", "vae.safetensors", "--part", "decoder", "--layout", "nhwc")
+	if text, err := os.ReadFile("vae.onnx"); err != nil || !strings.Contains(string(text), "InstanceNormalization") {
+		t.Errorf("the graph has no InstanceNormalization: %v", err)
+	}
+	wantError(t, `the part is "half", want one of ["whole" "encoder" "decoder"]`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--part", "half")
+	wantError(t, `the layout is "hwc", want one of ["nchw" "nhwc"]`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--layout", "hwc")
+	wantError(t, "--layout is for an output of the kind .onnx", exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--layout", "nhwc")
 	if _, err := os.Stat(filepath.Join("x.safetensors")); err == nil {
 		t.Error("an import that failed has left a file")
 	}
