@@ -194,6 +194,21 @@ func (d *cuDevice) NewEvent() (Event, error) {
 	return e, nil
 }
 
+// EncodeTiled makes a tensor map.
+func (d *cuDevice) EncodeTiled(t *Tiled) (m TensorMap, err error) {
+	if !d.info.TakesTensorMaps() {
+		return m, ErrNoTensorMaps
+	}
+	if err := t.Check(); err != nil {
+		return m, fmt.Errorf("cuTensorMapEncodeTiled: %w", err)
+	}
+	err = d.do("cuTensorMapEncodeTiled", func() error {
+		m, err = encodeTiled(t)
+		return err
+	})
+	return m, err
+}
+
 func (d *cuDevice) Close() error {
 	return failed("cuDevicePrimaryCtxRelease", d.dev.ReleasePrimaryCtx())
 }
@@ -301,8 +316,8 @@ func (s *cuStream) Launch(l *Launch) error {
 	}
 	early := l.Waits && s.launched
 	s.launched = true
-	if early {
-		return s.dev.do("cuLaunchKernelEx", func() error { return launchEarly(f.handle(), s.handle(), l) })
+	if early || len(l.Maps) > 0 {
+		return s.dev.do("cuLaunchKernelEx", func() error { return launchExtended(f.handle(), s.handle(), l, early) })
 	}
 	// gorgonia.org/cu reads 8 bytes of each argument, and the driver as many of them as the parameter has.
 	s.args = s.args[:0]

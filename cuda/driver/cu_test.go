@@ -58,6 +58,108 @@ done:
 // waitPTX is scale for a launch that may begin early.
 var waitPTX = strings.NewReplacer(".version 7.0", ".version 7.8", "sm_75", "sm_90", "\tld.param.u64 %d0", "\tgriddepcontrol.wait;\n\tld.param.u64 %d0").Replace(scalePTX)
 
+// boxPTX copies a box of 8 by 4 elements of 2 bytes, from (8, -1) on, to p.
+const boxPTX = `.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry box(
+	.param .u64 p,
+	.param .align 64 .b8 map[128]
+)
+{
+	.reg .pred %q<2>;
+	.reg .b32 %r<8>;
+	.reg .b64 %d<4>;
+	.shared .align 128 .b8 room[64];
+	.shared .align 8 .b64 bar;
+	ld.param.u64 %d0, [p];
+	mov.b64 %d1, map;
+	cvta.param.u64 %d1, %d1;
+	mov.u32 %r0, %tid.x;
+	mov.u32 %r1, room;
+	mov.u32 %r2, bar;
+	mov.u32 %r3, 8;
+	mov.u32 %r4, -1;
+	setp.ne.u32 %q0, %r0, 0;
+	@%q0 bra wait;
+	mbarrier.init.shared::cta.b64 [%r2], 1;
+	fence.mbarrier_init.release.cluster;
+	mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r2], 64;
+	cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%d1, {%r3, %r4}], [%r2];
+wait:
+	bar.sync 0;
+again:
+	mbarrier.try_wait.parity.shared::cta.b64 %q1, [%r2], 0;
+	@!%q1 bra again;
+	shl.b32 %r5, %r0, 2;
+	add.s32 %r6, %r1, %r5;
+	ld.shared.u32 %r7, [%r6];
+	cvt.u64.u32 %d2, %r5;
+	add.s64 %d2, %d0, %d2;
+	st.global.u32 [%d2], %r7;
+	ret;
+}
+`
+
+// useBox copies a box of a tensor, and returns the first error.
+func useBox(t *testing.T, d driver.Device, s driver.Stream) error {
+	in := make([]byte, 2*16*3)
+	for i := range in {
+		in[i] = byte(i + 1)
+	}
+	p, err := d.Alloc(64)
+	if err != nil {
+		return err
+	}
+	q, err := d.Alloc(len(in))
+	if err != nil {
+		return err
+	}
+	m, err := d.Load(boxPTX)
+	if err != nil {
+		return err
+	}
+	f, err := m.Function("box")
+	if err != nil {
+		return err
+	}
+	tensor := driver.Tiled{Type: driver.ElementBFloat16, Base: q, Sizes: []int{16, 3}, Strides: []int{32}, Box: []int{8, 4}}
+	box, err := d.EncodeTiled(&tensor)
+	if err != nil {
+		return err
+	}
+	tensor.Base++
+	if _, err := d.EncodeTiled(&tensor); err == nil || !strings.Contains(err.Error(), "multiple of 16") {
+		t.Errorf("a tensor at an odd address: %v", err)
+	}
+	out := make([]byte, 64)
+	for _, step := range []func() error{
+		func() error { return s.ToDevice(q, in) },
+		func() error {
+			return s.Launch(&driver.Launch{Function: f, Grid: driver.Dim3{X: 1}, Block: driver.Dim3{X: 16}, Args: []uint64{uint64(p)}, Maps: []driver.TensorMap{box}})
+		},
+		func() error { return s.ToHost(out, p) },
+		s.Synchronize,
+		m.Unload,
+		func() error { return d.Free(p) },
+		func() error { return d.Free(q) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	for i, v := range out {
+		want := byte(0) // of the row above the tensor
+		if row := i / 16; row > 0 {
+			want = in[(row-1)*32+16+i%16]
+		}
+		if v != want {
+			t.Fatalf("byte %d of the box is %d, want %d", i, v, want)
+		}
+	}
+	return nil
+}
+
 // use calls every method of a driver, checks what it computes and returns the first error.
 func use(t *testing.T) (err error) {
 	t.Helper()
@@ -156,6 +258,7 @@ func use(t *testing.T) (err error) {
 		func() error { return d.Free(p) },
 		func() error { return d.Free(q) },
 		func() error { return d.FreeHost(host) },
+		func() error { return useBox(t, d, s) },
 		s.Close,
 	} {
 		if err := step(); err != nil {
@@ -223,7 +326,7 @@ func TestEveryCallFails(t *testing.T) {
 	if err := use(t); err != nil {
 		t.Fatal(err)
 	}
-	if len(calls) < 39 {
+	if len(calls) < 40 {
 		t.Errorf("only %d calls: %v", len(calls), calls)
 	}
 	for _, call := range calls {
@@ -327,6 +430,30 @@ func TestUnknownLater(t *testing.T) {
 	}
 	if _, err := sys.Devices(); err == nil || !strings.Contains(err.Error(), "--resume") || strings.Contains(err.Error(), "modprobe") {
 		t.Errorf("error %v, want advice for a device that was lost", err)
+	}
+}
+
+// A driver for a CUDA below 12.0 has no tensor maps, and is not asked for one.
+func TestDriverWithoutTensorMaps(t *testing.T) {
+	lib := install(t, testGPU())
+	lib.Version = 11080
+	lib.Fail = func(call string) int {
+		if call == "cuTensorMapEncodeTiled" {
+			t.Error("cuTensorMapEncodeTiled is called")
+		}
+		return 0
+	}
+	sys, err := driver.System()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := sys.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.EncodeTiled(&driver.Tiled{}); !errors.Is(err, driver.ErrNoTensorMaps) {
+		t.Errorf("error %v, want that there are no tensor maps", err)
 	}
 }
 

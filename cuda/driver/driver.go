@@ -48,6 +48,8 @@ type Device interface {
 	// Load compiles PTX. The error holds the compiler's log. Several goroutines may load modules and find functions in them
 	// at a time, if nothing else is called meanwhile.
 	Load(ptx string) (Module, error)
+	// EncodeTiled makes the map of a tensor, on a device that takes tensor maps (Info).
+	EncodeTiled(t *Tiled) (TensorMap, error)
 	NewStream() (Stream, error)
 	NewEvent() (Event, error)
 	// Close gives the context back, and with the last that uses it all that it made.
@@ -78,16 +80,18 @@ type Attributes struct {
 	Shared     int // static bytes
 	Local      int // bytes a thread
 	MaxThreads int // a block
-	Params     int // number of parameters
+	Params     int // number of parameters, which only simulators know
+	Maps       int // of them, the last ones, that are tensor maps
 	Binary     int // architecture of the code, such as 75
 }
 
-// Launch is a launch of a function. Args has a slot of 8 bytes for every parameter, its value in the low bytes.
+// Launch is a launch of a function. Args has a slot of 8 bytes for every parameter that is no tensor map, its value in the low bytes.
 type Launch struct {
 	Function    Function
 	Grid, Block Dim3
 	Shared      int // dynamic bytes
 	Args        []uint64
+	Maps        []TensorMap // the function's parameters behind these
 	// Waits says that the kernel waits for the launch before it in the stream, with griddepcontrol.wait as its first instruction. So
 	// its blocks may be placed when those of that launch have all begun. It takes a device of compute capability 9.0.
 	Waits bool

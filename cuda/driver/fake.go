@@ -120,6 +120,17 @@ func (d fakeDevice) Alloc(n int) (Ptr, error) {
 	return p, nil
 }
 
+// EncodeTiled refuses what no device takes. Nobody reads the map.
+func (d fakeDevice) EncodeTiled(t *Tiled) (TensorMap, error) {
+	if !d.f.info.TakesTensorMaps() {
+		return TensorMap{}, ErrNoTensorMaps
+	}
+	if err := t.Check(); err != nil {
+		return TensorMap{}, err
+	}
+	return TensorMap{uint64(t.Base)}, d.f.call(FakeCall{Name: "EncodeTiled", Ptr: t.Base})
+}
+
 func (d fakeDevice) Free(p Ptr) error {
 	if _, ok := d.f.memory[p]; !ok {
 		return fmt.Errorf("Free: nothing is allocated at %#x", p)
@@ -202,8 +213,8 @@ func (s fakeStream) Launch(l *Launch) error {
 	if !ok {
 		return errors.New("Launch: a function of another driver")
 	}
-	if len(l.Args) != x.params {
-		return fmt.Errorf("%s: %d arguments for %d parameters", x.name, len(l.Args), x.params)
+	if len(l.Args)+len(l.Maps) != x.params {
+		return fmt.Errorf("%s: %d arguments and %d tensor maps for %d parameters", x.name, len(l.Args), len(l.Maps), x.params)
 	}
 	g, b := l.Grid, l.Block
 	for _, e := range []struct{ n, most int }{{g.X, math.MaxInt32}, {g.Y, 65535}, {g.Z, 65535}, {b.X, 1024}, {b.Y, 1024}, {b.Z, 64}} {
@@ -218,7 +229,7 @@ func (s fakeStream) Launch(l *Launch) error {
 		return nil
 	}
 	c := *l
-	c.Args = slices.Clone(l.Args)
+	c.Args, c.Maps = slices.Clone(l.Args), slices.Clone(l.Maps)
 	return s.f.call(FakeCall{Name: x.name, Launch: c})
 }
 

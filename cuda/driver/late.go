@@ -122,7 +122,7 @@ func (s *lateStream) Fill(dst Ptr, v uint32, n int) error {
 
 func (s *lateStream) Launch(l *Launch) error {
 	c := *l
-	c.Args = slices.Clone(l.Args)
+	c.Args, c.Maps = slices.Clone(l.Args), slices.Clone(l.Maps)
 	return s.add(func() error { return s.Stream.Launch(&c) })
 }
 

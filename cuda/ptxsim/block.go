@@ -30,6 +30,10 @@ type block struct {
 	beside  []past // launches that nothing orders before this one
 	bars    [16]barrier
 	groups  []warpgroup
+	mbars   []*mbarrier
+	bulks   []*bulkCopy // under way
+	changes int         // of mbarriers and copies, counted
+	params  []byte
 	past    uint32 // no clock of a warp is less
 	runs    []runCount
 	traffic traffic
@@ -39,6 +43,7 @@ type block struct {
 type barrier struct {
 	arrived int // threads of bar.arrive
 	clock   [32]uint32
+	seen    phases
 	reduce  []reduction
 }
 
@@ -103,7 +108,7 @@ func (w *warp) fill(off int32, t ptype, v uint64) {
 
 // launch readies the context for a launch; params are the bytes of the parameters.
 func (b *block) launch(l *driver.Launch, params []byte, epoch uint32, beside []past) {
-	b.grid, b.epoch, b.safe, b.beside = l.Grid, epoch, epoch, beside
+	b.grid, b.epoch, b.safe, b.beside, b.params = l.Grid, epoch, epoch, beside, params
 	for i := range beside {
 		b.safe = min(b.safe, beside[i].first)
 	}
@@ -176,7 +181,7 @@ func (b *block) exec(i int) {
 	b.tag = b.epoch + 2*uint32(i+1)
 	b.shared.reset(b.checks)
 	clear(b.bars[:])
-	b.past = 0
+	b.mbars, b.bulks, b.past = b.mbars[:0], b.bulks[:0], 0
 	for i := range b.groups {
 		b.groups[i] = warpgroup{calls: b.groups[i].calls[:0]}
 	}
@@ -187,6 +192,7 @@ func (b *block) exec(i int) {
 		clear(w.groups[:])
 		clear(w.written)
 		w.products, w.accumulators, w.committed, w.fenced, w.fences = w.products[:0], w.accumulators[:0], 0, false, 0
+		w.seen, w.initFences, w.spins = w.seen[:0], 0, false
 		for _, s := range b.prog.specials {
 			if s.name[1] == 'c' { // %ctaid
 				v := [...]int{b.id.X, b.id.Y, b.id.Z}[s.name[len(s.name)-1]-'x']
@@ -194,18 +200,30 @@ func (b *block) exec(i int) {
 			}
 		}
 	}
+	idle := 0 // rounds in which all that ran waited for mbarriers in vain
 	for {
-		ran, done := false, true
+		ran, done, moved, before, patience := false, true, false, b.changes, 8
 		for _, w := range b.warps {
 			if w.state == warpRuns {
 				w.run()
 				ran = true
+				moved = moved || w.state != warpRuns || !w.spins
+				if len(w.others) > 0 { // lanes that do not wait come as far as the next branch in a round
+					patience = 1 << 16
+				}
 			}
 			done = done && w.state == warpDone
 		}
 		if done {
 			b.checkGroups()
+			b.checkBulks()
 			return
+		}
+		if idle++; moved || b.changes != before || !ran {
+			idle = 0
+		}
+		if idle > patience {
+			b.stalled()
 		}
 		if !ran {
 			b.deadlock()
@@ -233,6 +251,7 @@ func (w *warp) arrive(in *inst, m uint32) bool {
 		for i, c := range w.clock {
 			bar.clock[i] = max(bar.clock[i], c)
 		}
+		bar.seen.join(w.seen)
 		bar.clock[w.id] = max(bar.clock[w.id], w.clock[w.id]+1)
 		w.clock[w.id]++
 	} else {
@@ -265,18 +284,20 @@ func (b *block) release(in *inst, w *warp, id, n uint32) {
 		return
 	}
 	b.reduce(bar)
-	join := bar.clock
+	join, seen := bar.clock, bar.seen
 	for _, o := range b.warps {
 		if o.state == warpWaits && o.barID == id {
 			for i, c := range o.clock {
 				join[i] = max(join[i], c)
 			}
 			join[o.id] = max(join[o.id], o.clock[o.id]+1)
+			seen.join(o.seen)
 		}
 	}
 	for _, o := range b.warps {
 		if o.state == warpWaits && o.barID == id {
 			o.clock = join
+			o.seen.join(seen)
 			o.state = warpRuns
 		}
 	}

@@ -75,6 +75,7 @@ type program struct {
 	narrow    bool // touches less than 4 bytes of shared memory
 	waits     bool // for the launch before it, first of all
 	groups    bool // has instructions of warpgroups
+	bulk      bool // has mbarriers or bulk copies
 }
 
 type constSlot struct {
@@ -131,6 +132,9 @@ func decode(m *module, f *entry, global map[string]symbol) (*program, error) {
 		specials: map[string]int32{}, params: map[paramKey]int32{}, symbols: map[string]symbol{}}
 	for n, s := range global {
 		d.symbols[n] = s
+	}
+	for _, v := range f.params {
+		d.symbols[v.name] = symbol{spaceParam, v.off}
 	}
 	if err := d.layout(); err != nil {
 		return nil, err
@@ -253,7 +257,8 @@ var minTarget = []struct {
 }{
 	{"cp.async", 80}, {"ldmatrix", 75}, {"mma", 80}, {"redux", 80}, {"tanh.approx", 75}, {"cvt.rn.f16x2.f32", 80},
 	{"cvt.rn.bf16", 80}, {"cvt.rna.tf32", 80}, {"cvt.f32.bf16", 90}, {"min.NaN", 80}, {"min.ftz.NaN", 80}, {"max.NaN", 80}, {"max.ftz.NaN", 80},
-	{"griddepcontrol", 90}, {"wgmma", 90}, {"fence.proxy", 90},
+	{"griddepcontrol", 90}, {"wgmma", 90}, {"fence.proxy", 90}, {"fence.mbarrier_init", 90}, {"cp.async.bulk", 90},
+	{"mbarrier", 80}, {"mbarrier.try_wait", 90}, {"mbarrier.expect_tx", 90}, {"mbarrier.arrive.expect_tx", 90},
 }
 
 // inst decodes one statement.
@@ -288,5 +293,6 @@ func init() { // refers to itself through set
 		"add": (*decoder).carry, "addc": (*decoder).carry, "sub": (*decoder).carry, "subc": (*decoder).carry, "mad": (*decoder).carry, "madc": (*decoder).carry,
 		"shfl": (*decoder).shfl, "vote": (*decoder).vote, "activemask": (*decoder).activemask, "match": (*decoder).match, "redux": (*decoder).redux,
 		"cp": (*decoder).cpAsync, "ldmatrix": (*decoder).ldmatrix, "mma": (*decoder).mma, "wgmma": (*decoder).wgmma,
+		"mbarrier": (*decoder).mbarrier,
 	}
 }

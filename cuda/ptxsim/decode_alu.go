@@ -30,9 +30,11 @@ func (d *decoder) alu(name string, args []operand) (*inst, error) {
 func (d *decoder) cvta(s *stmt, m mods) (*inst, error) {
 	to := m.take("to")
 	var window uint64
-	switch m.take("global", "const", "shared", "local") {
+	switch m.take("global", "const", "shared", "local", "param") {
 	case "":
 		return nil, m.unknown()
+	case "param":
+		window = paramWindow
 	case "shared":
 		window = sharedWindow
 	case "local":

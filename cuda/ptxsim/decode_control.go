@@ -42,6 +42,12 @@ func (d *decoder) fence(s *stmt, m mods) (*inst, error) {
 		if m.take("proxy") != "" {
 			return fenceOfProxy(s, m)
 		}
+		if m.take("mbarrier_init") != "" {
+			if m.take("release") == "" || m.take("cluster") == "" {
+				return nil, m.unknown()
+			}
+			return &inst{fn: fenceInit, class: ClassControl}, cmpEnd(want(s, 0), m)
+		}
 		m.take("sc", "acq_rel")
 		if m.take("cta", "gpu", "sys") == "" {
 			return nil, m.unknown()

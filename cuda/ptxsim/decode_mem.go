@@ -30,6 +30,7 @@ const (
 	accessWrite
 	accessReadOnly // .nc: nobody writes the memory during the launch
 	accessStrong   // volatile, relaxed or atomic: no race with its like
+	accessAsync    // by the proxy of asynchronous instructions
 )
 
 func (d *decoder) takeSpace(m *mods) (space, Class) {
@@ -331,6 +332,9 @@ func (d *decoder) atom(s *stmt, m mods) (*inst, error) {
 func (d *decoder) cpAsync(s *stmt, m mods) (*inst, error) {
 	if m.take("async") == "" {
 		return nil, m.unknown()
+	}
+	if m.take("bulk") != "" {
+		return d.cpBulk(s, m)
 	}
 	in := &inst{class: ClassGlobal, access: accessRead}
 	switch m.take("commit_group", "wait_group", "wait_all") {

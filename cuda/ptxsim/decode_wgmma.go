@@ -73,7 +73,7 @@ func (d *decoder) wgmmaProduct(in *inst, s *stmt, m mods) error {
 		}
 		in.x = append(in.x, o)
 	}
-	in.sub = &inst{space: spaceShared, access: accessRead, size: 16}
+	in.sub = &inst{space: spaceShared, access: accessRead | accessAsync, size: 16}
 	if v := s.args[1]; v.kind == opVec {
 		in.mode |= wgmmaRegs
 		if len(v.elems) != 4 {

@@ -224,7 +224,13 @@ func (f *function) Attributes() driver.Attributes {
 			threads = min(threads, n)
 		}
 	}
-	return driver.Attributes{Registers: min(p.registers, 255), Shared: p.shared, Local: p.local, MaxThreads: threads,
+	maps := 0
+	for _, v := range p.entry.params {
+		if v.size == tensorMapBytes {
+			maps++
+		}
+	}
+	return driver.Attributes{Maps: maps, Registers: min(p.registers, 255), Shared: p.shared, Local: p.local, MaxThreads: threads,
 		Params: len(p.entry.params), Binary: f.mod.dev.opt.Major*10 + f.mod.dev.opt.Minor}
 }
 
@@ -283,13 +289,22 @@ func (d *Device) prepare(l *driver.Launch) (*function, *driver.Launch, []byte, e
 		return fail("block of %dx%dx%d threads, the kernel requires %v", b.X, b.Y, b.Z, p.entry.req)
 	case l.Shared < 0 || l.Shared > f.maxShared:
 		return fail("%d bytes of dynamic shared memory, %d are allowed", l.Shared, f.maxShared)
-	case len(l.Args) != len(p.entry.params):
-		return fail("%d arguments, want %d", len(l.Args), len(p.entry.params))
+	case len(l.Args)+len(l.Maps) != len(p.entry.params):
+		return fail("%d arguments and %d tensor maps, want %d parameters", len(l.Args), len(l.Maps), len(p.entry.params))
 	case l.Waits && !p.waits:
 		return fail("it may begin before the launch before it has ended, and griddepcontrol.wait is not its first instruction")
 	}
 	params := make([]byte, p.entry.paramSize+8)
 	for i, v := range p.entry.params {
+		if i >= len(l.Args) {
+			if v.size != tensorMapBytes || v.align != 64 {
+				return fail("parameter %s is no tensor map", v.name)
+			}
+			for j, word := range l.Maps[i-len(l.Args)] {
+				binary.LittleEndian.PutUint64(params[int(v.off)+8*j:], word)
+			}
+			continue
+		}
 		if v.size > 8 {
 			return fail("parameter %s has %d bytes, a slot of the driver 8", v.name, v.size)
 		}

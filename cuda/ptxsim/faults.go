@@ -24,6 +24,7 @@ const (
 	Deadlock         Kind = "deadlock"
 	Endless          Kind = "endless loop" // more instructions than Options.Limit
 	Unfenced         Kind = "missing fence"
+	Miscount         Kind = "wrong count of an mbarrier" // more arrivals than a phase has, or numbers that it cannot hold
 	Trap             Kind = "trap"
 	Internal         Kind = "error of the simulator"
 )

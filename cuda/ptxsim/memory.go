@@ -14,6 +14,7 @@ const (
 	globalBase   = 0x7f0000000000
 	sharedWindow = 0x7e0000000000 // where shared memory lies in generic addresses
 	localWindow  = 0x7d0000000000
+	paramWindow  = 0x7c0000000000 // where parameters lie, which only tensor maps are read from
 	windowSize   = 1 << 32
 	guard        = 1 << 16 // bytes between allocations, so that a small overrun meets none
 	keepFreed    = 1 << 14 // freed allocations that are remembered

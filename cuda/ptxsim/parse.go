@@ -603,6 +603,16 @@ func (p *parser) operand() (operand, error) {
 		if err := p.offset(&o); err != nil {
 			return o, err
 		}
+		if p.accept(",") { // coordinates of a tensor
+			v, err := p.operand()
+			if err == nil && v.kind != opVec {
+				err = p.m.errorf(t.line, "want coordinates behind the address of a tensor map")
+			}
+			if err != nil {
+				return o, err
+			}
+			o.elems = v.elems
+		}
 		return o, p.expect("]")
 	case p.accept("_"):
 		return operand{kind: opSink}, nil

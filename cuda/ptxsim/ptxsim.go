@@ -10,7 +10,8 @@
 // Found and reported as a *Fault: accesses out of bounds, misaligned or to freed memory, reads of what was never written,
 // races between threads of a block, between blocks of a launch and between launches of streams that do not wait for each other, ld.global.nc of memory that the launch writes, barriers
 // that not all threads reach, products of warpgroups (wgmma) whose fences are missing or whose matrices change before they are waited
-// for, deadlock and endless loops. Two blocks that hand data to each other through atomics count as a
+// for, copies of the tensor memory accelerator (cp.async.bulk) that are not waited for by the mbarrier that they tell, that are not fenced from
+// ordinary instructions, or that overwrite what is still read, mbarriers whose phases never become complete, deadlock and endless loops. Two blocks that hand data to each other through atomics count as a
 // race as well.
 package ptxsim
 

@@ -17,6 +17,10 @@ type sharedMemory struct {
 	wr     []uint32
 	rd     []uint64
 	proxy  []uint32 // who wrote last by ordinary instructions: fences<<5 | warp, with the fences to come counted; see checkProxy
+	// Of kernels with bulk copies: who read last by ordinary instructions, in the same form, and the copy that brought what is there: the number
+	// of its mbarrier<<24 | that of the phase behind its own.
+	readers []uint32
+	bulk    []uint32
 }
 
 const inFlight = 16
@@ -35,8 +39,11 @@ func (s *sharedMemory) make(p *program, dynamic int) {
 	}
 	s.wr = make([]uint32, n>>s.shift+8)
 	s.rd = make([]uint64, n>>s.shift+8)
-	if p.groups {
+	if p.groups || p.bulk {
 		s.proxy = make([]uint32, n>>s.shift+8)
+	}
+	if p.bulk {
+		s.readers, s.bulk = make([]uint32, n>>s.shift+8), make([]uint32, n>>s.shift+8)
 	}
 }
 
@@ -49,6 +56,8 @@ func (s *sharedMemory) reset(c Checks) {
 		clear(s.wr)
 		clear(s.rd)
 		clear(s.proxy)
+		clear(s.readers)
+		clear(s.bulk)
 	}
 }
 
@@ -65,6 +74,14 @@ func (s *sharedMemory) trim(b *block) {
 		}
 		for i := range b.bars {
 			clear(b.bars[i].clock[:])
+		}
+		for _, m := range b.mbars {
+			clear(m.clock[:])
+			clear(m.next[:])
+			m.at = 0
+		}
+		for _, c := range b.bulks {
+			clear(c.clock[:])
 		}
 		b.past = 0
 		return
@@ -90,6 +107,11 @@ func (w *warp) checkShared(in *inst, lane int, off, n uint32) {
 			}
 		}
 		if in.access&accessWrite != 0 {
+			for i := off >> 2; s.bulk != nil && i <= (off+n-1)>>2; i++ {
+				if s.inited[i]&inFlight != 0 {
+					w.fault(in, lane, SharedRace, uint64(i)<<2, "a copy to there is under way and has not been waited for")
+				}
+			}
 			if n < 4 {
 				s.inited[off>>2] = s.inited[off>>2]&15 | (1<<n-1)<<(off&3)
 			} else {
@@ -101,13 +123,22 @@ func (w *warp) checkShared(in *inst, lane int, off, n uint32) {
 	}
 	if b.checks.Race {
 		for k := off >> s.shift; k <= (off+n-1)>>s.shift; k++ {
+			if s.bulk != nil {
+				w.checkLanded(in, lane, k)
+			}
 			if in.access&accessWrite != 0 {
 				w.sharedWrite(in, lane, k)
 				if s.proxy != nil {
 					s.proxy[k] = (w.fences+1)<<5 | uint32(w.id)
 				}
+				if s.bulk != nil {
+					s.bulk[k] = 0
+				}
 			} else {
 				w.sharedRead(in, lane, k)
+				if s.readers != nil && in.access&accessAsync == 0 {
+					s.readers[k] = (w.fences+1)<<5 | uint32(w.id)
+				}
 			}
 		}
 	}
@@ -195,6 +226,9 @@ func (w *warp) reach(in *inst, m, n uint32, o *[32]uint32) {
 //go:norace
 func (w *warp) noteReads(spots []spot, k, n uint32) bool {
 	s := &w.block.shared
+	if s.bulk != nil {
+		return false
+	}
 	g := 2 - s.shift
 	ordered := (w.block.past + 1) << 11 // what is below happened before the last barrier
 	now := (w.clock[w.id]+1)<<11 | uint32(w.id)<<5

@@ -51,6 +51,10 @@ type warp struct {
 	committed    int32  // groups of wgmma
 	fenced       bool   // a wgmma.fence orders the registers
 	fences       uint32 // fence.proxy.async executed
+	initFences   uint32 // fence.mbarrier_init
+	seen         phases
+	wait         waiting // the last wait for an mbarrier that was in vain
+	spins        bool    // nothing has come of its turn but that
 
 	file  []uint64
 	slice uint64 // instructions until other warps have a turn
@@ -81,7 +85,7 @@ func (w *warp) run() {
 	code := w.block.prog.code
 	pc, mask := w.pc, w.mask
 	start := pc
-	w.slice = turn
+	w.slice, w.spins = turn, false
 	for {
 		in := &code[pc]
 		pc++
@@ -152,6 +156,9 @@ func (w *warp) run() {
 			start = pc
 			if w.slice == 0 {
 				w.pc, w.mask = pc, mask
+				if w.spins && len(w.others) != 0 {
+					w.rotate()
+				}
 				return
 			}
 		case kindExit:
@@ -281,6 +288,23 @@ func (w *warp) schedule() {
 	w.pc, w.mask = g[best].pc, g[best].mask
 	g[best] = g[len(g)-1]
 	w.others = g[:len(g)-1]
+}
+
+// rotate lets another group of lanes run than the one that waits in vain: the next one that may, by its pc.
+func (w *warp) rotate() {
+	best := -1
+	for i, g := range w.others {
+		if !g.wait && (best < 0 || uint32(g.pc-w.pc-1) < uint32(w.others[best].pc-w.pc-1)) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		g := &w.others[best]
+		w.pc, w.mask, g.pc, g.mask = g.pc, g.mask, w.pc, w.mask
+		if w.block.prog.code[w.pc].kind == kindLabel { // where the group with the lowest pc would run again
+			w.pc++
+		}
+	}
 }
 
 // stuck reports lanes that wait for each other at different instructions.

@@ -45,6 +45,7 @@ static const struct {
     {"cuMemsetD32Async", cusim_cuMemsetD32Async},
     {"cuLaunchKernel", cusim_cuLaunchKernel},
     {"cuLaunchKernelEx", cusim_cuLaunchKernelEx},
+    {"cuTensorMapEncodeTiled", cusim_cuTensorMapEncodeTiled},
     {"cuStreamBeginCapture_v2", cusim_cuStreamBeginCapture},
     {"cuStreamEndCapture", cusim_cuStreamEndCapture},
     {"cuGraphInstantiateWithFlags", cusim_cuGraphInstantiateWithFlags},

@@ -533,12 +533,46 @@ func launch(call string, function C.CUfunction, stream C.CUstream, params *unsaf
 			rc = invalidHandle
 			return nil
 		}
-		c.Function, c.Args = f, make([]uint64, f.Attributes().Params)
-		for i, p := range unsafe.Slice(params, len(c.Args)) {
-			c.Args[i] = *(*uint64)(p)
+		a := f.Attributes()
+		c.Function, c.Args, c.Maps = f, make([]uint64, a.Params-a.Maps), make([]driver.TensorMap, a.Maps)
+		for i, p := range unsafe.Slice(params, a.Params) {
+			if i < len(c.Args) {
+				c.Args[i] = *(*uint64)(p)
+			} else {
+				c.Maps[i-len(c.Args)] = *(*driver.TensorMap)(p)
+			}
 		}
 		return s.Launch(&c)
 	}), rc)
+}
+
+// A tensor map's address is a multiple of 64. There is no interleaving or swizzling, which the simulator does not know, and all elements of a box
+// are taken, with zeros for those outside.
+//
+//export cusim_cuTensorMapEncodeTiled
+func cusim_cuTensorMapEncodeTiled(to unsafe.Pointer, ty C.int, rank C.uint, base unsafe.Pointer, sizes, strides *C.cuuint64_t, box, steps *C.uint, interleave, swizzle, promotion, fill C.int) C.CUresult {
+	l, ctx, rc := enter("cuTensorMapEncodeTiled")
+	if rc != success {
+		return C.CUresult(rc)
+	}
+	if uintptr(to)%64 != 0 || rank < 1 || rank > 5 || interleave != 0 || swizzle != 0 || promotion < 0 || promotion > 3 || fill != 0 {
+		return invalidValue
+	}
+	t := driver.Tiled{Type: driver.ElementType(ty), Base: driver.Ptr(uintptr(base))}
+	for i, n := range unsafe.Slice(sizes, rank) {
+		t.Sizes, t.Box = append(t.Sizes, int(n)), append(t.Box, int(unsafe.Slice(box, rank)[i]))
+		if unsafe.Slice(steps, rank)[i] != 1 {
+			return invalidValue
+		}
+	}
+	for _, n := range unsafe.Slice(strides, rank-1) {
+		t.Strides = append(t.Strides, int(n))
+	}
+	m, err := ctx.dev.EncodeTiled(&t)
+	if err == nil {
+		*(*driver.TensorMap)(to) = m
+	}
+	return C.CUresult(l.done(err, invalidValue))
 }
 
 //export cusim_cuStreamBeginCapture
