@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The code that the README and the package's documentation show is that of examples, which compile and run.
+// The code that docs/library.md and the package's documentation show is that of examples, which compile and run.
 func TestShownCodeIsThatOfExamples(t *testing.T) {
 	read := func(path string) string {
 		data, err := os.ReadFile(path)
@@ -16,8 +16,7 @@ func TestShownCodeIsThatOfExamples(t *testing.T) {
 		return string(data)
 	}
 	examples := read("example_library_test.go")
-	readme := read("../README.md")
-	_, block, _ := strings.Cut(readme[strings.Index(readme, "## As a library"):], "```go\n")
+	_, block, _ := strings.Cut(read("../docs/library.md"), "```go\n")
 	block, _, _ = strings.Cut(block, "```")
 	doc := ""
 	for line := range strings.Lines(read("doc.go")) {
@@ -25,7 +24,7 @@ func TestShownCodeIsThatOfExamples(t *testing.T) {
 			doc += code
 		}
 	}
-	for where, code := range map[string]string{"README.md": block, "doc.go": doc} {
+	for where, code := range map[string]string{"docs/library.md": block, "doc.go": doc} {
 		if indented := "\t" + strings.ReplaceAll(strings.TrimSuffix(code, "\n"), "\n", "\n\t") + "\n"; len(code) < 100 || !strings.Contains(examples, indented) {
 			t.Errorf("the code in %s is not that of an example:\n%s", where, code)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/convae/convae/trainer/dataset"
 )
 
-// What the README shows: trains a model of one's own, saves it, reads it back and uses it.
+// What docs/library.md shows: trains a model of one's own, saves it, reads it back and uses it.
 func Example_library() {
 	const epochs = 2
 	images := dataset.Digits(100, 1)

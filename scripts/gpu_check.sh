@@ -4,7 +4,7 @@
 #   gpu_check.sh [--device cuda:1] [--data-dir DIR] [--out FILE] [--minutes N] [--only STEP,STEP] [--step-limit SECONDS] [--quick]
 #   gpu_check.sh pack FOLDER [--data-dir DIR]
 #
-# In the repository it builds convae (with cuda.h: see the README) and writes testdata/gpu/DATE-GPU.json. For a machine with
+# In the repository it builds convae (with cuda.h: see docs/gpu.md) and writes testdata/gpu/DATE-GPU.json. For a machine with
 # neither Go nor a network, pack makes a folder with the program, the reference vectors, MNIST and the scripts: carry it
 # there and run the gpu_check.sh in it. MNIST is downloaded, or taken from --data-dir.
 #

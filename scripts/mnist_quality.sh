@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains presets on MNIST with three seeds, as for the README's table, and prints what they reach on the test images.
+# Trains presets on MNIST with three seeds, as for the tables of docs/quality.md, and prints what they reach on the test images.
 #
 #   scripts/mnist_quality.sh FOLDER [PRESET | PRESET@EPOCHS ...]
 #

@@ -168,9 +168,9 @@ func TestBlockErrors(t *testing.T) {
 	}
 }
 
-// What the README shows of blocks is a model.
-func TestREADMEBlocks(t *testing.T) {
-	_, text, _ := strings.Cut(string(readFile(t, "..", "README.md")), "```yaml\nmodel:\n  name: residual\n")
+// What the document shows of blocks is a model.
+func TestDocumentShowsBlocks(t *testing.T) {
+	_, text, _ := strings.Cut(string(readFile(t, "..", "docs", "configuration.md")), "```yaml\nmodel:\n  name: residual\n")
 	text, _, ok := strings.Cut(text, "```")
 	c, err := DecodeConfig(strings.NewReader("model:\n  name: residual\n" + text))
 	if !ok || err != nil || len(c.Model.Encoder) != 1+2*3+1+4*3 {

@@ -32,19 +32,23 @@ func TestPresets(t *testing.T) {
 	}
 }
 
-// The README shows the preset as it is.
-func TestREADMEShowsPreset(t *testing.T) {
-	readme := string(readFile(t, "..", "README.md"))
+// The document shows the preset as it is.
+func TestDocumentShowsPreset(t *testing.T) {
+	shown := string(readFile(t, "..", "docs", "configuration.md"))
 	_, preset, _ := strings.Cut(string(readFile(t, "presets", "denoiser.yaml")), "\n") // without its comment
-	if !strings.Contains(readme, preset) {
-		t.Error("README.md does not show presets/denoiser.yaml")
+	if !strings.Contains(shown, preset) {
+		t.Error("docs/configuration.md does not show presets/denoiser.yaml")
 	}
 }
 
 // The configurations that the documents show whole can be trained.
 func TestDocumentsShowConfigurations(t *testing.T) {
 	shown := 0
-	for _, path := range []string{"../README.md", "../docs/examples.md"} {
+	documents, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(documents, "../README.md") {
 		for _, block := range strings.Split(string(readFile(t, path)), "```yaml\n")[1:] {
 			text, _, _ := strings.Cut(block, "```")
 			if !strings.HasPrefix(text, "model:") || !strings.Contains(text, "\ntraining:") {

@@ -12,7 +12,7 @@ import (
 	"github.com/convae/convae/trainer"
 )
 
-// A first look is the preset that the README shows, but on a slow device, which would need minutes or hours.
+// A first look is the preset that docs/configuration.md shows, but on a slow device, which would need minutes or hours.
 func TestFirstLook(t *testing.T) {
 	look := func(name string) (trainer.Config, bool) {
 		dev, _, err := device.Open(name)

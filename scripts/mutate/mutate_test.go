@@ -42,7 +42,6 @@ func TestMutantsApply(t *testing.T) {
 	}
 }
 
-// The README's figures are those of the list.
 // Every word that names cases is in the name of one, or a fault would be tried on none.
 func TestMutantsHaveCases(t *testing.T) {
 	var names []string
@@ -58,15 +57,16 @@ func TestMutantsHaveCases(t *testing.T) {
 	}
 }
 
-func TestREADME(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+// The figures in CONTRIBUTING.md are those of the list.
+func TestContributing(t *testing.T) {
+	text, err := os.ReadFile("../../CONTRIBUTING.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	words := strings.Join(strings.Fields(string(text)), " ")
 	for _, want := range []string{fmt.Sprintf("`go run ./scripts/mutate` plants %d faults", len(mutants)), fmt.Sprintf("it finds all %d.", len(mutants)-len(equivalents))} {
 		if !strings.Contains(words, want) {
-			t.Errorf("README.md does not say %q: after a change of the list run it whole, and write what it found", want)
+			t.Errorf("CONTRIBUTING.md does not say %q: after a change of the list run it whole, and write what it found", want)
 		}
 	}
 }
