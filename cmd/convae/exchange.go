@@ -20,13 +20,16 @@ func importCommand() *cobra.Command {
 	var config string
 	var size int
 	c := &cobra.Command{
-		Use:   "import FOLDER|WEIGHTS.safetensors OUT.safetensors",
-		Short: "Make a model of the weights of PyTorch or diffusers",
+		Use:   "import FOLDER|WEIGHTS OUT.safetensors",
+		Short: "Make a model of the weights of PyTorch, Keras or diffusers",
 		Long: `Make a model of weights that come from elsewhere, which all commands take, and train with --init:
 
   a folder that diffusers has saved an AutoencoderKL to (config.json and diffusion_pytorch_model.safetensors)
-  a .safetensors of tensors in PyTorch's layouts, whose model --config says. Their names are those of layers (conv2d_1.weight,
-  or NAME.weight of a layer with a name), of the places in an nn.Sequential (encoder.3.weight), or diffusers'
+  a state dict of PyTorch, as .safetensors, or as .pt or .pth of torch.save (no code in it is run), whose model --config says. Its
+  tensors have the names of layers (conv2d_1.weight, or NAME.weight of a layer with a name), of the places in an nn.Sequential
+  (encoder.3.weight), or diffusers'
+  a .safetensors of Keras's weights (conv2d_1/kernel), whose model --config says; .h5 and .keras are not read, but the error says how
+  to make one of them
 
 Half precision, bfloat16 and float64 become float32. Every tensor has to fit: what is missing, too much or of another shape is
 named.`,
@@ -93,11 +96,12 @@ func exportCommand() *cobra.Command {
 	var f modelFlags
 	var e exportFlags
 	c := &cobra.Command{
-		Use:   "export OUT.safetensors|OUT.onnx|FOLDER",
+		Use:   "export OUT.safetensors|OUT.pt|OUT.onnx|FOLDER",
 		Short: "Write a model for PyTorch, ONNX or diffusers",
 		Long: `Write a model for other programs, by what the output is called:
 
   OUT.safetensors  the weights, in PyTorch's layouts
+  OUT.pt, OUT.pth  the same as torch.save writes them
   OUT.onnx         the model with its weights as an ONNX graph of operator set 13, or its --part, for any number of samples
   FOLDER           a model with the layers of diffusers' AutoencoderKL, as those of the presets kl-f8 and kl-small, which
                    AutoencoderKL.from_pretrained reads`,
@@ -111,7 +115,7 @@ func exportCommand() *cobra.Command {
 		},
 	}
 	f.addModel(c)
-	c.Flags().StringVar(&e.names, "names", string(exchange.Layers), "names of a .safetensors' tensors: "+joined(exchange.Namings())+" (of layers, as conv2d_1.weight; of places in an nn.Sequential, as encoder.3.weight)")
+	c.Flags().StringVar(&e.names, "names", string(exchange.Layers), "names of a file's tensors: "+joined(exchange.Namings())+" (of layers, as conv2d_1.weight; of places in an nn.Sequential, as encoder.3.weight)")
 	c.Flags().StringVar(&e.part, "part", string(onnx.Whole), "what of the model an .onnx has: "+joined(onnx.Parts()))
 	c.Flags().StringVar(&e.layout, "layout", string(onnx.NCHW), "order of an .onnx's images: nchw (samples, channels, rows, columns, as PyTorch) or nhwc (channels last, as convae and Keras)")
 	c.Flags().Float64Var(&e.scale, "scaling-factor", 0.18215, "what pipelines multiply codes by, in a folder's config.json: 1 divided by the codes' standard deviation")
@@ -120,27 +124,27 @@ func exportCommand() *cobra.Command {
 }
 
 func runExport(c *cobra.Command, m *nn.Model, cfg trainer.Config, path, out string, e exportFlags) error {
-	kind := "folder"
-	for _, ending := range exportEndings {
-		if hasEnding(out, ending) {
-			kind = ending
+	kind := "a folder"
+	for _, k := range exportKinds {
+		if hasEnding(out, k.endings...) {
+			kind = k.what
 		}
 	}
-	for _, flag := range []struct{ name, of string }{{"names", ".safetensors"}, {"part", ".onnx"}, {"layout", ".onnx"}, {"scaling-factor", "folder"}} {
+	for _, flag := range []struct{ name, of string }{{"names", "weights"}, {"part", "a graph"}, {"layout", "a graph"}, {"scaling-factor", "a folder"}} {
 		if c.Flags().Changed(flag.name) && kind != flag.of {
-			return fmt.Errorf("--%s is for an output of the kind %s, and %s is one of the kind %s", flag.name, flag.of, out, kind)
+			return fmt.Errorf("--%s is for %s, and by its name %s is %s", flag.name, flag.of, out, kind)
 		}
 	}
-	if kind != "folder" {
-		if err := checkOutput(out, path, exportEndings...); err != nil {
+	if kind != "a folder" {
+		if err := checkOutput(out, path, filepath.Ext(out)); err != nil {
 			return err
 		}
 	}
 	var err error
 	switch kind {
-	case ".safetensors":
+	case "weights":
 		err = exchange.Export(out, m, exchange.Naming(e.names))
-	case ".onnx":
+	case "a graph":
 		err = exchange.ExportONNX(out, m, cfg, onnx.Options{Part: onnx.Part(e.part), Layout: onnx.Layout(e.layout), Version: versionText()})
 	default:
 		err = exchange.ExportFolder(out, m, e.scale)
@@ -152,8 +156,11 @@ func runExport(c *cobra.Command, m *nn.Model, cfg trainer.Config, path, out stri
 	return err
 }
 
-// exportEndings are those of the files that export writes.
-var exportEndings = []string{".safetensors", ".onnx"}
+// exportKinds say what export writes to a file of a name.
+var exportKinds = []struct {
+	what    string
+	endings []string
+}{{"weights", []string{".safetensors", ".pt", ".pth"}}, {"a graph", []string{".onnx"}}}
 
 // joined lists what a flag can be.
 func joined[S ~string](list []S) string {

@@ -59,6 +59,22 @@ func TestImportExport(t *testing.T) {
 	mustRun(t, exportCommand(), "state.safetensors", "--model", "vae.safetensors", "--names", "modules")
 	mustRun(t, importCommand(), "state.safetensors", "named.safetensors", "--config", "vae.safetensors")
 
+	mustRun(t, exportCommand(), "state.pt", "--model", "vae.safetensors")
+	mustRun(t, importCommand(), "state.pt", "torch.safetensors", "--config", "vae.safetensors")
+	saved, err := safetensors.ReadFile("vae.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := safetensors.ReadFile("torch.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range saved.Tensors {
+		if !slices.Equal(again.Tensors[i].Data, saved.Tensors[i].Data) {
+			t.Errorf("%s is not what it was", saved.Tensors[i].Name)
+		}
+	}
+
 	// What is imported is trained on, and so is a run.
 	begin := func(init, run string) string {
 		config := write(t, []byte(strings.Replace(mustYAML(t, c), "epochs: 10", "epochs: 1", 1)), ".", run+".yaml")
@@ -83,7 +99,7 @@ func TestImportExport(t *testing.T) {
 	} {
 		wantError(t, e.want, importCommand(), e.args...)
 	}
-	wantError(t, "--names is for an output of the kind .safetensors, and folder is one of the kind folder", exportCommand(), "folder", "--model", "vae.safetensors", "--names", "layers")
+	wantError(t, "--names is for weights, and by its name folder is a folder", exportCommand(), "folder", "--model", "vae.safetensors", "--names", "layers")
 	wantError(t, `names are "x", want one of ["modules" "layers" "diffusers"]`, exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--names", "x")
 	wantError(t, "again is not empty: want a new folder", exportCommand(), "again", "--model", "vae.safetensors")
 	mustRun(t, exportCommand(), "vae.onnx", "--model", "vae.safetensors", "--part", "decoder", "--layout", "nhwc")
@@ -92,7 +108,7 @@ func TestImportExport(t *testing.T) {
 	}
 	wantError(t, `the part is "half", want one of ["whole" "encoder" "decoder"]`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--part", "half")
 	wantError(t, `the layout is "hwc", want one of ["nchw" "nhwc"]`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--layout", "hwc")
-	wantError(t, "--layout is for an output of the kind .onnx", exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--layout", "nhwc")
+	wantError(t, "--layout is for a graph, and by its name x.safetensors is weights", exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--layout", "nhwc")
 	if _, err := os.Stat(filepath.Join("x.safetensors")); err == nil {
 		t.Error("an import that failed has left a file")
 	}

@@ -1,18 +1,23 @@
-// Package exchange reads and writes the weights of other libraries: state dicts of PyTorch, in safetensors, and the autoencoders that the
-// diffusers library saves. Layouts are PyTorch's in all of them; what differs are the names of tensors.
+// Package exchange reads and writes the models and weights of other libraries: state dicts of PyTorch, in safetensors or as torch.save writes
+// them, the autoencoders that the diffusers library saves, weights of Keras in safetensors, and ONNX graphs. Layouts are PyTorch's in all
+// but the last two; what differs are the names of tensors.
 package exchange
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/nn/diffusers"
+	"github.com/convae/convae/nn/regularfile"
 	"github.com/convae/convae/nn/safetensors"
+	"github.com/convae/convae/nn/torchfile"
 	"github.com/convae/convae/trainer/atomicfile"
 )
 
@@ -23,9 +28,10 @@ const (
 	Modules   Naming = "modules"   // by their place in PyTorch's equivalent nn.Sequential, as in a run's own files: encoder.3.weight
 	Layers    Naming = "layers"    // by the names of layers: conv2d_1.weight, and skip.0.weight if a layer has several modules
 	Diffusers Naming = "diffusers" // as diffusers names those of an AutoencoderKL: encoder.conv_in.weight
+	Keras     Naming = "keras"     // by the names of layers and of Keras's variables, in its layouts: conv2d_1/kernel; only in what is imported
 )
 
-// Namings lists the namings.
+// Namings lists the namings that Export writes.
 func Namings() []Naming { return []Naming{Modules, Layers, Diffusers} }
 
 // Names returns what the tensors of a model's parameters are called, in their order. Only an AutoencoderKL has diffusers' names.
@@ -85,13 +91,23 @@ func layerNames(m *nn.Model) []string {
 	return names
 }
 
-// Import takes a model's weights from a file, whichever naming its tensors have, and returns that. Elements of half precision, of bfloat16 and of
+// Import takes a model's weights from a file, of safetensors or of torch.save, whichever naming its tensors have, and returns that. Elements of half precision, of bfloat16 and of
 // float64 become float32, and num_batches_tracked, which PyTorch counts for its own use, is left out. A tensor that is missing, that is too
 // much, or that has another shape is an error, which names it; the model is then as before.
 func Import(path string, m *nn.Model) (Naming, error) {
 	f, err := read(path)
 	if err != nil {
 		return "", err
+	}
+	if isKeras(f) {
+		misfits, err := importKeras(f, m)
+		if err == nil && len(misfits) > 0 {
+			err = fmt.Errorf("does not fit model %q: %s", m.Config.Name, misfits)
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+		return Keras, err
 	}
 	var best Naming
 	var names []string
@@ -130,10 +146,11 @@ func Import(path string, m *nn.Model) (Naming, error) {
 
 // read reads a file of weights, with what they are called today, as float32.
 func read(path string) (*safetensors.File, error) {
-	f, err := safetensors.ReadFile(path)
+	f, err := readTensors(path)
 	if err != nil {
 		return nil, err
 	}
+	f.Tensors = stripWrappers(f.Tensors)
 	kept := f.Tensors[:0]
 	for _, t := range f.Tensors {
 		if strings.HasSuffix(t.Name, ".num_batches_tracked") && t.DType == safetensors.I64 && len(t.Data) == 8 {
@@ -147,6 +164,51 @@ func read(path string) (*safetensors.File, error) {
 	}
 	f.Tensors = kept
 	return f, nil
+}
+
+// readTensors reads a file of tensors, whose kind shows in its first bytes.
+func readTensors(path string) (*safetensors.File, error) {
+	file, err := regularfile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, 16)
+	n, err := io.ReadFull(file, head)
+	if err := errors.Join(ignore(err, io.ErrUnexpectedEOF, io.EOF), file.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	switch head = head[:n]; {
+	case bytes.HasPrefix(head, []byte("\x89HDF\r\n\x1a\n")) || strings.EqualFold(filepath.Ext(path), ".keras"):
+		return nil, fmt.Errorf("%s is a file of Keras in HDF5, which convae does not read: in Python, %s writes one that it does", path, strings.ReplaceAll(kerasSnippet, "FILE", filepath.Base(path)))
+	case torchfile.IsLegacy(head):
+		return nil, fmt.Errorf("%s is in the form that torch.save had before PyTorch 1.6: in Python, torch.save(torch.load(FILE), FILE) writes it in the present one", path)
+	case torchfile.Is(head):
+		return torchfile.ReadFile(path)
+	}
+	return safetensors.ReadFile(path)
+}
+
+// ignore returns err unless it is one of a few.
+func ignore(err error, these ...error) error {
+	for _, e := range these {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
+}
+
+// stripWrappers takes off what DataParallel and torch.compile put in front of all names.
+func stripWrappers(tensors []safetensors.Tensor) []safetensors.Tensor {
+	for _, prefix := range []string{"_orig_mod.", "module.", "_orig_mod."} {
+		if slices.ContainsFunc(tensors, func(t safetensors.Tensor) bool { return !strings.HasPrefix(t.Name, prefix) }) {
+			continue
+		}
+		for i := range tensors {
+			tensors[i].Name = strings.TrimPrefix(tensors[i].Name, prefix)
+		}
+	}
+	return tensors
 }
 
 // ReadFolder returns the configuration of the model in a folder that diffusers has saved, for pictures of so many rows and columns, 0 for
@@ -170,14 +232,19 @@ func ReadFolder(dir string, size int) (nn.Config, error) {
 	return nn.Config{Name: "autoencoder-kl", Input: []int{size, size, kl.InChannels}, Encoder: l.Encoder, Decoder: l.Decoder}, nil
 }
 
-// Export writes a model's weights to a file.
+// Export writes a model's weights to a file: as torch.save does, if its name ends in .pt or .pth, else in safetensors.
 func Export(path string, m *nn.Model, n Naming) error {
 	names, err := Names(m, n)
 	if err != nil {
 		return err
 	}
 	f := safetensors.File{Tensors: m.TensorsNamed(names), Metadata: map[string]string{"format": "pt"}}
-	return atomicfile.Write(path, func(w io.Writer) error { return f.Write(w) })
+	return atomicfile.Write(path, func(w io.Writer) error {
+		if ending := strings.ToLower(filepath.Ext(path)); ending == ".pt" || ending == ".pth" {
+			return torchfile.Write(w, &f)
+		}
+		return f.Write(w)
+	})
 }
 
 // ExportFolder writes an AutoencoderKL to a new folder, as diffusers reads it. Pipelines multiply codes by scale.
