@@ -57,6 +57,16 @@ func LossNames() (names []string) {
 	return names
 }
 
+// Weights returns the weights of the losses, in the order of LossNames.
+func (l Loss) Weights() (weights []float64) {
+	for _, f := range l.fields() {
+		if f.weight {
+			weights = append(weights, *f.value)
+		}
+	}
+	return weights
+}
+
 // ParseLoss returns the loss of that name.
 func ParseLoss(name string) (l Loss, err error) {
 	err = l.Set(name)

@@ -31,6 +31,7 @@ type replica struct {
 	lanes         laneArenas        // which a network may share
 	total         backend.Tensor    // sum of batch losses times their sizes since ResetLoss
 	stepParams    backend.Tensor
+	squares       backend.Tensor // sums of the squares of the gradient's stretches, if its norm is clipped
 	// Of the mean code, if it is penalised: the gradient, the same for all samples, and the loss.
 	row, sparseLoss backend.Tensor
 	tables, batch   []backend.Tensor   // the rows of all micro-batches for what is done once for the batch, and what that leaves to them
@@ -386,6 +387,7 @@ func (r *replica) updatePhases() error {
 	}
 	norms := flat(buf, normBytes(count)/4)
 	squares, penalties := norms.Range(0, count), norms.Range(count, 2*count)
+	r.squares = squares
 
 	collect, update := r.list("update"), r.list("update")
 	if !t.collects() {

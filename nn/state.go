@@ -89,7 +89,7 @@ func (t *Trainer) SetState(f *safetensors.File) error {
 	if err != nil {
 		return err
 	}
-	t.averaged = false
+	t.averaged, t.graded = false, false
 	for _, r := range t.replicas {
 		b := r.mem.b
 		for i := range t.m.Params {

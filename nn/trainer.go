@@ -70,6 +70,7 @@ type Trainer struct {
 	beside   Memory // what a perceptual loss is evaluated in
 	replicas []*replica
 	averaged bool  // the weights are exchanged with their averages
+	graded   bool  // the gradient of the last step is in the first slot
 	apart    bool  // ops of the step at hand are done one by one
 	err      error // the first of a reduction
 
@@ -250,7 +251,7 @@ func (t *Trainer) Average(on bool) {
 	if t.o.Decay == 0 || on == t.averaged {
 		return
 	}
-	t.averaged = on
+	t.averaged, t.graded = on, false
 	for _, r := range t.replicas {
 		floats := t.layout.floats()
 		weights, free := flat(r.weightsBuffer, floats), r.slots[0].sums[op.SlotSums].Range(0, floats) // which the next step overwrites

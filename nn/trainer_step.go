@@ -118,6 +118,7 @@ func (t *Trainer) each(f func(r *replica)) {
 // end counts the step's samples, of which the loss is a mean.
 func (t *Trainer) end() {
 	t.seen += t.count
+	t.graded = true
 }
 
 // prepare compiles the programs of the step at hand unless they are there, and forgets what the step before has left to the optimiser's op.

@@ -115,6 +115,9 @@ func (s *session) show() error {
 			return err
 		}
 	}
+	if err := s.board.samples(s.t.Steps(), d.Samples); err != nil {
+		return err
+	}
 	if n := latentCount(s.m, s.o.Test); n > 0 {
 		d.Latent = LatentPath(s.o.Dir, epoch)
 		if err := os.MkdirAll(filepath.Dir(d.Latent), 0o777); err != nil {

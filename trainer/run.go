@@ -22,7 +22,7 @@ const (
 )
 
 // startFiles are in a run's folder before its first checkpoint.
-var startFiles = []string{ConfigFile, historyCSV, historyJSON, checkpointDir}
+var startFiles = []string{ConfigFile, historyCSV, historyJSON, checkpointDir, boardDir}
 
 // newFolder makes a folder that did not exist: dir or, if that is taken, dir-2, dir-3 and so on. Of several processes each
 // gets its own.

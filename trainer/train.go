@@ -30,6 +30,8 @@ type Options struct {
 	Train, Test *dataset.Set
 	Observer    Observer // may be nil
 	Control     *Control // may be nil
+	// TensorBoard has the run write event files for TensorBoard in its folder. A run that has some goes on with them.
+	TensorBoard bool
 	// Ranks are the processes that train together, each of which calls Train with the same configuration; nil if there is one. Rank 0 alone writes
 	// the run.
 	Ranks collective.Comm
@@ -121,6 +123,7 @@ type session struct {
 	order  []int32
 	leave  func()  // unlocks the folder
 	latent *Latent // drawn last
+	board  *board  // nil of a run without event files
 	// What is to be done before the first step:
 	unsaved bool                 // write a checkpoint
 	loaded  []safetensors.Tensor // go on from these, of a checkpoint; nil in a new run
@@ -182,6 +185,9 @@ func (s *session) open(ctx context.Context) (err error) {
 	}
 	if err = s.check(s.spread()); err == nil {
 		err = s.begin(ctx)
+	}
+	if err == nil && s.writes() {
+		err = s.openBoard()
 	}
 	if err != nil {
 		s.leave()
@@ -264,6 +270,7 @@ func (s *session) prepare(options nn.TrainerOptions) (err error) {
 
 // close gives back what open took.
 func (s *session) close() {
+	s.board.close()
 	if s.load != nil {
 		s.load.close()
 	}
@@ -439,6 +446,9 @@ func (s *session) validate(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.board.inspect(s.t); err != nil {
+		return err
+	}
 	s.t.Average(true)
 	v, err := s.eval.Evaluate(ctx, tr.Corrupted(), tr.Seed, false)
 	if err != nil {
@@ -458,6 +468,9 @@ func (s *session) validate(ctx context.Context) error {
 	}
 	s.p.add(e, tr)
 	s.o.Observer.Epoch(e)
+	if err := s.board.epoch(e, v, s); err != nil {
+		return err
+	}
 	if s.writes() {
 		if err := s.show(); err != nil {
 			return err

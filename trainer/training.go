@@ -151,6 +151,11 @@ func (p *progress) plateau(s nn.Schedule, e Epoch) {
 	}
 }
 
+// PartsOf returns the terms that LossOf is the sum of.
+func (t Training) PartsOf(v use.Evaluation, elements int) []use.Part {
+	return v.Parts(t.Loss, t.reduction(), t.Divergence.Beta.Value(), elements)
+}
+
 // LossOf returns the loss, without regularizers, of samples with that evaluation by this loss, of elements values each.
 func (t Training) LossOf(v use.Evaluation, elements int) float64 {
 	return v.Loss(t.Loss, t.reduction(), t.Divergence.Beta.Value(), elements)

@@ -76,4 +76,5 @@ func (s *session) report(paused bool) {
 	}
 	s.watch.reported = now
 	s.o.Observer.Step(step)
+	s.board.step(s.t.Steps(), s.t.LearningRate(), step)
 }

@@ -43,7 +43,7 @@ type trainFlags struct {
 	batch                                   trainer.Batch
 	lr, noise, validation                   float64
 	seed                                    uint64
-	fresh, keepBest, goOn, skip             bool
+	fresh, keepBest, goOn, skip, board      bool
 	settings                                []string
 	accumulate                              int
 	schedule                                string
@@ -105,6 +105,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	fs.StringVar(&f.out, "out", "", "folder of the run (default runs/MODEL-DATE-TIME)")
 	fs.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
 	fs.BoolVar(&f.goOn, "continue", false, "go on with the run in --out if it has a checkpoint, else start it: for jobs that may be started again")
+	fs.BoolVar(&f.board, "tensorboard", false, "write event files for TensorBoard to the run's folder tensorboard; a run that has some goes on with them")
 	fs.StringVar(&f.launcher, "launcher", "auto", "what has started several processes: mpi (mpirun, srun), env (torchrun or RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT), none, or auto for what the environment says")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "longest wait for another process")
 	logFlag(c, &f.log)
@@ -200,7 +201,7 @@ func (f *trainFlags) train(c *cobra.Command, args []string, ranks collective.Com
 	start := time.Now()
 	defer context.AfterFunc(c.Context(), ui.interrupted)()
 	result, err := trainer.Train(c.Context(), r.cfg, trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn,
-		Device: r.dev, Train: r.train, Test: r.test, Observer: heldToPlan{ui, r.dev}, Ranks: ranks})
+		Device: r.dev, Train: r.train, Test: r.test, Observer: heldToPlan{ui, r.dev}, TensorBoard: f.board, Ranks: ranks})
 	if err != nil {
 		ui.stop()
 		return err

@@ -94,6 +94,7 @@ type Evaluation struct {
 
 	outsideBCE float64 // of values outside [0,1], for the loss alone
 	others     float64 // terms of the loss that the metrics do not have
+	parts      Parts   // of these
 }
 
 // Evaluate runs the model on a data set that is made worse, by draws of the seed's StreamEvaluate, for metrics and for a loss, if one is given. Without inputs, Input stays zero. When ctx
@@ -120,6 +121,7 @@ type Evaluator struct {
 	output, input           metric.Accumulator
 	codes                   metric.Codes
 	others                  float64 // of all samples
+	parts                   Parts   // of that
 	drawn                   drawn
 	// Ranks share the work, if several processes evaluate the same model on the same data at the same time.
 	Ranks collective.Comm
@@ -173,6 +175,7 @@ type sums struct {
 	Codes         metric.CodeSums
 	Drawn         drawnSums
 	Others        float64
+	Parts         Parts
 }
 
 // Evaluate does what the function Evaluate does. Of several Ranks each evaluates some shares, and all have the same result and the same error.
@@ -192,7 +195,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, worse Corruption, seed uint64,
 		return Evaluation{}, err
 	}
 	e.reset(seed)
-	others := 0.0
+	others, parts := 0.0, Parts{}
 	for _, list := range all {
 		for _, s := range list {
 			e.output.AddSums(s.Output)
@@ -200,10 +203,12 @@ func (e *Evaluator) Evaluate(ctx context.Context, worse Corruption, seed uint64,
 			e.codes.Merge(s.Codes)
 			e.drawn.sum.add(s.Drawn)
 			others += s.Others
+			parts.add(s.Parts, 1)
 		}
 	}
 	r := Evaluation{Output: e.output.Result(), Input: e.input.Result(), Drawn: e.drawn.result(), Code: e.codes.Result(e.set.Size()),
 		others: others / float64(max(e.set.Len(), 1))}
+	r.parts.add(parts, 1/float64(max(e.set.Len(), 1)))
 	if outside(e.set) >= 0 {
 		r.outsideBCE = r.Output.BCE
 		r.Output.BCE, r.Input.BCE = 0, 0
@@ -230,7 +235,7 @@ func (e *Evaluator) evaluate(ctx context.Context, first, end int, worse Corrupti
 				return nil, err
 			}
 		}
-		list = append(list, sums{e.output.Sums(), e.input.Sums(), e.codes.Sums(), e.drawn.sum, e.others})
+		list = append(list, sums{e.output.Sums(), e.input.Sums(), e.codes.Sums(), e.drawn.sum, e.others, e.parts})
 	}
 	return list, nil
 }
@@ -240,7 +245,7 @@ func (e *Evaluator) reset(seed uint64) {
 	e.output.Reset()
 	e.input.Reset()
 	e.codes.Reset()
-	e.others = 0
+	e.others, e.parts = 0, Parts{}
 	e.drawn.reset(seed)
 }
 
@@ -286,11 +291,12 @@ func (e *Evaluator) add(lo, hi int, worse Corruption, src rng.Source, inputs boo
 	}
 	e.codes.Add(code, m.Code.Len())
 	e.output.Add(out, clean, set.H, set.W, set.C)
-	others, err := e.terms.sum(out, clean, n)
+	others, parts, err := e.terms.sum(out, clean, n)
 	if err != nil {
 		return err
 	}
 	e.others += others
+	e.parts.add(parts, 1)
 	if inputs {
 		e.input.Add(noisy, clean, set.H, set.W, set.C)
 	}
@@ -305,4 +311,35 @@ func (e Evaluation) Loss(loss nn.Loss, reduction nn.Reduction, beta float64, ele
 	}
 	bce := e.Output.BCE + e.outsideBCE // one of them is 0
 	return (loss.BCE*bce + loss.MSE*e.Output.MSE + e.others) * float64(reduction.Elements(elements))
+}
+
+// Part is a term of a loss, by its name in a configuration, or the divergence of a variational model's codes, times its weight.
+type Part struct {
+	Name  string
+	Value float64
+}
+
+// Parts returns what the Loss is the sum of.
+func (e Evaluation) Parts(loss nn.Loss, reduction nn.Reduction, beta float64, elements int) (list []Part) {
+	parts, factor := e.parts, float64(reduction.Elements(elements))
+	bce, mse := e.Output.BCE+e.outsideBCE, e.Output.MSE
+	variational := e.Drawn != (Evidence{})
+	if variational {
+		parts, factor = e.Drawn.parts, factor/float64(elements)
+		bce, mse = e.Drawn.BCE, e.Drawn.MSE
+	}
+	if loss.BCE > 0 {
+		parts[bcePart] = loss.BCE * bce
+	}
+	parts[msePart] = loss.MSE * mse
+	weights := loss.Weights()
+	for i, name := range nn.LossNames() {
+		if weights[i] > 0 {
+			list = append(list, Part{name, parts[i] * factor})
+		}
+	}
+	if variational {
+		list = append(list, Part{"divergence", beta * e.Drawn.Divergence})
+	}
+	return list
 }

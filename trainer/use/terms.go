@@ -38,49 +38,82 @@ func (t *terms) close() {
 	}
 }
 
-// sum adds up what the terms make of n outputs, for each of a sample's elements.
-func (t *terms) sum(out, clean []float32, n int) (sum float64, err error) {
+// sum adds up what the terms make of n outputs, for each of a sample's elements: all together and each by itself.
+func (t *terms) sum(out, clean []float32, n int) (sum float64, each Parts, err error) {
 	size := t.output.Len()
 	for i := range n {
-		sum += others(t.loss, t.output, out[i*size:][:size], clean[i*size:][:size])
+		p := others(t.loss, t.output, out[i*size:][:size], clean[i*size:][:size])
+		sum += p.sum()
+		each.add(p, 1)
 	}
 	if t.distance == nil {
-		return sum, nil
+		return sum, each, nil
 	}
 	if len(t.of) < n {
 		t.of = make([]float64, n)
 	}
 	if err := t.distance.Of(t.of, out, clean, n); err != nil {
-		return 0, err
+		return 0, each, err
 	}
 	for _, d := range t.of[:n] {
 		sum += t.loss.Perceptual.Weight * d
+		each[perceptualPart] += t.loss.Perceptual.Weight * d
 	}
-	return sum, nil
+	return sum, each, nil
+}
+
+// Parts are the terms of a loss times their weights, in the order of [nn.LossNames].
+type Parts [perceptualPart + 1]float64
+
+const (
+	bcePart = iota
+	msePart
+	l1Part
+	huberPart
+	charbonnierPart
+	ssimPart
+	msSSIMPart
+	totalVariationPart
+	focalFrequencyPart
+	perceptualPart
+)
+
+func (p *Parts) sum() (sum float64) {
+	for _, v := range p {
+		sum += v
+	}
+	return sum
+}
+
+// add adds others times a factor.
+func (p *Parts) add(others Parts, factor float64) {
+	for i, v := range others {
+		p[i] += v * factor
+	}
 }
 
 // others returns what the terms of a loss but BCE, MSE and the perceptual one make of an output of that shape, for each of its elements.
-func others(l nn.Loss, s backend.Shape, out, clean []float32) (sum float64) {
+func others(l nn.Loss, s backend.Shape, out, clean []float32) (p Parts) {
 	if l.L1 > 0 {
-		sum += l.L1 * metric.L1(out, clean)
+		p[l1Part] = l.L1 * metric.L1(out, clean)
 	}
 	if l.Huber > 0 {
-		sum += l.Huber * metric.Huber(l.Delta, out, clean)
+		p[huberPart] = l.Huber * metric.Huber(l.Delta, out, clean)
 	}
 	if l.Charbonnier > 0 {
-		sum += l.Charbonnier * metric.Charbonnier(l.Epsilon, out, clean)
+		p[charbonnierPart] = l.Charbonnier * metric.Charbonnier(l.Epsilon, out, clean)
 	}
 	if l.SSIM > 0 {
-		sum += l.SSIM * (1 - metric.SSIM(out, clean, s.H, s.W, s.C))
+		p[ssimPart] = l.SSIM * (1 - metric.SSIM(out, clean, s.H, s.W, s.C))
 	}
 	if l.MSSSIM > 0 {
-		sum += l.MSSSIM * (1 - metric.MSSSIM(out, clean, s.H, s.W, s.C))
+		p[msSSIMPart] = l.MSSSIM * (1 - metric.MSSSIM(out, clean, s.H, s.W, s.C))
 	}
 	if l.TotalVariation > 0 {
-		sum += l.TotalVariation * metric.TotalVariation(out, s.H, s.W, s.C)
+		p[totalVariationPart] = l.TotalVariation * metric.TotalVariation(out, s.H, s.W, s.C)
 	}
 	if l.FocalFrequency > 0 {
-		sum += l.FocalFrequency * metric.FocalFrequency(out, clean, s.H, s.W, s.C)
+		p[focalFrequencyPart] = l.FocalFrequency * metric.FocalFrequency(out, clean, s.H, s.W, s.C)
 	}
-	return sum
+	return p
 }

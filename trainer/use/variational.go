@@ -16,6 +16,7 @@ type Evidence struct {
 	Divergence float64 `json:"divergence"` // of the posterior from the standard normal distribution, nats
 
 	others float64 // terms of the loss that the metrics do not have, summed over a sample's values
+	parts  Parts   // of these
 }
 
 // drawn gathers the evidence of samples. Its zero value is for a model whose code is not Gaussian.
@@ -31,6 +32,7 @@ type drawn struct {
 type drawnSums struct {
 	N                            int
 	BCE, MSE, Divergence, Others float64
+	Parts                        Parts
 }
 
 func (s *drawnSums) add(o drawnSums) {
@@ -39,6 +41,7 @@ func (s *drawnSums) add(o drawnSums) {
 	s.MSE += o.MSE
 	s.Divergence += o.Divergence
 	s.Others += o.Others
+	s.Parts.add(o.Parts, 1)
 }
 
 func newDrawn(net *nn.Network, terms *terms, chunk int) drawn {
@@ -94,11 +97,12 @@ func (d *drawn) add(clean []float32, first, n int) error {
 		d.sum.BCE += float64(elements) * v.BCE
 		d.sum.MSE += float64(elements) * v.MSE
 	}
-	others, err := d.terms.sum(y, clean, n)
+	others, parts, err := d.terms.sum(y, clean, n)
 	if err != nil {
 		return err
 	}
 	d.sum.Others += float64(elements) * others
+	d.sum.Parts.add(parts, float64(elements))
 	d.sum.N += n
 	return nil
 }
@@ -106,6 +110,7 @@ func (d *drawn) add(clean []float32, first, n int) error {
 func (d *drawn) result() Evidence {
 	n := float64(max(d.sum.N, 1))
 	e := Evidence{BCE: d.sum.BCE / n, MSE: d.sum.MSE / n, Divergence: d.sum.Divergence / n, others: d.sum.Others / n}
+	e.parts.add(d.sum.Parts, 1/n)
 	if d.sum.N > 0 {
 		e.ELBO = -(e.BCE + e.Divergence)
 	}
