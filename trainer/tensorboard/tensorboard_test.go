@@ -184,3 +184,14 @@ func TestGraph(t *testing.T) {
 		t.Errorf("attributes of the first layer: %q", a)
 	}
 }
+
+func BenchmarkHistogram(b *testing.B) {
+	values := make([]float32, 1<<20)
+	for i := range values {
+		values[i] = float32(i%1000) / 1000
+	}
+	b.SetBytes(4 << 20)
+	for b.Loop() {
+		Histogram("h", values)
+	}
+}
