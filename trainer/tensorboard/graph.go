@@ -23,7 +23,7 @@ const (
 
 // GraphOf returns the graph of a training: the input, how it is made worse unless that is "", the layers in groups of encoder and decoder, and the loss.
 func GraphOf(m *nn.Model, corruption, loss string) Graph {
-	b := graphBuilder{&eventpb.GraphDef{Versions: &eventpb.VersionDef{Producer: 1}}}
+	b := Graph{&eventpb.GraphDef{Versions: &eventpb.VersionDef{Producer: 1}}}
 	b.add(inputNode, "Placeholder", m.Input, nil)
 	last := inputNode
 	if corruption != "" {
@@ -53,7 +53,7 @@ func GraphOf(m *nn.Model, corruption, loss string) Graph {
 		}
 	}
 	b.text(b.add(lossNode, "Loss", backend.Shape{}, []string{last, inputNode}), "loss", loss)
-	return Graph{b.def}
+	return b
 }
 
 // layerSpec is what the configuration says of the model's layer number i.
@@ -64,10 +64,8 @@ func layerSpec(c nn.Config, i int) graph.Spec {
 	return c.Decoder[i-len(c.Encoder)]
 }
 
-type graphBuilder struct{ def *eventpb.GraphDef }
-
 // add adds a node. The zero Shape is that of a number.
-func (b graphBuilder) add(name, op string, out backend.Shape, in []string) *eventpb.NodeDef {
+func (b Graph) add(name, op string, out backend.Shape, in []string) *eventpb.NodeDef {
 	shape := &eventpb.TensorShapeProto{}
 	dims := []int{-1, out.H, out.W, out.C}
 	if out.H == 1 && out.W == 1 {
@@ -86,6 +84,6 @@ func (b graphBuilder) add(name, op string, out backend.Shape, in []string) *even
 	return n
 }
 
-func (b graphBuilder) text(n *eventpb.NodeDef, name, text string) {
+func (b Graph) text(n *eventpb.NodeDef, name, text string) {
 	n.Attr[name] = &eventpb.AttrValue{Value: &eventpb.AttrValue_S{S: []byte(text)}}
 }
