@@ -237,7 +237,7 @@ func parseOperand(s string, in *Inst) (operand, error) {
 			return o, fmt.Errorf("operand %q", s)
 		}
 		return o, nil
-	case s == "PR" || s == "SB0" || s == "gsb0" || strings.HasPrefix(s, "SR"):
+	case s == "PR" || s == "gsb0" || strings.HasPrefix(s, "SB") || strings.HasPrefix(s, "SR"):
 		o.kind = kindSpecial
 		if !specials[s] {
 			return o, fmt.Errorf("special register %s is not known", s)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // executor runs the blocks of a launch.
@@ -16,7 +17,10 @@ type executor struct {
 	buf [6]lanes
 	out lanes
 	// what the last instruction did to memory
-	access access
+	access    access
+	bulk      *bulk // the copy that it started
+	completes bool  // it completed a phase of an mbarrier
+	arrives   bool  // it arrived at a barrier of the block without waiting there
 }
 
 // access is the addresses of a warp's load or store.
@@ -27,14 +31,19 @@ type access struct {
 	store, shared bool
 }
 
-const paramBase = 0x210 // where parameters begin in constant bank 0 from sm_90 on
+const (
+	paramBase      = 0x210   // where parameters begin in constant bank 0 from sm_90 on
+	paramAddress   = 0x198   // where it has their address, as of memory
+	constantWindow = 1 << 56 // the address of bank 0, as of memory
+)
 
 func newExecutor(k *Kernel, l *Launch, mem *memory) *executor {
-	x := &executor{k: k, l: l, mem: mem, c0: make([]byte, paramBase+len(l.Params)+8)}
+	x := &executor{k: k, l: l, mem: mem, c0: make([]byte, paramBase+k.paramsEnd(len(l.Params))+8)}
 	for i, v := range []int{l.Block.X, l.Block.Y, l.Block.Z, l.Grid.X, l.Grid.Y, l.Grid.Z} {
 		binary.LittleEndian.PutUint32(x.c0[4*i:], uint32(v))
 	}
-	copy(x.c0[paramBase:], l.Params)
+	binary.LittleEndian.PutUint64(x.c0[paramAddress:], constantWindow+paramBase)
+	k.placeParams(x.c0[paramBase:], l.Params)
 	return x
 }
 
@@ -46,7 +55,7 @@ func (x *executor) block(i int) *block {
 		b.shared[j] = 0xff
 	}
 	for n := 0; 32*n < t; n++ {
-		b.warps = append(b.warps, newWarp(b, n, t, x.k.Registers))
+		b.warps = append(b.warps, newWarp(b, n, t, x.k.Registers, x.k.most))
 	}
 	return b
 }
@@ -69,29 +78,73 @@ func caught(name string, err *error) {
 
 const maxSteps = 1 << 30 // instructions of a warp between two barriers
 
-// run executes a whole block, each warp to its next barrier.
+// maxPolls is how often in a row all warps of a block that can run may ask for a phase that is not complete.
+const maxPolls = 1 << 16
+
+// run executes a whole block, each warp for as long as it can. Copies land when nothing else can go on, so that what does not wait for them is
+// without their bytes.
 func (x *executor) run(b *block) {
-	for {
+	var copies []*bulk
+	for polls := 0; ; polls++ {
 		for _, w := range b.warps {
-			for n := 0; !w.done && !w.atBar; n++ {
+			for n := 0; w.runs(); n++ {
 				x.step(w)
+				if x.bulk != nil {
+					copies = append(copies, x.bulk)
+				}
+				if x.completes {
+					x.wake(b, func(*warp, *Inst) {})
+				}
+				if x.arrives || w.atBar || w.done {
+					x.open(b)
+				}
 				if n == maxSteps {
 					fail("a warp does not end")
 				}
-			}
-		}
-		waiting := false
-		for _, w := range b.warps {
-			if w.atBar {
-				waiting = true
-				if err := w.pass(); err != nil {
-					fail("%w", err)
+				if w.polled {
+					break
 				}
 			}
 		}
-		if !waiting {
+		switch {
+		case b.ended():
+			b.checkEnd()
 			return
+		case slices.ContainsFunc(b.warps, func(w *warp) bool { return w.runs() && !w.polled }): // woken by a later one
+		case len(copies) > 0:
+			completes, err := copies[0].land(x.mem)
+			if err != nil {
+				fail("%w", err)
+			}
+			if completes {
+				x.wake(b, func(*warp, *Inst) {})
+			}
+			copies, polls = copies[1:], 0
+		case !b.runs():
+			fail("%s", b.stuck())
+		case polls > maxPolls:
+			fail("warps of block %d,%d,%d ask for ever for the end of a phase, or for registers", b.x, b.y, b.z)
 		}
+	}
+}
+
+// wake lets lanes go on whose phase is complete.
+func (x *executor) wake(b *block, woken func(*warp, *Inst)) {
+	if err := b.wake(woken); err != nil {
+		fail("%w", err)
+	}
+}
+
+// open lets warps pass the block's barriers at which all have arrived.
+func (x *executor) open(b *block) {
+	list, err := b.open()
+	for _, w := range list {
+		if err == nil {
+			err = w.pass()
+		}
+	}
+	if err != nil {
+		fail("%w", err)
 	}
 }
 
@@ -103,6 +156,7 @@ func (x *executor) step(w *warp) {
 	}
 	in := &x.k.Code[pc]
 	x.access.mask = 0
+	x.bulk, x.completes, x.arrives, w.polled = nil, false, false, false
 	ex := w.guardMask(in)
 	if in.op.flow != nil {
 		in.op.flow(x, w, in, ex)

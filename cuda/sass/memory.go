@@ -74,6 +74,24 @@ func (m *memory) at(addr uint64, n int, write bool) ([]byte, error) {
 	return p.data[in:][:n], nil
 }
 
+// read copies bytes that neither need be aligned nor lie in one page.
+func (m *memory) read(to []byte, addr uint64) error {
+	n := len(to)
+	if n&(n-1) == 0 && addr%uint64(n) == 0 {
+		data, err := m.at(addr, n, false)
+		copy(to, data)
+		return err
+	}
+	for i := range to {
+		data, err := m.at(addr+uint64(i), 1, false)
+		if err != nil {
+			return err
+		}
+		to[i] = data[0]
+	}
+	return nil
+}
+
 // compare looks for the first byte that differs from what memory holds after the launch. before, if not nil, is what the
 // regions held before it, in the order of their addresses: then a byte that changed and was not written differs too.
 func (m *memory) compare(before [][]byte) error {

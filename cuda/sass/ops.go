@@ -21,29 +21,34 @@ const (
 	pipeBranch                // control
 	pipeTensor                // products of matrices
 	pipeWarpgroup             // products of a warpgroup's matrices, which the warp does not wait for
+	pipeCopy                  // copies by the tensor memory accelerator, through the queue of memory instructions
+	pipeFence                 // what waits until others see what was written
 )
 
 // opcode is what an instruction of a name does.
 type opcode struct {
-	name     string
-	pipe     pipe
-	form     string // the operands that it may have, see Inst.matches
-	exec     func(x *executor, w *warp, in *Inst, ex uint32)
-	flow     func(x *executor, w *warp, in *Inst, ex uint32) // instead of exec, when it sets where lanes go
-	float    bool                                            // immediates are floats
-	uniform  bool
-	branch   bool // goes to a register
-	fma      bool
-	products int  // multiply-adds of a lane in a product of matrices
-	tiles    int  // products of 16 x 8 that it is made of
-	wide     bool // keeps its unit twice as long
-	async    bool // a copy from global to shared memory
-	width    int  // bytes a lane
+	name    string
+	pipe    pipe
+	form    string // the operands that it may have, see Inst.matches
+	exec    func(x *executor, w *warp, in *Inst, ex uint32)
+	flow    func(x *executor, w *warp, in *Inst, ex uint32) // instead of exec, when it sets where lanes go
+	float   bool                                            // immediates are floats
+	uniform bool
+	branch  bool // goes to a register
+	// Asks for registers, so that the warp may have more than it begins with.
+	takesRegisters bool
+	straight       bool // of a flow: the next instruction is not fetched anew
+	fma            bool
+	products       int  // multiply-adds of a lane in a product of matrices
+	tiles          int  // products of 16 x 8 that it is made of
+	wide           bool // keeps its unit twice as long
+	async          bool // a copy from global to shared memory
+	width          int  // bytes a lane
 }
 
 // specials are the special registers that are known.
 var specials = map[string]bool{"SR_TID.X": true, "SR_TID.Y": true, "SR_TID.Z": true, "SR_CTAID.X": true, "SR_CTAID.Y": true,
-	"SR_CTAID.Z": true, "SR_CgaCtaId": true, "SR_LANEID": true, "SRZ": true, "SB0": true, "gsb0": true, "PR": true}
+	"SR_CTAID.Z": true, "SR_CgaCtaId": true, "SR_LANEID": true, "SRZ": true, "SB0": true, "gsb0": true, "PR": true, "SB1": true, "SB2": true, "SB3": true, "SB4": true, "SB5": true}
 
 // opcodes holds the instructions that are known, by name and modifiers. No other runs.
 var opcodes = map[string]*opcode{}
@@ -78,6 +83,8 @@ func init() {
 	addFlowOps()
 	addMatrixOps()
 	addWarpgroupOps()
+	addMbarrierOps()
+	addBulkOps()
 }
 
 // arith makes an instruction of three floats.

@@ -11,7 +11,20 @@ func addAsyncOps() {
 		}
 	}
 	add(pipeBranch, "", func(_ *executor, w *warp, _ *Inst, _ uint32) { w.clock.copies.close() }, "LDGDEPBAR")
-	add(pipeBranch, "xi", func(_ *executor, w *warp, in *Inst, _ uint32) { w.clock.copies.wait(int(in.o[1].imm), &w.clock.landed) }, "DEPBAR.LE")
+	add(pipeBranch, "xi", execWaitBoard, "DEPBAR.LE")
+}
+
+// execWaitBoard waits until at most so many of a scoreboard's results are missing: of the first, groups of copies, of the others any results.
+func execWaitBoard(_ *executor, w *warp, in *Inst, _ uint32) {
+	board, n := int(in.o[0].name[2]-'0'), int(in.o[1].imm)
+	switch {
+	case board == 0 && w.clock.copies.used:
+		w.clock.copies.wait(n, &w.clock.landed)
+	case n != 0:
+		fail("%q is not known", in.Text)
+	default:
+		w.clock.landed = max(w.clock.landed, w.clock.board[board])
+	}
 }
 
 // execCopy copies, or clears where a predicate is false.

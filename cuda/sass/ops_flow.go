@@ -30,7 +30,7 @@ func addFlowOps() {
 	opcodes["BRX"].branch, opcodes["RET.REL.NODEC"].branch = true, true
 	addFlow("", func(x *executor, w *warp, in *Inst, ex uint32) { w.exit(ex) }, "EXIT")
 	// The last two are griddepcontrol.wait and .launch_dependents: one launch after another there is nothing to wait for.
-	add(pipeBranch, "", func(*executor, *warp, *Inst, uint32) {}, "NOP", "ACQBULK", "PREEXIT")
+	add(pipeBranch, "", func(*executor, *warp, *Inst, uint32) {}, "NOP", "YIELD", "ACQBULK", "PREEXIT")
 	add(pipeBranch, "bt", func(x *executor, w *warp, in *Inst, ex uint32) {
 		for m := ex; m != 0; m &= m - 1 {
 			w.conv[in.o[0].r][bits.TrailingZeros32(m)] = ex
@@ -42,6 +42,7 @@ func addFlowOps() {
 		}
 		w.converge(in.o[0].r)
 	}, "BSYNC")
+	opcodes["BSYNC"].straight = true
 	// BREAK takes lanes out of a convergence barrier, which the others then do not wait for.
 	add(pipeBranch, "b", func(x *executor, w *warp, in *Inst, ex uint32) {
 		c := &w.conv[in.o[0].r]
@@ -53,9 +54,9 @@ func addFlowOps() {
 		}
 	}, "BREAK")
 	addFlow("", func(x *executor, w *warp, in *Inst, ex uint32) { w.converge(allLanes) }, "WARPSYNC.ALL")
-	addFlow("i", func(x *executor, w *warp, in *Inst, ex uint32) {
+	addFlow("i ii", func(_ *executor, w *warp, in *Inst, ex uint32) {
 		g := &w.groups[w.cur]
-		if in.o[0].imm != 0 || ex != 0 && ex != g.mask { // under a predicate that lanes differ in
+		if ex != 0 && ex != g.mask { // under a predicate that lanes differ in
 			fail("%q of lanes %#x is not known", in.Text, ex)
 		}
 		if ex == 0 {
@@ -63,7 +64,31 @@ func addFlowOps() {
 			return
 		}
 		g.state = arrived
+		g.barrier, g.threads = in.barrier()
 	}, "BAR.SYNC.DEFER_BLOCKING")
+	add(pipeBranch, "ii", func(x *executor, w *warp, in *Inst, ex uint32) {
+		if ex != w.alive {
+			fail("%q of lanes %#x is not known", in.Text, ex)
+		}
+		id, _ := in.barrier()
+		w.blk.arrivals[id] += 32
+		x.arrives = true
+	}, "BAR.ARV")
+}
+
+// barrier is the block's barrier that an instruction is about, and how many threads it is for, or 0 for all.
+func (in *Inst) barrier() (id, threads int) {
+	id = int(in.o[0].imm)
+	if len(in.o) > 1 {
+		threads = int(in.o[1].imm)
+		if threads == 0 || threads%32 != 0 {
+			fail("%q is for %d threads, want a multiple of 32", in.Text, threads)
+		}
+	}
+	if id >= barriers {
+		fail("%q: a block has barriers 0 to %d", in.Text, barriers-1)
+	}
+	return id, threads
 }
 
 // goRegister sends each lane to the address in its register.

@@ -3,6 +3,7 @@ package sass
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
 )
 
 func addMemoryOps() {
@@ -28,23 +29,27 @@ func addMemoryOps() {
 	}
 	addAsyncOps()
 	add(pipeLoad, "dx", execSpecial, "S2R", "S2UR")
-	for _, o := range add(pipeLoad, "ds", execUniform, "R2UR") {
-		o.uniform = true
-	}
-	add(pipeShared, "pdsss", func(x *executor, w *warp, in *Inst, ex uint32) {
+	add(pipeLoad, "ds pds", execUniform, "R2UR", "R2UR.OR")
+	add(pipeShared, "pdsss", execShuffle(func(l, s uint32) uint32 { return l ^ s }), "SHFL.BFLY")
+	add(pipeShared, "pdsss", execShuffle(func(_, s uint32) uint32 { return s }), "SHFL.IDX")
+}
+
+// execShuffle gives each lane the value of another, by its number and an operand.
+func execShuffle(other func(l, s uint32) uint32) func(x *executor, w *warp, in *Inst, ex uint32) {
+	return func(x *executor, w *warp, in *Inst, ex uint32) {
 		if in.o[0].r != pt || in.o[4].kind != kindImm || in.o[4].imm != 0x1f {
 			fail("%q is not known", in.Text)
 		}
 		a, s := *x.ints(w, &in.o[2], 0), x.ints(w, &in.o[3], 1)
 		for l := range x.out {
-			from := (uint32(l) ^ s[l]) & 31
+			from := other(uint32(l), s[l]) & 31
 			x.out[l] = a[from]
 			if ex>>l&1 != 0 && ex>>from&1 == 0 {
 				fail("%q: lane %d reads lane %d, which does not take part", in.Text, l, from)
 			}
 		}
 		w.put(&in.o[1], &x.out, ex, 0)
-	}, "SHFL.BFLY")
+	}
 }
 
 func execConstant(x *executor, w *warp, in *Inst, ex uint32) {
@@ -110,13 +115,7 @@ func execShared(x *executor, w *warp, in *Inst, ex uint32) {
 
 // sharedAt returns the bytes of shared memory that a lane wants.
 func (x *executor) sharedAt(w *warp, in *Inst, m *operand, l int) []byte {
-	addr := uint32(m.off)
-	if m.ur != urz {
-		addr += w.ur[m.ur]
-	}
-	if m.r != rz {
-		addr += w.regs[m.r][l]
-	}
+	addr := w.sharedAddress(m, l)
 	if x.access.shared {
 		x.access.addr[l] = uint64(addr)
 	}
@@ -150,13 +149,25 @@ func (x *executor) globalAt(w *warp, in *Inst, m *operand, l int, store bool) []
 	return data
 }
 
-// execUniform takes the value of the first lane to a register of the warp; ptxas has it where all lanes have the same.
+// execUniform takes the value of the first lane to a register of the warp. A predicate says which lanes have another value or, joined, had one.
 func execUniform(x *executor, w *warp, in *Inst, ex uint32) {
-	first := x.ints(w, &in.o[1], 0)[bits.TrailingZeros32(ex)]
+	o := in.o[len(in.o)-2:]
+	v := x.ints(w, &o[1], 0)
+	first := v[bits.TrailingZeros32(ex)]
+	var differ uint32
 	for l := range x.out {
 		x.out[l] = first
+		if v[l] != first {
+			differ |= 1 << l
+		}
 	}
-	w.put(&in.o[0], &x.out, ex, 0)
+	w.put(&o[0], &x.out, ex, 0)
+	if len(in.o) == 3 {
+		if strings.HasSuffix(in.op.name, ".OR") {
+			differ |= w.pred(&in.o[0])
+		}
+		w.setPred(&in.o[0], differ, ex)
+	}
 }
 
 // move copies between a lane's registers and memory.

@@ -14,6 +14,8 @@ type Kernel struct {
 	Shared    int // static bytes a block
 	Spills    int // bytes a thread that it stores to memory for want of registers, and loads again
 	Code      []Inst
+	params    []param
+	most      int    // registers a thread that a warp may come to have
 	table     []byte // constant bank 2: where indirect branches go
 	err       error  // the first instruction that this package does not know
 }
@@ -150,6 +152,9 @@ func (s *source) kernel(name string) *Kernel {
 			k.err = fmt.Errorf("sass: %s at %#x: %w", name, 16*i, err)
 		}
 		k.Code = append(k.Code, in)
+		if in.op != nil && in.op.takesRegisters {
+			k.most = max(k.most, int(in.o[len(in.o)-1].imm))
+		}
 	}
 	return k
 }

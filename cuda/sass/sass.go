@@ -4,8 +4,9 @@
 //
 // Modelled: four schedulers that issue one instruction a cycle, stall counts and scoreboards as the machine code has them, the units,
 // among them a tensor core a scheduler, and how long each is taken, passes of shared memory with bank conflicts, L1 with its sectors, the latency of L2 and the bytes a
-// cycle that one SM gets from it, occupancy by registers and shared memory, the blocks of the SM that has most of them, and launches of
-// several streams that share the SMs. The machine code is that of sm_90 on all machines.
+// cycle that one SM gets from it, copies of the tensor memory accelerator and the mbarriers that wait for them, occupancy by registers and shared
+// memory, the blocks of the SM that has most of them, and launches of several streams that share the SMs. The machine code is that of sm_90 on all
+// machines.
 //
 // Not modelled: the instruction cache, DRAM, L2 that all SMs share and its size, reuse of operands and register banks, the yield hint, changes
 // of the clock, blocks of one launch that overlap with the next of its stream. All times are predictions.

@@ -50,10 +50,11 @@ type warpClock struct {
 type pending struct {
 	open   int64
 	groups []int64
+	used   bool // there were groups
 }
 
 // close makes a group of what is in none.
-func (p *pending) close() { p.groups, p.open = append(p.groups, p.open), 0 }
+func (p *pending) close() { p.groups, p.open, p.used = append(p.groups, p.open), 0, true }
 
 // wait puts off landed until at most n groups have not landed.
 func (p *pending) wait(n int, landed *int64) {
@@ -105,6 +106,9 @@ type sm struct {
 	dealt     int
 	age       int64
 
+	events events
+	tma    copier
+
 	instructions, fmas, mmas, products, sectors int64
 	tensor                                      int64 // hundredths of a cycle in which tensor cores are taken, added up
 }
@@ -117,7 +121,8 @@ func simulate(m *Machine, branches [][]*share) *sm {
 	s := &sm{m: m, branches: branches, l1: map[uint64]int64{}}
 	s.fill()
 	for len(s.live) > 0 {
-		next := int64(math.MaxInt64)
+		s.happen()
+		next := s.events.next()
 		issued := false
 		for i := range s.sched {
 			w, at := s.choose(&s.sched[i])
@@ -131,7 +136,7 @@ func simulate(m *Machine, branches [][]*share) *sm {
 		case issued:
 			s.now++
 		case len(s.live) > 0 && next == math.MaxInt64:
-			fail("all warps wait for ever")
+			fail("%s", s.live[0].stuck())
 		case len(s.live) > 0:
 			s.now = max(s.now+1, next)
 		}
@@ -229,7 +234,7 @@ func (s *sm) free(q *scheduler, p pipe) (int64, Stall) {
 		return (q.tensor + 99) / 100, StallPipe
 	case pipeShared, pipeGlobal:
 		return max(q.queue, s.loadStore-memoryQueue), StallQueue
-	case pipeLoad:
+	case pipeLoad, pipeCopy:
 		return q.queue, StallQueue
 	}
 	return 0, StallPipe
@@ -246,6 +251,10 @@ func (s *sm) choose(q *scheduler) (*warp, int64) {
 		}
 		if w.atBar {
 			why = max(why, StallBarrier)
+			continue
+		}
+		if w.asleep {
+			why = max(why, w.sleeps())
 			continue
 		}
 		at, reason := s.ready(q, w)
@@ -277,6 +286,9 @@ func (s *sm) issue(q *scheduler, w *warp) {
 	}
 	x.step(w)
 	result, read := s.book(q, in, &x.access)
+	if x.bulk != nil {
+		s.begin(x.bulk)
+	}
 	switch {
 	case in.op.async:
 		w.clock.copies.open = max(w.clock.copies.open, result)
@@ -293,36 +305,58 @@ func (s *sm) issue(q *scheduler, w *warp) {
 		w.clock.board[c] = max(w.clock.board[c], read)
 	}
 	w.clock.next = s.now + int64(max(1, in.Control.Stall))
-	if !w.done && (in.op.flow != nil && in.op.name != "BSYNC" || w.groups[w.cur].mask != g.mask) {
+	if w.runs() && (in.op.flow != nil && !in.op.straight || w.groups[w.cur].mask != g.mask) {
 		w.clock.next = max(w.clock.next, s.now+branchLatency)
 	}
-	if w.atBar || w.done {
+	if x.completes {
+		s.wake(w.blk, result)
+	}
+	if w.atBar || w.done || x.arrives {
 		s.met(w.blk)
 	}
 }
 
-// met looks whether a block has ended, or its warps are all at the barrier.
+// met looks whether a block has ended, or warps can pass a barrier at which they are.
 func (s *sm) met(b *block) {
-	ended, all := true, true
-	for _, w := range b.warps {
-		ended = ended && w.done
-		all = all && (w.done || w.atBar)
-	}
-	switch {
-	case ended:
+	if b.ended() {
+		b.checkEnd()
 		s.end(b)
 		s.fill()
-	case all:
-		for _, w := range b.warps {
-			if w.done {
-				continue
-			}
-			if err := w.pass(); err != nil {
-				fail("%w", err)
-			}
-			w.clock.next = max(w.clock.next, s.now+barrierLatency)
+		return
+	}
+	list, err := b.open()
+	for _, w := range list {
+		if err == nil {
+			err = w.pass()
+		}
+		w.clock.next = max(w.clock.next, s.now+barrierLatency)
+	}
+	if err != nil {
+		fail("%w", err)
+	}
+}
+
+// wake lets the lanes of a block go on that sleep for a phase that is complete at a time.
+func (s *sm) wake(b *block, at int64) {
+	err := b.wake(func(w *warp, in *Inst) {
+		w.clock.next = max(w.clock.next, at)
+		if c := in.Control.Write; c < 6 {
+			w.clock.board[c] = max(w.clock.board[c], at+wakeLatency)
+		}
+	})
+	if err != nil {
+		fail("%w", err)
+	}
+}
+
+// sleeps says what a warp waits for that sleeps: for other warps, or for copies.
+func (w *warp) sleeps() Stall {
+	for i := range w.groups {
+		if g := &w.groups[i]; g.state == sleeping && w.blk.lacksBytes(&g.wait, g.mask) {
+			return StallBoard
 		}
 	}
+	return StallBarrier
 }
 
 // book takes the units of an instruction, which has accessed that memory, and returns when its result is there and its operands
@@ -365,6 +399,11 @@ func (s *sm) book(q *scheduler, in *Inst, a *access) (result, read int64) {
 		if in.width > 0 {
 			result = s.now + constLatency
 		}
+	case pipeCopy:
+		q.queue = s.now + 2
+		result, read = s.now+copyRead, s.now+copyRead
+	case pipeFence:
+		result = s.now + s.m.L2Latency
 	case pipeShared:
 		q.queue = s.now + 2
 		n := int64(1)

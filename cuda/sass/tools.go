@@ -65,6 +65,9 @@ func (t Tools) Compile(ptx string) (ks map[string]*Kernel, err error) {
 		if ks, err = parse(string(text)); err != nil {
 			return err
 		}
+		if err := paramsOf(ptx, ks); err != nil {
+			return err
+		}
 		return resources(log, ks)
 	})
 	return ks, err

@@ -3,6 +3,7 @@ package sass
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // lanes is a register of a warp.
@@ -14,7 +15,14 @@ type block struct {
 	shared  []byte
 	warps   []*warp
 	share   *share // that it is of, while it is timed
+
+	arrivals  [barriers]int // threads that have arrived at a barrier of the block and do not wait there
+	registers int           // of lanes, that warps have given back and others may take
+	copies    int           // bulk copies to its shared memory that have not landed
 }
+
+// barriers is how many a block has.
+const barriers = 16
 
 // state is what a group of lanes waits for.
 type state uint8
@@ -22,7 +30,8 @@ type state uint8
 const (
 	running    state = iota
 	converging       // for the other lanes of a convergence barrier
-	arrived          // at the block's barrier
+	arrived          // at a barrier of the block
+	sleeping         // for a phase of an mbarrier
 )
 
 // group is lanes of a warp at the same instruction.
@@ -31,6 +40,9 @@ type group struct {
 	mask  uint32
 	state state
 	conv  int // while converging: the convergence barrier, or allLanes
+
+	barrier, threads int // while arrived: the block's barrier, and how many threads it is for, or 0 for all
+	wait             wait
 }
 
 const allLanes = -1
@@ -56,12 +68,19 @@ type warp struct {
 	groups []group
 	cur    int // the group that runs next
 	atBar  bool
+	asleep bool // no lanes can run before a phase of an mbarrier completes
+	polled bool // it has just asked for a phase that is not complete, without waiting
 	done   bool
+	limit  int // registers a lane
 	clock  warpClock
 }
 
-func newWarp(b *block, id, threads, registers int) *warp {
-	w := &warp{blk: b, id: id, regs: make([]lanes, registers+2), alive: ^uint32(0)}
+// runs says whether a warp has lanes that can go on.
+func (w *warp) runs() bool { return !w.done && !w.atBar && !w.asleep }
+
+// newWarp makes a warp that has so many registers a lane, and may come to have most.
+func newWarp(b *block, id, threads, registers, most int) *warp {
+	w := &warp{blk: b, id: id, regs: make([]lanes, max(registers, most)+2), limit: (registers + 7) / 8 * 8, alive: ^uint32(0)}
 	if n := threads - 32*id; n < 32 {
 		w.alive = 1<<n - 1
 	}
@@ -168,6 +187,7 @@ func (w *warp) converge(barrier int) {
 
 // settle is called after each instruction: it finds the next group, or that the warp is at the barrier or at its end.
 func (w *warp) settle() error {
+	w.asleep = false
 	if len(w.groups) == 0 {
 		w.done = true
 		return nil
@@ -176,8 +196,17 @@ func (w *warp) settle() error {
 		return nil
 	}
 	for _, g := range w.groups {
+		if g.state == sleeping {
+			w.asleep = true
+			return nil
+		}
+	}
+	for _, g := range w.groups {
 		if g.state != arrived {
 			return fmt.Errorf("lanes %#x wait at instruction %d for lanes that never come", g.mask, g.pc)
+		}
+		if o := &w.groups[0]; g.barrier != o.barrier || g.threads != o.threads {
+			return fmt.Errorf("lanes %#x wait at barrier %d for %d threads, lanes %#x at barrier %d for %d", o.mask, o.barrier, o.threads, g.mask, g.barrier, g.threads)
 		}
 	}
 	w.atBar = true
@@ -229,4 +258,51 @@ func (w *warp) setPred(o *operand, v, ex uint32) {
 	default:
 		w.p[o.r] = w.p[o.r]&^ex | v&ex
 	}
+}
+
+// runs says whether a block has a warp that can go on.
+func (b *block) runs() bool { return slices.ContainsFunc(b.warps, (*warp).runs) }
+
+// ended says whether all warps have.
+func (b *block) ended() bool {
+	return !slices.ContainsFunc(b.warps, func(w *warp) bool { return !w.done })
+}
+
+// checkEnd sees to it that nothing is on its way to a block's shared memory when it ends.
+func (b *block) checkEnd() {
+	if b.copies > 0 {
+		fail("block %d,%d,%d ends while %d copies to its shared memory are on their way", b.x, b.y, b.z, b.copies)
+	}
+}
+
+// open returns the warps that wait at barriers of the block at which as many threads have arrived as those are for: all threads that have not
+// ended, or the number that the instruction says.
+func (b *block) open() (list []*warp, err error) {
+	for id := range b.arrivals {
+		var here []*warp
+		threads := 0
+		for _, w := range b.warps {
+			if !w.atBar || w.groups[0].barrier != id {
+				continue
+			}
+			if n := w.groups[0].threads; len(here) > 0 && n != threads {
+				return nil, fmt.Errorf("block %d,%d,%d: barrier %d is for %d threads in one warp and for %d in another", b.x, b.y, b.z, id, threads, n)
+			}
+			threads = w.groups[0].threads
+			here = append(here, w)
+		}
+		switch n := 32*len(here) + b.arrivals[id]; {
+		case len(here) == 0:
+		case threads == 0:
+			if !slices.ContainsFunc(b.warps, func(w *warp) bool { return !w.done && !slices.Contains(here, w) }) {
+				list = append(list, here...)
+			}
+		case n > threads:
+			return nil, fmt.Errorf("block %d,%d,%d: %d threads are at barrier %d, which is for %d", b.x, b.y, b.z, n, id, threads)
+		case n == threads:
+			list = append(list, here...)
+			b.arrivals[id] = 0
+		}
+	}
+	return list, nil
 }
