@@ -12,6 +12,7 @@ type bulk struct {
 	to      uint32 // in the window of shared memory
 	barrier uint32
 	bytes   int
+	mapped  uint64 // where its tensor map is, or 0
 	pieces  []piece
 
 	// While it is timed: pieces whose requests have been made, bytes of them, and when all of those will be there.
@@ -19,11 +20,12 @@ type bulk struct {
 	landed       int64
 }
 
-// piece is bytes of a copy that are neighbours in global memory and in one line there.
+// piece is bytes of a copy that are neighbours in global memory and in one line there, or are zeros.
 type piece struct {
 	at   int // in the copy
 	n    int
 	from uint64
+	zero bool
 }
 
 const lineBytes = 128
@@ -48,7 +50,9 @@ func (b *bulk) land(mem *memory) (completes bool, err error) {
 				return false, fmt.Errorf("%q: a copy of %d bytes to %#x, of %d bytes of shared memory", b.in.Text, b.bytes, b.to, len(b.blk.shared))
 			}
 			to := b.blk.shared[at:][:n]
-			if err := mem.read(to, p.from+uint64(i)); err != nil {
+			if p.zero {
+				clear(to)
+			} else if err := mem.read(to, p.from+uint64(i)); err != nil {
 				return false, fmt.Errorf("%q: block %d,%d,%d: %w", b.in.Text, b.blk.x, b.blk.y, b.blk.z, err)
 			}
 			i += n

@@ -23,12 +23,28 @@ const (
 // copier is the accelerator of an SM.
 type copier struct {
 	queue   []*bulk
+	maps    map[uint64]int64 // when tensor maps are at hand, by their addresses
 	working bool
 }
 
-// begin takes a copy.
+// fetch has a tensor map at hand from a time on, if it is not before.
+func (c *copier) fetch(addr uint64, at int64) {
+	if _, ok := c.maps[addr]; ok {
+		return
+	}
+	if c.maps == nil {
+		c.maps = map[uint64]int64{}
+	}
+	c.maps[addr] = at
+}
+
+// begin takes a copy. A tensor map that is not at hand comes from L2, by assumption.
 func (s *sm) begin(b *bulk) {
 	at := s.now + copySetup
+	if b.mapped != 0 {
+		s.tma.fetch(b.mapped, s.now+s.m.L2Latency)
+		at = max(at, s.tma.maps[b.mapped]+copySetup)
+	}
 	b.landed = at
 	s.tma.queue = append(s.tma.queue, b)
 	if !s.tma.working {
@@ -46,16 +62,18 @@ func (s *sm) request() {
 	}
 	p := b.pieces[b.made]
 	b.made++
-	first, last := p.from/sectorBytes, (p.from+uint64(p.n)-1)/sectorBytes
-	n := int64(last - first + 1)
-	s.sectors += n
-	s.l2 = max(s.now, s.l2) + n*l2SectorsCycle
-	b.landed = max(b.landed, s.l2+s.m.L2Latency)
-	if b.filled += p.n; b.filled >= lineBytes || b.made == len(b.pieces) { // a pass of shared memory
-		passes := int64((b.filled + lineBytes - 1) / lineBytes)
-		b.filled = 0
-		s.passes += passes
-		s.loadStore = max(s.now, s.loadStore) + passes
+	b.landed = max(b.landed, s.now)
+	if !p.zero {
+		first, last := p.from/sectorBytes, (p.from+uint64(p.n)-1)/sectorBytes
+		n := int64(last - first + 1)
+		s.sectors += n
+		s.l2 = max(s.now, s.l2) + n*l2SectorsCycle
+		b.landed = max(b.landed, s.l2+s.m.L2Latency)
+	}
+	if b.filled += p.n; b.filled >= lineBytes || b.made == len(b.pieces) { // a pass of shared memory for as much as that takes at a time
+		b.filled -= lineBytes
+		s.passes++
+		s.loadStore = max(s.now, s.loadStore) + 1
 	}
 	if b.made == len(b.pieces) {
 		s.events.add(b.landed+copyLand, func() { s.land(b) })

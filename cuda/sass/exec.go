@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"github.com/convae/convae/cuda/driver"
 )
 
 // executor runs the blocks of a launch.
@@ -17,10 +19,13 @@ type executor struct {
 	buf [6]lanes
 	out lanes
 	// what the last instruction did to memory
-	access    access
-	bulk      *bulk // the copy that it started
-	completes bool  // it completed a phase of an mbarrier
-	arrives   bool  // it arrived at a barrier of the block without waiting there
+	access     access
+	bulk       *bulk  // the copy that it started
+	prefetched uint64 // the tensor map that it asked for
+	completes  bool   // it completed a phase of an mbarrier
+	arrives    bool   // it arrived at a barrier of the block without waiting there
+
+	tensors map[[mapBytes]byte]*driver.Tiled
 }
 
 // access is the addresses of a warp's load or store.
@@ -156,7 +161,7 @@ func (x *executor) step(w *warp) {
 	}
 	in := &x.k.Code[pc]
 	x.access.mask = 0
-	x.bulk, x.completes, x.arrives, w.polled = nil, false, false, false
+	x.bulk, x.prefetched, x.completes, x.arrives, w.polled = nil, 0, false, false, false
 	ex := w.guardMask(in)
 	if in.op.flow != nil {
 		in.op.flow(x, w, in, ex)

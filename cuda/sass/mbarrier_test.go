@@ -278,7 +278,7 @@ func (r ring) ptx() string {
 	return fmt.Sprintf(`.version 8.4
 .target sm_90a
 .address_size 64
-.visible .entry ring(.param .u64 out, .param .u64 in, .param .u32 steps, .param .align 64 .b8 map[128], .param .u32 more)
+.visible .entry ring(.param .u64 out, .param .u64 in, .param .u32 steps, .param .u32 more, .param .align 64 .b8 map[128])
 .maxntid 160, 1, 1
 {
 .reg .pred %%p<6>;
@@ -320,6 +320,7 @@ mad.lo.u32 %%r7, %%r8, %d, %%r2;
 mad.lo.u32 %%r7, %%r0, 4, %%r7;
 ld.shared.u32 %%r12, [%%r7];
 mad.lo.u32 %%r3, %%r3, 5, %%r12;
+fence.proxy.async.shared::cta;
 bar.warp.sync 0xffffffff;
 %s
 add.u32 %%r8, %%r8, 1;
@@ -363,19 +364,16 @@ ret;
 const (
 	ringIn  = 0x100000
 	ringOut = 0x800000
-	ringAdd = 77 // behind the tensor map
+	ringAdd = 77
 )
 
-// launch makes a launch of some steps; tensor is what the parameter is that describes one.
-func (r ring) launch(steps int, in []byte, tensor [16]uint64) *Launch {
+// launch makes a launch of some steps.
+func (r ring) launch(steps int, in []byte) *Launch {
 	params := binary.LittleEndian.AppendUint64(nil, ringOut)
 	params = binary.LittleEndian.AppendUint64(params, ringIn)
 	params = binary.LittleEndian.AppendUint32(params, uint32(steps))
-	params = append(params, make([]byte, 64-len(params))...)
-	for _, v := range tensor {
-		params = binary.LittleEndian.AppendUint64(params, v)
-	}
 	params = binary.LittleEndian.AppendUint32(params, ringAdd)
+	params = append(params, make([]byte, 64+mapBytes-len(params))...)
 	return &Launch{Grid: driver.Dim3{X: 1, Y: 1, Z: 1}, Block: driver.Dim3{X: 160, Y: 1, Z: 1}, Params: params,
 		Memory: []Region{{ringIn, in}, {ringOut, make([]byte, 512)}}}
 }
@@ -423,7 +421,7 @@ func TestRing(t *testing.T) {
 	for _, r := range []ring{{stages: 1, bytes: 512, parity: 1, release: true}, {stages: 2, bytes: 512, parity: 1, release: true}, {stages: 5, bytes: 2048, parity: 1, release: true}} {
 		const steps = 13
 		in := numbers(steps * r.bytes)
-		out, errs, _ := r.both(t, r.launch(steps, in, [16]uint64{}))
+		out, errs, _ := r.both(t, r.launch(steps, in))
 		for i := range out {
 			if errs[i] != nil {
 				t.Fatalf("%+v: %v", r, errs[i])
@@ -463,7 +461,7 @@ func TestRingFaults(t *testing.T) {
 		"too much": {ring{stages: 2, bytes: 512, parity: 1, release: true, copy: "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r7], [%d1], 2048, [%r5];"},
 			[]string{"a copy of 2048 bytes to 0x400, of "}},
 	} {
-		_, errs, _ := c.r.both(t, c.r.launch(5, numbers(5*512), [16]uint64{}))
+		_, errs, _ := c.r.both(t, c.r.launch(5, numbers(5*512)))
 		for _, err := range errs {
 			for _, want := range c.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
@@ -489,7 +487,7 @@ func TestCopyBehindTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := r.launch(1, numbers(512), [16]uint64{})
+	l := r.launch(1, numbers(512))
 	m.L2Latency = 1 << 16
 	_, _, timed := ks["ring"].Time(&m, l)
 	_, execute := ks["ring"].Execute(l)

@@ -85,6 +85,7 @@ func init() {
 	addWarpgroupOps()
 	addMbarrierOps()
 	addBulkOps()
+	addTensorOps()
 }
 
 // arith makes an instruction of three floats.

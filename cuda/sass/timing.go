@@ -289,6 +289,9 @@ func (s *sm) issue(q *scheduler, w *warp) {
 	if x.bulk != nil {
 		s.begin(x.bulk)
 	}
+	if x.prefetched != 0 {
+		s.tma.fetch(x.prefetched, s.now+s.m.L2Latency)
+	}
 	switch {
 	case in.op.async:
 		w.clock.copies.open = max(w.clock.copies.open, result)
