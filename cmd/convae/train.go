@@ -37,6 +37,7 @@ const slowTest = 500
 type trainFlags struct {
 	data, dataDir, device, out, resume, log string
 	init                                    string
+	rate                                    rateFlags
 	optimizer, precision                    string
 	loss                                    nn.Loss
 	epochs, limit, patience, steps          int
@@ -106,6 +107,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	fs.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
 	fs.BoolVar(&f.goOn, "continue", false, "go on with the run in --out if it has a checkpoint, else start it: for jobs that may be started again")
 	fs.BoolVar(&f.board, "tensorboard", false, "write event files for TensorBoard to the run's folder tensorboard; a run that has some goes on with them")
+	f.rate.flags(fs)
 	fs.StringVar(&f.launcher, "launcher", "auto", "what has started several processes: mpi (mpirun, srun), env (torchrun or RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT), none, or auto for what the environment says")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "longest wait for another process")
 	logFlag(c, &f.log)
@@ -197,6 +199,9 @@ func (f *trainFlags) train(c *cobra.Command, args []string, ranks collective.Com
 	if ranks != nil {
 		ui.say(fmt.Sprintf("%d processes train together", place.Size))
 	}
+	if f.rate.picture != "" {
+		return f.rate.find(c, r, ranks, ui)
+	}
 	dir := cmp.Or(f.resume, f.out, runDir(r.cfg.Model.Name, time.Now()))
 	start := time.Now()
 	defer context.AfterFunc(c.Context(), ui.interrupted)()
@@ -227,6 +232,8 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		return cfg, false, fmt.Errorf("--resume writes to the run's own folder: leave out --out")
 	case f.resume != "" && f.init != "":
 		return cfg, false, fmt.Errorf("--resume goes on with the weights of the run: leave out --init")
+	case f.rate.picture != "" && (f.resume != "" || f.out != "" || f.goOn || f.board):
+		return cfg, false, fmt.Errorf("--find-rate trains no run: leave out --out, --resume, --continue and --tensorboard (--init RUN begins with the weights of a run)")
 	case f.goOn && f.out == "":
 		return cfg, false, fmt.Errorf("--continue needs the folder of the run: --out RUN")
 	case f.resume != "":

@@ -124,3 +124,18 @@ func TestPrecisionFlag(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// --find-rate suggests a rate, draws the curve and writes no run.
+func TestFindRate(t *testing.T) {
+	t.Chdir(t.TempDir())
+	out := mustRun(t, trainCommand(), "circle", "--set", "training.batch=50", "--device", "cpu", "--find-rate", "rates.png", "--find-rate-steps", "40")
+	if !strings.Contains(out, "suggested: --learning-rate") || !strings.Contains(out, "look at: rates.png") {
+		t.Errorf("it says %q", out)
+	}
+	if entries, err := os.ReadDir("."); err != nil || len(entries) != 1 {
+		t.Errorf("files %v, error %v", entries, err)
+	}
+	wantError(t, "--find-rate trains no run: leave out --out", trainCommand(), "circle", "--find-rate", "rates.png", "--out", "run")
+	wantError(t, "want a name that ends in .png", trainCommand(), "circle", "--find-rate", "rates.txt")
+	wantError(t, "--find-rate-range has 1 numbers, want two", trainCommand(), "circle", "--find-rate", "rates.png", "--find-rate-range", "1")
+}

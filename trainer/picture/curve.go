@@ -20,6 +20,7 @@ type CurveOptions struct {
 	XLabel string // "epoch" if empty
 	YLabel string // "loss" if empty
 	LogY   bool   // a logarithmic loss axis
+	LogX   bool   // a logarithmic x axis, of positive numbers, instead of one of whole epochs
 }
 
 // Losses is the [Plot] of loss curves. A point that cannot be drawn breaks its
@@ -62,6 +63,9 @@ func newPlot(curves []Curve, opts CurveOptions) (*plot.Plot, legend, error) {
 	p := emptyPlot(orDefault(opts.XLabel, "epoch"), orDefault(opts.YLabel, "loss"))
 	var key legend
 	for i, c := range curves {
+		if opts.LogX {
+			c.X = logarithms(c.X)
+		}
 		l := newLine(c, i, opts.LogY)
 		p.Add(l)
 		key = append(key, entry{c.Name, l})
@@ -69,9 +73,22 @@ func newPlot(curves []Curve, opts CurveOptions) (*plot.Plot, legend, error) {
 	if p.X.Min > p.X.Max {
 		return nil, nil, errors.New("picture: loss curve without a finite point")
 	}
-	setEpochs(&p.X)
+	if opts.LogX {
+		setLosses(&p.X, true)
+	} else {
+		setEpochs(&p.X)
+	}
 	setLosses(&p.Y, opts.LogY)
 	return p, key, nil
+}
+
+// logarithms are those to base 10; what is not positive has none that can be drawn.
+func logarithms(x []float64) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = math.Log10(v)
+	}
+	return out
 }
 
 // orDefault returns s, or fallback if s is empty.
