@@ -17,66 +17,45 @@ import (
 )
 
 func importCommand() *cobra.Command {
-	var config string
-	var size int
+	var f importFlags
 	c := &cobra.Command{
-		Use:   "import FOLDER|WEIGHTS OUT.safetensors",
-		Short: "Make a model of the weights of PyTorch, Keras or diffusers",
+		Use:   "import FOLDER|WEIGHTS|GRAPH.onnx OUT.safetensors",
+		Short: "Make a model of PyTorch's, Keras's or diffusers' weights, or of an ONNX graph",
 		Long: `Make a model of weights that come from elsewhere, which all commands take, and train with --init:
 
   a folder that diffusers has saved an AutoencoderKL to (config.json and diffusion_pytorch_model.safetensors)
   a state dict of PyTorch, as .safetensors, or as .pt or .pth of torch.save (no code in it is run), whose model --config says. Its
   tensors have the names of layers (conv2d_1.weight, or NAME.weight of a layer with a name), of the places in an nn.Sequential
   (encoder.3.weight), or diffusers'
+  an .onnx that export has written, or one of convolutions, pools, upsampling, dense layers, batch normalisations, activations, sums,
+  products and concatenations, as PyTorch's exporter writes them; what else there is in it is named
   a .safetensors of Keras's weights (conv2d_1/kernel), whose model --config says; .h5 and .keras are not read, but the error says how
   to make one of them
 
 Half precision, bfloat16 and float64 become float32. Every tensor has to fit: what is missing, too much or of another shape is
 named.`,
 		Args: arguments(2, 2),
-		RunE: func(c *cobra.Command, args []string) error { return runImport(c, args[0], args[1], config, size) },
+		RunE: func(c *cobra.Command, args []string) error { return runImport(c, args[0], args[1], f) },
 	}
-	c.Flags().StringVar(&config, "config", "", "the model: a PRESET, a CONFIG.yaml or a run (default: that of the folder's config.json)")
-	c.Flags().IntVar(&size, "size", 0, "rows and columns of the pictures that a folder's model is for (0: the sample_size of its config.json)")
+	c.Flags().StringVar(&f.config, "config", "", "the model: a PRESET, a CONFIG.yaml or a run (default: that of the folder's config.json, or of the graph)")
+	c.Flags().IntVar(&f.size, "size", 0, "rows and columns of the pictures that a folder's model is for, or a graph that leaves them free (0: the sample_size of the folder's config.json)")
+	c.Flags().StringVar(&f.code, "code", "", "the tensor of an .onnx that is the code, where the encoder ends (default: the smallest that all goes through)")
 	within(c.Flags(), "size", 0, 1<<14)
 	return c
 }
 
-func runImport(c *cobra.Command, in, out, config string, size int) error {
+// importFlags are those of import.
+type importFlags struct {
+	config, code string
+	size         int
+}
+
+func runImport(c *cobra.Command, in, out string, f importFlags) error {
 	if err := checkOutput(out, in, ".safetensors"); err != nil {
 		return err
 	}
-	info, err := os.Stat(in)
+	m, cfg, weights, err := importModel(in, f)
 	if err != nil {
-		return fmt.Errorf("import: %w", err)
-	}
-	var cfg trainer.Config
-	weights := in
-	if info.IsDir() {
-		weights = filepath.Join(in, diffusers.WeightsFile)
-	}
-	switch {
-	case config != "" && size != 0:
-		return errors.New("--size is for the model of a folder's config.json: leave it out with --config")
-	case config != "":
-		cfg, err = readConfig(config)
-	case info.IsDir():
-		// The preset's training suits any of its kind.
-		cfg, err = trainer.Preset("kl-f8", func(c *trainer.Config) (err error) {
-			c.Model, err = exchange.ReadFolder(in, size)
-			return err
-		})
-	default:
-		err = fmt.Errorf("%s has weights alone: want the configuration of its model too, with --config", in)
-	}
-	if err != nil {
-		return err
-	}
-	m, err := nn.New(cfg.Model, cfg.Training.Seed)
-	if err != nil {
-		return err
-	}
-	if _, err := exchange.Import(weights, m); err != nil {
 		return err
 	}
 	if err := trainer.SaveModelAs(out, m, cfg); err != nil {
@@ -84,6 +63,49 @@ func runImport(c *cobra.Command, in, out, config string, size int) error {
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: model %s, %d tensors with %d numbers, of %s\n", out, m.Config.Name, len(m.Params), m.Size()+m.StateSize(), weights)
 	return err
+}
+
+// importModel reads a model and where its weights are.
+func importModel(in string, f importFlags) (m *nn.Model, cfg trainer.Config, weights string, err error) {
+	info, err := os.Stat(in)
+	if err != nil {
+		return nil, cfg, "", fmt.Errorf("import: %w", err)
+	}
+	graph := !info.IsDir() && hasEnding(in, ".onnx")
+	switch {
+	case graph && f.config != "":
+		return nil, cfg, "", errors.New("--config is for weights alone: a graph says what its model is")
+	case f.code != "" && !graph:
+		return nil, cfg, "", errors.New("--code is for an .onnx")
+	case graph:
+		m, cfg, err = exchange.ImportONNX(in, onnx.ImportOptions{Code: f.code, Size: f.size})
+		return m, cfg, in, err
+	}
+	if weights = in; info.IsDir() {
+		weights = filepath.Join(in, diffusers.WeightsFile)
+	}
+	switch {
+	case f.config != "" && f.size != 0:
+		return nil, cfg, "", errors.New("--size is for the model of a folder's config.json: leave it out with --config")
+	case f.config != "":
+		cfg, err = readConfig(f.config)
+	case info.IsDir():
+		// The preset's training suits any of its kind.
+		cfg, err = trainer.Preset("kl-f8", func(c *trainer.Config) (err error) {
+			c.Model, err = exchange.ReadFolder(in, f.size)
+			return err
+		})
+	default:
+		err = fmt.Errorf("%s has weights alone: want the configuration of its model too, with --config", in)
+	}
+	if err != nil {
+		return nil, cfg, "", err
+	}
+	if m, err = nn.New(cfg.Model, cfg.Training.Seed); err != nil {
+		return nil, cfg, "", err
+	}
+	_, err = exchange.Import(weights, m)
+	return m, cfg, weights, err
 }
 
 // exportFlags are those of export that hold for one kind of output each.

@@ -106,6 +106,14 @@ func TestImportExport(t *testing.T) {
 	if text, err := os.ReadFile("vae.onnx"); err != nil || !strings.Contains(string(text), "InstanceNormalization") {
 		t.Errorf("the graph has no InstanceNormalization: %v", err)
 	}
+	mustRun(t, exportCommand(), "whole.onnx", "--model", "vae.safetensors")
+	mustRun(t, importCommand(), "whole.onnx", "whole.safetensors")
+	if whole, err := safetensors.ReadFile("whole.safetensors"); err != nil || whole.Metadata["config"] != saved.Metadata["config"] || !slices.Equal(whole.Tensors[0].Data, saved.Tensors[0].Data) {
+		t.Errorf("the model that comes back of a graph is another: %v", err)
+	}
+	wantError(t, "a part of a model alone", importCommand(), "vae.onnx", "x.safetensors")
+	wantError(t, "--code is for an .onnx", importCommand(), "vae", "x.safetensors", "--code", "a")
+	wantError(t, "--config is for weights alone", importCommand(), "whole.onnx", "x.safetensors", "--config", "kl-small")
 	wantError(t, `the part is "half", want one of ["whole" "encoder" "decoder"]`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--part", "half")
 	wantError(t, `the layout is "hwc", want one of ["nchw" "nhwc"]`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--layout", "hwc")
 	wantError(t, "--layout is for a graph, and by its name x.safetensors is weights", exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--layout", "nhwc")
