@@ -80,7 +80,12 @@ type Step struct {
 	// Streamed says that samples are read as they are needed, and Waiting is the share of the time, lately, that training has waited for them.
 	Streamed bool
 	Waiting  float64
-	Paused   bool // the run waits to be told to go on
+	Waited   time.Duration // for samples, since the last call
+	Done     int           // optimiser steps of the run so far
+	// Seconds are those of training, without validation and pauses, in the epoch so far.
+	Seconds      float64
+	LearningRate float64 // of the last step
+	Paused       bool    // the run waits to be told to go on
 }
 
 // Drawn are files of a validated epoch. Of more than a hundred validated epochs a run keeps those of every second one, then of every fourth, and so on,

@@ -65,14 +65,16 @@ func (s *session) look(ctx context.Context) error {
 // report tells the observer what was heard last.
 func (s *session) report(paused bool) {
 	tr := s.c.Training
-	step := Step{Epoch: s.p.Epoch, Step: (s.p.Offset + s.batch - 1) / s.batch, Steps: s.steps, Loss: s.loss, Rate: s.watch.rate, Paused: paused}
+	step := Step{Epoch: s.p.Epoch, Step: (s.p.Offset + s.batch - 1) / s.batch, Steps: s.steps, Loss: s.loss, Rate: s.watch.rate, Paused: paused,
+		Done: s.t.Steps(), LearningRate: s.t.LearningRate(), Seconds: s.p.Seconds + time.Since(s.watch.began).Seconds()}
 	if step.Rate > 0 {
 		left := (tr.Epochs-s.p.Epoch+1)*len(s.order) - s.p.Offset
 		step.Left = time.Duration(float64(left) / step.Rate * float64(time.Second))
 	}
 	now := time.Now()
 	if took := now.Sub(s.watch.reported); s.load != nil {
-		step.Streamed, step.Waiting = true, s.load.waitedSince().Seconds()/took.Seconds()
+		step.Streamed, step.Waited = true, s.load.waitedSince()
+		step.Waiting = step.Waited.Seconds() / took.Seconds()
 	}
 	s.watch.reported = now
 	s.o.Observer.Step(step)

@@ -131,7 +131,7 @@ func (r *progress) First(f trainer.FirstStep) {
 
 func (r *progress) Step(s trainer.Step) {
 	if !r.useBar {
-		if time.Since(r.lastLine) >= logEvery {
+		if time.Since(r.lastLine) >= logEvery || s.Paused {
 			r.lastLine = time.Now()
 			e := r.log.Info().Int("epoch", s.Epoch).Int("step", s.Step).Int("steps", s.Steps)
 			if !math.IsNaN(s.Loss) {
@@ -142,6 +142,9 @@ func (r *progress) Step(s trainer.Step) {
 			}
 			if s.Streamed {
 				e = e.Float64("waits_for_data", round(s.Waiting, 3))
+			}
+			if s.Paused {
+				e = e.Bool("paused", true)
 			}
 			e.Msg("training")
 		}
@@ -167,6 +170,9 @@ func (r *progress) Step(s trainer.Step) {
 	parts := []string{fmt.Sprintf("epoch %d", s.Epoch), "loss " + loss}
 	if s.Rate > 0 {
 		parts = append(parts, fmt.Sprintf("%.0f images/s", s.Rate), fmt.Sprintf("ETA %s", s.Left.Round(time.Second)))
+	}
+	if s.Paused {
+		parts = []string{parts[0], "paused"}
 	}
 	if s.Streamed && s.Waiting >= 0.005 {
 		parts = append(parts, fmt.Sprintf("%.0f %% waiting for data", 100*s.Waiting))
@@ -272,6 +278,15 @@ func (r *progress) say(text string) {
 	r.log.Info().Msg(text)
 	if r.useBar {
 		fmt.Fprintln(r.barOut, text)
+	}
+}
+
+// page says where the run is shown. A log that programs read does not get the token.
+func (r *progress) page(p *page) {
+	secret := r.out != io.Discard
+	r.log.Info().Str("url", p.url(secret)).Msg("live page")
+	if r.useBar {
+		fmt.Fprintln(r.barOut, "live page:", p.url(secret))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/convae/convae/nn/collective"
 	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
+	"github.com/convae/convae/trainer/live"
 )
 
 // firstLook cuts down what `convae train` does when it is given no configuration, data, epochs or batch, if the device is
@@ -51,6 +52,7 @@ type trainFlags struct {
 	launcher                                string
 	timeout                                 time.Duration
 	warmup, clipNorm                        float64
+	serve                                   serveFlags
 }
 
 func trainCommand() *cobra.Command {
@@ -110,6 +112,8 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	f.rate.flags(fs)
 	fs.StringVar(&f.launcher, "launcher", "auto", "what has started several processes: mpi (mpirun, srun), env (torchrun or RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT), none, or auto for what the environment says")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "longest wait for another process")
+	fs.StringVar(&f.serve.address, "serve", "", "show the run in a browser while it trains, and metrics at /metrics: "+addressHelp)
+	f.serve.addToken(fs)
 	logFlag(c, &f.log)
 	return c
 }
@@ -140,11 +144,10 @@ func (f *trainFlags) begin(c *cobra.Command, args []string, ui *progress, ranks 
 			return nil, err
 		}
 	}
-	var reason string
-	if r.dev, reason, err = openDevice(deviceOf(f.device, place)); err != nil {
+	if r.dev, r.reason, err = openDevice(deviceOf(f.device, place)); err != nil {
 		return nil, err
 	}
-	ui.device(deviceText(r.dev), reason)
+	ui.device(deviceText(r.dev), r.reason)
 	r.slow = r.quick && firstLook(&r.cfg, r.dev)
 	load := func() (err error) {
 		r.train, r.test, err = trainer.LoadData(c.Context(), &r.cfg.Data, ui.loading)
@@ -166,6 +169,7 @@ type training struct {
 	cfg         trainer.Config
 	quick, slow bool // it is a first look; and on a slow device
 	dev         backend.Device
+	reason      string // why auto chose it
 	train, test *dataset.Set
 }
 
@@ -179,6 +183,23 @@ func (f *trainFlags) train(c *cobra.Command, args []string, ranks collective.Com
 		return err
 	}
 	defer frugalHeap()()
+	var served *page
+	if f.serve.address != "" && place.Rank == 0 {
+		served, err = f.serve.listen()
+	}
+	if ranks != nil {
+		err = collective.Check(ranks, err)
+	}
+	if err != nil {
+		return err
+	}
+	if served != nil {
+		defer func() {
+			if err := served.close(); err != nil {
+				ui.Note(err.Error())
+			}
+		}()
+	}
 	r, err := f.begin(c, args, ui, ranks, place)
 	if ranks != nil {
 		err = collective.Check(ranks, err)
@@ -203,15 +224,50 @@ func (f *trainFlags) train(c *cobra.Command, args []string, ranks collective.Com
 		return f.rate.find(c, r, ranks, ui)
 	}
 	dir := cmp.Or(f.resume, f.out, runDir(r.cfg.Model.Name, time.Now()))
+	o := trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn,
+		Device: r.dev, Train: r.train, Test: r.test, Observer: heldToPlan{ui, r.dev}, TensorBoard: f.board, Ranks: ranks}
+	if place.Rank > 0 {
+		result, err := trainer.Train(c.Context(), r.cfg, o)
+		if err == nil && result.Interrupted {
+			err = errInterrupted
+		}
+		return err
+	}
+	return f.observed(c.Context(), r, o, ui, served)
+}
+
+// observed trains and tells of it: a person, the log in the run's folder and, if it is served, the page.
+func (f *trainFlags) observed(ctx context.Context, r *training, o trainer.Options, ui *progress, served *page) (err error) {
+	log := newRunLog()
+	log.device(deviceText(r.dev), r.reason)
+	observers := trainer.Observers{o.Observer, log}
+	if served != nil {
+		o.Control = new(trainer.Control)
+		if err := served.serve(live.Options{}); err != nil {
+			return err
+		}
+		observers = append(observers, served.Observer(deviceText(r.dev), o.Control))
+		ui.page(served)
+	}
+	o.Observer = observers
+	defer func() {
+		failure := err
+		if errors.Is(err, errInterrupted) {
+			failure = nil
+		}
+		if e := log.close(failure); e != nil {
+			ui.Note(e.Error())
+		}
+	}()
 	start := time.Now()
-	defer context.AfterFunc(c.Context(), ui.interrupted)()
-	result, err := trainer.Train(c.Context(), r.cfg, trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn,
-		Device: r.dev, Train: r.train, Test: r.test, Observer: heldToPlan{ui, r.dev}, TensorBoard: f.board, Ranks: ranks})
+	defer context.AfterFunc(ctx, ui.interrupted)()
+	result, err := trainer.Train(ctx, r.cfg, o)
 	if err != nil {
 		ui.stop()
 		return err
 	}
 	ui.result(result.Dir, r.cfg, result, time.Since(start))
+	log.result(result.Dir, r.cfg, result, time.Since(start))
 	if result.Interrupted {
 		return errInterrupted
 	}
