@@ -64,13 +64,12 @@ type Run struct {
 	Latent  []int           `json:"latent,omitempty"`  // and codes
 	Config  string          `json:"config,omitempty"`
 
-	memory    trainer.Memory
-	done      int     // optimiser steps
-	seconds   float64 // of training
-	waited    float64 // seconds, for data
-	lastRate  float64 // learning rate
-	saved     time.Time
-	startedIn int // steps when the run began in this process
+	memory   trainer.Memory
+	done     int     // optimiser steps
+	seconds  float64 // of training
+	waited   float64 // seconds, for data
+	lastRate float64 // learning rate
+	saved    time.Time
 }
 
 // folder reads a run's folder, again when something in it has changed.
