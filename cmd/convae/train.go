@@ -288,8 +288,8 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		return cfg, false, fmt.Errorf("--resume writes to the run's own folder: leave out --out")
 	case f.resume != "" && f.init != "":
 		return cfg, false, fmt.Errorf("--resume goes on with the weights of the run: leave out --init")
-	case f.rate.picture != "" && (f.resume != "" || f.out != "" || f.goOn || f.board):
-		return cfg, false, fmt.Errorf("--find-rate trains no run: leave out --out, --resume, --continue and --tensorboard (--init RUN begins with the weights of a run)")
+	case f.rate.picture != "" && (f.resume != "" || f.out != "" || f.goOn || f.board || f.serve.address != ""):
+		return cfg, false, fmt.Errorf("--find-rate trains no run: leave out --out, --resume, --continue, --tensorboard and --serve (--init RUN begins with the weights of a run)")
 	case f.goOn && f.out == "":
 		return cfg, false, fmt.Errorf("--continue needs the folder of the run: --out RUN")
 	case f.resume != "":
