@@ -6,15 +6,17 @@ import (
 )
 
 // The tensor memory accelerator (TMA) of an SM, as far as it can be told from outside. Measured on an H100 SXM5 by github.com/revollllt/flash-vla
-// (.claude/skills/hardware-unit-test, sm90/constants.yaml and unit-tma.md, 2026): a warp whose lane waits for an mbarrier, expects bytes and copies a box
-// in a loop starts one every 248 ns whatever its size, the boxes of several warps beside each other, and 208 GB/s come to an SM from L2 when four copy,
-// 138 when all do; waiting for each box of 128-byte rows before the next is begun takes 217 ns, and 4.8 ns/KB, from L2, and 595 ns and 5.2 ns/KB from DRAM. The clock
-// is not told; at 1.755 GHz these are 435, 381 and 8.4 cycles. The other figures here are assumptions: that 4.8 ns/KB are a line of 128 bytes a cycle, so a request for a
-// row of the box or a line of it each cycle, whatever is in it; and that the bytes come to the SM no faster than others, l2SectorsCycle, which is less than was
-// measured. DRAM is not modelled.
+// (.claude/skills/hardware-unit-test, sm90/constants.yaml and unit-tma.md, 2026): a warp one lane of which waits for an mbarrier, expects bytes and copies a box
+// starts one every 248 ns whatever its size, several warps as many each, and 208 GB/s come to an SM from L2 when four SMs copy, 138 when all do; one box of rows of
+// 128 bytes after the other takes 217 ns and 4.8 ns/KB from L2, and 595 ns and 5.2 ns/KB from DRAM. The clock is not told: that it is the highest of that card,
+// 1.98 GHz, is an assumption, and makes them 491 and 430 cycles, and about a line of 128 bytes a cycle. Most of the 491 are those of the loop, which was
+// executed here (testdata/copies.cu).
+//
+// The other figures are assumptions: that a row of a box, or a line of it, is a request, that there is one a cycle, whatever is in it, each for whole sectors; and that
+// the bytes come to the SM no faster than others, l2SectorsCycle, which is less than was measured. DRAM is not modelled.
 const (
-	copyRead    = 312 // from when a copy is issued until the registers that describe it may be written: what is left of the 435 cycles
-	copySetup   = 39  // from when it is issued until the first request is made, if its tensor map is at hand: what is left of the 381 cycles
+	copyRead    = 149 // from when a copy is issued until the registers that describe it may be written: what is left of the 491 cycles
+	copySetup   = 1   // from when it is issued until the first request is made, if its tensor map is at hand: what is left of the 430 cycles
 	copyLand    = 20  // from when the last bytes are there until the mbarrier knows
 	copyAhead   = 32  // sectors that it asks for in advance of what the way from L2 takes
 	wakeLatency = 29  // from when a phase is complete until a warp that sleeps for it has the predicate, as for a load of shared memory
