@@ -132,6 +132,7 @@ func (l *lane) Alloc(n int) (backend.Buffer, error) {
 		return nil, fmt.Errorf("cpu: allocating %d bytes: %d are available", n, free)
 	}
 	f := make([]float32, n/4+1+lineFloats)
+	hugePages(f)
 	// The system gives memory page by page when it is first touched: do so now, that the next call sees what is left.
 	for i := 0; i < len(f); i += pageFloats {
 		f[i] = 0
