@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/convae/convae/cpu/simd"
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/rng"
 )
@@ -65,8 +66,6 @@ func (l *lane) Perturb(std float32, src rng.Source, out, x, stepParams backend.T
 func (l *lane) Accumulate(dst backend.Tensor, alpha float32, x backend.Tensor) {
 	backend.CheckAccumulate(&dst, &x)
 	d := l.floats(dst)
-	for i, v := range l.floats(x) {
-		d[i] += alpha * v
-	}
+	simd.Axpy(d, alpha, l.floats(x))
 	round(dst.Type, d)
 }

@@ -30,12 +30,12 @@ func (l *lane) UpsampleBack(s backend.UpsampleShape, gradX, gradOut backend.Tens
 	s.Check(&gradOut, &gradX)
 	gx, g := l.floats(gradX), l.floats(gradOut)
 	c, row := s.X.C, s.Out.W*s.Out.C
-	clear(gx)
-	for y := range s.Out.N * s.Out.H {
-		for p := range s.Out.W {
-			pixel := gx[(y/s.Factor*s.X.W+p/s.Factor)*c:][:c]
-			for i, v := range g[y*row+p*c:][:c] {
-				pixel[i] += v
+	for y := range s.X.N * s.X.H {
+		for p := range s.X.W {
+			sum, first := gx[(y*s.X.W+p)*c:][:c], g[y*s.Factor*row+p*s.Factor*c:]
+			copy(sum, first)
+			for f := 1; f < s.Factor*s.Factor; f++ {
+				simd.Sum(sum, sum, first[f/s.Factor*row+f%s.Factor*c:][:c])
 			}
 		}
 	}
