@@ -159,15 +159,51 @@ func newPacked(p *program.Program, a *arena) ([]backend.Tensor, error) {
 // bound is a program with a frame for every lane.
 type bound struct {
 	*program.Program
-	stretches []program.Stretch
+	stretches []boundStretch
 	offsets   []int // in an arena
 	frames    []*op.Frame
-	arena     []op.Value // the tensors in it
-	slot      []op.Value // those that each slot has its own of
-	rows      []op.Value
 	samples   op.Value // the data set, or None
 	joined    bool     // the last call, SumPartials, is left to the optimiser's op
 	starts    []int    // of a training on connected devices: after which calls buckets of gradients are started
+}
+
+// boundStretch is a stretch of a program with what its calls touch whose place in memory changes, for a micro-batch and for what is done once.
+type boundStretch struct {
+	program.Stretch
+	of, once moving
+}
+
+// moving are tensors that lie elsewhere for every micro-batch.
+type moving struct {
+	arena []op.Value
+	slot  []op.Value // those that each slot has its own of
+	rows  []op.Value
+}
+
+// movingOf lists the tensors of calls, each once, and others besides.
+func movingOf(p *program.Program, calls []op.Call, more ...op.Value) (m moving) {
+	seen := make([]bool, len(p.Values))
+	see := func(v op.Value) {
+		if v == op.None || seen[v] {
+			return
+		}
+		seen[v] = true
+		switch p.Values[v].Space {
+		case op.Arena:
+			m.arena = append(m.arena, v)
+		case op.Gradients, op.Sums:
+			m.slot = append(m.slot, v)
+		case op.Rows:
+			m.rows = append(m.rows, v)
+		}
+	}
+	for _, c := range calls {
+		c.Op.Args(func(v *op.Value, _ op.Use) { see(*v) })
+	}
+	for _, v := range more {
+		see(v)
+	}
+	return m
 }
 
 // at returns the number of a stretch's first call.
@@ -181,7 +217,14 @@ func (b *bound) at(stretch int) (call int) {
 // bind places a program's tensors for each lane. The offsets may be those of the same program for more samples; without
 // them the tensors of the arena are left zero.
 func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend, mem []laneMemory) *bound {
-	bp := &bound{Program: p, stretches: p.Stretches(), offsets: offsets}
+	bp := &bound{Program: p, offsets: offsets}
+	for i, s := range p.Stretches() {
+		b := boundStretch{Stretch: s, of: movingOf(p, s.Calls), once: movingOf(p, s.Once)}
+		if i == 0 { // samples may be fed, and targets are read later
+			b.of = movingOf(p, s.Calls, p.Input, p.Target)
+		}
+		bp.stretches = append(bp.stretches, b)
+	}
 	for i, b := range lanes {
 		if offsets != nil && i == len(mem) {
 			break // no memory was given to this lane and those after it
@@ -198,9 +241,6 @@ func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend,
 					continue
 				}
 				*t = backend.Tensor{Shape: info.Shape, Role: info.Role, Type: info.Type, Buffer: mem[i].arena, Offset: mem[i].at + offsets[v]}
-				if i == 0 {
-					bp.arena = append(bp.arena, op.Value(v))
-				}
 			case op.Weights:
 				*t = l.weights[info.Index]
 			case op.Packed:
@@ -212,14 +252,6 @@ func (l placer) bind(p *program.Program, offsets []int, lanes []backend.Backend,
 				}
 			case op.Batch:
 				*t = l.batch[info.Index]
-			case op.Rows:
-				if i == 0 {
-					bp.rows = append(bp.rows, op.Value(v))
-				}
-			case op.Gradients, op.Sums:
-				if i == 0 {
-					bp.slot = append(bp.slot, op.Value(v))
-				}
 			}
 		}
 		bp.frames = append(bp.frames, f)

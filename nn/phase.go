@@ -107,9 +107,9 @@ func (p *batchPhase) run(lane, task int, hook hook) {
 	end := min(start+t.plan.chunk, t.count)
 	for first := start; first < end; first += t.plan.micro {
 		n := min(t.plan.micro, end-first)
-		prog, f := p.frame(lane, n, first)
+		prog, f := p.frame(lane, n, first, p.stretch)
 		calls := prog.stretches[p.stretch].Calls
-		for _, v := range prog.slot {
+		for _, v := range prog.stretches[p.stretch].of.slot {
 			if info := &prog.Values[v]; info.Space == op.Gradients {
 				f.Tensors[v] = s.grads[info.Index]
 			} else {
@@ -160,12 +160,12 @@ func (p *batchPhase) lead() {
 		return
 	}
 	t, first := p.r.t, lo*p.r.t.plan.chunk
-	prog, f := p.frame(0, min(t.plan.micro, t.plan.chunk, t.count-first), first)
+	prog, f := p.frame(0, min(t.plan.micro, t.plan.chunk, t.count-first), first, 0)
 	runCalls(prog.Calls[:prog.Lead], f, prog.Values, nil)
 }
 
-// frame returns the program for n samples, and a lane's frame of it for those from first on, without the tensors of a slot.
-func (p *programs) frame(lane, n, first int) (*bound, *op.Frame) {
+// frame returns the program for n samples, and a lane's frame of it for those from first on, with the tensors of a stretch but for those of a slot.
+func (p *programs) frame(lane, n, first, stretch int) (*bound, *op.Frame) {
 	r, t := p.r, p.r.t
 	prog := p.made[programKey{n, t.kind()}]
 	f := prog.frames[lane]
@@ -173,10 +173,11 @@ func (p *programs) frame(lane, n, first int) (*bound, *op.Frame) {
 		lo, _ := r.chunks()
 		micro := t.plan.microBatches(first)
 		at := (micro - t.plan.microBatches(lo*t.plan.chunk)) * p.apart
-		for _, v := range prog.arena {
+		of := &prog.stretches[stretch].of
+		for _, v := range of.arena {
 			f.Tensors[v].Offset = at + prog.offsets[v]
 		}
-		for _, v := range prog.rows {
+		for _, v := range of.rows {
 			i := prog.Values[v].Index
 			count := t.plan.rows[i].N
 			f.Tensors[v] = rows(r.tables[i], micro*count, (micro+1)*count)
@@ -263,21 +264,22 @@ func (l placer) newPackPhase(p *program.Program, lanes []backend.Backend, mem []
 	return ph
 }
 
-// newOncePhase makes the phase that does the calls of a stretch that are done once. What micro-batches add up elsewhere they leave to the
+// newOncePhase makes the phase that does the calls of stretch i that are done once. What micro-batches add up elsewhere they leave to the
 // first slot of the batch, which one device has.
-func (r *replica) newOncePhase(p *program.Program, calls []op.Call) *listPhase {
+func (r *replica) newOncePhase(p *program.Program, i int) *listPhase {
 	bound := r.placer().bind(p, nil, r.w.lanes[:1], r.lanes.memory)
+	once := bound.stretches[i].once
 	ph := newListPhase(r.w.lanes, r.lanes.memory, bound.frames[0].Tensors)
-	ph.lists = [][]op.Call{calls}
+	ph.lists = [][]op.Call{bound.stretches[i].Once}
 	ph.set = func(f *op.Frame) {
 		r.set(f)
 		filled := r.t.plan.microBatches(r.t.count)
-		for _, v := range bound.rows {
+		for _, v := range once.rows {
 			i := p.Values[v].Index
 			f.Tensors[v] = rows(r.tables[i], 0, filled*r.t.plan.rows[i].N)
 		}
 		lo, hi := r.chunks()
-		for _, v := range bound.slot {
+		for _, v := range once.slot {
 			if info := &p.Values[v]; info.Space == op.Gradients {
 				f.Tensors[v] = backend.Tensor{}
 				if lo == 0 && hi > 0 {

@@ -276,7 +276,7 @@ func (r *replica) trainingPhases() {
 		}
 		if s.Once != nil {
 			r.gatherNext(one, i)
-			r.add(r.newOncePhase(one, s.Once))
+			r.add(r.newOncePhase(one, i))
 		}
 	}
 	if len(r.tables) == 0 || t.o.World.Devices == 1 {
