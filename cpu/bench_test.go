@@ -19,6 +19,44 @@ func denoiser(n int) []backend.ConvSpec {
 	}
 }
 
+// residual is the convolutions of a small residual network of colour pictures, each shape once.
+func residual(n int) []backend.ConvSpec {
+	x := func(side, c int) backend.Shape { return backend.Shape{N: n, H: side, W: side, C: c} }
+	return []backend.ConvSpec{
+		{X: x(32, 3), Filters: 16, KernelH: 3, KernelW: 3},
+		{X: x(32, 16), Filters: 16, KernelH: 3, KernelW: 3},
+		{X: x(32, 16), Filters: 32, KernelH: 3, KernelW: 3, Stride: 2},
+		{X: x(32, 16), Filters: 32, KernelH: 1, KernelW: 1, Stride: 2},
+		{X: x(16, 32), Filters: 32, KernelH: 3, KernelW: 3},
+		{X: x(8, 64), Filters: 64, KernelH: 3, KernelW: 3},
+		{X: x(16, 64), Filters: 32, KernelH: 3, KernelW: 3},
+		{X: x(16, 64), Filters: 32, KernelH: 1, KernelW: 1},
+		{X: x(32, 32), Filters: 16, KernelH: 3, KernelW: 3},
+		{X: x(32, 32), Filters: 16, KernelH: 1, KernelW: 1},
+		{X: x(32, 16), Filters: 3, KernelH: 3, KernelW: 3},
+	}
+}
+
+// BenchmarkResidual measures a residual network's convolutions, an image at a time.
+func BenchmarkResidual(b *testing.B) {
+	l := open(b, false)
+	for i, spec := range residual(1) {
+		c := newConvCase(b, l, spec, int64(i))
+		for _, o := range []struct {
+			name string
+			run  func()
+		}{{"forward", c.forward}, {"backInput", c.backInput}, {"backWeights", c.backWeights}} {
+			b.Run(fmt.Sprintf("%dx%dx%d-%d-k%d/%s", spec.X.H, spec.X.W, spec.X.C, spec.Filters, spec.KernelH, o.name), func(b *testing.B) {
+				l.SetWorkspace(c.ws)
+				for b.Loop() {
+					o.run()
+				}
+				b.ReportMetric(2*float64(c.s.MACs())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		}
+	}
+}
+
 // BenchmarkDenoiser measures the denoiser's convolutions and its loss, of micro-batches as Policy cuts them.
 func BenchmarkDenoiser(b *testing.B) {
 	const n = 4

@@ -58,7 +58,7 @@ func (l *lane) correlate(c *correlation, src *source, ws *scratch, out []float32
 		return
 	}
 	frame, rows := ws.take(c.frame), ws.take(c.full)
-	clear(frame)
+	c.clearBorder(frame, c.c)
 	size := c.y.out * c.x.out * c.n / (c.pool * c.pool)
 	for n := range src.stored.N {
 		src.start(n)

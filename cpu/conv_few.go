@@ -6,7 +6,7 @@ import "github.com/convae/convae/cpu/simd"
 // then the sum of what its taps made of the pixels that it reads.
 func (l *lane) correlateFew(c *correlation, src *source, ws *scratch, out []float32, w []float32, e epilogue) {
 	frame, pixels, bias := ws.take(c.frame), ws.take(c.full), e.bias
-	clear(frame)
+	c.clearBorder(frame, c.columns())
 	e.bias = nil
 	size := c.y.out * c.x.out * c.n
 	for n := range src.stored.N {

@@ -89,6 +89,18 @@ func (v *source) image(n int) view {
 	return view{v.data[n*v.stored.Image():][:v.stored.Image()], 0, 0, v.stored.W, v.stored.C}
 }
 
+// clearBorder clears what lies before and behind the columns of an image in all rows of a frame: load and multiplyTaps write those columns alone.
+func (w *window) clearBorder(frame []float32, pixel int) {
+	left, right, row := w.left*pixel, (w.left+w.x.in)*pixel, w.width*pixel
+	if len(frame) == 0 || right-left == row {
+		return
+	}
+	clear(frame[:left])
+	for at := right; at < len(frame); at += row {
+		clear(frame[at:min(at+row-right+left, len(frame))]) // with the next row's left border
+	}
+}
+
 // load copies rows from to to of image n to a frame, whose columns outside of the image are zero already, and rounds them. Below a
 // pool it can only make all rows of a window at once, so there may be more rows at either end; the frame has room for them.
 func (v *source) load(frame []float32, n, from, to, left, width int) view {

@@ -12,6 +12,7 @@ import (
 type weightGradient struct {
 	window
 	path  path
+	strip int  // grid rows that all taps go over before the next
 	over  bool // the kernel covers gradients, not inputs: the second way
 	full  int  // floats of scratch: a band of the grid's image, where that is not read as it is stored
 	small int  // floats of scratch: sums that lie in another order than the weights
@@ -37,9 +38,9 @@ func planWeights(s *backend.ConvShape) weightGradient {
 	if p.small > 0 {
 		floats = stripFloats // all rows of the kernel go over a band in turn, and the sums are small
 	}
-	grid := s.Conv.W * s.Filters // floats of a grid row
+	grid, under := s.Conv.W*s.Filters, s.X.C // floats of a grid row, and channels of what the kernel covers
 	if p.over {
-		p.window, grid = backWindow(s), s.X.W*s.X.C
+		p.window, grid, under = backWindow(s), s.X.W*s.X.C, s.Filters
 		p.cut(floats, 1, s.Filters, grid)
 	} else {
 		p.window = forwardWindow(s)
@@ -51,8 +52,15 @@ func planWeights(s *backend.ConvShape) weightGradient {
 	if p.direct {
 		p.frame = 0
 	}
+	p.strip = max(outerFloats/(p.y.advance*p.width*under+grid), divUp(outerPixels, p.x.out))
+	p.strip = divUp(p.band, divUp(p.band, p.strip)) // strips as equal as can be
 	return p
 }
+
+const (
+	outerFloats = 8 << 10 // wanted size of a strip of both factors: it stays in the L1 cache while every tap and tile goes over it
+	outerPixels = 128     // at least in a strip, or loading and storing the sums would take longer
+)
 
 // scratchLen is the size of the scratch.
 func (p *weightGradient) scratchLen(s *backend.ConvShape) int {
@@ -78,7 +86,7 @@ func (l *lane) backWeights(s *backend.ConvShape, gradW, g []float32, argmax []by
 		under, at = at, under
 	}
 	frame, full, small := ws.take(p.frame), ws.take(p.full), ws.take(p.small)
-	clear(frame)
+	p.clearBorder(frame, under.stored.C)
 	clear(small)
 	for n := range s.X.N {
 		under.start(n)
@@ -92,7 +100,9 @@ func (l *lane) backWeights(s *backend.ConvShape, gradW, g []float32, argmax []by
 			if p.full > 0 {
 				a = at.load(full, n, q, q1, 0, p.x.out)
 			}
-			l.outerProducts(&p, s, gradW, small, &u, &a, q, q1)
+			for r := q; r < q1; r += p.strip {
+				l.outerProducts(&p, s, gradW, small, &u, &a, r, min(r+p.strip, q1))
+			}
 		}
 	}
 	p.addSmall(s, gradW, small)
