@@ -246,7 +246,11 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	if t.o.Slots > 0 {
 		slots = min(t.o.Slots, c.batch)
 	}
-	p = trainPlan{chunk: ceilDiv(c.batch, slots), lanes: c.lanes, again: c.again, packs: one, offsets: map[kind][]int{}, meanOffsets: map[kind][]int{}}
+	chunk := ceilDiv(c.batch, slots)
+	if one.Batchwise() && t.o.Slots == 0 {
+		chunk = evenChunk(c.batch, chunk)
+	}
+	p = trainPlan{chunk: chunk, lanes: c.lanes, again: c.again, packs: one, offsets: map[kind][]int{}, meanOffsets: map[kind][]int{}}
 	p.slots = ceilDiv(c.batch, p.chunk)
 	p.micro = min(microBatch(policy, min(p.chunk, one.MostSamples()), sample, slotBytes), c.limit)
 	repeated := 0.0
@@ -306,6 +310,17 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 		RepeatedShare: repeated,
 	}
 	return p, nil
+}
+
+// evenChunk returns the size nearest below chunk that cuts a batch into chunks of one size, unless these would be half as large or less: where all
+// lanes wait for each other often, they should have as much to do.
+func evenChunk(batch, chunk int) int {
+	for n := chunk; 2*n > chunk; n-- {
+		if batch%n == 0 {
+			return n
+		}
+	}
+	return chunk
 }
 
 // planOne compiles the program for one sample, of which ops are done one by one, and returns the bytes of its activations.
