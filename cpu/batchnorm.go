@@ -13,14 +13,14 @@ type batchNorm struct {
 	channels           int
 	from, scale, shift []float32    // of the normalisation
 	mean, slope        []float32    // of its gradient
-	gamma, rstd        []float32    // that these are made of
+	rstd               []float32    // that these are made of, of a pixel
 	sums               [2][]float32 // of columns
 	g, y               []float32    // the gradients of a run before the activation, and its values
 }
 
 const (
 	batchNormRun  = 256     // elements of a run, at least
-	batchNormRuns = 9 + 2   // that a batchNorm has
+	batchNormRuns = 8 + 2   // that a batchNorm has
 	batchNormBand = 4 << 10 // elements whose sums are added apart from those of others, about; they stay in the L1 cache
 )
 
@@ -37,41 +37,34 @@ func (l *lane) BatchNormNeeds(s backend.BatchNormShape) backend.Needs {
 func (l *lane) batchNorm(channels int) batchNorm {
 	ws := scratch(l.ws)
 	b := batchNorm{channels: channels}
-	for _, p := range [batchNormRuns]*[]float32{&b.from, &b.scale, &b.shift, &b.gamma, &b.mean, &b.slope, &b.rstd, &b.sums[0], &b.sums[1], &b.g, &b.y} {
+	for _, p := range [batchNormRuns]*[]float32{&b.from, &b.scale, &b.shift, &b.mean, &b.slope, &b.rstd, &b.sums[0], &b.sums[1], &b.g, &b.y} {
 		*p = ws.take(runOf(channels))
 	}
 	return b
 }
 
-// repeat gives all pixels of a run the coefficients v of its first.
-func (b *batchNorm) repeat(run, v []float32) {
-	for i := 0; i < len(run); i += b.channels {
-		copy(run[i:], v)
-	}
-}
-
-// fill gives a run the coefficients v, or the same for all if there are none.
-func (b *batchNorm) fill(run, v []float32, without float32) {
-	if v != nil {
-		b.repeat(run, v)
-		return
-	}
-	for i := range run {
-		run[i] = without
+// repeat gives all pixels of a run the coefficients of its first.
+func (b *batchNorm) repeat(run []float32) {
+	for n := b.channels; n < len(run); n *= 2 {
+		copy(run[n:], run[:n])
 	}
 }
 
 // normalizeBy sets the coefficients of the normalisation.
 func (b *batchNorm) normalizeBy(l *lane, s *backend.BatchNormShape, p *backend.BatchNormParams) {
-	b.repeat(b.from, l.floats(p.Mean))
-	b.fill(b.gamma, l.floats(p.Gamma), 1)
-	b.fill(b.shift, l.floats(p.Beta), 0)
+	copy(b.from, l.floats(p.Mean))
+	gamma := l.floats(p.Gamma)
 	for c, v := range l.floats(p.Variance) {
 		b.rstd[c] = float32(1 / math.Sqrt(float64(v)+float64(s.Epsilon)))
-		b.scale[c] = b.rstd[c] * b.gamma[c]
+		b.scale[c], b.shift[c] = b.rstd[c], 0
+		if gamma != nil {
+			b.scale[c] *= gamma[c]
+		}
 	}
-	b.repeat(b.rstd[b.channels:], b.rstd[:b.channels])
-	b.repeat(b.scale[b.channels:], b.scale[:b.channels])
+	copy(b.shift, l.floats(p.Beta))
+	b.repeat(b.from)
+	b.repeat(b.scale)
+	b.repeat(b.shift)
 }
 
 // before returns the gradients of a run before the activation.
@@ -90,12 +83,23 @@ func (b *batchNorm) before(f backend.Function, g, x []float32) []float32 {
 	return b.g[:n]
 }
 
-// total is the sum of a channel's columns.
-func (b *batchNorm) total(sums []float32, c int) (sum float64) {
-	for i := c; i < len(sums); i += b.channels {
-		sum += float64(sums[i])
+// totals are the sums of the columns of channel c and of the three behind it, as far as there are so many: four at a time, because an addition
+// waits for the one before it.
+func (b *batchNorm) totals(sums []float32, c int) (t [4]float64) {
+	if c+4 > b.channels {
+		for i := range b.channels - c {
+			for at := c + i; at < len(sums); at += b.channels {
+				t[i] += float64(sums[at])
+			}
+		}
+		return t
 	}
-	return sum
+	var t0, t1, t2, t3 float64
+	for at := c; at+4 <= len(sums); at += b.channels {
+		s := sums[at:][:4]
+		t0, t1, t2, t3 = t0+float64(s[0]), t1+float64(s[1]), t2+float64(s[2]), t3+float64(s[3])
+	}
+	return [4]float64{t0, t1, t2, t3}
 }
 
 // stretches calls f for each row of rows, with its stretch of the values of the pixels.
@@ -119,24 +123,32 @@ func (l *lane) BatchNormStatistics(s backend.BatchNormShape, rows, x backend.Ten
 // which are all the same is their value.
 func (b *batchNorm) statistics(row, x []float32) {
 	clear(row)
+	var total [4]float64
 	run := len(b.from)
 	band := max(batchNormBand/run, 1) * run
 	for lo := 0; lo < len(x); lo += band {
 		v := x[lo:min(lo+band, len(x))]
 		count := float64(len(v) / b.channels)
-		b.repeat(b.from, v[:b.channels])
+		copy(b.from, v[:b.channels])
+		b.repeat(b.from)
 		b.columns(v, simd.Deviations)
 		for c := range b.channels {
-			b.from[c] = float32(float64(v[c]) + b.total(b.sums[0], c)/count)
+			if c%4 == 0 {
+				total = b.totals(b.sums[0], c)
+			}
+			b.from[c] = float32(float64(v[c]) + total[c%4]/count)
 		}
-		b.repeat(b.from[b.channels:], b.from[:b.channels])
+		b.repeat(b.from)
 		b.columns(v, simd.Squares)
 		n := float64(row[2*b.channels])
 		share := count / (n + count)
 		for c, mean := range b.from[:b.channels] {
+			if c%4 == 0 {
+				total = b.totals(b.sums[0], c)
+			}
 			d := float64(mean) - float64(row[c])
 			row[c] = float32(float64(row[c]) + d*share)
-			row[b.channels+c] = float32(float64(row[b.channels+c]) + b.total(b.sums[0], c) + d*d*n*share)
+			row[b.channels+c] = float32(float64(row[b.channels+c]) + total[c%4] + d*d*n*share)
 		}
 		row[2*b.channels] = float32(n + count)
 	}
@@ -222,9 +234,12 @@ func (l *lane) BatchNormSums(s backend.BatchNormShape, rows, gradOut, x backend.
 					simd.Correlate(b.sums[0][:n], b.sums[1][:n], b.before(s.Act, g, x), x, b.from[:n])
 				}
 			}
-			for c := range b.channels {
-				row[c] += float32(b.total(b.sums[0], c))
-				row[b.channels+c] += float32(b.total(b.sums[1], c) * float64(b.rstd[c]))
+			for c := 0; c < b.channels; c += 4 {
+				sum, product := b.totals(b.sums[0], c), b.totals(b.sums[1], c)
+				for i := range min(4, b.channels-c) {
+					row[c+i] += float32(sum[i])
+					row[b.channels+c+i] += float32(product[i] * float64(b.rstd[c+i]))
+				}
 			}
 		}
 	})
@@ -259,8 +274,8 @@ func (l *lane) BatchNormBack(s backend.BatchNormShape, pixels int, gradX, gradOu
 		b.mean[c] = float32(float64(scale) * float64(t[c]) / float64(pixels))
 		b.slope[c] = float32(float64(scale) * float64(b.rstd[c]) * float64(t[b.channels+c]) / float64(pixels))
 	}
-	b.repeat(b.mean[b.channels:], b.mean[:b.channels])
-	b.repeat(b.slope[b.channels:], b.slope[:b.channels])
+	b.repeat(b.mean)
+	b.repeat(b.slope)
 	for at := 0; at < len(v); at += len(b.from) {
 		n := min(len(b.from), len(v)-at)
 		x, y, g := v[at:][:n], o[at:][:n], grads[at:][:n]

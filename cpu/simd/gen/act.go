@@ -42,13 +42,13 @@ func (g *gen) act() {
 	unary := func(doc, name string, body func()) {
 		g.function(doc, name, "v *float32, n int")
 		g.pointers("v")
-		g.elements(1, body)
+		g.elements(body)
 		g.end()
 	}
 	back := func(doc, name string, body func()) {
 		g.function(doc, name, "grad, out *float32, n int")
 		g.pointers("grad", "out")
-		g.elements(2, body)
+		g.elements(body)
 		g.end()
 	}
 	unary("does v = max(v, 0).", "relu", func() {
@@ -125,7 +125,7 @@ func (g *gen) rising() {
 		if parametric {
 			g.broadcast("alpha", alpha)
 		}
-		g.elements(1, func() {
+		g.elements(func() {
 			g.get(0, x)
 			body()
 			g.put(a, 0)
@@ -142,7 +142,7 @@ func (g *gen) rising() {
 		if parametric {
 			g.broadcast("alpha", alpha)
 		}
-		g.elements(2, func() {
+		g.elements(func() {
 			g.get(0, y)
 			g.get(1, x)
 			body()
@@ -248,7 +248,7 @@ func (g *gen) gated() {
 	for _, gate := range gates {
 		g.function("does v *= the gate of v.", gate.name, "v *float32, n int")
 		g.pointers("v")
-		g.elements(1, func() {
+		g.elements(func() {
 			g.get(0, x)
 			g.within(x, most, a)
 			gate.of(false)
@@ -261,7 +261,7 @@ func (g *gen) gated() {
 		g.end()
 		g.function("does g *= the derivative at x.", gate.name+"Back", "grad, x *float32, n int")
 		g.pointers("grad", "x")
-		g.elements(2, func() {
+		g.elements(func() {
 			g.get(1, x)
 			g.within(x, most, a)
 			gate.of(true)

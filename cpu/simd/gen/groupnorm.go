@@ -20,7 +20,7 @@ func (g *gen) norm() {
 		}
 		g.function(doc, name, "sum, src, from *float32, n int")
 		g.pointers("sum", "src", "from")
-		g.elements(3, func() {
+		g.elements(func() {
 			difference(1)
 			if name == "squares" {
 				mul(x, x, x)
@@ -56,7 +56,9 @@ func (g *gen) norm() {
 		}
 		g.function(doc, name, "dst, src, from, scale, shift *float32, n int")
 		g.pointers("dst", "src", "from", "scale", "shift")
-		g.elements(5, func() {
+		g.elements(func() {
+			g.ahead(0)
+			g.ahead(1)
 			difference(1)
 			normalized(3)
 			if relu {
@@ -78,7 +80,9 @@ func (g *gen) norm() {
 		}
 		g.function(doc, name, params)
 		g.pointers(names...)
-		g.elements(len(names), func() {
+		g.elements(func() {
+			g.ahead(2)
+			g.ahead(3)
 			difference(3)
 			if relu {
 				normalized(5)
@@ -108,7 +112,10 @@ func (g *gen) norm() {
 		}
 		g.function(doc, name, params)
 		g.pointers(names...)
-		g.elements(len(names), func() {
+		g.elements(func() {
+			g.ahead(0)
+			g.ahead(1)
+			g.ahead(2)
 			difference(2)
 			if relu {
 				normalized(4)

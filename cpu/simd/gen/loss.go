@@ -72,7 +72,7 @@ func (g *gen) loss() {
 
 	g.function("adds the sum of the cross-entropies to total; grad may be nil.", "sigmoidBCE", params)
 	start()
-	g.elements(3, func() {
+	g.elements(func() {
 		g.get(1, x)
 		g.get(2, t)
 		g.sigmoid(x, a, b, c, d) // b is exp(-|x|)
@@ -92,7 +92,7 @@ func (g *gen) loss() {
 
 	g.function("adds the sum of the squared differences to total; scale is that of the gradient, and grad may be nil.", "mse", params)
 	start()
-	g.elements(3, func() {
+	g.elements(func() {
 		g.get(1, x)
 		g.get(2, t)
 		g.op("VSUBPS", x, t, a)

@@ -21,7 +21,7 @@ func (g *gen) optim() {
 		g.function("is SGD with momentum.", name, "param, velocity, grad *float32, n int, lr, momentum float32")
 		g.pointers("param", "velocity", "grad")
 		s := scalars("lr", "momentum")
-		g.elements(3, func() {
+		g.elements(func() {
 			g.get(1, v)
 			g.get(2, d)
 			mul(s[1], v, v)
@@ -42,7 +42,7 @@ func (g *gen) optim() {
 	g.function("is Adam: keep = 1 - lr decay, step = lr/c1, a = 1-b1, b = 1-b2.", "adam", "param, m, v, grad *float32, n int, keep, step, a, b, c2, eps float32")
 	g.pointers("param", "m", "v", "grad")
 	s := scalars("keep", "step", "a", "b", "c2", "eps")
-	g.elements(4, func() {
+	g.elements(func() {
 		g.get(3, d)
 		g.get(1, v)
 		sub(d, v, x)
@@ -71,7 +71,7 @@ func (g *gen) optim() {
 	g.pointers("param", "accGrad", "accDelta", "grad")
 	s = scalars("lr", "rho", "rest", "eps")
 	u := r(4)
-	g.elements(4, func() {
+	g.elements(func() {
 		g.get(3, d)
 		g.get(1, v)
 		mul(s[1], v, v)

@@ -3,13 +3,11 @@ package main
 import "fmt"
 
 // elements makes a loop over the {n} elements of slices whose first elements R8, R9 and so on point to: body makes the
-// code for a vector of each. It is made twice, the second time for what is left.
-func (g *gen) elements(slices int, body func()) {
-	g.line("MOVQ {n}, CX\nSUBQ $%d, CX\nJLT part\nwhole:", g.lanes)
+// code for a vector of each. It is made twice, the second time for what is left. SI is how many bytes are done.
+func (g *gen) elements(body func()) {
+	g.line("XORQ SI, SI\nMOVQ {n}, CX\nSUBQ $%d, CX\nJLT part\nwhole:", g.lanes)
 	body()
-	for i := range slices {
-		g.line("ADDQ $%d, R%d", g.bytes, 8+i)
-	}
+	g.line("ADDQ $%d, SI", g.bytes)
 	g.line("SUBQ $%d, CX\nJGE whole\npart:\nADDQ $%d, CX\nJZ done", g.lanes, g.lanes)
 	g.lanesLeft()
 	g.part = true
@@ -29,7 +27,7 @@ func (g *gen) lanesLeft() {
 
 // get and put move a vector of slice i of elements.
 func (g *gen) get(i int, to string) {
-	at := fmt.Sprintf("(R%d)", 8+i)
+	at := fmt.Sprintf("(R%d)(SI*1)", 8+i)
 	if g.part {
 		g.load(0, at, to)
 	} else {
@@ -38,11 +36,18 @@ func (g *gen) get(i int, to string) {
 }
 
 func (g *gen) put(from string, i int) {
-	at := fmt.Sprintf("(R%d)", 8+i)
+	at := fmt.Sprintf("(R%d)(SI*1)", 8+i)
 	if g.part {
 		g.store(0, from, at)
 	} else {
 		g.line("VMOVUPS %s, %s", from, at)
+	}
+}
+
+// ahead fetches what slice i has further on, in whole vectors.
+func (g *gen) ahead(i int) {
+	if !g.part {
+		g.line("PREFETCHT0 2048(R%d)(SI*1)", 8+i)
 	}
 }
 
@@ -92,7 +97,7 @@ func (g *gen) vector() {
 	g.function("does dst = a + b.", "sum", "dst, a, b *float32, n int")
 	g.pointers("dst", "a", "b")
 	x, y, z := g.v(0), g.v(1), g.v(2)
-	g.elements(3, func() {
+	g.elements(func() {
 		g.get(1, x)
 		g.get(2, y)
 		g.op("VADDPS", x, y, x)
@@ -102,7 +107,7 @@ func (g *gen) vector() {
 
 	g.function("does dst = a b.", "times", "dst, a, b *float32, n int")
 	g.pointers("dst", "a", "b")
-	g.elements(3, func() {
+	g.elements(func() {
 		g.get(1, x)
 		g.get(2, y)
 		g.op("VMULPS", x, y, x)
@@ -112,7 +117,7 @@ func (g *gen) vector() {
 
 	g.function("does dst += a b.", "addTimes", "dst, a, b *float32, n int")
 	g.pointers("dst", "a", "b")
-	g.elements(3, func() {
+	g.elements(func() {
 		g.get(1, x)
 		g.get(2, y)
 		g.op("VMULPS", x, y, x)
@@ -125,7 +130,7 @@ func (g *gen) vector() {
 	g.function("does dst += alpha*src.", "axpy", "dst, src *float32, n int, alpha float32")
 	g.pointers("dst", "src")
 	g.broadcast("alpha", z)
-	g.elements(2, func() {
+	g.elements(func() {
 		g.get(1, x)
 		g.op("VMULPS", x, z, x)
 		g.get(0, y)
