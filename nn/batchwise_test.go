@@ -233,6 +233,30 @@ func TestBatchwiseMemory(t *testing.T) {
 	}
 }
 
+// Chunks are even where that makes them no smaller than by half, and a micro-batch is as large as keeps what one op touches in the cache.
+func TestBatchwiseCuts(t *testing.T) {
+	for _, c := range []struct{ batch, chunk, want int }{{16, 3, 2}, {16, 2, 2}, {20, 4, 4}, {17, 3, 3}, {10, 4, 4}, {100, 7, 5}, {1, 1, 1}} {
+		if got := evenChunk(c.batch, c.chunk); got != c.want {
+			t.Errorf("evenChunk(%d, %d) = %d, want %d", c.batch, c.chunk, got, c.want)
+		}
+	}
+	// The activations that are kept of one sample are more than the cache's 512 KiB; what an op touches is less.
+	norm := func() []graph.Spec {
+		return graph.Specs(&layer.Conv2D{Filters: 16, Kernel: layer.Square(3)}, &layer.BatchNormalization{Activation: "relu"})
+	}
+	model := Config{Name: "deep", Input: []int{32, 32, 3}, Decoder: graph.Specs(&layer.Conv2D{Filters: 3, Kernel: layer.Square(3)})}
+	for range 4 {
+		model.Encoder = append(model.Encoder, norm()...)
+	}
+	tr, err := planTrainer(mustModel(t, model), openTest(t), TrainerOptions{Batch: 16, Slots: 4, Loss: MSE})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := tr.plan; p.need.PerSample < 512<<10 || p.chunk != 4 || p.micro != 2 {
+		t.Errorf("%d bytes a sample are cut into chunks of %d, %d at a time, want 4 and 2", p.need.PerSample, p.chunk, p.micro)
+	}
+}
+
 // Penalties for which the encoder runs twice say that it cannot.
 func TestBatchwiseEncoderRunsOnce(t *testing.T) {
 	c := centred()

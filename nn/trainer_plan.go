@@ -228,7 +228,8 @@ type cut struct {
 
 // planFor cuts a batch and adds up what it needs. Slots that are larger together than the activations of the batch take as
 // long to clear and sum as to compute, so then there are only as many as have enough samples, and two. Where the activations of the whole batch are
-// kept, they leave slots no room in the caches, so then these are a quarter of them at most. What is recomputed has no say in how the batch is
+// kept, they leave slots no room in the caches, so then these are a quarter of them at most, or as many more as make chunks even; nor do a
+// micro-batch's activations stay there until the backward pass, so then it has as many samples as one op after another finds there. What is recomputed has no say in how the batch is
 // cut, and so none in the result.
 func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	b, policy := t.dev.Lanes()[0], t.dev.Policy()
@@ -237,9 +238,9 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	if err != nil {
 		return p, err
 	}
-	activations := c.batch * sample
+	activations, cached := c.batch*sample, sample
 	if one.Batchwise() {
-		activations /= 4
+		activations, cached = activations/4, one.MostTouched(b)
 	}
 	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(activations/slotBytes, c.batch/enough, 2), c.batch)
 	slots = min(max(slots, t.o.World.Devices), c.batch) // or devices would have nothing to do
@@ -252,7 +253,7 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 	}
 	p = trainPlan{chunk: chunk, lanes: c.lanes, again: c.again, packs: one, offsets: map[kind][]int{}, meanOffsets: map[kind][]int{}}
 	p.slots = ceilDiv(c.batch, p.chunk)
-	p.micro = min(microBatch(policy, min(p.chunk, one.MostSamples()), sample, slotBytes), c.limit)
+	p.micro = min(microBatch(policy, min(p.chunk, one.MostSamples()), cached, slotBytes), c.limit)
 	repeated := 0.0
 	for _, k := range []kind{{}, {apart: true}, {feed: true}} {
 		src := t.source(k)

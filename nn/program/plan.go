@@ -1,6 +1,7 @@
 package program
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/convae/convae/nn/backend"
@@ -68,4 +69,20 @@ func (p *Program) Plan(b backend.Backend) (offsets []int, bytes int) {
 		sort.SliceStable(placed, func(i, j int) bool { return placed[i].offset < placed[j].offset })
 	}
 	return offsets, bytes
+}
+
+// MostTouched returns the most bytes of the arena that one call touches.
+func (p *Program) MostTouched(b backend.Backend) (most int) {
+	for _, c := range p.Calls {
+		bytes := 0
+		touched := append(op.Reads(c.Op), op.Writes(c.Op)...)
+		slices.Sort(touched)
+		for _, v := range slices.Compact(touched) {
+			if i := p.Values[v]; i.Space == op.Arena {
+				bytes += backend.AlignUp(b.Bytes(i.Role, i.Type, i.Shape))
+			}
+		}
+		most = max(most, bytes)
+	}
+	return most
 }

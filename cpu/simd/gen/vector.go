@@ -98,6 +98,8 @@ func (g *gen) vector() {
 	g.pointers("dst", "a", "b")
 	x, y, z := g.v(0), g.v(1), g.v(2)
 	g.elements(func() {
+		g.ahead(1)
+		g.ahead(2)
 		g.get(1, x)
 		g.get(2, y)
 		g.op("VADDPS", x, y, x)
