@@ -118,12 +118,13 @@ func exportCommand() *cobra.Command {
 	var f modelFlags
 	var e exportFlags
 	c := &cobra.Command{
-		Use:   "export OUT.safetensors|OUT.pt|OUT.onnx|FOLDER",
+		Use:   "export OUT.safetensors|OUT.pt|OUT.py|OUT.onnx|FOLDER",
 		Short: "Write a model for PyTorch, ONNX or diffusers",
 		Long: `Write a model for other programs, by what the output is called:
 
   OUT.safetensors  the weights, in PyTorch's layouts
   OUT.pt, OUT.pth  the same as torch.save writes them
+  OUT.py           a PyTorch module in Python, with the exact padding, and its weights beside it as OUT.pt
   OUT.onnx         the model with its weights as an ONNX graph of operator set 13, or its --part, for any number of samples
   FOLDER           a model with the layers of diffusers' AutoencoderKL, as those of the presets kl-f8 and kl-small, which
                    AutoencoderKL.from_pretrained reads`,
@@ -166,6 +167,11 @@ func runExport(c *cobra.Command, m *nn.Model, cfg trainer.Config, path, out stri
 	switch kind {
 	case "weights":
 		err = exchange.Export(out, m, exchange.Naming(e.names))
+	case "a module":
+		weights := ""
+		if weights, err = exchange.ExportPyTorch(out, m); err == nil {
+			out += " and " + weights
+		}
 	case "a graph":
 		err = exchange.ExportONNX(out, m, cfg, onnx.Options{Part: onnx.Part(e.part), Layout: onnx.Layout(e.layout), Version: versionText()})
 	default:
@@ -182,7 +188,7 @@ func runExport(c *cobra.Command, m *nn.Model, cfg trainer.Config, path, out stri
 var exportKinds = []struct {
 	what    string
 	endings []string
-}{{"weights", []string{".safetensors", ".pt", ".pth"}}, {"a graph", []string{".onnx"}}}
+}{{"weights", []string{".safetensors", ".pt", ".pth"}}, {"a module", []string{".py"}}, {"a graph", []string{".onnx"}}}
 
 // joined lists what a flag can be.
 func joined[S ~string](list []S) string {

@@ -59,6 +59,12 @@ func TestImportExport(t *testing.T) {
 	mustRun(t, exportCommand(), "state.safetensors", "--model", "vae.safetensors", "--names", "modules")
 	mustRun(t, importCommand(), "state.safetensors", "named.safetensors", "--config", "vae.safetensors")
 
+	if out := mustRun(t, exportCommand(), "module.py", "--model", "vae.safetensors"); !strings.HasPrefix(out, "module.py and module.pt: model autoencoder-kl, ") {
+		t.Errorf("printed %q", out)
+	}
+	if text, err := os.ReadFile("module.py"); err != nil || !strings.Contains(string(text), "F.group_norm(") {
+		t.Errorf("the module has no normalisation of groups: %v", err)
+	}
 	mustRun(t, exportCommand(), "state.pt", "--model", "vae.safetensors")
 	mustRun(t, importCommand(), "state.pt", "torch.safetensors", "--config", "vae.safetensors")
 	saved, err := safetensors.ReadFile("vae.safetensors")

@@ -265,21 +265,3 @@ func TestONNXImportErrors(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
-
-// No file makes the importer panic.
-func FuzzONNXImport(f *testing.F) {
-	for _, name := range []string{"torch_strides", "torch_pools"} {
-		data, err := os.ReadFile("testdata/" + name + ".onnx")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if file, err := onnx.Parse(data); err == nil {
-			if m, err := onnx.Import(file, onnx.ImportOptions{Size: 8}); err == nil && m.Config.Check() != nil {
-				t.Error("a model that cannot be")
-			}
-		}
-	})
-}
