@@ -25,27 +25,32 @@ const (
 // copier is the accelerator of an SM.
 type copier struct {
 	queue   []*bulk
-	maps    map[uint64]int64 // when tensor maps are at hand, by their addresses
+	maps    map[mapAt]int64 // when tensor maps are at hand
 	working bool
 }
 
-// fetch has a tensor map at hand from a time on, if it is not before.
-func (c *copier) fetch(addr uint64, at int64) {
-	if _, ok := c.maps[addr]; ok {
-		return
-	}
+// mapAt is where a tensor map is: in the memory of a launch, whose parameters have an address of their own.
+type mapAt struct {
+	of   *executor
+	addr uint64
+}
+
+// fetch has a tensor map at hand from a time on, if it is not before, and returns when it is.
+func (c *copier) fetch(m mapAt, at int64) int64 {
 	if c.maps == nil {
-		c.maps = map[uint64]int64{}
+		c.maps = map[mapAt]int64{}
 	}
-	c.maps[addr] = at
+	if _, ok := c.maps[m]; !ok {
+		c.maps[m] = at
+	}
+	return c.maps[m]
 }
 
 // begin takes a copy. A tensor map that is not at hand comes from L2, by assumption.
 func (s *sm) begin(b *bulk) {
 	at := s.now + copySetup
 	if b.mapped != 0 {
-		s.tma.fetch(b.mapped, s.now+s.m.L2Latency)
-		at = max(at, s.tma.maps[b.mapped]+copySetup)
+		at = max(at, s.tma.fetch(mapAt{b.blk.share.x, b.mapped}, s.now+s.m.L2Latency)+copySetup)
 	}
 	b.landed = at
 	s.tma.queue = append(s.tma.queue, b)

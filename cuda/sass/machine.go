@@ -55,6 +55,8 @@ const (
 // arXiv:2402.13499), whatever the type, by assumption; that it reaches the peak elsewhere is an assumption. When a product is there ptxas
 // knows: its stall counts let 24 cycles go by on sm_90. On the rtx4090, whose tensor cores take longer than that, it may be there later
 // than the model says.
+//
+// What copies of the tensor memory accelerator take, on the h100 and the h200, and how that is known, is in copier.go.
 var Machines = []Machine{
 	{Name: "h100", Major: 9, Minor: 0, SMs: 132, GHz: 1.755, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024, Tensor: 636, TensorPeak: 400},
 	{Name: "h200", Major: 9, Minor: 0, SMs: 132, GHz: 1.98, Shared: 228 << 10, Warps: 64, Blocks: 32, HalfPipes: 2, L2Latency: 265, L1Lines: 1024, Tensor: 636, TensorPeak: 400},

@@ -290,7 +290,7 @@ func (s *sm) issue(q *scheduler, w *warp) {
 		s.begin(x.bulk)
 	}
 	if x.prefetched != 0 {
-		s.tma.fetch(x.prefetched, s.now+s.m.L2Latency)
+		s.tma.fetch(mapAt{x, x.prefetched}, s.now+s.m.L2Latency)
 	}
 	switch {
 	case in.op.async:
