@@ -140,7 +140,7 @@ func (e *expander) read(n ast.Node) *nodeError {
 				}
 				b.layers = list.Values
 			default:
-				return &nodeError{f.Key, fmt.Sprintf("unknown field %q in %s%s", key, path, advice(key, []string{"parameters", "layers"}, "; want one of"))}
+				return &nodeError{f.Key, fmt.Sprintf("unknown field %q in %s%s", key, path, Advice(key, []string{"parameters", "layers"}, "; want one of"))}
 			}
 		}
 		if b.layers == nil {
@@ -200,7 +200,7 @@ func (e *expander) layer(item ast.Node, s *blockScope, name string, inputs ast.N
 	for _, f := range fields {
 		key := keyOf(f)
 		if known := slices.Concat(graph.Keys(), blockNames(e.blocks), []string{"name", "inputs"}, handedOn); !slices.Contains(known, key) && !f.Key.IsMergeKey() {
-			return nil, &nodeError{f.Key, fmt.Sprintf("unknown layer or block %q%s", key, advice(key, known, "; want one of"))}
+			return nil, &nodeError{f.Key, fmt.Sprintf("unknown layer or block %q%s", key, Advice(key, known, "; want one of"))}
 		}
 		if key == "name" || key == "inputs" {
 			continue
@@ -326,7 +326,7 @@ func (s *blockScope) bind(b *block, call *ast.MappingValueNode, outer *blockScop
 		if key := keyOf(f); !slices.Contains(b.parameters(), key) {
 			what := ": it has none"
 			if len(b.defaults) > 0 {
-				what = advice(key, b.parameters(), "; want one of")
+				what = Advice(key, b.parameters(), "; want one of")
 			}
 			return &nodeError{f.Key, fmt.Sprintf("unknown parameter %q of the block %s%s", key, b.name, what)}
 		}
@@ -370,7 +370,7 @@ func (s *blockScope) parameter(n ast.Node) (a argument, ok bool, err *nodeError)
 	if a, ok = s.arguments[name]; !ok {
 		what := ", which has none"
 		if names := s.use.block.parameters(); len(names) > 0 {
-			what = advice(name, names, "; want one of")
+			what = Advice(name, names, "; want one of")
 		}
 		err = &nodeError{n, fmt.Sprintf("unknown parameter %q of the block %s%s", name, s.use.block.name, what)}
 	}

@@ -123,7 +123,7 @@ func (d *Data) check(input []int) error {
 		d.Name = "digits"
 	}
 	if !slices.Contains(DataNames(), d.Name) {
-		return fmt.Errorf("data.name: no data set %q%s; --data also takes a .csv or .npy file, or a folder, .tar archive or .txt list of pictures that is there", d.Name, advice(d.Name, DataNames(), ", want one of"))
+		return fmt.Errorf("data.name: no data set %q%s; --data also takes a .csv or .npy file, or a folder, .tar archive or .txt list of pictures that is there", d.Name, Advice(d.Name, DataNames(), ", want one of"))
 	}
 	fields, ok := dataFields[d.Name]
 	if !ok {

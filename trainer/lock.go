@@ -19,6 +19,14 @@ const lockFile = ".lock"
 // errNoLocks is the error of a file system that has no locks.
 var errNoLocks = errors.New("the file system has no locks")
 
+// Lock makes this process the only one that works in a folder until unlock is called. Where the file system has no locks it does nothing.
+func Lock(dir string) (unlock func(), err error) {
+	if unlock, err = lockRun(dir); errors.Is(err, errNoLocks) {
+		err = nil
+	}
+	return unlock, err
+}
+
 // lockRun makes this process the only one that trains in a run's folder until unlock is called.
 func lockRun(dir string) (unlock func(), err error) {
 	path := filepath.Join(dir, lockFile)

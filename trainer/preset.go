@@ -34,7 +34,7 @@ func Presets() []string {
 func PresetText(name string) (string, error) {
 	text, err := presets.ReadFile("presets/" + name + ".yaml")
 	if err != nil {
-		return "", fmt.Errorf("there is no preset %q%s", name, advice(name, Presets(), ": the presets are"))
+		return "", fmt.Errorf("there is no preset %q%s", name, Advice(name, Presets(), ": the presets are"))
 	}
 	return string(text), nil
 }

@@ -71,7 +71,7 @@ func step(v reflect.Value, at, key string) (next reflect.Value, wanted string, e
 	if v.Type() == reflect.TypeFor[graph.Spec]() {
 		l := v.Addr().Interface().(*graph.Spec)
 		if names := yamlNames(l.Fields()); !slices.Contains(names, key) {
-			return v, "", fmt.Errorf("%s has no %q%s", where, key, advice(key, names, "; it has"))
+			return v, "", fmt.Errorf("%s has no %q%s", where, key, Advice(key, names, "; it has"))
 		}
 		field, err := l.Field(key)
 		if err != nil {
@@ -93,7 +93,7 @@ func step(v reflect.Value, at, key string) (next reflect.Value, wanted string, e
 			}
 		}
 		if keys := yamlNames(v.Type()); len(keys) > 0 {
-			return v, "", fmt.Errorf("%s has no %q%s", where, key, advice(key, keys, "; it has"))
+			return v, "", fmt.Errorf("%s has no %q%s", where, key, Advice(key, keys, "; it has"))
 		}
 	}
 	return v, "", fmt.Errorf("%s is a value, which has no %q", where, key)
@@ -115,8 +115,8 @@ func yamlNames(t reflect.Type) (names []string) {
 	return names
 }
 
-// advice says which of the names was meant by a misspelt one, and which there are.
-func advice(name string, names []string, thereAre string) string {
+// Advice says which of the names was meant by a misspelt one, and, behind thereAre, which there are.
+func Advice(name string, names []string, thereAre string) string {
 	near := Nearest(name, names)
 	if near != "" {
 		near = ", perhaps " + near

@@ -46,6 +46,10 @@ func parseYAML(data []byte) (body ast.Node, err error) {
 	return docs[0].Body, nil
 }
 
+// DecodeYAML decodes a file into a struct with yaml tags, more strictly than the library: an error is a line that says where it is, names what is unknown, and
+// what was perhaps meant.
+func DecodeYAML(data []byte, into any) error { return decodeYAML(data, into, "") }
+
 // decodeNode decodes as decodeYAML does.
 func decodeNode(body ast.Node, into any, at string) (err error) {
 	defer malformed(&err)
@@ -146,6 +150,16 @@ func checkNode(n ast.Node, t reflect.Type, path string) *nodeError {
 			return want(what)
 		}
 		return checkFields(fields, t, path)
+	case reflect.Map:
+		fields, ok := mapping(n)
+		if !ok {
+			return want("fields by name, as name: value")
+		}
+		for _, f := range fields {
+			if err := checkNode(f.Value, t.Elem(), join(path, f.Key.GetToken().Value)); err != nil {
+				return err
+			}
+		}
 	case reflect.Slice:
 		list, ok := n.(*ast.SequenceNode)
 		if !ok {
@@ -206,7 +220,7 @@ func checkFields(fields []*ast.MappingValueNode, t reflect.Type, path string) *n
 			if path != "" {
 				in = " in " + path
 			}
-			return &nodeError{f.Key, fmt.Sprintf("unknown field %q%s%s", key, in, advice(key, yamlNames(t), "; want one of"))}
+			return &nodeError{f.Key, fmt.Sprintf("unknown field %q%s%s", key, in, Advice(key, yamlNames(t), "; want one of"))}
 		}
 		if err := checkNode(f.Value, t.Field(i).Type, join(path, key)); err != nil {
 			return err

@@ -251,10 +251,11 @@ func makeShownFiles(t *testing.T, texts map[string]string) {
 		write(t, labels.Bytes(), "idx", name+"-labels-idx1-ubyte")
 	}
 	// A configuration that a document calls by the name of a file.
-	named := regexp.MustCompile("(?ms)`([\\w-]+\\.yaml)`[^`]*```yaml\n(model:.*?)^```$")
+	named := regexp.MustCompile("(?ms)`([\\w-]+\\.yaml)`[^`]*```yaml\n((?:model|base):.*?)^```$")
 	for _, text := range texts {
 		for _, m := range named.FindAllStringSubmatch(text, -1) {
-			write(t, []byte(m[2]), m[1])
+			less := strings.NewReplacer("data.limit: 2000", "data.limit: 4", "validation_limit: 500", "validation_limit: 4", "trials: 9", "trials: 3", "epochs: 1,", "epochs: 5,")
+			write(t, []byte(less.Replace(m[2])), m[1]) // of a sweep
 		}
 	}
 }

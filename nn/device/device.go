@@ -151,6 +151,9 @@ func openSims(name string, n int) (backend.Device, error) {
 
 func openCPU() (backend.Device, error) { return cpu.Open(cpu.Options{}) }
 
+// OpenCPU opens the CPU with so many lanes, for those that share it.
+func OpenCPU(lanes int) (backend.Device, error) { return cpu.Open(cpu.Options{Lanes: lanes}) }
+
 // HostFree returns the bytes of the host's memory that can still be allocated, as cpu.Device.Free does.
 func HostFree() (int, error) { return new(cpu.Device).Free() }
 

@@ -36,6 +36,7 @@ type page struct {
 	History  [][]string
 	Config   string
 	Footer   string
+	Table    Table // of the options
 }
 
 // measure is a number that says how good the model is.
@@ -59,7 +60,7 @@ func (r *report) write() error {
 		return err
 	}
 	p := page{Name: r.m.Config.Name, Facts: r.facts(), Summary: r.m.Summary(), Metrics: r.metrics(), Before: !r.c.Training.Corrupted().IsZero(),
-		Notes: r.notes, Config: string(config), Footer: r.o.Footer}
+		Notes: r.notes, Config: string(config), Footer: r.o.Footer, Table: r.o.Table}
 	for _, m := range p.Metrics {
 		if m.headline {
 			p.Headline = append(p.Headline, m)

@@ -25,6 +25,14 @@ type Options struct {
 	DataDir  string   // folder that the run's data are in now; "": where its configuration says
 	Samples  int      // most validation samples whose codes are drawn; below 1: 5000
 	Footer   string   // says what made the report
+	Table    Table    // before all else, if it has rows
+}
+
+// Table is text by rows.
+type Table struct {
+	Title   string
+	Columns []string
+	Rows    [][]string
 }
 
 // Result says where a report is.
