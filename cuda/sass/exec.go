@@ -83,8 +83,8 @@ func caught(name string, err *error) {
 
 const maxSteps = 1 << 30 // instructions of a warp between two barriers
 
-// maxPolls is how often in a row all warps of a block that can run may ask for a phase that is not complete.
-const maxPolls = 1 << 16
+// maxPolls is how often in a row warps may ask for a phase that is not complete, or for registers.
+const maxPolls = 1 << 18
 
 // run executes a whole block, each warp for as long as it can. Copies land when nothing else can go on, so that what does not wait for them is
 // without their bytes.

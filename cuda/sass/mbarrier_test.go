@@ -550,11 +550,11 @@ ret;
 		if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%+v: error %v", c, err)
 		}
+		if _, _, err := k.Time(&m, l); (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%+v: timed, error %v", c, err)
+		}
 		if c.err != "" {
 			continue
-		}
-		if _, _, err := k.Time(&m, l); err != nil {
-			t.Error(err)
 		}
 		for i := range 384 {
 			data, err := run.mem.at(uint64(ringOut+4*i), 4, false)

@@ -108,6 +108,7 @@ type sm struct {
 
 	events events
 	tma    copier
+	polls  int // how often warps have asked in vain since a phase was complete or a warp passed a barrier
 
 	instructions, fmas, mmas, products, sectors int64
 	tensor                                      int64 // hundredths of a cycle in which tensor cores are taken, added up
@@ -311,6 +312,11 @@ func (s *sm) issue(q *scheduler, w *warp) {
 	if w.runs() && (in.op.flow != nil && !in.op.straight || w.groups[w.cur].mask != g.mask) {
 		w.clock.next = max(w.clock.next, s.now+branchLatency)
 	}
+	if w.polled {
+		if s.polls++; s.polls > maxPolls {
+			fail("warps ask for ever for the end of a phase, or for registers; %s", w.blk.stuck())
+		}
+	}
 	if x.completes {
 		s.wake(w.blk, result)
 	}
@@ -329,6 +335,7 @@ func (s *sm) met(b *block) {
 	}
 	list, err := b.open()
 	for _, w := range list {
+		s.polls = 0
 		if err == nil {
 			err = w.pass()
 		}
@@ -341,6 +348,7 @@ func (s *sm) met(b *block) {
 
 // wake lets the lanes of a block go on that sleep for a phase that is complete at a time.
 func (s *sm) wake(b *block, at int64) {
+	s.polls = 0
 	err := b.wake(func(w *warp, in *Inst) {
 		w.clock.next = max(w.clock.next, at)
 		if c := in.Control.Write; c < 6 {
