@@ -50,6 +50,14 @@ func ReadNPY(path string) (Array, error) {
 	return a, nil
 }
 
+// DecodeNPY reads what a .npy file of so many bytes has in it, as ReadNPY does. Errors name no file.
+func DecodeNPY(r io.Reader, size int64) (Array, error) { return readNPY(r, size) }
+
+// EncodeNPY writes values as [WriteNPY] does.
+func EncodeNPY(w io.Writer, data []float32, shape []int) error {
+	return encodeNPY(w, shape, func(write func(part []float32) error) error { return write(data) })
+}
+
 // readNPY reads a .npy file of size bytes. It allocates no more than a few times that size.
 func readNPY(r io.Reader, size int64) (a Array, err error) {
 	start, rest, err := readNPYHeader(r, size)
@@ -131,36 +139,38 @@ func WriteNPY(path string, data []float32, shape []int) error {
 // WriteNPYParts writes such a file of the values that parts gives to write, one part after the other, so that they need not be in memory at
 // once. There is no file if parts has an error, or if the shape does not hold as many values.
 func WriteNPYParts(path string, shape []int, parts func(write func(part []float32) error) error) error {
+	return atomicfile.Write(path, func(w io.Writer) error { return encodeNPY(w, shape, parts) })
+}
+
+func encodeNPY(w io.Writer, shape []int, parts func(write func(part []float32) error) error) error {
 	want, given := 1, 0
 	for _, d := range shape {
 		want *= d
 	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		// NumPy aligns the data to 64 bytes; the header ends in a line feed.
-		header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", dataset.ShapeText(shape))
-		header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
-		b := binary.LittleEndian.AppendUint16([]byte(npyMagic+"\x01\x00"), uint16(len(header)))
-		b = append(b, header...)
-		err := parts(func(part []float32) error {
-			for _, v := range part {
-				if len(b) > 8<<10 {
-					if _, err := w.Write(b); err != nil {
-						return err
-					}
-					b = b[:0]
+	// NumPy aligns the data to 64 bytes; the header ends in a line feed.
+	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", dataset.ShapeText(shape))
+	header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
+	b := binary.LittleEndian.AppendUint16([]byte(npyMagic+"\x01\x00"), uint16(len(header)))
+	b = append(b, header...)
+	err := parts(func(part []float32) error {
+		for _, v := range part {
+			if len(b) > 8<<10 {
+				if _, err := w.Write(b); err != nil {
+					return err
 				}
-				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+				b = b[:0]
 			}
-			given += len(part)
-			return nil
-		})
-		if err != nil {
-			return err
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 		}
-		if given != want {
-			return fmt.Errorf("npy: %s: shape %s does not hold %d values", path, dataset.ShapeText(shape), given)
-		}
-		_, err = w.Write(b)
-		return err
+		given += len(part)
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if given != want {
+		return fmt.Errorf("npy: shape %s does not hold %d values", dataset.ShapeText(shape), given)
+	}
+	_, err = w.Write(b)
+	return err
 }

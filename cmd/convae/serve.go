@@ -2,15 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/live"
+	"github.com/convae/convae/trainer/service"
 )
 
 // serveFlags say where a page is served, and to whom.
@@ -78,13 +84,24 @@ func (p *page) url(secret bool) string {
 	return url
 }
 
+// modelServer are the flags of serve.
+type modelServer struct {
+	serveFlags
+	device  string
+	noModel bool
+	o       service.Options
+}
+
 func serveCommand() *cobra.Command {
-	var f serveFlags
+	var f modelServer
 	c := &cobra.Command{
 		Use:   "serve [RUN...]",
-		Short: "Show runs in a browser",
+		Short: "Show runs in a browser, and have a model answer requests",
 		Long: `Show runs in a browser, beside each other, also while other processes train them: losses, speed, samples and codes by epoch, logs and
 configurations. Without a RUN these are all in ` + runsDir + `/, also such as are begun later. convae train --serve :8080 shows the run that it trains.
+
+The model of one RUN also answers POST /v1/denoise, /v1/reconstruct and /v1/encode: PNG, JPEG, JSON arrays or .npy in, the same or what
+Accept says out. Requests that come together are run together.
 
 Metrics for Prometheus are at /metrics. docs/live.md tells more.`,
 		Args:        cobra.ArbitraryArgs,
@@ -94,10 +111,22 @@ Metrics for Prometheus are at /metrics. docs/live.md tells more.`,
 	fs := c.Flags()
 	fs.StringVar(&f.address, "listen", ":8080", addressHelp)
 	f.addToken(fs)
+	fs.StringVar(&f.device, "device", "auto", deviceHelp)
+	fs.BoolVar(&f.noModel, "no-model", false, "only show runs")
+	fs.IntVar(&f.o.Batch, "max-batch", 64, "samples of several requests that are run together at the most")
+	within(fs, "max-batch", 1, 65536)
+	fs.DurationVar(&f.o.Wait, "max-wait", 5*time.Millisecond, "longest wait of a request for others to be run together with")
+	fs.IntVar(&f.o.Queue, "max-requests", 128, "requests to the model that are answered at a time; one more gets the status 429")
+	within(fs, "max-requests", 1, 65536)
+	fs.Int64Var(&f.o.Body, "max-body", 16<<20, "bytes of a request; a larger one gets the status 413")
+	within(fs, "max-body", 1024, 1<<30)
 	return c
 }
 
-func (f *serveFlags) run(ctx context.Context, runs []string, errs io.Writer) error {
+func (f *modelServer) run(ctx context.Context, runs []string, errs io.Writer) error {
+	if f.o.Wait <= 0 || f.o.Wait > time.Minute {
+		return fmt.Errorf("--max-wait is %v, want more than 0 and at most 1m, as 5ms", f.o.Wait)
+	}
 	p, err := f.listen()
 	if err != nil {
 		return err
@@ -106,12 +135,23 @@ func (f *serveFlags) run(ctx context.Context, runs []string, errs io.Writer) err
 	if len(runs) == 0 {
 		o.Within = filepath.Clean(runsDir)
 	}
-	if err := p.serve(o); err != nil {
+	model, about, closeModel, err := f.model(runs)
+	if err == nil {
+		defer closeModel()
+		if model != nil {
+			o.Model = model
+		}
+		err = p.serve(o)
+	}
+	if err != nil {
 		p.listener.Close()
 		return err
 	}
-	if _, err := fmt.Fprintf(errs, "serving at %s until Ctrl-C\n", p.url(false)); err != nil {
-		return err
+	if model != nil {
+		model.Register(p.Registerer())
+	}
+	if _, err := fmt.Fprintf(errs, "serving at %s until Ctrl-C%s\n", p.url(false), about); err != nil {
+		return errors.Join(err, p.close())
 	}
 	select {
 	case <-ctx.Done():
@@ -119,4 +159,26 @@ func (f *serveFlags) run(ctx context.Context, runs []string, errs io.Writer) err
 	case err := <-p.done:
 		return err
 	}
+}
+
+// model places the model of a run on a device, if there is one run and it has a model.
+func (f *modelServer) model(runs []string) (s *service.Service, about string, closeModel func(), err error) {
+	if f.noModel || len(runs) != 1 {
+		return nil, "", func() {}, nil
+	}
+	if _, err := os.Stat(filepath.Join(runs[0], trainer.ModelFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, "; the run has no model yet: start this again for /v1/", func() {}, nil
+	}
+	m, c, err := trainer.LoadModel(runs[0])
+	if err != nil {
+		return nil, "", nil, err
+	}
+	dev, _, err := openDevice(f.device)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if s, err = service.New(m, c.Data, dev, f.o); err != nil {
+		return nil, "", nil, errors.Join(err, dev.Close())
+	}
+	return s, "; its model answers at /v1/denoise, /v1/reconstruct and /v1/encode, on " + dev.Name(), func() { s.Close(); dev.Close() }, nil
 }
