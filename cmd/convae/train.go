@@ -22,14 +22,18 @@ import (
 	"github.com/convae/convae/trainer/live"
 )
 
-// firstLook cuts down what `convae train` does when it is given no configuration, data, epochs or batch, if the device is
-// slow: a part of the built-in digits, and small batches, which make more steps of few images. Else it is the preset, which
-// takes well under a minute on two cores with AVX2 or AVX-512.
-func firstLook(c *trainer.Config, dev backend.Device) (slow bool) {
-	if slow = dev.Name() == "sim" || dev.Name() == "cpu" && simd.Current() == simd.None; slow {
-		c.Training.Epochs, c.Training.Batch, c.Data.Limit = 3, 32, 4000
-	}
-	return slow
+// slowCPU is how many multiply-adds a second make a CPU a slow one: the preset's trillion and a half then take four minutes.
+const slowCPU = 6e9
+
+// isSlow reports whether a device would need long for the whole preset: it is the simulator, or a CPU that turns out to be slow.
+func isSlow(dev backend.Device) bool {
+	return dev.Name() == "sim" || dev.Name() == "cpu" && simd.Speed()*float64(len(dev.Lanes())) < slowCPU
+}
+
+// firstLook cuts down what `convae train` does on a slow device when it is given no configuration, data, epochs or batch: to a part of the built-in digits,
+// and small batches, which make more steps of few images. Else it is the preset, which takes well under a minute on two cores with AVX2 or AVX-512.
+func firstLook(c *trainer.Config) {
+	c.Training.Epochs, c.Training.Batch, c.Data.Limit = 3, 32, 4000
 }
 
 // slowTest is how many images a first look on a slow device validates on.
@@ -148,7 +152,9 @@ func (f *trainFlags) begin(c *cobra.Command, args []string, ui *progress, ranks 
 		return nil, err
 	}
 	ui.device(deviceText(r.dev), r.reason)
-	r.slow = r.quick && firstLook(&r.cfg, r.dev)
+	if r.slow = r.quick && isSlow(r.dev); r.slow {
+		firstLook(&r.cfg)
+	}
 	load := func() (err error) {
 		r.train, r.test, err = trainer.LoadData(c.Context(), &r.cfg.Data, ui.loading)
 		return err

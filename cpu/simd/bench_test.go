@@ -26,8 +26,11 @@ func BenchmarkLimit(b *testing.B) {
 	for _, l := range Supported()[1:] {
 		b.Run(l.String(), func(b *testing.B) {
 			f, macs := peakAVX2, 12*8
-			if l == AVX512 {
+			switch l {
+			case AVX512:
 				f, macs = peakAVX512, 28*16
+			case NEON:
+				f, macs = peakNEON, 28*4
 			}
 			for b.Loop() {
 				f(n)

@@ -12,12 +12,15 @@ type Level uint8
 
 const (
 	None   Level = iota // plain Go
+	NEON                // of arm64: products of matrices; all else is plain Go
 	AVX2                // with FMA
 	AVX512              // F, BW, DQ and VL
 )
 
+const errAssembly = "simd: there is no assembly in this build"
+
 // String returns the name that CONVAE_SIMD takes.
-func (l Level) String() string { return [...]string{"none", "avx2", "avx512"}[l] }
+func (l Level) String() string { return [...]string{"none", "neon", "avx2", "avx512"}[l] }
 
 // variable is the environment variable that forces a level.
 const variable = "CONVAE_SIMD"
@@ -40,7 +43,7 @@ func choose(name string) (Level, error) {
 }
 
 // Current is the level in use: the best that the machine has, or the one that the environment variable CONVAE_SIMD
-// names (avx512, avx2, none).
+// names (avx512, avx2, neon, none).
 func Current() Level { return current }
 
 // Err is the error of a CONVAE_SIMD that is not a level of this machine.
@@ -64,3 +67,6 @@ func Columns() int {
 	}
 	return 16
 }
+
+// avx reports whether a level has the loops that are written for AVX alone.
+func avx() bool { return current >= AVX2 }

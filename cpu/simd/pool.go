@@ -84,7 +84,7 @@ func Unpool(dst []float32, row int, g []float32, at []byte, size, w, c int) {
 // quick is how many channels the assembly does: that for AVX2 cannot store less than a whole vector of positions.
 func quick(size, c int) int {
 	switch {
-	case size != 2 || current == None:
+	case size != 2 || !avx():
 		return 0
 	case current == AVX2:
 		return c &^ 7

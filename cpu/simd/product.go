@@ -88,7 +88,11 @@ func tileRows(n int) int {
 	switch {
 	case current == AVX512:
 		return 14
-	case n > 8:
+	case current == NEON && n >= 16:
+		return 5
+	case current == NEON && n >= 8:
+		return 10
+	case current == AVX2 && n > 8:
 		return 6
 	}
 	return 12
@@ -107,11 +111,33 @@ func (p *Product) tile(r, rows, h, ch, ah int) {
 		mask = &p.Mask[r*p.CW]
 	}
 	c, cw, a, aw, taps, b := &p.C[r*p.CW], bytes(p.CW), &p.A[r*p.AW], bytes(p.AW), &p.Taps[0], &p.B[0]
-	if current == AVX512 {
+	switch current {
+	case AVX512:
 		multiplyAVX512(c, bytes(ch), cw, a, bytes(ah), aw, taps, len(p.Taps), p.K, b, bias, int(p.Mode), mask, h, rows, p.N)
-	} else {
+	case AVX2:
 		multiplyAVX2(c, bytes(ch), cw, a, bytes(ah), aw, taps, len(p.Taps), p.K, b, bias, int(p.Mode), mask, h, rows, p.N)
+	case NEON:
+		for n, cols := 0, 0; n < p.N; n += cols {
+			cols = neonColumns(p.N - n)
+			if p.Bias != nil {
+				bias = &p.Bias[n]
+			}
+			if p.Mode == Mask {
+				mask = &p.Mask[r*p.CW+n]
+			}
+			multiplyNEON(&p.C[r*p.CW+n], bytes(ch), cw, a, bytes(ah), aw, taps, len(p.Taps), p.K, &p.B[n], bias, int(p.Mode), mask, h, rows, cols)
+		}
 	}
+}
+
+// neonColumns is how many of n columns the next tile of NEON has.
+func neonColumns(n int) int {
+	for _, cols := range [...]int{16, 8, 4} {
+		if n >= cols {
+			return cols
+		}
+	}
+	return n
 }
 
 // bytes converts a stride in floats to bytes, which the assembly counts in.
@@ -244,18 +270,24 @@ func (o *Outer) tiles(y, x, h, w int) {
 	a, b := o.A[y*o.AH+x*o.AW:], o.B[y*o.BH+x*o.BW:]
 	for n, cols := 0, 0; n < o.N; n += cols {
 		cols = min(o.N-n, Columns())
-		if current == AVX2 && cols < Columns() {
+		switch {
+		case current == AVX2 && cols < Columns():
 			cols = min(cols, 8)
+		case current == NEON:
+			cols = neonColumns(cols)
 		}
 		most := tileRows(cols)
 		tiles := (o.M + most - 1) / most
 		for i := range tiles {
 			m, end := i*o.M/tiles, (i+1)*o.M/tiles
 			c := &o.C[m*o.CM+n]
-			if current == AVX512 {
+			switch current {
+			case AVX512:
 				outerAVX512(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols)
-			} else {
+			case AVX2:
 				outerAVX2(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols)
+			case NEON:
+				outerNEON(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols)
 			}
 		}
 	}

@@ -6,7 +6,7 @@ import "github.com/convae/convae/nn/rng"
 
 // Normals fills dst with standard normal numbers.
 func Normals(dst []float32, src rng.Source, row, draw uint32) {
-	if current != None {
+	if avx() {
 		draws(normals, dst, nil, 0, src, row, draw)
 		return
 	}
@@ -19,7 +19,7 @@ func Normals(dst []float32, src rng.Source, row, draw uint32) {
 // Noise: dst = clip(x + std*normal, 0, 1), the product rounded. dst may be x.
 func Noise(dst, x []float32, std float32, src rng.Source, row, draw uint32) {
 	same(len(dst), x)
-	if current != None {
+	if avx() {
 		draws(noise, dst, x, std, src, row, draw)
 		return
 	}
@@ -34,7 +34,7 @@ func Noise(dst, x []float32, std float32, src rng.Source, row, draw uint32) {
 // Dropout: dst = x/(1-rate) where the uniform number is at least rate, else 0. dst may be x.
 func Dropout(dst, x []float32, rate float32, src rng.Source, row, draw uint32) {
 	same(len(dst), x)
-	if current != None {
+	if avx() {
 		draws(dropout, dst, x, rate, src, row, draw)
 		return
 	}
@@ -111,7 +111,7 @@ func Pixels(dst []float32, src []byte) {
 	}
 	done := 0
 	switch {
-	case len(src) < 16 || current == None:
+	case len(src) < 16 || !avx():
 	case current == AVX512:
 		done = len(src) &^ 15
 		pixelsAVX512(&dst[0], &src[0], done)

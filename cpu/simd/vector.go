@@ -85,7 +85,7 @@ func AddColumns(dst, src []float32, h, sh, w, sw int) {
 	if min(sh, sw) < 0 || extent(h, sh, w, sw, n) > len(src) {
 		panic(errLength)
 	}
-	if current == None {
+	if !avx() {
 		for y := range h {
 			for x := range w {
 				for i, v := range src[y*sh+x*sw:][:n] {

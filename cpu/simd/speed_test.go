@@ -1,0 +1,18 @@
+package simd
+
+import "testing"
+
+// A speed is measured at every level; how they compare is told with -v.
+func TestSpeed(t *testing.T) {
+	for _, l := range Supported()[1:] {
+		restore := Use(None)
+		plain := Speed()
+		Use(l)
+		fast := Speed()
+		restore()
+		if plain < 1e6 || fast < 1e6 {
+			t.Errorf("%v: %.3g multiply-adds a second, plain %.3g", l, fast, plain)
+		}
+		t.Logf("%v: %.3g multiply-adds a second, %.1f times plain Go", l, fast, fast/plain)
+	}
+}
