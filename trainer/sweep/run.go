@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,8 +79,8 @@ type sweep struct {
 
 // shared are data sets in memory.
 type shared struct {
-	config      trainer.Data
-	train, test *dataset.Set
+	asked, found trainer.Data // before and after they were loaded
+	train, test  *dataset.Set
 }
 
 // Run trains the trials of a sweep, or those that are left of one that was interrupted or killed. A trial that fails, because its settings do not go together or
@@ -118,7 +119,7 @@ func Run(ctx context.Context, f *File, o Options) (r Result, err error) {
 		if rung < len(rungs)-1 {
 			all := len(alive)
 			alive = alive[:(all+f.Halving.Factor-1)/f.Halving.Factor]
-			w.o.Say(fmt.Sprintf("after %d epochs %d of %d trials go on", epochs, len(alive), all))
+			w.o.Say(fmt.Sprintf("after %s %d of %d trials go on", epochsText(epochs), len(alive), all))
 		}
 	}
 	return w.finish(ctx)
@@ -241,7 +242,7 @@ func (w *sweep) trial(ctx context.Context, dev backend.Device, i, epochs int) er
 		w.o.Say(name + " has failed: " + o.Error)
 	} else {
 		o.book(r, keepBest, w.f)
-		w.o.Say(fmt.Sprintf("%s: %s %.6g after %d epochs", name, w.f.Metric, o.Values[len(o.Values)-1], o.Epochs))
+		w.o.Say(fmt.Sprintf("%s: %s %.6g after %s", name, w.f.Metric, o.Values[len(o.Values)-1], epochsText(o.Epochs)))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -319,19 +320,22 @@ func (w *sweep) run(trial int) string {
 func (w *sweep) load(ctx context.Context, d *trainer.Data) (train, test *dataset.Set, done func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.data != nil {
-		*d = w.data.config
+	if w.data != nil && reflect.DeepEqual(*d, w.data.asked) {
+		*d = w.data.found
 		return w.data.train, w.data.test, func() {}, nil
 	}
+	asked := *d
 	if train, test, err = trainer.LoadData(ctx, d, nil); err != nil {
 		return nil, nil, nil, err
 	}
+	vary := train.Streamed() || test.Streamed()
 	for path := range w.f.Parameters {
-		if strings.HasPrefix(path, "data.") || train.Streamed() || test.Streamed() {
-			return train, test, func() { _ = errors.Join(train.Close(), test.Close()) }, nil // they were read
-		}
+		vary = vary || strings.HasPrefix(path, "data.") || strings.HasPrefix(path, "model.input") // whose size pictures have
 	}
-	w.data = &shared{*d, train, test}
+	if vary {
+		return train, test, func() { _ = errors.Join(train.Close(), test.Close()) }, nil // they were read
+	}
+	w.data = &shared{asked, *d, train, test}
 	return train, test, func() {}, nil
 }
 
@@ -453,6 +457,13 @@ func plain(value string) string {
 		return text
 	}
 	return value
+}
+
+func epochsText(n int) string {
+	if n == 1 {
+		return "1 epoch"
+	}
+	return fmt.Sprintf("%d epochs", n)
 }
 
 func settingsText(settings []Setting) string {

@@ -254,6 +254,28 @@ metric: val_mse
 	}
 }
 
+// A base may be a file beside the sweep's, and trials whose pictures have other sizes have data of their own.
+func TestInputs(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"base.yaml": "model:\n  name: m\n  input: [8, 8, 3]\n  encoder:\n    - conv2d: {filters: 2, kernel: 3}\n  decoder:\n    - conv2d: {filters: 3, kernel: 3, activation: sigmoid}\n" +
+			"data: {name: scenes, samples: 8}\ntraining: {epochs: 1, batch: 4, seed: 1}\n",
+		"sweep.yaml": "base: base.yaml\nparameters:\n  model.input: {choice: [[8, 8, 3], [16, 12, 3]]}\nsearch: grid\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := ReadFile(filepath.Join(dir, "sweep.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), f, Options{Dir: filepath.Join(dir, "out"), Devices: devices(t, 1)})
+	if err != nil || r.Outcomes[0].Error+r.Outcomes[1].Error != "" {
+		t.Errorf("outcomes %+v, error %v", r.Outcomes, err)
+	}
+}
+
 // Every field has an error that names it and says what was expected, or perhaps meant.
 func TestErrors(t *testing.T) {
 	const good = small + "parameters: {training.noise.std: {uniform: [0, 1]}}\ntrials: 2\n"
