@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Compares convae's speed on the CPU with PyTorch's: bench_cpu_peers.sh [ROUNDS [PATTERN]]; only rows
+# Compares convae's speed on the CPU with PyTorch's and, in inference, onnxruntime's: bench_cpu_peers.sh [ROUNDS [PATTERN]]; only rows
 # that match the pattern, such as denoiser.*train.
 # Processes alternate, so that other work on the machine hits both alike; medians over the rounds and their ratio are
 # printed. PyTorch computes the same losses and runs as fast as we know to make it: all cores, the better memory layout,
 # OpenMP threads that wait actively, no memory given back between steps, and an OpenMP BLAS if the system has one.
+# onnxruntime runs the graph that convae exports, with as many threads; it takes part if NODE_PATH names a folder in which
+# npm install --ignore-scripts onnxruntime-node has put it.
 # PYTHON names the interpreter that has torch (default: the first of /usr/bin/python3 and python3 that has it). CONVAE_SIMD
 # (avx512, avx2, none) holds for convae alone.
 set -euo pipefail
@@ -38,6 +40,17 @@ rows=$(grep -- "$pattern" <<<"$rows") || {
 for model in denoiser:128 scripts/bench_dense.yaml:256 scripts/bench_large.yaml:16 resnet-ae:16 unet-denoiser:16; do
   "$tmp/convae" bench "${model%:*}" --device cpu --train "${model#*:}" --save "$tmp/$(basename "${model%:*}").safetensors" >/dev/null
 done
+ort=
+if node -e 'require("onnxruntime-node")' 2>/dev/null; then
+  ort=$tmp/ort
+  mkdir "$ort"
+  "$tmp/convae" train denoiser --limit 128 --epochs 1 --out "$ort/run" --device cpu --log lines >/dev/null 2>&1
+  "$tmp/convae" export "$ort/denoiser.onnx" --model "$ort/run" >/dev/null
+  for batch in 1 128 1024; do
+    "$found" -c "import sys, torch; torch.rand($batch * 784).numpy().tofile(sys.argv[1])" "$ort/$batch.f32"
+    printf '[{"model": "%s", "input": "%s", "dims": [%d, 1, 28, 28], "seconds": 2}]' "$ort/denoiser.onnx" "$ort/$batch.f32" "$batch" >"$ort/$batch.json"
+  done
+fi
 for _ in $(seq "$rounds"); do
   while read -r name model _ what batch; do
     if [ "$what" = --predict ]; then peer=(--predict "$batch"); else peer=(--train); fi
@@ -46,21 +59,28 @@ for _ in $(seq "$rounds"); do
     printf '\n%s%s/%s torch ' "$name" "$what" "$batch"
     OMP_WAIT_POLICY=active MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456 \
       "$found" scripts/torch_cpu.py "$tmp/$(basename "$model").safetensors" "${peer[@]}"
+    if [ -n "$ort" ] && [ "$what $model" = "--predict denoiser" ]; then
+      printf '%s%s/%s onnxruntime ' "$name" "$what" "$batch"
+      ORT_THREADS=$(nproc) node scripts/onnx_run.js "$ort/$batch.json"
+    fi
   done <<<"$rows" >>"$tmp/results"
 done
 "$found" - "$tmp/results" "$rounds" <<'P'
 import json, statistics, sys
-rates = {}
+rates, ort = {}, ""
 for line in open(sys.argv[1]):
     name, who, text = line.split(" ", 2)
     run = json.loads(text)
     if who == "torch":
         torch = run
-    rates.setdefault(name, {}).setdefault(who, []).append(run["images_per_second"] if who == "torch" else run["rows"][0]["images_per_second"])
+    if who == "onnxruntime":
+        ort = ", onnxruntime " + run["onnxruntime"]
+    rates.setdefault(name, {}).setdefault(who, []).append(run["rows"][0]["images_per_second"] if who == "ours" else run["images_per_second"])
 cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
-print(f"{cpu}, {torch['threads']} threads, PyTorch {torch['torch']}, medians of {sys.argv[2]} alternating runs, images/s")
-print(f"{'':24s}{'convae':>10s}{'PyTorch':>10s}{'ratio':>8s}")
+print(f"{cpu}, {torch['threads']} threads, PyTorch {torch['torch']}{ort}, medians of {sys.argv[2]} alternating runs, images/s")
+print(f"{'':24s}{'convae':>10s}{'PyTorch':>10s}{'ratio':>8s}" + (f"{'onnxruntime':>13s}{'ratio':>8s}" if ort else ""))
 for name, r in rates.items():
     a, b = statistics.median(r["ours"]), statistics.median(r["torch"])
-    print(f"{name:24s}{a:10.0f}{b:10.0f}{a / b:8.2f}")
+    c = statistics.median(r["onnxruntime"]) if "onnxruntime" in r else 0
+    print(f"{name:24s}{a:10.0f}{b:10.0f}{a / b:8.2f}" + (f"{c:13.0f}{a / c:8.2f}" if c else ""))
 P
