@@ -18,9 +18,14 @@ func (l *lane) CopyChannels(dst backend.Tensor, to int, src backend.Tensor, from
 	backend.CheckCopyChannels(&dst, to, &src, from, count)
 	d, s := dst.Shape, src.Shape
 	o, in := l.floats(dst), l.floats(src)
-	for p := range d.N * d.H * d.W {
-		to := o[p*d.C+to:][:count]
-		copy(to, in[p*s.C+from:])
-		round(dst.Type, to)
+	pixels := d.N * d.H * d.W
+	if count == 0 || pixels == 0 {
+		return
+	}
+	simd.CopyChannels(o[to:], d.C, in[from:], s.C, pixels, count)
+	if dst.Type != backend.Float32 {
+		for p := range pixels {
+			round(dst.Type, o[p*d.C+to:][:count])
+		}
 	}
 }

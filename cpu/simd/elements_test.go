@@ -333,7 +333,28 @@ func TestElementMisfits(t *testing.T) {
 		panics(t, "Pixels", errLength, func() { Pixels(a, p) })
 		panics(t, "Noise", errLength, func() { Noise(a, b, 1, rng.Source{}, 0, 0) })
 		panics(t, "AddColumns", errLength, func() { AddColumns(a, b, 1, 8, 1, 8) })
+		panics(t, "CopyChannels", errLength, func() { CopyChannels(b, 4, a, 4, 2, 4) })
 		panics(t, "MaxPool", errPool, func() { MaxPool(b, nil, a, 4, 2, 1, 2); MaxPool(a, p, a, 4, 2, 1, 3) })
 		panics(t, "Unpool", errPool, func() { Unpool(a, 6, b, p, 2, 1, 2) })
+	})
+}
+
+// CopyChannels copies those channels and touches no others, whatever their number and strides.
+func TestCopyChannels(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		for _, n := range []int{1, 3, 8, 15, 16, 17, 24, 31, 32, 48, 65} {
+			for _, c := range []struct{ ds, ss, pixels int }{{n, n, 5}, {n + 1, n, 7}, {n + 40, n + 3, 3}, {n, n + 16, 1}} {
+				src := seeded(1).floats(c.pixels*c.ss + 2)
+				dst := seeded(2).floats(c.pixels*c.ds + 1)
+				want := slices.Clone(dst)
+				for p := range c.pixels {
+					copy(want[1+p*c.ds:][:n], src[2+p*c.ss:])
+				}
+				CopyChannels(dst[1:], c.ds, src[2:], c.ss, c.pixels, n)
+				if !slices.Equal(dst, want) {
+					t.Errorf("%d channels of %d pixels, strides %d and %d: something else was copied", n, c.pixels, c.ds, c.ss)
+				}
+			}
+		}
 	})
 }

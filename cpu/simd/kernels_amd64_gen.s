@@ -11358,6 +11358,46 @@ done:
 	VZEROUPPER
 	RET
 
+// func channelsAVX512(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
+TEXT ·channelsAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), R8
+	MOVQ ds+8(FP), R10
+	MOVQ src+16(FP), R9
+	MOVQ ss+24(FP), R11
+	MOVQ w+32(FP), DX
+	MOVQ n+40(FP), CX
+	ANDQ $15, CX
+	MOVQ CX, AX
+	MOVQ $-1, BX
+	SHLQ CX, BX
+	NOTQ BX
+	KMOVW BX, K1
+pixel:
+	XORQ SI, SI
+	MOVQ n+40(FP), CX
+	SUBQ $16, CX
+	JLT part
+whole:
+	PREFETCHT0 2048(R8)(SI*1)
+	PREFETCHT0 2048(R9)(SI*1)
+	VMOVUPS (R9)(SI*1), Z0
+	VMOVUPS Z0, (R8)(SI*1)
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JGE whole
+part:
+	TESTQ AX, AX
+	JZ next
+	VMOVUPS.Z (R9)(SI*1), K1, Z0
+	VMOVUPS Z0, K1, (R8)(SI*1)
+next:
+	ADDQ R10, R8
+	ADDQ R11, R9
+	DECQ DX
+	JNZ pixel
+	VZEROUPPER
+	RET
+
 // func columnsAVX512(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int)
 TEXT ·columnsAVX512(SB), NOSPLIT, $0-64
 	MOVQ src+8(FP), SI
@@ -19762,6 +19802,45 @@ part:
 	VADDPS Y0, Y1, Y0
 	VMASKMOVPS Y0, Y13, (R8)(SI*1)
 done:
+	VZEROUPPER
+	RET
+
+// func channelsAVX2(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
+TEXT ·channelsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), R8
+	MOVQ ds+8(FP), R10
+	MOVQ src+16(FP), R9
+	MOVQ ss+24(FP), R11
+	MOVQ w+32(FP), DX
+	MOVQ n+40(FP), CX
+	ANDQ $7, CX
+	MOVQ CX, AX
+	NEGQ CX
+	LEAQ ·lanes+64(SB), BX
+	VMOVUPS (BX)(CX*4), Y13
+pixel:
+	XORQ SI, SI
+	MOVQ n+40(FP), CX
+	SUBQ $8, CX
+	JLT part
+whole:
+	PREFETCHT0 2048(R8)(SI*1)
+	PREFETCHT0 2048(R9)(SI*1)
+	VMOVUPS (R9)(SI*1), Y0
+	VMOVUPS Y0, (R8)(SI*1)
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JGE whole
+part:
+	TESTQ AX, AX
+	JZ next
+	VMASKMOVPS (R9)(SI*1), Y13, Y0
+	VMASKMOVPS Y0, Y13, (R8)(SI*1)
+next:
+	ADDQ R10, R8
+	ADDQ R11, R9
+	DECQ DX
+	JNZ pixel
 	VZEROUPPER
 	RET
 

@@ -34,6 +34,11 @@ func addTimesAVX512(dst, a, b *float32, n int)
 //go:noescape
 func axpyAVX512(dst, src *float32, n int, alpha float32)
 
+// channelsAVX512 copies n elements of w pixels; strides are in bytes.
+//
+//go:noescape
+func channelsAVX512(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
+
 // columnsAVX512 adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors.
 //
 //go:noescape
@@ -273,6 +278,11 @@ func addTimesAVX2(dst, a, b *float32, n int)
 //
 //go:noescape
 func axpyAVX2(dst, src *float32, n int, alpha float32)
+
+// channelsAVX2 copies n elements of w pixels; strides are in bytes.
+//
+//go:noescape
+func channelsAVX2(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
 
 // columnsAVX2 adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors.
 //

@@ -20,6 +20,8 @@ func addTimesAVX512(dst, a, b *float32, n int) { panic(errAssembly) }
 
 func axpyAVX512(dst, src *float32, n int, alpha float32) { panic(errAssembly) }
 
+func channelsAVX512(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int) { panic(errAssembly) }
+
 func columnsAVX512(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int) {
 	panic(errAssembly)
 }
@@ -139,6 +141,8 @@ func timesAVX2(dst, a, b *float32, n int) { panic(errAssembly) }
 func addTimesAVX2(dst, a, b *float32, n int) { panic(errAssembly) }
 
 func axpyAVX2(dst, src *float32, n int, alpha float32) { panic(errAssembly) }
+
+func channelsAVX2(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int) { panic(errAssembly) }
 
 func columnsAVX2(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int) {
 	panic(errAssembly)

@@ -76,6 +76,26 @@ func Axpy(dst []float32, alpha float32, src []float32) {
 	}
 }
 
+// CopyChannels: dst[p*ds+i] = src[p*ss+i] for p < pixels and i < n; strides are in floats. The two do not overlap.
+func CopyChannels(dst []float32, ds int, src []float32, ss, pixels, n int) {
+	if pixels <= 0 || n <= 0 {
+		return
+	}
+	if min(ds, ss) < 0 || extent(1, 0, pixels, ds, n) > len(dst) || extent(1, 0, pixels, ss, n) > len(src) {
+		panic(errLength)
+	}
+	switch current {
+	case AVX512:
+		channelsAVX512(&dst[0], bytes(ds), &src[0], bytes(ss), pixels, n)
+	case AVX2:
+		channelsAVX2(&dst[0], bytes(ds), &src[0], bytes(ss), pixels, n)
+	default:
+		for p := range pixels {
+			copy(dst[p*ds:][:n], src[p*ss:])
+		}
+	}
+}
+
 // AddColumns adds to dst[n] the sum over y < h and x < w of src[y*sh+x*sw+n]; strides are in floats.
 func AddColumns(dst, src []float32, h, sh, w, sw int) {
 	n := len(dst)

@@ -141,6 +141,8 @@ func (g *gen) vector() {
 	})
 	g.end()
 
+	g.channels()
+
 	// Columns: SI and DI are a row and a pixel of src, R8 and R9 their strides.
 	most := 64 / g.lanes
 	g.function("adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors.", "columns", "dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int")
@@ -183,4 +185,21 @@ func (g *gen) vector() {
 		})
 		g.end()
 	}
+}
+
+// channels makes a loop over w pixels and, within, over vectors of n of their channels. R8 and R9 are the pixels, R10 and R11 their strides, SI the
+// bytes that are done of a pixel, DX the pixels left, and AX the elements of the last vector unless it is whole.
+func (g *gen) channels() {
+	g.function("copies n elements of w pixels; strides are in bytes.", "channels", "dst *float32, ds uintptr, src *float32, ss uintptr, w, n int")
+	g.line("MOVQ {dst}, R8\nMOVQ {ds}, R10\nMOVQ {src}, R9\nMOVQ {ss}, R11\nMOVQ {w}, DX\nMOVQ {n}, CX\nANDQ $%d, CX\nMOVQ CX, AX", g.lanes-1)
+	g.lanesLeft()
+	x := g.v(0)
+	g.line("pixel:\nXORQ SI, SI\nMOVQ {n}, CX\nSUBQ $%d, CX\nJLT part\nwhole:", g.lanes)
+	g.ahead(0)
+	g.ahead(1)
+	g.line("VMOVUPS (R9)(SI*1), %s\nVMOVUPS %s, (R8)(SI*1)\nADDQ $%d, SI\nSUBQ $%d, CX\nJGE whole\npart:\nTESTQ AX, AX\nJZ next", x, x, g.bytes, g.lanes)
+	g.load(0, "(R9)(SI*1)", x)
+	g.store(0, x, "(R8)(SI*1)")
+	g.line("next:\nADDQ R10, R8\nADDQ R11, R9\nDECQ DX\nJNZ pixel")
+	g.end()
 }
