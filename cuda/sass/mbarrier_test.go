@@ -102,6 +102,25 @@ func TestArrive(t *testing.T) {
 	}
 }
 
+// An mbarrier that is invalidated is none.
+func TestInvalidated(t *testing.T) {
+	w, step := single(t, "SYNCS.CCTL.IV [UR4+0x8]")
+	w.ur[4] = sharedBase
+	binary.LittleEndian.PutUint64(w.blk.shared[8:], uint64(newMbarrier(4, 4, 0, false)))
+	if _, _, err := w.blk.change(sharedBase+8, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	step()
+	if _, _, err := w.blk.change(sharedBase+8, 0, 1); err == nil || !strings.Contains(err.Error(), "the mbarrier at 0x408: 0xffffffffffffffff is no mbarrier") {
+		t.Errorf("error %v", err)
+	}
+	for addr, want := range map[uint32]string{sharedBase + 4: "an mbarrier at 0x404", sharedBase + 1024: "an mbarrier at 0x800 of 1024 bytes", 0: "an mbarrier at 0x0"} {
+		if _, _, err := w.blk.change(addr, 0, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("at %#x: error %v", addr, err)
+		}
+	}
+}
+
 // A test of a phase is true once the one of its parity is complete; one that waits makes the lanes sleep until then.
 func TestPhase(t *testing.T) {
 	for _, c := range []struct {

@@ -242,7 +242,7 @@ func TestTensorTime(t *testing.T) {
 		if want := int64(b.bytes+lineBytes-1) / lineBytes; s.passes != want {
 			t.Errorf("a box of %v takes %d passes of shared memory, want %d", c.box, s.passes, want)
 		}
-		// A second one has the map.
+		// A second one has the map, as one would have that was asked for in time.
 		begun := s.now
 		b.made, b.filled = 0, 0
 		b.blk.copies = 1
@@ -254,5 +254,31 @@ func TestTensorTime(t *testing.T) {
 		if took := s.now - begun; took < least-m.L2Latency-2 || took > least-m.L2Latency+2 {
 			t.Errorf("a box of %v of a tensor that is known takes %d cycles, want %d", c.box, took, least-m.L2Latency)
 		}
+	}
+}
+
+// A tensor map that a kernel asks for is at hand from when it comes from L2.
+func TestTensorPrefetch(t *testing.T) {
+	w, step := single(t, "UTMACCTL.PF [UR4]")
+	w.ur[4], w.ur[5] = 0x240, constantWindow>>32
+	x := &executor{}
+	in, err := decode("UTMACCTL.PF [UR4]", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.op.exec(x, w, &in, 1)
+	if x.prefetched != constantWindow+0x240 {
+		t.Errorf("the map at %#x is asked for", x.prefetched)
+	}
+	step()
+	var c copier
+	if at := c.fetch(mapAt{x, x.prefetched}, 300); at != 300 {
+		t.Errorf("it is there at %d", at)
+	}
+	if at := c.fetch(mapAt{x, x.prefetched}, 700); at != 300 {
+		t.Errorf("for a later copy it is there at %d", at)
+	}
+	if at := c.fetch(mapAt{nil, x.prefetched}, 700); at != 700 {
+		t.Errorf("that of another launch is there at %d", at)
 	}
 }
