@@ -140,8 +140,10 @@ func (s *session) hold(ctx context.Context) error {
 	case <-resumed:
 	case <-ctx.Done():
 	}
-	s.o.Observer.Note("the run goes on")
 	s.watch.start(s.p.Offset)
-	s.report(false)
+	if ctx.Err() == nil {
+		s.o.Observer.Note("the run goes on")
+		s.report(false)
+	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (f *folder) refresh(now time.Time) bool {
 		}
 	}
 	if stamp == f.stamp {
-		if (f.run.State == State(trainer.Running) || f.run.State == State(trainer.Paused)) && now.Sub(updated) > silence && f.run.State != Silent {
+		if f.run.State == State(trainer.Running) && now.Sub(updated) > silence {
 			f.run.State = Silent
 			return true
 		}

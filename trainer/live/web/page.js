@@ -173,7 +173,13 @@ function card(id) {
   return c;
 }
 
-const epochsOf = (r) => [...new Set([...(r.samples ?? []), ...(r.latent ?? [])])].sort((a, b) => a - b);
+// epochsOf are those that have a picture and, where there are codes, points: of the newest, the one may be there before the other.
+function epochsOf({ samples = [], latent = [] }) {
+  if (!samples.length || !latent.length) return [...samples, ...latent];
+  const both = new Set(latent);
+  return samples.filter((e) => both.has(e));
+}
+
 const ACTIVE = ["running", "paused", "stopping"];
 
 function drawCard(id) {
