@@ -284,7 +284,7 @@ func (l *lane) correlate(s *backend.ConvShape, c *correlation) {
 		t := eachFor(s.X.C)
 		l.product(t.forward, t, &src, c, &w)
 	} else if f, ok := l.dev.wgmmaFor(c, &src, &w, false); ok {
-		l.productWGMMA(&f, f.forward, &src, c, &w)
+		l.productWGMMA(&f, &src, c, &w, false)
 	} else if f, ok := l.dev.tensorFor(c, &src, &w, false); ok {
 		l.productTensor(&f, f.forward, &src, c, &w)
 	} else if f, ok := l.dev.fewPairsFor(c, &src, &w, false); ok {
@@ -325,7 +325,7 @@ func (l *lane) backInput(s backend.ConvShape, c correlation) {
 			t := tileFor(src.c, &w)
 			l.product(t.back, t, &src, &c, &w)
 		} else if f, ok := l.dev.wgmmaFor(&c, &src, &w, true); ok {
-			l.productWGMMA(&f, f.back, &src, &c, &w)
+			l.productWGMMA(&f, &src, &c, &w, true)
 		} else if f, ok := l.dev.tensorFor(&c, &src, &w, true); ok {
 			l.productTensor(&f, f.back, &src, &c, &w)
 		} else if f, ok := l.dev.fewPairsFor(&c, &src, &w, true); ok {

@@ -21,6 +21,7 @@ const (
 // below the other an image is.
 type wgmmaForm struct {
 	forward, back            kernels.Entry
+	fedForward, fedBack      kernels.Entry // those that are fed, of bfloat16s alone
 	positions, columns, rows int
 }
 
@@ -29,20 +30,20 @@ type wgmmaForms [2][]wgmmaForm
 
 var (
 	wgmmaRounded = wgmmaForms{{ // of factors rounded to TF32
-		{kernels.ConvForwardWGMMATurned, kernels.ConvBackInputWGMMATurned, 256, 64, 2},
-		{kernels.ConvForwardWGMMATall, kernels.ConvBackInputWGMMATall, 256, 64, 1},
-		{kernels.ConvForwardWGMMA, kernels.ConvBackInputWGMMA, 128, 64, 1},
+		{kernels.ConvForwardWGMMATurned, kernels.ConvBackInputWGMMATurned, 0, 0, 256, 64, 2},
+		{kernels.ConvForwardWGMMATall, kernels.ConvBackInputWGMMATall, 0, 0, 256, 64, 1},
+		{kernels.ConvForwardWGMMA, kernels.ConvBackInputWGMMA, 0, 0, 128, 64, 1},
 	}, {
-		{kernels.ConvForwardWGMMALarge, kernels.ConvBackInputWGMMALarge, 256, 128, 1},
-		{kernels.ConvForwardWGMMAWide, kernels.ConvBackInputWGMMAWide, 128, 128, 1},
+		{kernels.ConvForwardWGMMALarge, kernels.ConvBackInputWGMMALarge, 0, 0, 256, 128, 1},
+		{kernels.ConvForwardWGMMAWide, kernels.ConvBackInputWGMMAWide, 0, 0, 128, 128, 1},
 	}}
 	wgmmaPairs = wgmmaForms{{ // of bfloat16s
-		{kernels.ConvForwardWGMMABF16Turned, kernels.ConvBackInputWGMMABF16Turned, 256, 64, 2},
-		{kernels.ConvForwardWGMMABF16Tall, kernels.ConvBackInputWGMMABF16Tall, 256, 64, 1},
-		{kernels.ConvForwardWGMMABF16, kernels.ConvBackInputWGMMABF16, 128, 64, 1},
+		{kernels.ConvForwardWGMMABF16Turned, kernels.ConvBackInputWGMMABF16Turned, kernels.ConvWGMMAFedForwardTurned, kernels.ConvWGMMAFedBackInputTurned, 256, 64, 2},
+		{kernels.ConvForwardWGMMABF16Tall, kernels.ConvBackInputWGMMABF16Tall, kernels.ConvWGMMAFedForwardTall, kernels.ConvWGMMAFedBackInputTall, 256, 64, 1},
+		{kernels.ConvForwardWGMMABF16, kernels.ConvBackInputWGMMABF16, kernels.ConvWGMMAFedForward, kernels.ConvWGMMAFedBackInput, 128, 64, 1},
 	}, {
-		{kernels.ConvForwardWGMMABF16Large, kernels.ConvBackInputWGMMABF16Large, 256, 128, 1},
-		{kernels.ConvForwardWGMMABF16Wide, kernels.ConvBackInputWGMMABF16Wide, 128, 128, 1},
+		{kernels.ConvForwardWGMMABF16Large, kernels.ConvBackInputWGMMABF16Large, kernels.ConvWGMMAFedForwardLarge, kernels.ConvWGMMAFedBackInputLarge, 256, 128, 1},
+		{kernels.ConvForwardWGMMABF16Wide, kernels.ConvBackInputWGMMABF16Wide, kernels.ConvWGMMAFedForwardWide, kernels.ConvWGMMAFedBackInputWide, 128, 128, 1},
 	}}
 )
 
@@ -51,14 +52,28 @@ type wgmmaLaunch struct {
 	*wgmmaForm
 	strips
 	stages, pools int
+	feed          feed // without boxes if the kernel copies itself
 }
+
+// feed is the Feed of conv_wgmma_fed.sm_90a.cu: pixels in so many boxes, each of rows rows of a strip, and of taps taps.
+type feed struct{ boxes, rows, taps int }
+
+const (
+	fedThreads = wgmmaThreads + 32 // a warp more feeds
+	fedStages  = 8                 // at most
+	fedColumns = 8                 // of weights whose 128 bytes are a row of a box
+)
 
 // wgmmaFor chooses the form for a window on a source, or returns false if none fits.
 func (d *Device) wgmmaFor(c *correlation, src *source, w *window, back bool) (wgmmaLaunch, bool) {
 	if c.packed == 0 || src.narrow != (c.multiply == backend.BFloat16) {
 		return wgmmaLaunch{}, false
 	}
-	return d.wgmmaLaunch(c.multiply, src, w, back)
+	l, ok := d.wgmmaLaunch(c.multiply, src, w, back)
+	if ok && d.dev.Info().TakesTensorMaps() {
+		l.fedBy(wordsOf(c.multiply, src.c), src, w, back)
+	}
+	return l, ok
 }
 
 // takesWGMMA says whether there is a form for a window on a source of factors of a type. That depends on the shape of an image alone.
@@ -133,8 +148,68 @@ func (l *wgmmaLaunch) grid(w *window) driver.Dim3 {
 	return driver.Dim3{X: ceilDiv(l.windows, l.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, l.columns), Y: 1, Z: w.residues * w.residues}
 }
 
+// fedBy makes a launch one that is fed, if the device takes tensor maps and the shape suits: factors as they lie in memory, and a block has rows of one
+// strip or whole strips.
+func (l *wgmmaLaunch) fedBy(words int, src *source, w *window, back bool) bool {
+	height, across := ceilDiv(w.out.H, w.residues)*w.pool, l.width*w.pool
+	rows := l.positions / across
+	if l.fedForward == 0 || src.argmax != 0 || src.factor != 1 || w.out.C%fedColumns != 0 || height%rows != 0 && rows%height != 0 {
+		return false
+	}
+	f := *l
+	kh, kw := w.taps(back)
+	f.feed = feed{max(rows/height, 1), min(rows, height) + kh - 1, kw}
+	f.pitch = across + kw - 1
+	f.pixels = ceilDiv(f.feed.rows*f.pitch, 8) * 8 // of a plane, which begins at a multiple of 128 bytes
+	quads := wgmmaChunk / 4
+	f.stack = quads * f.pixels
+	chunks := ceilDiv(words, wgmmaChunk)
+	for _, most := range []int{wgmmaHalf, wgmmaBytes} {
+		if most == wgmmaHalf && l.columns > 64 {
+			continue
+		}
+		for f.stages = min(fedStages, chunks*kh); f.stages >= min(3, chunks*kh); f.stages-- {
+			f.pools = min(chunks, ceilDiv(f.stages-1, kh)+1)
+			f.bytes = max(tensorUnit*(f.pools*f.feed.boxes*f.stack+f.stages*kw*quads*l.columns), 4*l.positions*(l.columns+8+16/4))
+			if f.bytes <= most {
+				*l = f
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// productFed launches a correlate_fed kernel, which has pixels and weights by their maps alone.
+func (l *lane) productFed(t *wgmmaLaunch, e kernels.Entry, src *source, c *correlation, w *window) {
+	kh, kw := w.taps(e == t.fedBack)
+	words, quads := wordsOf(c.multiply, src.c), wgmmaChunk/4
+	pixels := driver.Tiled{Type: driver.ElementBFloat16, Base: src.p, Sizes: []int{src.c, src.w, src.h, w.out.N},
+		Strides: []int{2 * src.c, 2 * src.c * src.row, 2 * src.c * src.image}, Box: []int{8, t.pitch, t.feed.rows, 1}}
+	column := 2 * tensorUnit / 4 // elements of four words
+	weights := driver.Tiled{Type: driver.ElementBFloat16, Base: c.packed, Sizes: []int{fedColumns * column, w.out.C / fedColumns, words / 4, w.residues * w.residues * kh * kw},
+		Strides: []int{fedColumns * tensorUnit, w.out.C * tensorUnit, w.out.C * tensorUnit * words / 4}, Box: []int{fedColumns * column, t.columns / fedColumns, quads, t.feed.taps}}
+	from, without := *src, *c
+	from.p, without.packed = 0, 0
+	a := packedArgs(&from, &without, w)
+	a.addStrips(&t.strips)
+	a.add(i32(t.stages), i32(t.pools), i32(t.feed.boxes), i32(t.feed.rows*t.pitch*tensorUnit), i32(t.feed.taps))
+	l.launchMaps(c.op, e, t.grid(w), driver.Dim3{X: fedThreads}, t.bytes, []driver.Tiled{pixels, weights}, a.all()...)
+}
+
 // productWGMMA launches a correlate_warpgroups kernel.
-func (l *lane) productWGMMA(t *wgmmaLaunch, e kernels.Entry, src *source, c *correlation, w *window) {
+func (l *lane) productWGMMA(t *wgmmaLaunch, src *source, c *correlation, w *window, back bool) {
+	e := t.forward
+	if back {
+		e = t.back
+	}
+	if t.feed.boxes > 0 {
+		if e = t.fedForward; back {
+			e = t.fedBack
+		}
+		l.productFed(t, e, src, c, w)
+		return
+	}
 	a := packedArgs(src, c, w)
 	a.addStrips(&t.strips)
 	a.add(i32(t.stages), i32(t.pools))

@@ -63,6 +63,7 @@ func TestWarpgroupForms(t *testing.T) {
 
 // The forms of as many columns give the same bits, so which one is taken may depend on the number of images; and have few bank conflicts.
 func TestWarpgroupFormsGiveSameBits(t *testing.T) {
+	with := func(s backend.ConvSpec, change func(*backend.ConvSpec)) backend.ConvSpec { change(&s); return s }
 	spec := func(h, w, c, filters, pool int) backend.ConvSpec {
 		return backend.ConvSpec{X: backend.Shape{N: 2, H: h, W: w, C: c}, Filters: filters, KernelH: 3, KernelW: 3, Pool: pool, Padding: backend.Same, Act: backend.Tanh}
 	}
@@ -71,6 +72,10 @@ func TestWarpgroupFormsGiveSameBits(t *testing.T) {
 		back bool
 	}{
 		{spec(16, 16, 24, 40, 1), false}, {spec(32, 8, 24, 40, 2), false}, {spec(16, 16, 40, 24, 1), true}, {spec(16, 32, 48, 72, 2), false}, {spec(32, 8, 40, 24, 2), true},
+		{with(spec(8, 8, 24, 40, 1), func(s *backend.ConvSpec) { s.X.N = 3 }), false}, // an image is half of a block's strips, or a quarter
+		{with(spec(8, 8, 40, 72, 1), func(s *backend.ConvSpec) { s.X.N, s.KernelH, s.KernelW = 5, 5, 1 }), true},
+		{with(spec(8, 8, 24, 40, 1), func(s *backend.ConvSpec) { s.Up, s.KernelH, s.KernelW = 2, 4, 5 }), false},
+		{with(spec(24, 16, 40, 24, 1), func(s *backend.ConvSpec) { s.KernelW = 2 }), true}, // blocks of 256 have rows of two images
 	} {
 		for _, c.Multiply = range []backend.DType{backend.TF32, backend.BFloat16} {
 			if c.Multiply == backend.BFloat16 { // twice as many channels make as many words
@@ -102,18 +107,30 @@ func TestWarpgroupFormsGiveSameBits(t *testing.T) {
 				list = forms[1]
 			}
 			var first []float32
-			for i := range list {
-				f, ok := list[i].launch(wordsOf(s.Multiply, src.c), &src, &w, c.back)
+			for i := range 2 * len(list) { // each in both forms, if there is one that is fed
+				f, ok := list[i/2].launch(wordsOf(s.Multiply, src.c), &src, &w, c.back)
 				if !ok {
-					t.Fatalf("form %s does not take %v", list[i].forward.Name(), s.X)
+					if s.Conv.H/s.Up%16 == 0 || i/2 == len(list)-1 {
+						t.Errorf("form %s does not take %v", list[i/2].forward.Name(), s.X)
+					}
+					continue
 				}
-				e := f.forward
-				if c.back {
-					e = f.back
+				if i%2 == 1 {
+					fed := f.fedBy(wordsOf(s.Multiply, src.c), &src, &w, c.back)
+					if want := s.Multiply == backend.BFloat16 && !(c.back && s.Pool > 1) && !(s.Conv.H == 24 && f.positions == 256); fed != want {
+						t.Errorf("%v, %s, back %v: fed %v, want %v", s.X, list[i/2].forward.Name(), c.back, fed, want)
+					}
+					if !fed {
+						continue
+					}
 				}
 				d.launches = nil
-				l.productWGMMA(&f, e, &src, &k, &w)
-				if n := d.launches[0]; n.BankConflicts*100 > 3*n.SharedRequests {
+				l.productWGMMA(&f, &src, &k, &w, c.back)
+				if l.err != nil {
+					t.Fatal(l.err)
+				}
+				n := d.launches[0]
+				if n.BankConflicts*100 > 3*n.SharedRequests {
 					t.Errorf("%v, %s: %d extra passes for %d requests to shared memory, want at most 3 %%", s.X, n.Kernel, n.BankConflicts, n.SharedRequests)
 				}
 				got := make([]float32, out.Shape.Len())
@@ -124,7 +141,7 @@ func TestWarpgroupFormsGiveSameBits(t *testing.T) {
 					first = got
 				}
 				if !slices.Equal(first, got) {
-					t.Errorf("%v, %v: %s and %s differ", s.X, s.Multiply, list[0].forward.Name(), f.forward.Name())
+					t.Errorf("%v, %v: %s and %s differ", s.X, s.Multiply, list[0].forward.Name(), n.Kernel)
 				}
 			}
 		}

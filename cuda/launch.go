@@ -37,6 +37,24 @@ func (l *lane) check(op string, err error) {
 	}
 }
 
+// launchMaps is launch for a kernel that has the maps of such tensors as its last parameters.
+func (l *lane) launchMaps(op string, e kernels.Entry, grid, block driver.Dim3, shared int, tensors []driver.Tiled, args ...uint64) {
+	if len(tensors) != e.Maps() {
+		panic("cuda: a launch with the wrong number of tensor maps")
+	}
+	l.maps = l.maps[:0]
+	for i := range tensors {
+		if l.err != nil || l.preparing {
+			break
+		}
+		m, err := l.dev.dev.EncodeTiled(&tensors[i])
+		l.check(op, err)
+		l.maps = append(l.maps, m)
+	}
+	l.launch(op, e, grid, block, shared, args...)
+	l.maps = l.maps[:0]
+}
+
 // launch starts a kernel for an op. Args are the kernel's parameters in order; see ptr, i32 and f32. A grid of no
 // blocks does nothing.
 func (l *lane) launch(op string, e kernels.Entry, grid, block driver.Dim3, shared int, args ...uint64) {
@@ -62,7 +80,7 @@ func (l *lane) launch(op string, e kernels.Entry, grid, block driver.Dim3, share
 		return
 	}
 	n := copy(l.args[:], args)
-	l.params = driver.Launch{Function: f.Function, Grid: grid, Block: block, Shared: shared, Args: l.args[:n], Waits: l.dev.waits}
+	l.params = driver.Launch{Function: f.Function, Grid: grid, Block: block, Shared: shared, Args: l.args[:n], Maps: l.maps, Waits: l.dev.waits}
 	l.check(op, l.stream.Launch(&l.params))
 }
 

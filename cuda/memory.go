@@ -48,6 +48,7 @@ type lane struct {
 	// The arguments of a launch, here so that none is allocated.
 	params driver.Launch
 	args   [kernels.MaxParams]uint64
+	maps   []driver.TensorMap
 }
 
 // buffer is device memory. A freed one has the address 0.

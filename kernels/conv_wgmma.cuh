@@ -6,6 +6,87 @@
 #include "strips.cuh"
 #include "wgmma.cuh"
 
+// Warpgroups is how two warpgroups share out 128*TILES positions by BN columns, as correlate_warpgroups says. Words of planes of weights lie PLANE units
+// apart.
+template <class F, int BN, int TILES, bool Turned, int PLANE> struct Warpgroups {
+  static constexpr unsigned QUADS = 4, BM = 128 * TILES, LDC = Turned ? BN + 4 : BN + 8;
+  static constexpr int PRODUCTS = Turned ? 1 : TILES, SUMS = Turned ? 64 : BN / 2; // of a warpgroup, and what a thread has of each
+  static_assert(!Turned || BN == 64 && TILES == 2, "a product has 64 rows, and a warpgroup two tiles");
+  typedef float Sums[PRODUCTS][SUMS];
+  unsigned width, pool, across; // of a strip, in windows and in tiles
+  unsigned group, lane;
+
+  __device__ __forceinline__ Warpgroups(const Correlation &g, const Strips &strips)
+      : width(strips.width), pool(g.pool), across(strips.width * g.pool / 8), group(threadIdx.x / 128), lane(threadIdx.x % 32) {}
+
+  // position is the number of the position that is row m of a tile.
+  __device__ __forceinline__ unsigned position(unsigned tile, unsigned m) const {
+    const unsigned y = tile / across * 8 + m / 8, x = tile % across * 8 + m % 8;
+    return (y / pool * width + x / pool) * pool * pool + y % pool * pool + x % pool;
+  }
+
+  // tile_of is a warpgroup's tile number i.
+  __device__ __forceinline__ unsigned tile_of(unsigned i) const { return Turned && across == 2 ? group + 2 * i : group * TILES + i; }
+
+  // multiply adds the products of a band of kw taps, from pixels a, planes of which lie plane units apart, at pixel of each product, and weights b. whole
+  // says that there are two octets of words.
+  __device__ __forceinline__ void multiply(Sums &sum, const Matrix &a, const Matrix &b, const unsigned (&pixel)[PRODUCTS], unsigned plane, unsigned row,
+                                           unsigned kw, bool whole) const {
+    auto octet = [&](unsigned j, unsigned o) {
+#pragma unroll
+      for (int i = 0; i < PRODUCTS; i++) {
+        const unsigned long long pixels_of = on(a, 2 * o * plane + pixel[i] + row + j), weights_of = on(b, (j * QUADS + 2 * o) * PLANE);
+        multiply_add_warpgroup<F>(sum[i], Turned ? weights_of : pixels_of, Turned ? pixels_of : weights_of);
+      }
+    };
+    if (kw == 3 && whole) { // the most frequent width, whose products are one group
+      warpgroup_begin();
+#pragma unroll
+      for (unsigned j = 0; j < 3; j++) octet(j, 0), octet(j, 1);
+      warpgroup_end();
+      return;
+    }
+#pragma unroll 1
+    for (unsigned j = 0; j < kw; j++) {
+      warpgroup_begin();
+      octet(j, 0);
+      warpgroup_end();
+      if (whole) {
+        warpgroup_begin();
+        octet(j, 1);
+        warpgroup_end();
+      }
+    }
+  }
+
+  // Rows of sums are so far apart, and every four of them by so many more floats, that those which lanes store at once lie in different banks: with
+  // a pool of 2 neighbours in a row of pixels are in other windows, four positions on.
+  __device__ __forceinline__ unsigned more() const { return !Turned ? 16 : pool == 2 ? 8 : 0; }
+
+  // store puts the sums in a buffer.
+  __device__ __forceinline__ void store(float *buffer, const Sums &sum) const {
+    if (Turned) {
+#pragma unroll
+      for (int j = 0; j < SUMS / 4; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          const unsigned row = position(tile_of(j / 8), j % 8 * 8 + lane % 4 * 2 + e);
+          float *const to = buffer + row * LDC + row / 4 * more() + threadIdx.x % 128 / 32 * 16 + lane / 4;
+          to[0] = sum[0][j * 4 + e], to[8] = sum[0][j * 4 + 2 + e];
+        }
+    } else
+#pragma unroll
+    for (int i = 0; i < PRODUCTS; i++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const unsigned row = position(tile_of(i), threadIdx.x % 128 / 32 * 16 + half * 8 + lane / 4);
+        float *const to = buffer + row * LDC + row / 4 * more() + lane % 4 * 2;
+#pragma unroll
+        for (int j = 0; j < BN / 8; j++) store_shared(to + j * 8, sum[i][j * 4 + half * 2], sum[i][j * 4 + half * 2 + 1]);
+      }
+  }
+};
+
 // correlate_warpgroups computes 128*TILES positions by BN columns, as correlate does, of factors in a precision F. Each of two warpgroups owns
 // the products at TILES tiles of eight rows by eight pixels, by all columns; strips are 8 or 16 pixels wide, of a multiple of eight rows.
 // Turned, the 64 columns are the rows of the product, and its columns are the positions of two such tiles one below the other, of as many rows: of
@@ -17,10 +98,9 @@
 // while the next band begins.
 template <class F, int BN, int TILES, bool Turned, bool Back>
 __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const Strips &strips, const Ring &ring) {
-  constexpr unsigned T = 256, QUADS = 4, BM = 128 * TILES, LDC = Turned ? BN + 4 : BN + 8, PLANE = BN + 2; // of weights, in units
-  constexpr unsigned PLACES = F::PAIRS ? 8 : 4;                                            // bytes of a unit
-  constexpr int PRODUCTS = Turned ? 1 : TILES, SUMS = Turned ? 64 : BN / 2; // of a warpgroup, and what a thread has of each
-  static_assert(!Turned || BN == 64 && TILES == 2, "a product has 64 rows, and a warpgroup two tiles");
+  constexpr unsigned T = 256, PLANE = BN + 2, PLACES = F::PAIRS ? 8 : 4; // units of a plane of weights, bytes of a unit
+  typedef Warpgroups<F, BN, TILES, Turned, PLANE> W;
+  constexpr unsigned QUADS = W::QUADS, BM = W::BM;
   extern __shared__ __align__(16) float buffer[];
   __shared__ unsigned pixel_of[2 * TILES], out_of[BM]; // of each tile: its first pixel in a plane; of each position: its output
 
@@ -47,18 +127,13 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
 #pragma unroll
         for (unsigned q = 0; q < QUADS; q++) store_shared((float *)(pools + i * pool + q * plane + p), zero);
   }
-  // position is the number of the position that is row m of a tile, of a strip so many pixels wide.
-  const unsigned across = strips.width * g.pool / 8;
-  auto position = [&](unsigned tile, unsigned m) {
-    const unsigned y = tile / across * 8 + m / 8, x = tile % across * 8 + m % 8;
-    return (y / g.pool * strips.width + x / g.pool) * g.pool * g.pool + y % g.pool * g.pool + x % g.pool;
-  };
+  const W groups(g, strips);
   for (unsigned r = threadIdx.x; r < BM; r += T) {
     const HaloPosition p = halo_position(g, strips, t, stretch, r);
     out_of[r] = p.out;
   }
   if (threadIdx.x < 2 * TILES) {
-    const HaloPosition p = halo_position(g, strips, t, stretch, position(threadIdx.x, 0));
+    const HaloPosition p = halo_position(g, strips, t, stretch, groups.position(threadIdx.x, 0));
     pixel_of[threadIdx.x] = p.pixel;
   }
   __syncthreads();
@@ -118,13 +193,10 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
     end_copies();
   };
 
-  const unsigned group = threadIdx.x / 128, lane = threadIdx.x % 32;
-  // tile_of is a warpgroup's tile number i.
-  auto tile_of = [&](unsigned i) { return Turned && across == 2 ? group + 2 * i : group * TILES + i; };
-  float sum[PRODUCTS][SUMS];
-  unsigned pixel[PRODUCTS]; // the first of each
+  typename W::Sums sum;
+  unsigned pixel[W::PRODUCTS]; // the first of each
 #pragma unroll
-  for (int i = 0; i < PRODUCTS; i++) clear(sum[i]), pixel[i] = pixel_of[tile_of(i)];
+  for (int i = 0; i < W::PRODUCTS; i++) clear(sum[i]), pixel[i] = pixel_of[groups.tile_of(i)];
 
   // A stage is filled again when the products of two bands later have begun, for those of the band before may be under way then.
   const unsigned ahead = steps <= ring.stages ? steps : ring.stages - 2;
@@ -139,88 +211,14 @@ __device__ __forceinline__ void correlate_warpgroups(const Correlation &g, const
     __syncthreads();
     const Matrix b = matrix_at(shared_address(stages + band.stage * weights), PLANE, 8);
     const Matrix a = matrix_at(shared_address(pools + band.pool * pool), plane, strips.pitch);
-    const unsigned row = band.row * strips.pitch;
-    auto multiply = [&](unsigned j, unsigned o) {
-#pragma unroll
-      for (int i = 0; i < PRODUCTS; i++) {
-        const unsigned long long pixels_of = on(a, 2 * o * plane + pixel[i] + row + j), weights_of = on(b, (j * QUADS + 2 * o) * PLANE);
-        multiply_add_warpgroup<F>(sum[i], Turned ? weights_of : pixels_of, Turned ? pixels_of : weights_of);
-      }
-    };
-    const bool whole = g.s.c - band.ch > 8; // there are two octets of words
-    if (t.kw == 3 && whole) { // the most frequent width, whose products are one group
-      warpgroup_begin();
-#pragma unroll
-      for (unsigned j = 0; j < 3; j++) multiply(j, 0), multiply(j, 1);
-      warpgroup_end();
-    } else {
-#pragma unroll 1
-      for (unsigned j = 0; j < t.kw; j++) {
-        warpgroup_begin();
-        multiply(j, 0);
-        warpgroup_end();
-        if (whole) {
-          warpgroup_begin();
-          multiply(j, 1);
-          warpgroup_end();
-        }
-      }
-    }
+    groups.multiply(sum, a, b, pixel, plane, band.row * strips.pitch, t.kw, g.s.c - band.ch > 8);
     copy();
     warpgroup_wait<1>();
   }
   warpgroup_wait<0>();
 
-  // Rows of sums are so far apart, and every four of them by so many more floats, that those which lanes store at once lie in different banks: with
-  // a pool of 2 neighbours in a row of pixels are in other windows, four positions on.
-  const unsigned more = !Turned ? 16 : g.pool == 2 ? 8 : 0;
   __syncthreads();
-  if (Turned) {
-#pragma unroll
-    for (int j = 0; j < SUMS / 4; j++)
-#pragma unroll
-      for (int e = 0; e < 2; e++) {
-        const unsigned row = position(tile_of(j / 8), j % 8 * 8 + lane % 4 * 2 + e);
-        float *const to = buffer + row * LDC + row / 4 * more + threadIdx.x % 128 / 32 * 16 + lane / 4;
-        to[0] = sum[0][j * 4 + e], to[8] = sum[0][j * 4 + 2 + e];
-      }
-  } else
-#pragma unroll
-  for (int i = 0; i < PRODUCTS; i++)
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const unsigned row = position(tile_of(i), threadIdx.x % 128 / 32 * 16 + half * 8 + lane / 4);
-      float *const to = buffer + row * LDC + row / 4 * more + lane % 4 * 2;
-#pragma unroll
-      for (int j = 0; j < BN / 8; j++) store_shared(to + j * 8, sum[i][j * 4 + half * 2], sum[i][j * 4 + half * 2 + 1]);
-    }
+  groups.store(buffer, sum);
   __syncthreads();
-  finish<BN, 1, T>(g, {buffer, LDC, 0, out_of, 1, stretch.windows, stretch.window_size, n0, more});
+  finish<BN, 1, T>(g, {buffer, W::LDC, 0, out_of, 1, stretch.windows, stretch.window_size, n0, groups.more()});
 }
-
-#define CORRELATE_WARPGROUPS(name, F, BN, TILES, Turned, Back)                                                                 \
-  extern "C" __global__ void __launch_bounds__(256, 1)                                                                 \
-      name(CORRELATION_PARAMS, STRIPS_PARAMS, unsigned stages, unsigned pools) {                                       \
-    correlate_warpgroups<F, BN, TILES, Turned, Back>(CORRELATION, STRIPS, {stages, pools, 1});                                 \
-  }
-
-CORRELATE_WARPGROUPS(conv_forward_wgmma, TF32, 64, 1, false, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_tall, TF32, 64, 2, false, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_turned, TF32, 64, 2, true, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_wide, TF32, 128, 1, false, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_large, TF32, 128, 2, false, false)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma, TF32, 64, 1, false, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_tall, TF32, 64, 2, false, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_turned, TF32, 64, 2, true, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_wide, TF32, 128, 1, false, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_large, TF32, 128, 2, false, true)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16, BF16, 64, 1, false, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_tall, BF16, 64, 2, false, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_turned, BF16, 64, 2, true, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_wide, BF16, 128, 1, false, false)
-CORRELATE_WARPGROUPS(conv_forward_wgmma_bf16_large, BF16, 128, 2, false, false)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16, BF16, 64, 1, false, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_tall, BF16, 64, 2, false, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_turned, BF16, 64, 2, true, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_wide, BF16, 128, 1, false, true)
-CORRELATE_WARPGROUPS(conv_back_input_wgmma_bf16_large, BF16, 128, 2, false, true)

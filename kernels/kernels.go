@@ -73,6 +73,16 @@ const (
 	ConvBackInputWGMMABF16Turned
 	ConvBackInputWGMMABF16Wide
 	ConvBackInputWGMMABF16Large
+	ConvWGMMAFedForward
+	ConvWGMMAFedForwardTall
+	ConvWGMMAFedForwardTurned
+	ConvWGMMAFedForwardWide
+	ConvWGMMAFedForwardLarge
+	ConvWGMMAFedBackInput
+	ConvWGMMAFedBackInputTall
+	ConvWGMMAFedBackInputTurned
+	ConvWGMMAFedBackInputWide
+	ConvWGMMAFedBackInputLarge
 	ConvBackWeightsWGMMABF16
 	ConvBackWeightsWGMMABF16Pool2
 	ConvBackWeightsWGMMABF16Few
@@ -352,6 +362,16 @@ var entries = [Count]struct {
 	ConvBackInputTensorWide:                {"conv_back_input_tensor_wide", 42},
 	ConvBackInputTensorDeep:                {"conv_back_input_tensor_deep", 42},
 	ConvBackInputTensorSmall:               {"conv_back_input_tensor_small", 42},
+	ConvWGMMAFedForward:                    {"conv_wgmma_fed_forward", 44},
+	ConvWGMMAFedForwardTall:                {"conv_wgmma_fed_forward_tall", 44},
+	ConvWGMMAFedForwardTurned:              {"conv_wgmma_fed_forward_turned", 44},
+	ConvWGMMAFedForwardWide:                {"conv_wgmma_fed_forward_wide", 44},
+	ConvWGMMAFedForwardLarge:               {"conv_wgmma_fed_forward_large", 44},
+	ConvWGMMAFedBackInput:                  {"conv_wgmma_fed_back_input", 44},
+	ConvWGMMAFedBackInputTall:              {"conv_wgmma_fed_back_input_tall", 44},
+	ConvWGMMAFedBackInputTurned:            {"conv_wgmma_fed_back_input_turned", 44},
+	ConvWGMMAFedBackInputWide:              {"conv_wgmma_fed_back_input_wide", 44},
+	ConvWGMMAFedBackInputLarge:             {"conv_wgmma_fed_back_input_large", 44},
 	ConvBackWeightsWGMMABF16:               {"conv_back_weights_wgmma_bf16", 48},
 	ConvBackWeightsWGMMABF16Pool2:          {"conv_back_weights_wgmma_bf16_pool2", 48},
 	ConvBackWeightsWGMMABF16Few:            {"conv_back_weights_wgmma_bf16_few", 48},
@@ -635,8 +655,16 @@ const MaxParams = 80
 // Name returns the kernel's name in the PTX.
 func (e Entry) Name() string { return entries[e].name }
 
-// Params returns the kernel's number of parameters.
+// Params returns the kernel's number of parameters that are no tensor maps.
 func (e Entry) Params() int { return entries[e].params }
+
+// Maps returns the kernel's number of parameters behind these that are tensor maps: those that are fed have one of pixels and one of weights.
+func (e Entry) Maps() int {
+	if strings.Contains(e.Name(), "_fed_") {
+		return 2
+	}
+	return 0
+}
 
 // ofBatch lists, of each kernel that is faster with the shape of a layer as constants, the parameters that depend on the number
 // of samples. They are no part of the shape, so that one form serves all batches.
@@ -687,6 +715,16 @@ var ofBatch = [Count][]int{
 	ConvBackInputWGMMABF16Turned:           {16},
 	ConvBackInputWGMMABF16Wide:             {16},
 	ConvBackInputWGMMABF16Large:            {16},
+	ConvWGMMAFedForward:                    {16},
+	ConvWGMMAFedForwardTall:                {16},
+	ConvWGMMAFedForwardTurned:              {16},
+	ConvWGMMAFedForwardWide:                {16},
+	ConvWGMMAFedForwardLarge:               {16},
+	ConvWGMMAFedBackInput:                  {16},
+	ConvWGMMAFedBackInputTall:              {16},
+	ConvWGMMAFedBackInputTurned:            {16},
+	ConvWGMMAFedBackInputWide:              {16},
+	ConvWGMMAFedBackInputLarge:             {16},
 	ConvBackWeightsWGMMABF16:               {20, 21, 45},
 	ConvBackWeightsWGMMABF16Pool2:          {20, 21, 45},
 	ConvBackWeightsWGMMABF16Few:            {20, 21, 45},

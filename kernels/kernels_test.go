@@ -122,18 +122,18 @@ func TestEveryEntryIsThere(t *testing.T) {
 	for _, f := range all() {
 		family, _, _ := strings.Cut(f.name, ".")
 		for _, m := range entryPattern.FindAllStringSubmatch(f.ptx, -1) {
-			name, params := m[1], strings.Count(m[2], ".param")
+			name, params, maps := m[1], strings.Count(m[2], ".param"), strings.Count(m[2], ".param .align 64 .b8")
 			found[name] = true
 			if !strings.HasPrefix(name, family+"_") {
 				t.Errorf("%s in %s does not begin with the family's name", name, f.name)
 			}
 			if e, ok := known[name]; !ok {
 				t.Errorf("%s in %s is not an Entry", name, f.name)
-			} else if params != e.Params() {
-				t.Errorf("%s in %s has %d parameters, not %d", name, f.name, params, e.Params())
+			} else if params != e.Params()+e.Maps() || maps != e.Maps() {
+				t.Errorf("%s in %s has %d parameters, %d of them tensor maps, not %d and %d", name, f.name, params, maps, e.Params()+e.Maps(), e.Maps())
 			}
-			// Every argument is a slot of at most 8 bytes.
-			if strings.Contains(m[2], ".align") {
+			// Every argument but these is a slot of at most 8 bytes.
+			if strings.Count(m[2], ".align") != maps {
 				t.Errorf("%s in %s has a parameter that is a struct", name, f.name)
 			}
 		}

@@ -1,7 +1,7 @@
 // Package ptx takes modules of PTX apart and makes smaller ones of them: a single entry, with constants in the place of
 // parameters, and if asked for one that waits for the launch before it. A compiler that sees the constants folds the arithmetic on them, unrolls loops and drops what cannot be reached.
 //
-// It knows what nvcc emits for kernels whose parameters are scalars and pointers. All else is an error of Parse, so that a
+// It knows what nvcc emits for kernels whose parameters are scalars and pointers and, behind these, tensor maps. All else is an error of Parse, so that a
 // parameter is never replaced in one place and read in another.
 package ptx
 
@@ -21,6 +21,8 @@ type Module struct {
 // Entry is a kernel of a module.
 type Entry struct {
 	Params []Param
+	Maps   int // parameters behind these that are tensor maps
+	maps   map[string]bool
 	index  map[string]int // of the parameters, by name
 	text   string
 	first  int    // offset of the first instruction
@@ -95,7 +97,7 @@ func (m *Module) entry(s *scanner, first token) error {
 	if m.entries[name.s] != nil {
 		return s.errorf(name, "%s is there twice", name.s)
 	}
-	e := &Entry{index: map[string]int{}}
+	e := &Entry{index: map[string]int{}, maps: map[string]bool{}}
 	if err := e.parameters(s); err != nil {
 		return err
 	}
@@ -127,6 +129,20 @@ func (e *Entry) parameters(s *scanner) error {
 			return s.errorf(t, "want .param, have %q", t.s)
 		}
 		ty := s.next()
+		if ty.s == ".align" {
+			if err := e.tensorMap(s, ty); err != nil {
+				return err
+			}
+			if t := s.next(); t.s == ")" {
+				return nil
+			} else if t.s != "," {
+				return s.errorf(t, "want a comma or the end of the list, have %q", t.s)
+			}
+			continue
+		}
+		if e.Maps > 0 {
+			return s.errorf(ty, "a parameter of type %q behind a tensor map", ty.s)
+		}
 		p := Param{Type: strings.TrimPrefix(ty.s, ".")}
 		if sizes[p.Type] == 0 {
 			return s.errorf(ty, "a parameter of type %q", ty.s)
@@ -148,6 +164,24 @@ func (e *Entry) parameters(s *scanner) error {
 			return s.errorf(t, "parameter %s: want a comma or the end of the list, have %q", name.s, t.s)
 		}
 	}
+}
+
+// tensorMap parses a parameter that is a tensor map, from what is behind .align on: 64 .b8 name[128].
+func (e *Entry) tensorMap(s *scanner, first token) error {
+	var all []string
+	for range 6 {
+		all = append(all, s.next().s)
+	}
+	name := all[2]
+	if all[2] = ""; strings.Join(all, " ") != "64 .b8  [ 128 ]" {
+		return s.errorf(first, "want a tensor map, .align 64 .b8 %s[128]", name)
+	}
+	if _, ok := e.index[name]; ok || e.maps[name] {
+		return s.errorf(first, "parameter %s is there twice", name)
+	}
+	e.maps[name] = true
+	e.Maps++
+	return nil
 }
 
 // body parses statements up to the brace that closes the body. The entry's text begins at offset origin.
@@ -220,7 +254,10 @@ func (e *Entry) statement(s *scanner, tokens []token, origin int, loaded map[str
 			e.Params[i].Pointer = true
 		}
 	}
-	for _, t := range tokens {
+	for i, t := range tokens {
+		if e.maps[t.s] && (op.s != "mov.b64" || i != 3) {
+			return s.errorf(t, "%s takes the tensor map %s: only mov.b64 is known to take its address", op.s, t.s)
+		}
 		if _, ok := e.index[t.s]; ok {
 			return s.errorf(t, "%s takes the parameter %s: only ld.param is known to", op.s, t.s)
 		}
