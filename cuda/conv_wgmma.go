@@ -21,7 +21,7 @@ const (
 // below the other an image is.
 type wgmmaForm struct {
 	forward, back            kernels.Entry
-	fedForward, fedBack      kernels.Entry // those that are fed, of bfloat16s alone
+	fedForward, fedBack      kernels.Entry // those that are fed, or 0
 	positions, columns, rows int
 }
 
@@ -38,12 +38,12 @@ var (
 		{kernels.ConvForwardWGMMAWide, kernels.ConvBackInputWGMMAWide, 0, 0, 128, 128, 1},
 	}}
 	wgmmaPairs = wgmmaForms{{ // of bfloat16s
-		{kernels.ConvForwardWGMMABF16Turned, kernels.ConvBackInputWGMMABF16Turned, kernels.ConvWGMMAFedForwardTurned, kernels.ConvWGMMAFedBackInputTurned, 256, 64, 2},
-		{kernels.ConvForwardWGMMABF16Tall, kernels.ConvBackInputWGMMABF16Tall, kernels.ConvWGMMAFedForwardTall, kernels.ConvWGMMAFedBackInputTall, 256, 64, 1},
-		{kernels.ConvForwardWGMMABF16, kernels.ConvBackInputWGMMABF16, kernels.ConvWGMMAFedForward, kernels.ConvWGMMAFedBackInput, 128, 64, 1},
+		{kernels.ConvForwardWGMMABF16Turned, kernels.ConvBackInputWGMMABF16Turned, 0, 0, 256, 64, 2},
+		{kernels.ConvForwardWGMMABF16Tall, kernels.ConvBackInputWGMMABF16Tall, 0, 0, 256, 64, 1},
+		{kernels.ConvForwardWGMMABF16, kernels.ConvBackInputWGMMABF16, 0, 0, 128, 64, 1},
 	}, {
 		{kernels.ConvForwardWGMMABF16Large, kernels.ConvBackInputWGMMABF16Large, kernels.ConvWGMMAFedForwardLarge, kernels.ConvWGMMAFedBackInputLarge, 256, 128, 1},
-		{kernels.ConvForwardWGMMABF16Wide, kernels.ConvBackInputWGMMABF16Wide, kernels.ConvWGMMAFedForwardWide, kernels.ConvWGMMAFedBackInputWide, 128, 128, 1},
+		{kernels.ConvForwardWGMMABF16Wide, kernels.ConvBackInputWGMMABF16Wide, kernels.ConvWGMMAFedForward, kernels.ConvWGMMAFedBackInput, 128, 128, 1},
 	}}
 )
 
@@ -134,7 +134,7 @@ func (f *wgmmaForm) launch(words int, src *source, w *window, back bool) (wgmmaL
 			continue
 		}
 		for l.stages = min(wgmmaStages, steps); l.stages >= min(3, steps); l.stages-- {
-			l.pools = min(chunks, ceilDiv(l.stages-1, kh)+1)
+			l.pools = min(chunks, poolsOf(l.stages, w))
 			l.bytes = max(tensorUnit*(l.pools*pool+l.stages*kw*quads*(l.columns+2))+8*l.pixels, 4*l.positions*(l.columns+8+16/4))
 			if l.bytes <= most {
 				return l, true
@@ -143,6 +143,10 @@ func (f *wgmmaForm) launch(words int, src *source, w *window, back bool) (wgmmaL
 	}
 	return l, false
 }
+
+// poolsOf is how many pools so many stages need, so that none is filled while a stage with its pixels is still read. The residue that sees the fewest taps has
+// the fewest bands of a chunk.
+func poolsOf(stages int, w *window) int { return ceilDiv(stages-1, ceilDiv(w.kh, w.residues)) + 1 }
 
 func (l *wgmmaLaunch) grid(w *window) driver.Dim3 {
 	return driver.Dim3{X: ceilDiv(l.windows, l.positions/(w.pool*w.pool)) * ceilDiv(w.out.C, l.columns), Y: 1, Z: w.residues * w.residues}
@@ -164,17 +168,12 @@ func (l *wgmmaLaunch) fedBy(words int, src *source, w *window, back bool) bool {
 	quads := wgmmaChunk / 4
 	f.stack = quads * f.pixels
 	chunks := ceilDiv(words, wgmmaChunk)
-	for _, most := range []int{wgmmaHalf, wgmmaBytes} {
-		if most == wgmmaHalf && l.columns > 64 {
-			continue
-		}
-		for f.stages = min(fedStages, chunks*kh); f.stages >= min(3, chunks*kh); f.stages-- {
-			f.pools = min(chunks, ceilDiv(f.stages-1, kh)+1)
-			f.bytes = max(tensorUnit*(f.pools*f.feed.boxes*f.stack+f.stages*kw*quads*l.columns), 4*l.positions*(l.columns+8+16/4))
-			if f.bytes <= most {
-				*l = f
-				return true
-			}
+	for f.stages = min(fedStages, chunks*kh); f.stages >= min(3, chunks*kh); f.stages-- {
+		f.pools = min(chunks, poolsOf(f.stages, w))
+		f.bytes = max(tensorUnit*(f.pools*f.feed.boxes*f.stack+f.stages*kw*quads*l.columns), 4*l.positions*(l.columns+8+16/4))
+		if f.bytes <= wgmmaBytes {
+			*l = f
+			return true
 		}
 	}
 	return false

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/convae/convae/cuda/driver"
+	"github.com/convae/convae/cuda/ptxsim"
 	"github.com/convae/convae/nn/backend"
 )
 
@@ -71,10 +72,10 @@ func TestWarpgroupFormsGiveSameBits(t *testing.T) {
 		backend.ConvSpec
 		back bool
 	}{
-		{spec(16, 16, 24, 40, 1), false}, {spec(32, 8, 24, 40, 2), false}, {spec(16, 16, 40, 24, 1), true}, {spec(16, 32, 48, 72, 2), false}, {spec(32, 8, 40, 24, 2), true},
-		{with(spec(8, 8, 24, 40, 1), func(s *backend.ConvSpec) { s.X.N = 3 }), false}, // an image is half of a block's strips, or a quarter
+		{spec(16, 16, 24, 40, 1), false}, {spec(32, 8, 24, 40, 2), false}, {spec(16, 16, 40, 24, 1), true}, {spec(16, 32, 48, 72, 2), false}, {spec(16, 16, 72, 24, 1), true}, {spec(32, 8, 40, 24, 2), true},
+		{with(spec(8, 8, 24, 72, 1), func(s *backend.ConvSpec) { s.X.N = 3 }), false}, // an image is half of a block's strips, or a quarter
 		{with(spec(8, 8, 40, 72, 1), func(s *backend.ConvSpec) { s.X.N, s.KernelH, s.KernelW = 5, 5, 1 }), true},
-		{with(spec(8, 8, 24, 40, 1), func(s *backend.ConvSpec) { s.Up, s.KernelH, s.KernelW = 2, 4, 5 }), false},
+		{with(spec(8, 8, 112, 72, 1), func(s *backend.ConvSpec) { s.Up, s.KernelH, s.KernelW = 2, 2, 5 }), false},
 		{with(spec(24, 16, 40, 24, 1), func(s *backend.ConvSpec) { s.KernelW = 2 }), true}, // blocks of 256 have rows of two images
 	} {
 		for _, c.Multiply = range []backend.DType{backend.TF32, backend.BFloat16} {
@@ -117,7 +118,7 @@ func TestWarpgroupFormsGiveSameBits(t *testing.T) {
 				}
 				if i%2 == 1 {
 					fed := f.fedBy(wordsOf(s.Multiply, src.c), &src, &w, c.back)
-					if want := s.Multiply == backend.BFloat16 && !(c.back && s.Pool > 1) && !(s.Conv.H == 24 && f.positions == 256); fed != want {
+					if want := s.Multiply == backend.BFloat16 && f.columns == 128 && !(c.back && s.Pool > 1) && !(s.Conv.H == 24 && f.positions == 256); fed != want {
 						t.Errorf("%v, %s, back %v: fed %v, want %v", s.X, list[i/2].forward.Name(), c.back, fed, want)
 					}
 					if !fed {
@@ -144,6 +145,34 @@ func TestWarpgroupFormsGiveSameBits(t *testing.T) {
 					t.Errorf("%v, %v: %s and %s differ", s.X, s.Multiply, list[0].forward.Name(), n.Kernel)
 				}
 			}
+		}
+	}
+}
+
+// A device takes the form that is fed only if its driver knows tensor maps.
+func TestFedFormNeedsTensorMaps(t *testing.T) {
+	s := must(backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 1, H: 16, W: 16, C: 64}, Filters: 80, KernelH: 3, KernelW: 3, Multiply: backend.BFloat16}))
+	for version, want := range map[int]bool{12000: true, 11080: false} {
+		d, err := Open(ptxsim.New(ptxsim.Options{Major: 9, Driver: version, Workers: 1}), 0, "sim")
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, w := stored(values{narrow: true}, s.X), forwardWindow(&s)
+		f, ok := d.wgmmaFor(&correlation{multiply: s.Multiply, packed: 1}, &src, &w, false)
+		if fed := f.feed.boxes > 0; !ok || fed != want {
+			t.Errorf("driver for CUDA %d: fed %v, want %v", version, fed, want)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A residue that sees fewer taps than others needs more pools.
+func TestPoolsOfResidues(t *testing.T) {
+	for _, c := range []struct{ stages, kernel, residues, want int }{{5, 3, 1, 3}, {8, 3, 1, 4}, {5, 2, 2, 5}, {5, 3, 2, 3}, {1, 1, 1, 1}} {
+		if got := poolsOf(c.stages, &window{kh: c.kernel, residues: c.residues}); got != c.want {
+			t.Errorf("%d stages, %d taps of %d residues: %d pools, want %d", c.stages, c.kernel, c.residues, got, c.want)
 		}
 	}
 }

@@ -74,14 +74,8 @@ const (
 	ConvBackInputWGMMABF16Wide
 	ConvBackInputWGMMABF16Large
 	ConvWGMMAFedForward
-	ConvWGMMAFedForwardTall
-	ConvWGMMAFedForwardTurned
-	ConvWGMMAFedForwardWide
 	ConvWGMMAFedForwardLarge
 	ConvWGMMAFedBackInput
-	ConvWGMMAFedBackInputTall
-	ConvWGMMAFedBackInputTurned
-	ConvWGMMAFedBackInputWide
 	ConvWGMMAFedBackInputLarge
 	ConvBackWeightsWGMMABF16
 	ConvBackWeightsWGMMABF16Pool2
@@ -363,14 +357,8 @@ var entries = [Count]struct {
 	ConvBackInputTensorDeep:                {"conv_back_input_tensor_deep", 42},
 	ConvBackInputTensorSmall:               {"conv_back_input_tensor_small", 42},
 	ConvWGMMAFedForward:                    {"conv_wgmma_fed_forward", 44},
-	ConvWGMMAFedForwardTall:                {"conv_wgmma_fed_forward_tall", 44},
-	ConvWGMMAFedForwardTurned:              {"conv_wgmma_fed_forward_turned", 44},
-	ConvWGMMAFedForwardWide:                {"conv_wgmma_fed_forward_wide", 44},
 	ConvWGMMAFedForwardLarge:               {"conv_wgmma_fed_forward_large", 44},
 	ConvWGMMAFedBackInput:                  {"conv_wgmma_fed_back_input", 44},
-	ConvWGMMAFedBackInputTall:              {"conv_wgmma_fed_back_input_tall", 44},
-	ConvWGMMAFedBackInputTurned:            {"conv_wgmma_fed_back_input_turned", 44},
-	ConvWGMMAFedBackInputWide:              {"conv_wgmma_fed_back_input_wide", 44},
 	ConvWGMMAFedBackInputLarge:             {"conv_wgmma_fed_back_input_large", 44},
 	ConvBackWeightsWGMMABF16:               {"conv_back_weights_wgmma_bf16", 48},
 	ConvBackWeightsWGMMABF16Pool2:          {"conv_back_weights_wgmma_bf16_pool2", 48},
@@ -716,14 +704,8 @@ var ofBatch = [Count][]int{
 	ConvBackInputWGMMABF16Wide:             {16},
 	ConvBackInputWGMMABF16Large:            {16},
 	ConvWGMMAFedForward:                    {16},
-	ConvWGMMAFedForwardTall:                {16},
-	ConvWGMMAFedForwardTurned:              {16},
-	ConvWGMMAFedForwardWide:                {16},
 	ConvWGMMAFedForwardLarge:               {16},
 	ConvWGMMAFedBackInput:                  {16},
-	ConvWGMMAFedBackInputTall:              {16},
-	ConvWGMMAFedBackInputTurned:            {16},
-	ConvWGMMAFedBackInputWide:              {16},
 	ConvWGMMAFedBackInputLarge:             {16},
 	ConvBackWeightsWGMMABF16:               {20, 21, 45},
 	ConvBackWeightsWGMMABF16Pool2:          {20, 21, 45},

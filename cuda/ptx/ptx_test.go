@@ -132,6 +132,23 @@ func TestSpecialise(t *testing.T) {
 	}
 }
 
+// Tensor maps are parameters behind the others, of which there are no constants.
+func TestTensorMaps(t *testing.T) {
+	m, err := ptx.Parse(".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry k(.param .u32 a, .param .align 64 .b8 m[128], .param .align 64 .b8 n[128])\n{\n.reg .b32 %r<2>;\n" +
+		".reg .b64 %rd<3>;\nld.param.u32 %r1, [a];\nmov.b64 %rd1, m;\ncvta.param.u64 %rd2, %rd1;\nret;\n}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := m.Entry("k"); len(e.Params) != 1 || e.Maps != 2 {
+		t.Errorf("%+v, want a parameter and two tensor maps", e)
+	}
+	text, err := m.Specialise("k", ptx.Form{Constants: map[int]uint64{0: 7}})
+	if err != nil || !strings.Contains(text, "mov.u32 %r1, 0x7;") || !strings.Contains(text, "mov.b64 %rd1, m;") {
+		t.Errorf("%v: %s", err, text)
+	}
+	load(t, text)
+}
+
 // load has the simulator parse PTX.
 func load(t *testing.T, text string) {
 	t.Helper()
@@ -149,16 +166,21 @@ func TestErrors(t *testing.T) {
 	entry := func(params, body string) string {
 		return head + ".visible .entry k(" + params + ")\n{\n" + body + "\n}\n"
 	}
-	const one = ".param .u32 a"
+	const one, tensor = ".param .u32 a", ".param .align 64 .b8 m[128]"
 	for text, want := range map[string]string{
-		".func f()":                                     `line 1: unknown directive ".func"`,
-		".visible .func f()":                            `line 1: unknown directive ".func"`,
-		"\n.version":                                    `line 2: want what .version is, have ""`,
-		".shared .b8 x":                                 `want ";", have the end of the text`,
-		".entry (":                                      `want the name of an entry, have "("`,
-		".entry k{":                                     `want "(", have "{"`,
-		".entry k(":                                     `want .param, have ""`,
-		".entry k(.param .align 8 .b8 s)":               `a parameter of type ".align"`,
+		".func f()":                            `line 1: unknown directive ".func"`,
+		".visible .func f()":                   `line 1: unknown directive ".func"`,
+		"\n.version":                           `line 2: want what .version is, have ""`,
+		".shared .b8 x":                        `want ";", have the end of the text`,
+		".entry (":                             `want the name of an entry, have "("`,
+		".entry k{":                            `want "(", have "{"`,
+		".entry k(":                            `want .param, have ""`,
+		".entry k(.param .align 8 .b8 s)":      `want a tensor map, .align 64 .b8 s[128]`,
+		".entry k(.param .align 64 .b8 s[64])": `want a tensor map, .align 64 .b8 s[128]`,
+		".entry k(" + tensor + ", .param .u32 a)":       `a parameter of type ".u32" behind a tensor map`,
+		".entry k(" + tensor + ", " + tensor + ")":      "parameter m is there twice",
+		entry(tensor, "ld.param.u64 %rd1, [m];"):        "m is not a parameter",
+		entry(tensor, "cvta.param.u64 %rd1, m;"):        "cvta.param.u64 takes the tensor map m: only mov.b64 is known to take its address",
 		".entry k(.param .f64 a)":                       `a parameter of type ".f64"`,
 		".entry k(.param .u32 a[4])":                    `parameter a: want a comma or the end of the list, have "["`,
 		".entry k(.param .u32 )":                        `want the name of a parameter, have ")"`,

@@ -43,7 +43,23 @@ func precisionCases() []Case {
 		s := c.shape()
 		cases = append(cases, narrowed(inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }, grads)))
 	}
+	for _, c := range tiledConvs(backend.BFloat16) {
+		cases = append(cases, narrowed(c.forward()), narrowed(c.backInput()))
+	}
 	return cases
+}
+
+// tiledConvs are layers of whole tiles of eight rows by eight pixels and of more than 64 columns in one direction, of whole and of odd numbers of images and of
+// tiles of columns, in strips, and of residues that see few taps.
+func tiledConvs(d backend.DType) []convCase {
+	spec := roundedConv(d)
+	return []convCase{
+		spec(1, 8, 16, 48, 80, 3, 3, nil),
+		spec(3, 8, 8, 16, 136, 3, 3, nil),
+		spec(1, 16, 8, 80, 48, 3, 2, nil),
+		spec(1, 8, 32, 32, 72, 4, 3, nil),
+		spec(1, 8, 8, 208, 72, 2, 5, up(2)),
+	}
 }
 
 // productCases are layers whose factors are rounded to d.
