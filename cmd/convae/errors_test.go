@@ -194,7 +194,7 @@ func TestNoSuchCommand(t *testing.T) {
 		{`there is no command "trian", perhaps train (see 'convae --help')`, []string{"trian"}},
 		{`there is no command "zzzzzzzz" (see`, []string{"zzzzzzzz"}},
 		{`convae version takes no argument; found ["now"]`, []string{"version", "now"}},
-		{"convae denoise takes 2 arguments, IN OUT.png; found none", []string{"denoise"}},
+		{"convae denoise takes at least 2 arguments, IN OUT.png | denoise IN... FOLDER; found none", []string{"denoise"}},
 	} {
 		if _, _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: error %v, want one with %q", c.args, err, c.want)
