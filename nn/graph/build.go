@@ -98,7 +98,7 @@ func (n *naming) add(p, later Part) error {
 	n.part, n.modules = p.Name, 0
 	for i, spec := range p.Layers {
 		e := LayerError{Part: p.Name, Index: i}
-		if err := n.layer(spec, &e, slices.Concat(p.Layers[i:], later.Layers)); err != nil {
+		if err := n.layer(spec, &e, p.Layers[i:], later.Layers); err != nil {
 			e.Err = err
 			return &e
 		}
@@ -106,7 +106,7 @@ func (n *naming) add(p, later Part) error {
 	return nil
 }
 
-func (n *naming) layer(s Spec, e *LayerError, rest []Spec) error {
+func (n *naming) layer(s Spec, e *LayerError, rest ...[]Spec) error {
 	if s.Layer == nil {
 		return fmt.Errorf("names no layer: want one of %s (an empty one as `flatten: {}`)", strings.Join(Keys(), ", "))
 	}
@@ -140,7 +140,7 @@ func (n *naming) layer(s Spec, e *LayerError, rest []Spec) error {
 	return nil
 }
 
-func (n *naming) inputs(s Spec, rest []Spec) ([]op.Value, error) {
+func (n *naming) inputs(s Spec, rest [][]Spec) ([]op.Value, error) {
 	in := []op.Value{n.last}
 	if s.Inputs != nil {
 		in = in[:0]
@@ -151,7 +151,7 @@ func (n *naming) inputs(s Spec, rest []Spec) ([]op.Value, error) {
 			in = append(in, v)
 			continue
 		}
-		if slices.ContainsFunc(rest, func(s Spec) bool { return s.Name == name }) {
+		if slices.ContainsFunc(slices.Concat(rest...), func(s Spec) bool { return s.Name == name }) {
 			return nil, fmt.Errorf("its input %q is not made before it: a layer takes what earlier layers have made", name)
 		}
 		return nil, fmt.Errorf("its input %q is the name of no layer: want one of %s", name, strings.Join(n.known(), ", "))

@@ -23,7 +23,11 @@ type ImportOptions struct {
 // concatenations, with one input and one output, in either layout. It computes the same. What it cannot take is an error that names the node and its operator.
 // Convolutions whose padding is not one of convae's become such with a larger kernel, of which the rest is zeros.
 func Import(file *onnxpb.ModelProto, o ImportOptions) (*nn.Model, error) {
-	b := &importer{values: map[string]*val{}, constants: map[string]*tensor{}, readers: map[string]int{}}
+	opset, err := opsetOf(file)
+	if err != nil {
+		return nil, err
+	}
+	b := &importer{opset: opset, values: map[string]*val{}, constants: map[string]*tensor{}, readers: map[string]int{}, turned: map[string]bool{}}
 	c, err := b.config(file, o)
 	if err != nil {
 		return nil, err
@@ -71,16 +75,16 @@ type made struct {
 }
 
 type importer struct {
-	nodes     []*onnxpb.NodeProto
+	opset     int
 	values    map[string]*val
 	constants map[string]*tensor
-	readers   map[string]int // of each tensor
+	readers   map[string]int  // of each tensor
+	turned    map[string]bool // tensors that are read with their channels last: a node turns them before they are used
 	layers    []*made
 }
 
 func (b *importer) config(file *onnxpb.ModelProto, o ImportOptions) (nn.Config, error) {
 	g := file.Graph
-	b.nodes = g.Node
 	for _, t := range g.Initializer {
 		c, err := readTensor(t)
 		if err != nil {
@@ -92,6 +96,9 @@ func (b *importer) config(file *onnxpb.ModelProto, o ImportOptions) (nn.Config, 
 		for _, in := range n.Input {
 			if n.GetOpType() != "Shape" { // which does not look at elements
 				b.readers[in]++
+			}
+			if n.GetOpType() == "Transpose" && slices.Equal(attributes(n).ints("perm"), []int64{0, 3, 1, 2}) {
+				b.turned[in] = true
 			}
 		}
 	}
@@ -105,7 +112,11 @@ func (b *importer) config(file *onnxpb.ModelProto, o ImportOptions) (nn.Config, 
 	}
 	for _, n := range g.Node {
 		if err := b.node(n); err != nil {
-			return c, fmt.Errorf("node %q (%s): %w", n.GetName(), n.GetOpType(), err)
+			name := n.GetName()
+			if name == "" && len(n.Output) > 0 { // names are for people: what it makes has one always
+				name = n.Output[0]
+			}
+			return c, fmt.Errorf("node %q (%s): %w", name, n.GetOpType(), err)
 		}
 	}
 	if len(g.Output) != 1 {
@@ -120,6 +131,9 @@ func (b *importer) config(file *onnxpb.ModelProto, o ImportOptions) (nn.Config, 
 	}
 	if out.image.H*out.image.W > 1 && out.image.C > 1 {
 		return c, fmt.Errorf("the output %s is an image with channels first that is flattened: its order is not convae's", g.Output[0].GetName())
+	}
+	if err := checkOutput(g.Output[0], out); err != nil {
+		return c, err
 	}
 	cut, err := b.code(o.Code)
 	if err != nil {
@@ -145,6 +159,9 @@ func (b *importer) input(g *onnxpb.GraphProto, size int) ([]int, error) {
 	if in == nil {
 		return nil, errors.New("the graph has no input")
 	}
+	if err := checkFloat("input", in); err != nil {
+		return nil, err
+	}
 	var dims []int
 	for i, d := range in.GetType().GetTensorType().GetShape().GetDim() {
 		n := d.GetDimValue()
@@ -163,7 +180,7 @@ func (b *importer) input(g *onnxpb.GraphProto, size int) ([]int, error) {
 		v.shape = backend.Vec(dims[1])
 		return dims[1:], nil
 	case 4:
-		v.last = b.transposed(in.GetName())
+		v.last = b.turned[in.GetName()]
 		if dims = dims[1:]; !v.last {
 			dims = []int{dims[1], dims[2], dims[0]}
 		}
@@ -171,16 +188,6 @@ func (b *importer) input(g *onnxpb.GraphProto, size int) ([]int, error) {
 		return dims, nil
 	}
 	return nil, fmt.Errorf("the input %s has %d dimensions, want 4 (samples and images) or 2 (samples and numbers)", in.GetName(), len(dims))
-}
-
-// transposed reports whether a tensor has its channels last: it is turned before it is used.
-func (b *importer) transposed(name string) bool {
-	for _, n := range b.nodes {
-		if slices.Contains(n.Input, name) && n.GetOpType() == "Transpose" && slices.Equal(attributes(n).ints("perm"), []int64{0, 3, 1, 2}) {
-			return true
-		}
-	}
-	return false
 }
 
 // layer adds a layer that makes a tensor of a node.
@@ -232,8 +239,9 @@ func (b *importer) code(tensor string) (int, error) {
 		return 0, fmt.Errorf("there is no layer that makes the tensor %q and has others after it", tensor)
 	}
 	best, least, through := 1, 0, false
+	separates := b.separates()
 	for i, l := range b.layers[:len(b.layers)-1] {
-		all := b.separates(i)
+		all := separates[i]
 		if n := l.out.Image(); i == 0 || all && !through || all == through && n < least {
 			best, least, through = i+1, n, all
 		}
@@ -253,16 +261,19 @@ func elementwise(l graph.Layer) bool {
 	return false
 }
 
-// separates reports whether all later layers take no more than what layer i makes.
-func (b *importer) separates(i int) bool {
-	earlier := map[string]bool{graph.InputName: true}
-	for _, l := range b.layers[:i] {
-		earlier[l.spec.Name] = true
+// separates reports for each layer whether all later layers take no more than what it and they make.
+func (b *importer) separates() []bool {
+	place := map[string]int{graph.InputName: -1}
+	for i, l := range b.layers {
+		place[l.spec.Name] = i
 	}
-	for _, l := range b.layers[i+1:] {
-		if slices.ContainsFunc(l.spec.Inputs, func(in string) bool { return earlier[in] }) {
-			return false
+	list := make([]bool, len(b.layers))
+	earliest := len(b.layers) // of what the layers from i+1 on take
+	for i := len(b.layers) - 1; i >= 0; i-- {
+		list[i] = earliest >= i
+		for _, in := range b.layers[i].spec.Inputs {
+			earliest = min(earliest, place[in])
 		}
 	}
-	return true
+	return list
 }

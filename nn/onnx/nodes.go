@@ -11,6 +11,8 @@ import (
 	"github.com/convae/convae/nn/onnx/onnxpb"
 )
 
+var errNoLayer = errors.New("no layer of convae stands for this operator")
+
 // attrs are the attributes of a node.
 type attrs map[string]*onnxpb.AttributeProto
 
@@ -52,12 +54,12 @@ func (a attrs) all(name string, n int, none int64) ([]int, error) {
 		list = slices.Repeat([]int64{none}, n)
 	}
 	if len(list) != n {
-		return nil, fmt.Errorf("%s is %v, want %d numbers", name, list, n)
+		return nil, fmt.Errorf("its attribute %s is %v, want %d numbers", name, list, n)
 	}
 	out := make([]int, n)
 	for i, v := range list {
 		if v < 0 || v > 1<<16 {
-			return nil, fmt.Errorf("%s is %v, want numbers from 0 to %d", name, list, 1<<16)
+			return nil, fmt.Errorf("its attribute %s is %v, want numbers from 0 to %d", name, list, 1<<16)
 		}
 		out[i] = int(v)
 	}
@@ -125,11 +127,20 @@ func (b *importer) node(n *onnxpb.NodeProto) error {
 	if len(n.Output) == 0 {
 		return errors.New("it has no output")
 	}
+	if out := n.Output[0]; b.values[out] != nil || b.constants[out] != nil {
+		return fmt.Errorf("its output %q is there already", out)
+	}
+	if err := b.check(n); err != nil {
+		return err
+	}
 	if done, err := b.fold(n); done || err != nil {
 		return err
 	}
 	switch n.GetOpType() {
 	case "Identity", "Dropout":
+		if len(n.Input) > 2 && n.Input[2] != "" {
+			return fmt.Errorf("its input training_mode is %q, want none: a graph that does not train", n.Input[2])
+		}
 		v, err := b.argument(n, 0)
 		if err == nil {
 			b.values[n.Output[0]] = v
@@ -168,7 +179,7 @@ func (b *importer) node(n *onnxpb.NodeProto) error {
 	case "Concat":
 		return b.concat(n)
 	}
-	return errors.New("no layer of convae stands for this operator")
+	return errNoLayer
 }
 
 // fold computes what is of constants and shapes alone, as exporters write shapes.
@@ -205,6 +216,7 @@ func (b *importer) fold(n *onnxpb.NodeProto) (done bool, err error) {
 				dims = []int64{0, int64(s.H), int64(s.W), int64(s.C)}
 			}
 		}
+		dims = between(dims, a.int("start", 0), a.int("end", int64(len(dims))))
 		return set([]int{len(dims)}, dims)
 	}
 	// The rest of these work on whole numbers.
@@ -221,15 +233,23 @@ func (b *importer) fold(n *onnxpb.NodeProto) (done bool, err error) {
 	}
 	switch n.GetOpType() {
 	case "Identity", "Cast":
+		if to := onnxpb.TensorProto_DataType(a.int("to", int64(onnxpb.TensorProto_INT64))); to != onnxpb.TensorProto_INT64 && to != onnxpb.TensorProto_INT32 {
+			return true, fmt.Errorf("its attribute to is %s, want INT64 or INT32 for whole numbers", to)
+		}
 		b.constants[n.Output[0]] = in[0]
 		return true, nil
 	case "Unsqueeze":
-		return set([]int{len(in[0].ints)}, in[0].ints)
+		if len(in[0].dims) == 0 {
+			return set([]int{1}, in[0].ints)
+		}
 	case "Squeeze":
 		if len(in[0].ints) == 1 {
 			return set(nil, in[0].ints)
 		}
 	case "Gather":
+		if axis := a.int("axis", 0); axis != 0 {
+			return true, fmt.Errorf("its attribute axis is %d, want 0 for a list of numbers", axis)
+		}
 		if len(in) == 2 {
 			var out []int64
 			for _, i := range in[1].ints {
@@ -245,15 +265,7 @@ func (b *importer) fold(n *onnxpb.NodeProto) (done bool, err error) {
 		}
 	case "Slice":
 		if len(in) >= 3 && len(in[1].ints) == 1 && len(in[2].ints) == 1 && (len(in) < 5 || slices.Equal(in[4].ints, []int64{1})) {
-			size := int64(len(in[0].ints))
-			at := func(i int64) int64 {
-				if i < 0 {
-					i += size
-				}
-				return min(max(i, 0), size)
-			}
-			from, to := at(in[1].ints[0]), at(in[2].ints[0])
-			out := in[0].ints[from:max(from, to)]
+			out := between(in[0].ints, in[1].ints[0], in[2].ints[0])
 			return set([]int{len(out)}, out)
 		}
 	case "Concat":
@@ -269,6 +281,19 @@ func (b *importer) fold(n *onnxpb.NodeProto) (done bool, err error) {
 	return false, nil
 }
 
+// between returns the elements from one on, to before another; places below 0 are counted from the end.
+func between(list []int64, from, to int64) []int64 {
+	size := int64(len(list))
+	at := func(i int64) int64 {
+		if i < 0 {
+			i += size
+		}
+		return min(max(i, 0), size)
+	}
+	from, to = at(from), at(to)
+	return list[from:max(from, to)]
+}
+
 // window is the geometry of a convolution or a pool.
 type window struct {
 	kernel, strides, dilations, pads []int
@@ -277,10 +302,13 @@ type window struct {
 
 func (b *importer) window(n *onnxpb.NodeProto, kernel []int, x backend.Shape) (w window, err error) {
 	a := attributes(n)
-	if w.kernel = kernel; kernel == nil {
+	if w.kernel = kernel; kernel == nil || a["kernel_shape"] != nil {
 		if w.kernel, err = a.all("kernel_shape", 2, 0); err != nil {
 			return w, err
 		}
+	}
+	if kernel != nil && !slices.Equal(w.kernel, kernel) {
+		return w, fmt.Errorf("its attribute kernel_shape is %v, and its weights have the rows and columns %v", w.kernel, kernel)
 	}
 	if w.strides, err = a.all("strides", 2, 1); err != nil {
 		return w, err
@@ -298,7 +326,11 @@ func (b *importer) window(n *onnxpb.NodeProto, kernel []int, x backend.Shape) (w
 	if max(w.kernel[0], w.kernel[1]) > backend.MaxPool || w.stride > backend.MaxPool || w.dilation > backend.MaxDilation {
 		return w, fmt.Errorf("its kernel is %v, its strides are %v and its dilations %v: want at most %d", w.kernel, w.strides, w.dilations, backend.MaxPool)
 	}
-	switch auto := a.text("auto_pad", "NOTSET"); auto {
+	auto := a.text("auto_pad", "NOTSET")
+	if auto != "NOTSET" && auto != "" && !slices.Equal(w.pads, []int{0, 0, 0, 0}) {
+		return w, fmt.Errorf("its attribute auto_pad is %s and its attribute pads %v: want one of both", auto, w.pads)
+	}
+	switch auto {
 	case "NOTSET", "":
 	case "VALID":
 		w.pads = []int{0, 0, 0, 0}
@@ -309,7 +341,7 @@ func (b *importer) window(n *onnxpb.NodeProto, kernel []int, x backend.Shape) (w
 			w.pads[i], w.pads[i+2] = total/2, total-total/2
 		}
 	default:
-		return w, fmt.Errorf("its auto_pad is %s, want NOTSET, VALID or SAME_UPPER", auto)
+		return w, fmt.Errorf("its attribute auto_pad is %s, want NOTSET, VALID or SAME_UPPER", auto)
 	}
 	return w, nil
 }
@@ -481,7 +513,10 @@ func (b *importer) dense(n *onnxpb.NodeProto) error {
 		return err
 	}
 	a := attributes(n)
-	turned := n.GetOpType() == "Gemm" && a.int("transB", 0) == 1
+	if t := a.int("transB", 0); t != 0 && t != 1 {
+		return fmt.Errorf("its attribute transB is %d, want 0 or 1", t)
+	}
+	turned := a.int("transB", 0) == 1
 	in, units := t.dims[0], t.dims[1]
 	if turned {
 		in, units = units, in
@@ -545,8 +580,15 @@ func (b *importer) batchNorm(n *onnxpb.NodeProto) error {
 	if err != nil {
 		return err
 	}
-	if x.last || len(n.Input) != 5 || attributes(n).int("training_mode", 0) != 0 {
-		return errors.New("want the five inputs of a normalisation by averages, of channels that come first")
+	if x.last {
+		return errors.New("want a normalisation of channels that come first")
+	}
+	a := attributes(n)
+	if v := a.int("training_mode", 0); v != 0 {
+		return fmt.Errorf("its attribute training_mode is %d, want 0: a normalisation by averages", v)
+	}
+	if v := a.int("spatial", 1); v != 1 {
+		return fmt.Errorf("its attribute spatial is %d, want 1: averages of each channel", v)
 	}
 	var data [][]float32
 	for i := 1; i < 5; i++ {
@@ -562,7 +604,7 @@ func (b *importer) batchNorm(n *onnxpb.NodeProto) error {
 	}
 	out := *x
 	out.rows = b.keepsRows(n, x)
-	b.layer(n, &layer.BatchNormalization{Epsilon: attributes(n).float("epsilon", 1e-5)}, out, data, x)
+	b.layer(n, &layer.BatchNormalization{Epsilon: a.float("epsilon", 1e-5)}, out, data, x)
 	if v := b.values[n.Output[0]]; v.rows != nil {
 		v.rows = append(slices.Clone(v.rows), rowsOf(b.layers[len(b.layers)-1])...)
 	}
@@ -629,33 +671,77 @@ func (b *importer) resize(n *onnxpb.NodeProto) error {
 	if err != nil {
 		return err
 	}
-	a := attributes(n)
-	// Which factors: scales, or sizes.
-	var factors []float32
-	if t := b.constant(n, len(n.Input)-1); t != nil && len(t.floats) == 4 {
-		factors = t.floats
-	} else if t != nil && len(t.ints) == 4 {
-		factors = []float32{1, float32(t.ints[1]) / float32(x.shape.C), float32(t.ints[2]) / float32(x.shape.H), float32(t.ints[3]) / float32(x.shape.W)}
+	factors, err := b.factors(n, x)
+	if err != nil {
+		return err
 	}
 	if len(factors) != 4 || factors[0] != 1 || factors[1] != 1 || factors[2] != factors[3] || !(factors[2] >= 1 && factors[2] <= backend.MaxUp) || factors[2] != float32(int(factors[2])) {
 		return fmt.Errorf("its factors are %v, want a constant [1 1 F F] with a whole F up to %d", factors, backend.MaxUp)
 	}
 	factor := int(factors[2])
 	l := &layer.UpSampling2D{Size: factor}
-	mode, at := a.text("mode", "nearest"), a.text("coordinate_transformation_mode", "half_pixel")
-	if n.GetOpType() == "Upsample" {
-		at = "asymmetric"
+	a := attributes(n)
+	for _, name := range []string{"exclude_outside", "antialias"} {
+		if v := a.int(name, 0); v != 0 {
+			return fmt.Errorf("its attribute %s is %d, want 0", name, v)
+		}
 	}
-	rounding := a.text("nearest_mode", "round_prefer_floor")
+	if v := a.text("keep_aspect_ratio_policy", "stretch"); v != "stretch" {
+		return fmt.Errorf("its attribute keep_aspect_ratio_policy is %s, want stretch", v)
+	}
+	if axes := a["axes"]; axes != nil && !slices.Equal(axes.GetInts(), []int64{0, 1, 2, 3}) {
+		return fmt.Errorf("its attribute axes is %v, want [0 1 2 3]", axes.GetInts())
+	}
+	mode, at, rounding := a.text("mode", "nearest"), a.text("coordinate_transformation_mode", "half_pixel"), a.text("nearest_mode", "round_prefer_floor")
+	if b.opset < 11 { // which has one way alone
+		at, rounding = "asymmetric", "floor"
+	}
 	switch {
-	case mode == "nearest" && (n.GetOpType() == "Upsample" || at == "asymmetric" && rounding == "floor" || at == "half_pixel" && (rounding == "round_prefer_floor" || rounding == "round_prefer_ceil")):
+	case mode == "nearest" && (at == "asymmetric" && rounding == "floor" || at == "half_pixel" && (rounding == "round_prefer_floor" || rounding == "round_prefer_ceil")):
 	case mode == "linear" && (at == "half_pixel" || at == "pytorch_half_pixel"):
 		l.Interpolation = "bilinear"
 	default:
-		return fmt.Errorf("its mode is %s, %s, %s: want nearest by asymmetric and floor, or linear by half_pixel", mode, at, rounding)
+		return fmt.Errorf("its mode is %s, its coordinate_transformation_mode %s, its nearest_mode %s: want nearest by asymmetric and floor, or linear by half_pixel", mode, at, rounding)
 	}
 	b.layer(n, l, val{shape: backend.Shape{N: 1, H: x.shape.H * factor, W: x.shape.W * factor, C: x.shape.C}, rank: 4}, nil, x)
 	return nil
+}
+
+// factors returns by how much a Resize or an Upsample stretches each dimension: by an attribute up to operator set 8, then by the second
+// input, and from 11 on by the third, after the region of interest, or the fourth, which has the sizes that come out.
+func (b *importer) factors(n *onnxpb.NodeProto, x *val) ([]float32, error) {
+	given := func(i int) bool {
+		if i >= len(n.Input) || n.Input[i] == "" {
+			return false
+		}
+		t := b.constants[n.Input[i]]
+		return t == nil || t.len() > 0 // an empty one stands for none
+	}
+	if b.opset < 9 {
+		return attributes(n)["scales"].GetFloats(), nil
+	}
+	at := 1
+	if b.opset >= 11 {
+		at = 2
+		if given(3) && given(2) {
+			return nil, errors.New("it has the inputs scales and sizes, want one of them")
+		}
+		if given(3) {
+			t := b.constant(n, 3)
+			if t == nil || !t.whole || len(t.ints) != 4 {
+				return nil, errors.New("its input sizes (the fourth) is no constant of 4 whole numbers")
+			}
+			return []float32{1, float32(t.ints[1]) / float32(x.shape.C), float32(t.ints[2]) / float32(x.shape.H), float32(t.ints[3]) / float32(x.shape.W)}, nil
+		}
+	}
+	if !given(at) {
+		return nil, fmt.Errorf("it has no input scales (the %s in operator set %d)", map[int]string{1: "second", 2: "third"}[at], b.opset)
+	}
+	t := b.constant(n, at)
+	if t == nil || t.whole || len(t.floats) != 4 {
+		return nil, errors.New("its input scales is no constant of 4 numbers")
+	}
+	return t.floats, nil
 }
 
 // pad takes in a padding of nothing, as PyTorch writes it before a mean.
@@ -664,8 +750,11 @@ func (b *importer) pad(n *onnxpb.NodeProto) error {
 	if err != nil {
 		return err
 	}
-	t := b.constant(n, 1)
-	if t == nil || slices.ContainsFunc(t.ints, func(i int64) bool { return i != 0 }) {
+	pads := attributes(n).ints("pads")
+	if t := b.constant(n, 1); t != nil && t.whole {
+		pads = t.ints
+	}
+	if len(pads) == 0 || slices.ContainsFunc(pads, func(i int64) bool { return i != 0 }) {
 		return errors.New("no layer of convae pads: want the padding of a convolution or of a pool")
 	}
 	b.values[n.Output[0]] = v
@@ -721,6 +810,9 @@ func (b *importer) target(n *onnxpb.NodeProto, x *val) ([]int, error) {
 	t := b.constant(n, 1)
 	if t == nil || !t.whole || len(t.ints) != 2 && len(t.ints) != 4 {
 		return nil, errors.New("want a constant shape of 2 or 4 dimensions")
+	}
+	if v := attributes(n).int("allowzero", 0); v != 0 {
+		return nil, fmt.Errorf("its attribute allowzero is %d, want 0: a 0 keeps a dimension", v)
 	}
 	var dims []int
 	known, rest := 1, -1
@@ -781,7 +873,7 @@ func (b *importer) reshape(n *onnxpb.NodeProto) error {
 		return errors.New("it makes an image of an image: want a vector between")
 	}
 	// The vector becomes an image, whose channels come first unless it is turned behind this.
-	last := b.transposed(n.Output[0])
+	last := b.turned[n.Output[0]]
 	to := backend.Shape{N: 1, H: dims[1], W: dims[2], C: dims[0]}
 	if last {
 		to = backend.Shape{N: 1, H: dims[0], W: dims[1], C: dims[2]}

@@ -3,7 +3,6 @@ package onnx
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,6 +17,9 @@ var ErrNotOwn = errors.New("the graph is not the one that convae exports of that
 // Take gives a model the weights of a graph that Export has made of it, of the whole. If the graph is not that, node by node, the error is ErrNotOwn,
 // and the model's weights are not to be used.
 func Take(m *nn.Model, file *onnxpb.ModelProto) error {
+	if _, err := opsetOf(file); err != nil {
+		return err
+	}
 	byName := map[string]*onnxpb.TensorProto{}
 	for _, t := range file.Graph.Initializer {
 		byName[t.Name] = t
@@ -49,7 +51,7 @@ func Take(m *nn.Model, file *onnxpb.ModelProto) error {
 		if err != nil {
 			return err
 		}
-		if sameGraph(made.Graph, file.Graph) {
+		if len(file.OpsetImport) == 1 && proto.Equal(made.OpsetImport[0], file.OpsetImport[0]) && sameGraph(made.Graph, file.Graph) {
 			return nil
 		}
 	}
@@ -66,8 +68,12 @@ func sameGraph(a, b *onnxpb.GraphProto) bool {
 			return false
 		}
 	}
+	byName := map[string]*onnxpb.TensorProto{}
+	for _, t := range b.Initializer {
+		byName[t.Name] = t
+	}
 	for _, t := range a.Initializer {
-		if !slices.ContainsFunc(b.Initializer, func(u *onnxpb.TensorProto) bool { return u.Name == t.Name && proto.Equal(t, u) }) {
+		if u := byName[t.Name]; u == nil || !proto.Equal(t, u) {
 			return false
 		}
 	}

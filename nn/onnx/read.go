@@ -40,7 +40,7 @@ func Parse(data []byte) (*onnxpb.ModelProto, error) {
 	if err := proto.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("it is no ONNX file: %w", err)
 	}
-	if m.Graph == nil || m.IrVersion < 3 || len(m.Graph.Input) == 0 || len(m.Graph.Output) == 0 {
+	if m.Graph == nil || len(m.Graph.Input) == 0 || len(m.Graph.Output) == 0 {
 		return nil, errors.New("it is no ONNX file: it has no graph with an input and an output")
 	}
 	return m, nil

@@ -209,7 +209,7 @@ func TestONNXImportErrors(t *testing.T) {
 		"and the dimensions [":            changed(func(g *onnxpb.GraphProto) { g.Initializer[0].RawData = g.Initializer[0].RawData[4:] }),
 		"its numbers are in another file": changed(func(g *onnxpb.GraphProto) { g.Initializer[0].DataLocation = onnxpb.TensorProto_EXTERNAL }),
 		"its type is STRING":              changed(func(g *onnxpb.GraphProto) { g.Initializer[0].DataType = int32(onnxpb.TensorProto_STRING) }),
-		"want the five inputs of a normalisation ": changed(func(g *onnxpb.GraphProto) { // if the exporter has left one
+		"it has 4 inputs, want 5": changed(func(g *onnxpb.GraphProto) { // if the exporter has left one
 			for _, n := range g.Node {
 				if n.OpType == "BatchNormalization" {
 					n.Input = n.Input[:4]
