@@ -21,15 +21,16 @@ import (
 
 type anomalyFlags struct {
 	modelFlags
-	dataDir, split, label string
-	normal                []string
-	quantile              float64
-	out, worst            string
-	score                 string
-	smooth                float64
-	masks, maps           string
-	count                 int
-	asJSON                bool
+	placeFlags
+	split, label string
+	normal       []string
+	quantile     float64
+	out, worst   string
+	score        string
+	smooth       float64
+	masks, maps  string
+	count        int
+	asJSON       bool
 }
 
 // anomalyReport is what --json prints and, with the samples, what --out writes as JSON.
@@ -86,7 +87,7 @@ threshold is fitted to the normal samples alone.
 	fs.StringVar(&f.worst, "worst", "", "draw the samples with the highest scores to this .png")
 	fs.IntVar(&f.count, "count", sheetColumns, "samples that --worst draws")
 	within(fs, "count", 1, sheetImages)
-	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
+	f.addPlace(fs)
 	fs.StringVar(&f.split, "split", "test", "part of the data set: train or test")
 	fs.StringVar(&f.device, "device", "auto", deviceHelp)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
@@ -114,6 +115,9 @@ func (f *anomalyFlags) check(c *cobra.Command) error {
 	}
 	if f.score != "mean" && f.score != "max" {
 		return fmt.Errorf("--score is %q, want mean or max", f.score)
+	}
+	if f.masks != "" && f.skip {
+		return errors.New("--masks go by the files of the pictures, each of which has to be read: leave out --skip-unreadable")
 	}
 	return checkSplit(f.split)
 }
@@ -228,9 +232,12 @@ func (f *anomalyFlags) configs(c *cobra.Command, run *trainer.Config, args []str
 	if len(args) == 2 {
 		other.Data = withData(run.Data, args[1])
 	} else {
-		override(c.Flags().Changed("data-dir"), &run.Data.Dir, f.dataDir) // the run's data are there now
+		f.place(c.Flags().Changed, &run.Data) // the run's data are there now
 	}
-	override(c.Flags().Changed("data-dir"), &other.Data.Dir, f.dataDir)
+	f.place(c.Flags().Changed, &other.Data)
+	if run.Data.Name == "images" && f.skip {
+		run.Data.SkipUnreadable = true
+	}
 	override(c.Flags().Changed("label"), &other.Data.Label, f.label)
 	other.Data.Only = nil
 	if f.masks != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,9 +20,10 @@ const (
 
 type encodeFlags struct {
 	modelFlags
-	data, dataDir, split string
-	limit                int
-	seed                 uint64
+	placeFlags
+	data, split string
+	limit       int
+	seed        uint64
 }
 
 func encodeCommand() *cobra.Command {
@@ -49,7 +51,7 @@ Values of images are in [0,1], or uint8; those of a model of a scaled table are 
 	f.add(c)
 	fs := c.Flags()
 	fs.StringVar(&f.data, "data", "", "encode a "+dataHelp)
-	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
+	f.addPlace(fs)
 	fs.StringVar(&f.split, "split", "test", "part of the data set: train or test")
 	fs.IntVar(&f.limit, "limit", 0, "encode the first samples only (0: all)")
 	within(fs, "limit", 0, 1e9)
@@ -76,14 +78,17 @@ func (f *encodeFlags) run(c *cobra.Command, args []string) error {
 	if err := checkSplit(f.split); err != nil {
 		return err
 	}
+	if hasEnding(in, ".csv") || hasPictures(in) {
+		f.data = in
+	}
+	if f.data == "" && f.skip {
+		return errors.New("--skip-unreadable is for the pictures of a folder: leave it out, or name their folder")
+	}
 	m, cfg, path, err := f.load()
 	if err != nil {
 		return err
 	}
 	var x samples
-	if hasEnding(in, ".csv") || hasPictures(in) {
-		f.data = in
-	}
 	switch {
 	case f.data != "":
 		in, x, err = f.dataSamples(c, m, cfg.Data)

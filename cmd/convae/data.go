@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/convae/convae/nn/layer"
@@ -33,6 +34,23 @@ const (
 	dataDirHelp = "folder with the data set's idx files (default: the user's cache, downloaded once), or with the pictures of images"
 	skipHelp    = "leave out, with a note, the pictures of a folder that cannot be read"
 )
+
+// placeFlags are those of all commands that read a data set: where it is now, and what of it may be left out.
+type placeFlags struct {
+	dataDir string
+	skip    bool
+}
+
+func (f *placeFlags) addPlace(fs *pflag.FlagSet) {
+	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
+	fs.BoolVar(&f.skip, "skip-unreadable", false, skipHelp)
+}
+
+// place lets the flags that are set override a data set.
+func (f *placeFlags) place(set func(flag string) bool, d *trainer.Data) {
+	override(set("data-dir"), &d.Dir, f.dataDir)
+	override(set("skip-unreadable"), &d.SkipUnreadable, f.skip)
+}
 
 var dataHelp = "data set: " + strings.Join(trainer.DataNames(), ", ") + ", or FILE.csv, FILE.npy, or a folder, FILE.tar or LIST.txt of pictures"
 
@@ -71,13 +89,13 @@ func hasPictures(path string) bool {
 }
 
 type dataFlags struct {
-	dir, out, split, export string
-	label                   string
-	count                   int
-	size                    []int
-	skip                    bool
-	noise                   float64
-	seed                    uint64
+	placeFlags
+	out, split, export string
+	label              string
+	count              int
+	size               []int
+	noise              float64
+	seed               uint64
 }
 
 func dataCommand() *cobra.Command {
@@ -96,11 +114,10 @@ func dataCommand() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.dir, "data-dir", "", dataDirHelp)
+	f.addPlace(flags)
 	flags.IntSliceVar(&f.size, "size", nil, "rows, columns and perhaps channels of the pictures of a folder, as 28,28 or 28,28,3 (default: those of the first)")
 	within(flags, "size", 1, maxSide)
 	flags.StringVar(&f.label, "label", "", "column of a .csv with the classes")
-	flags.BoolVar(&f.skip, "skip-unreadable", false, skipHelp)
 	flags.StringVar(&f.out, "out", "", "write a contact sheet to this .png")
 	flags.IntVar(&f.count, "count", sheetImages, "images on the contact sheet")
 	within(flags, "count", 1, maxSheet)
@@ -117,7 +134,7 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 		return err
 	}
 	d := withData(trainer.Data{}, name)
-	override(f.dir != "", &d.Dir, f.dir)
+	f.place(c.Flags().Changed, &d)
 	override(f.label != "", &d.Label, f.label)
 	if slices.Contains([]string{"digits", "scenes", "circle", "ring", "spiral"}, d.Name) {
 		d.Seed = f.seed
@@ -128,11 +145,9 @@ func (f *dataFlags) run(c *cobra.Command, name string) error {
 	if d.Name == "scenes" && f.size == nil {
 		d.Size, d.Channels = layer.Size{H: sceneSide, W: sceneSide}, 3
 	}
-	if d.Name == "images" {
-		if d.SkipUnreadable = f.skip; f.size == nil {
-			if err := firstSize(&d); err != nil {
-				return err
-			}
+	if d.Name == "images" && f.size == nil {
+		if err := firstSize(&d); err != nil {
+			return err
 		}
 	}
 	loaded, err := loadSets(c, d)
@@ -273,26 +288,35 @@ func (f *dataFlags) writeSheet(set *dataset.Set) error {
 }
 
 // sets are the parts of a data set.
-type sets struct{ train, test *dataset.Set } // test is nil if there is none
+type sets struct {
+	train, test *dataset.Set // test is nil if there is none
+	notes       io.Writer
+}
 
 // loadSets loads a data set as it is.
 func loadSets(c *cobra.Command, d trainer.Data) (s sets, err error) {
+	s.notes = c.ErrOrStderr()
 	s.train, s.test, err = d.Load(c.Context(), loadingOn(c))
 	return s, err
 }
 
 // loadRun loads the samples that a run is trained and validated on.
 func loadRun(c *cobra.Command, d *trainer.Data) (s sets, err error) {
+	s.notes = c.ErrOrStderr()
 	s.train, s.test, err = trainer.LoadData(c.Context(), d, loadingOn(c))
 	return s, err
 }
 
-// close gives back what the sets hold. Of no sets it does nothing.
+// close gives back what the sets hold, and says which pictures of a streamed one were replaced by others. Of no sets it does nothing.
 func (s sets) close() {
 	for _, set := range []*dataset.Set{s.train, s.test} {
-		if set != nil {
-			set.Close()
+		if set == nil {
+			continue
 		}
+		if note := set.Unreadable(); note != "" {
+			fmt.Fprintln(s.notes, "note:", note)
+		}
+		set.Close()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/convae/convae/trainer"
 	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
 )
@@ -96,4 +97,64 @@ func TestDataErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, "--export: ", dataCommand(), "--export", "file")
+}
+
+// What an error of a picture that cannot be read recommends is taken by every command that reads a data set, and does what it says.
+func TestSkipUnreadable(t *testing.T) {
+	commands := 0
+	for _, c := range rootCommand().Commands() {
+		if c.Flags().Lookup("data-dir") == nil {
+			continue
+		}
+		commands++
+		if c.Flags().Lookup("skip-unreadable") == nil {
+			t.Errorf("%s has --data-dir without --skip-unreadable", c.Name())
+		}
+	}
+	if commands < 8 {
+		t.Errorf("%d commands read a data set, want more", commands)
+	}
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/a", 4, 6, 1)
+	if err := os.Mkdir("mix", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "c", "d"} {
+		mustWrite(t, "mix/"+name+".png", ramp(4, 6, 1))
+	}
+	write(t, []byte("x"), "mix/b.png")
+	makeRun(t, "runs/b", 4, 6, 1)
+	write(t, []byte(`[{"epoch": 1}]`), "runs/b/history.json")
+	cfg, err := trainer.ReadConfig("runs/b/"+trainer.ConfigFile, trainer.Set("data={name: images, dir: mix}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.Write("runs/b/" + trainer.ConfigFile); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		words, want string
+	}{
+		{"encode mix e.csv --model runs/a --device cpu", "mix -> e.csv: codes (3, "},
+		{"eval runs/a --data mix --device cpu", "runs/a on 3 images of images"},
+		{"eval runs/b --device cpu", "runs/b on 3 images of images"},
+		{"anomalies runs/b --device cpu", "runs/b on 3 samples of images"},
+		{"anomalies runs/b mix --device cpu", "runs/b on 3 samples of images"},
+		{"pca runs/b --components 1 --device cpu", "3 "},
+		{"report runs/b --device cpu", "report: runs/b/report.html"},
+		{"interpolate 0 2 between.npy --data mix --split train --model runs/a --device cpu", "between.npy"},
+		{"data mix --size 4,6", "train  images: 3"},
+	} {
+		args := strings.Fields(c.words)
+		if _, _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), "--skip-unreadable") {
+			t.Errorf("%s: error %v, want one that recommends --skip-unreadable", c.words, err)
+		}
+		out, notes, err := run(t, append(args, "--skip-unreadable")...)
+		if err != nil || !strings.Contains(out, c.want) || !strings.Contains(notes, "note: left out 1 picture that cannot be read: mix/b.png") {
+			t.Errorf("%s --skip-unreadable: error %v, printed %q and %q, want %q", c.words, err, out, notes, c.want)
+		}
+	}
+	wantError(t, "--skip-unreadable is for the pictures of a folder", encodeCommand(), "mix/a.png", "e.csv", "--skip-unreadable")
+	wantError(t, "data.skip_unreadable is not for digits", evalCommand(), "runs/a", "--data", "digits", "--skip-unreadable")
+	wantError(t, "leave out --skip-unreadable", anomaliesCommand(), "runs/a", "mix", "--masks", "masks", "--skip-unreadable")
 }

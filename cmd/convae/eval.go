@@ -13,10 +13,11 @@ import (
 
 type evalFlags struct {
 	modelFlags
-	data, dataDir string
-	noise         float64
-	seed          uint64
-	asJSON        bool
+	placeFlags
+	data   string
+	noise  float64
+	seed   uint64
+	asJSON bool
 }
 
 func evalCommand() *cobra.Command {
@@ -29,7 +30,7 @@ func evalCommand() *cobra.Command {
 	}
 	fs := c.Flags()
 	fs.StringVar(&f.data, "data", "", dataHelp+" (default: the run's)")
-	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
+	f.addPlace(fs)
 	fs.Float64Var(&f.noise, "noise", 0, "standard deviation of the noise on the inputs (default: the run's)")
 	within(fs, "noise", 0, maxStd)
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default: the run's)")
@@ -50,7 +51,7 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 		cfg.Data = withData(cfg.Data, f.data)
 		cfg.Data.Limit, cfg.Data.Validation = 0, 0
 	}
-	override(set("data-dir"), &cfg.Data.Dir, f.dataDir)
+	f.place(set, &cfg.Data)
 	override(set("noise"), &cfg.Training.Noise.Std, f.noise)
 	override(set("seed"), &cfg.Training.Seed, f.seed)
 	if err := cfg.Check(); err != nil {

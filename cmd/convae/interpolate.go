@@ -34,7 +34,7 @@ run's data set or of --data.
 	fs.IntVar(&steps, "steps", 10, "samples to write, with those of the codes of A and B")
 	within(fs, "steps", 2, maxSheet)
 	fs.StringVar(&f.data, "data", "", dataHelp+" (default: the run's)")
-	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
+	f.addPlace(fs)
 	fs.StringVar(&f.split, "split", "test", "part of the data set: train or test")
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of the digits (default: the run's)")
 	return c

@@ -10,9 +10,9 @@ import (
 
 type pcaFlags struct {
 	modelFlags
-	dataDir    string
 	components int
 	asJSON     bool
+	placeFlags
 }
 
 func pcaCommand() *cobra.Command {
@@ -28,7 +28,7 @@ mean squared errors of both on the samples that it was validated on, without noi
 	fs := c.Flags()
 	fs.IntVar(&f.components, "components", 0, "number of components (default: the size of the run's code)")
 	within(fs, "components", 0, 1<<24) // the samples say how many there can be
-	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
+	f.addPlace(fs)
 	fs.StringVar(&f.device, "device", "auto", deviceHelp)
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
@@ -40,7 +40,7 @@ func (f *pcaFlags) run(c *cobra.Command, run string) error {
 	if err != nil {
 		return err
 	}
-	override(c.Flags().Changed("data-dir"), &cfg.Data.Dir, f.dataDir)
+	f.place(c.Flags().Changed, &cfg.Data)
 	size, k := m.Input.Len(), m.Code.Len()
 	if c.Flags().Changed("components") {
 		if k = f.components; k < 1 || k > size {

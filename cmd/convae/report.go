@@ -11,6 +11,7 @@ import (
 
 func reportCommand() *cobra.Command {
 	var o report.Options
+	var place placeFlags
 	var device string
 	c := &cobra.Command{
 		Use:   "report [RUN | MODEL.safetensors]",
@@ -22,13 +23,16 @@ Pictures are made where the model and its data have them: inputs, codes and reco
 colours of their labels; the images along a code of two numbers; six panels of points in the plane; the filters of the
 first layer; the losses, beside those of other runs with --compare.`,
 		Args: arguments(0, 1),
-		RunE: func(c *cobra.Command, args []string) error { return runReport(c, firstArg(args), device, o) },
+		RunE: func(c *cobra.Command, args []string) error {
+			o.DataDir, o.SkipUnreadable, o.Loading = place.dataDir, place.skip, loadingOn(c)
+			return runReport(c, firstArg(args), device, o)
+		},
 	}
 	fs := c.Flags()
 	fs.StringVar(&o.HTML, "out", "", "the page, a .html file (default: report.html in the run's folder)")
 	fs.StringVar(&o.Pictures, "pictures", "", "folder of the pictures (default: pictures in the run's folder)")
 	fs.StringArrayVar(&o.Compare, "compare", nil, "folder of another run, whose validation loss is drawn too; may be repeated")
-	fs.StringVar(&o.DataDir, "data-dir", "", dataDirHelp)
+	place.addPlace(fs)
 	fs.IntVar(&o.Samples, "samples", 5000, "most validation samples whose codes are drawn")
 	within(fs, "samples", 1, 1e6)
 	fs.StringVar(&device, "device", "auto", deviceHelp)

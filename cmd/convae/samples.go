@@ -52,7 +52,7 @@ func (f *modelFlags) convert(ctx context.Context, m *nn.Model, part func(context
 // dataSamples are the samples of the data set that the flags name, and what to call them. What they leave open is as in the run.
 func (f *encodeFlags) dataSamples(c *cobra.Command, m *nn.Model, run trainer.Data) (what string, x samples, err error) {
 	d := withData(run, f.data)
-	override(c.Flags().Changed("data-dir"), &d.Dir, f.dataDir)
+	f.place(c.Flags().Changed, &d)
 	override(c.Flags().Changed("seed"), &d.Seed, f.seed)
 	if err := d.Complete(m.Config); err != nil {
 		return "", samples{}, err

@@ -40,23 +40,24 @@ func firstLook(c *trainer.Config) {
 const slowTest = 500
 
 type trainFlags struct {
-	data, dataDir, device, out, resume, log string
-	init                                    string
-	rate                                    rateFlags
-	optimizer, precision                    string
-	loss                                    nn.Loss
-	epochs, limit, patience, steps          int
-	batch                                   trainer.Batch
-	lr, noise, validation                   float64
-	seed                                    uint64
-	fresh, keepBest, goOn, skip, board      bool
-	settings                                []string
-	accumulate                              int
-	schedule                                string
-	launcher                                string
-	timeout                                 time.Duration
-	warmup, clipNorm                        float64
-	serve                                   serveFlags
+	placeFlags
+	data, device, out, resume, log string
+	init                           string
+	rate                           rateFlags
+	optimizer, precision           string
+	loss                           nn.Loss
+	epochs, limit, patience, steps int
+	batch                          trainer.Batch
+	lr, noise, validation          float64
+	seed                           uint64
+	fresh, keepBest, goOn, board   bool
+	settings                       []string
+	accumulate                     int
+	schedule                       string
+	launcher                       string
+	timeout                        time.Duration
+	warmup, clipNorm               float64
+	serve                          serveFlags
 }
 
 func trainCommand() *cobra.Command {
@@ -76,8 +77,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	}
 	fs := c.Flags()
 	fs.StringVar(&f.data, "data", "", dataHelp)
-	fs.StringVar(&f.dataDir, "data-dir", "", dataDirHelp)
-	fs.BoolVar(&f.skip, "skip-unreadable", false, skipHelp)
+	f.addPlace(fs)
 	fs.IntVar(&f.limit, "limit", 0, "train on the first samples only, and validate on as many at the most (0: all)")
 	within(fs, "limit", 0, 1e9)
 	fs.Float64Var(&f.validation, "validation", 0, "share of the training samples to validate on (0: the test set)")
@@ -368,8 +368,7 @@ func (f *trainFlags) changeData(set func(flag string) bool) trainer.Change {
 			}
 			c.Data.OptionalLabel = false
 		}
-		override(set("data-dir"), &c.Data.Dir, f.dataDir)
-		override(set("skip-unreadable"), &c.Data.SkipUnreadable, f.skip)
+		f.place(set, &c.Data)
 		return nil
 	}
 }

@@ -23,9 +23,13 @@ type Options struct {
 	Pictures string   // folder of the pictures, which is made; "": pictures in the run's folder
 	Compare  []string // folders of other runs, whose validation losses are drawn beside the run's
 	DataDir  string   // folder that the run's data are in now; "": where its configuration says
-	Samples  int      // most validation samples whose codes are drawn; below 1: 5000
-	Footer   string   // says what made the report
-	Table    Table    // before all else, if it has rows
+	// SkipUnreadable leaves out the pictures of the run's data that cannot be read now, as [trainer.Data] has it.
+	SkipUnreadable bool
+	Loading        func(trainer.Loading) // is told what the data are, and what of them is left out; may be nil
+
+	Samples int    // most validation samples whose codes are drawn; below 1: 5000
+	Footer  string // says what made the report
+	Table   Table  // before all else, if it has rows
 }
 
 // Table is text by rows.
@@ -93,7 +97,10 @@ func Make(ctx context.Context, run string, o Options) (Result, error) {
 	if o.DataDir != "" {
 		data.Dir = o.DataDir
 	}
-	train, validation, err := trainer.LoadData(ctx, &data, nil)
+	if o.SkipUnreadable {
+		data.SkipUnreadable = true
+	}
+	train, validation, err := trainer.LoadData(ctx, &data, o.Loading)
 	if err != nil {
 		return Result{}, err
 	}
