@@ -31,6 +31,9 @@ type board struct {
 // openBoard begins an event file, if the run is to have any, or has some of before. Of what these say after the state that the run goes on from
 // nothing is left.
 func (s *session) openBoard() error {
+	if s.o.NoTensorBoard {
+		return nil
+	}
 	dir := filepath.Join(s.o.Dir, boardDir)
 	before, err := tensorboard.Files(dir)
 	if err != nil || !s.o.TensorBoard && len(before) == 0 {

@@ -179,3 +179,20 @@ func TestTensorBoardRanks(t *testing.T) {
 		t.Errorf("event files %v, norms %v", files, curves["gradient_norm"])
 	}
 }
+
+// A run that has event files goes on without more of them if that is asked for.
+func TestNoTensorBoard(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	o := smallOptions(t, dir)
+	o.TensorBoard = true
+	if _, err := Train(&countdown{Context: t.Context(), left: 3}, smallConfig(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.TensorBoard, o.NoTensorBoard, o.Resume = false, true, true
+	if _, err := Train(t.Context(), smallConfig(), o); err != nil {
+		t.Fatal(err)
+	}
+	if files, err := tensorboard.Files(filepath.Join(dir, boardDir)); err != nil || len(files) != 1 {
+		t.Errorf("event files %v, want that of before alone (error %v)", files, err)
+	}
+}

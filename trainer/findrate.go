@@ -26,6 +26,9 @@ type RateCurve struct {
 	// Steepest is the rate at which the smoothed loss falls fastest by the logarithm of the rate, and Lowest the one where it is lowest; 0 if it never
 	// falls.
 	Steepest, Lowest float64
+	// Falling says that the smoothed loss is lowest at the last rate, and Risen that behind the lowest it rises to what it was at the first, or diverges:
+	// before that nothing tells which rates are too high.
+	Falling, Risen bool
 }
 
 const (
@@ -132,7 +135,8 @@ func (r *RateCurve) suggest(width float64) {
 		}
 	}
 	if at > 0 {
-		r.Steepest, r.Lowest = r.Rates[at], r.Rates[low]
+		r.Steepest, r.Lowest, r.Falling = r.Rates[at], r.Rates[low], low == n-1
+		r.Risen = r.Diverged || r.Smooth[n-1] >= r.Smooth[0]
 	}
 }
 

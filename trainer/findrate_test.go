@@ -27,8 +27,13 @@ func TestRateSuggested(t *testing.T) {
 		rises.Losses = append(rises.Losses, 1+x)
 	}
 	rises.Rates = falls.Rates
+	early := RateCurve{Rates: falls.Rates[:50], Losses: falls.Losses[:50]}
+	early.suggest(3)
 	falls.suggest(3)
 	rises.suggest(3)
+	if !early.Falling || early.Risen || falls.Falling || !falls.Risen || rises.Falling {
+		t.Errorf("still falling at the end: %v of a part, %v of the whole, %v of a curve that rises", early.Falling, falls.Falling, rises.Falling)
+	}
 	if at := math.Log10(falls.Steepest); math.Abs(at+3.5) > 0.15 || falls.Lowest <= falls.Steepest || falls.Lowest > 1e-2 {
 		t.Errorf("steepest at 10^%.2f, want 10^-3.5; lowest at %v", at, falls.Lowest)
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	Control     *Control // may be nil
 	// TensorBoard has the run write event files for TensorBoard in its folder. A run that has some goes on with them.
 	TensorBoard bool
+	// NoTensorBoard has a run that has such files write no more of them.
+	NoTensorBoard bool
 	// Ranks are the processes that train together, each of which calls Train with the same configuration; nil if there is one. Rank 0 alone writes
 	// the run.
 	Ranks collective.Comm

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,59 @@ import (
 	"github.com/convae/convae/nn"
 	"github.com/convae/convae/trainer"
 )
+
+// shells are those that can complete, with what writes the script of each.
+var shells = []struct {
+	name  string
+	write func(root *cobra.Command, w io.Writer, described bool) error
+}{
+	{"bash", (*cobra.Command).GenBashCompletionV2},
+	{"zsh", func(root *cobra.Command, w io.Writer, described bool) error {
+		if described {
+			return root.GenZshCompletion(w)
+		}
+		return root.GenZshCompletionNoDesc(w)
+	}},
+	{"fish", (*cobra.Command).GenFishCompletion},
+	{"powershell", func(root *cobra.Command, w io.Writer, described bool) error {
+		if described {
+			return root.GenPowerShellCompletionWithDesc(w)
+		}
+		return root.GenPowerShellCompletion(w)
+	}},
+}
+
+// completionCommand takes the place of the library's, which has no error for a shell that it does not know.
+func completionCommand() *cobra.Command {
+	var names []string
+	for _, s := range shells {
+		names = append(names, s.name)
+	}
+	var bare bool
+	c := &cobra.Command{
+		Use:   "completion " + strings.Join(names, "|"),
+		Short: "Write the script by which a shell completes commands, flags and their values",
+		Long: `Write the script by which a shell completes commands, flags, presets, runs, devices and losses. The shell asks the program itself,
+which has to be called convae and to lie in a folder of the PATH. In bash that takes the package bash-completion besides.
+
+  source <(convae completion bash)              in ~/.bashrc
+  source <(convae completion zsh)               in ~/.zshrc, behind: autoload -U compinit; compinit
+  convae completion fish | source               in ~/.config/fish/config.fish
+  convae completion powershell | Out-String | Invoke-Expression`,
+		ValidArgs: names,
+		Args:      arguments(1, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			for _, s := range shells {
+				if s.name == args[0] {
+					return s.write(c.Root(), c.OutOrStdout(), !bare)
+				}
+			}
+			return fmt.Errorf("there is no completion for %q%s", args[0], trainer.Advice(args[0], names, "; want one of"))
+		},
+	}
+	c.Flags().BoolVar(&bare, "no-descriptions", false, "offer names without what they are")
+	return c
+}
 
 // completions are what a shell offers for the value of a flag, on all commands that have one of that name.
 var completions = map[string]func() []string{

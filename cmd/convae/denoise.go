@@ -81,6 +81,7 @@ func (f *denoiseFlags) run(c *cobra.Command, in []string, out string) error {
 		return err
 	}
 	defer dev.Close()
+	done := 0
 	for _, file := range files {
 		decoded, err := openPicture(file.in, c.InOrStdin())
 		if err != nil && f.skip {
@@ -93,6 +94,10 @@ func (f *denoiseFlags) run(c *cobra.Command, in []string, out string) error {
 		if err := f.denoise(c, m, dev, decoded, file, path); err != nil {
 			return err
 		}
+		done++
+	}
+	if done == 0 {
+		return fmt.Errorf("nothing was done: of %s no picture can be read", strings.Join(in, ", "))
 	}
 	return nil
 }

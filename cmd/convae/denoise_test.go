@@ -205,6 +205,7 @@ func TestDenoiseFolder(t *testing.T) {
 		t.Errorf("the folder has %q, want 6 pictures (error %v)", files, err)
 	}
 
+	wantError(t, "nothing was done: of in/torn.gif no picture can be read", denoiseCommand(), "in/torn.gif", "none.png", "--skip-unreadable")
 	mustRun(t, denoiseCommand(), "a.png", "out") // a file into a folder that is there
 	mustWrite(t, "in/deep/b.png", ramp(8, 8, 1))
 	mustWrite(t, "b.gif.png", ramp(8, 8, 1))

@@ -47,7 +47,9 @@ func TestDiff(t *testing.T) {
 	if text := mustRun(t, diffCommand(), "denoiser", "denoiser"); strings.Contains(text, "loss") {
 		t.Errorf("presets have no results:\n%s", text)
 	}
-	wantError(t, "nowhere", diffCommand(), "a", "nowhere")
+	wantError(t, `there is no run or preset "nowhere": want the folder of a run, a preset`, diffCommand(), "a", "nowhere")
+	wantError(t, `there is no run or preset "denoisr", perhaps the preset denoiser: want`, diffCommand(), "a", "denoisr")
+	wantError(t, "a/history.csv is no configuration: want the folder of a run, a preset (see convae presets), a configuration (.yaml, .yml, .json)", diffCommand(), "a", "a/history.csv")
 	if err := os.WriteFile("b/history.json", []byte("{"), 0o666); err != nil {
 		t.Fatal(err)
 	}

@@ -195,9 +195,24 @@ func TestNoSuchCommand(t *testing.T) {
 		{`there is no command "zzzzzzzz" (see`, []string{"zzzzzzzz"}},
 		{`convae version takes no argument; found ["now"]`, []string{"version", "now"}},
 		{"convae denoise takes at least 2 arguments, IN OUT.png | denoise IN... FOLDER; found none", []string{"denoise"}},
+		{`there is no command "nope" (see 'convae --help')`, []string{"help", "nope"}},
+		{`there is no command "nope" (see 'convae train --help')`, []string{"help", "train", "nope"}},
+		{`there is no completion for "tcsh", perhaps bash; want one of bash, zsh, fish, powershell`, []string{"completion", "tcsh"}},
+		{"convae completion takes 1 argument, bash|zsh|fish|powershell; found none", []string{"completion"}},
 	} {
 		if _, _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: error %v, want one with %q", c.args, err, c.want)
+		}
+	}
+	out, _, err := run(t, "help", "version")
+	if want, _, _ := run(t, "version", "--help"); err != nil || out != want || out == "" {
+		t.Errorf("convae help version: error %v, printed %q, want %q", err, out, want)
+	}
+	for _, shell := range shells {
+		described, _, err := run(t, "completion", shell.name)
+		bare, _, errBare := run(t, "completion", shell.name, "--no-descriptions")
+		if err != nil || errBare != nil || !strings.Contains(described, "__complete ") || !strings.Contains(bare, "__completeNoDesc ") {
+			t.Errorf("completion %s: errors %v, %v, %d and %d bytes", shell.name, err, errBare, len(described), len(bare))
 		}
 	}
 }

@@ -97,7 +97,8 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(trainCommand(), sweepCommand(), presetsCommand(), evalCommand(), denoiseCommand(), encodeCommand(), decodeCommand(), sampleCommand(), pcaCommand(), anomaliesCommand(), interpolateCommand(), featuresCommand(), reportCommand(), serveCommand(), importCommand(), exportCommand(), summaryCommand(), diffCommand(), devicesCommand(), checkCommand(), benchCommand(), profileCommand(), dataCommand(), manCommand(), versionCommand(), licencesCommand())
+	root.AddCommand(trainCommand(), sweepCommand(), presetsCommand(), evalCommand(), denoiseCommand(), encodeCommand(), decodeCommand(), sampleCommand(), pcaCommand(), anomaliesCommand(), interpolateCommand(), featuresCommand(), reportCommand(), serveCommand(), importCommand(), exportCommand(), summaryCommand(), diffCommand(), devicesCommand(), checkCommand(), benchCommand(), profileCommand(), dataCommand(), completionCommand(), manCommand(), versionCommand(), licencesCommand())
+	root.SetHelpCommand(helpCommand())
 	refuseEmpty(root)
 	addCompletions(root)
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -132,8 +134,20 @@ func readConfig(name string) (trainer.Config, error) {
 	if hasEnding(name, configEndings...) {
 		return trainer.ReadConfig(name)
 	}
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
+	info, err := os.Stat(name)
+	if err == nil && info.IsDir() {
 		return trainer.ReadConfig(name + string(os.PathSeparator) + trainer.ConfigFile)
 	}
-	return trainer.Preset(name)
+	if slices.Contains(trainer.Presets(), name) {
+		return trainer.Preset(name)
+	}
+	wanted := fmt.Sprintf("want the folder of a run, a preset (see convae presets), a configuration (%s) or a MODEL.safetensors", strings.Join(configEndings, ", "))
+	if err == nil {
+		return trainer.Config{}, fmt.Errorf("%s is no configuration: %s", name, wanted)
+	}
+	near := trainer.Nearest(name, trainer.Presets())
+	if near != "" {
+		near = ", perhaps the preset " + near
+	}
+	return trainer.Config{}, fmt.Errorf("there is no run or preset %q%s: %s", name, near, wanted)
 }

@@ -112,7 +112,7 @@ flags: what the weights allow may be changed, and the run's history tells it.`,
 	fs.StringVar(&f.out, "out", "", "folder of the run (default runs/MODEL-DATE-TIME)")
 	fs.StringVar(&f.resume, "resume", "", "go on with the run in this folder")
 	fs.BoolVar(&f.goOn, "continue", false, "go on with the run in --out if it has a checkpoint, else start it: for jobs that may be started again")
-	fs.BoolVar(&f.board, "tensorboard", false, "write event files for TensorBoard to the run's folder tensorboard; a run that has some goes on with them")
+	fs.BoolVar(&f.board, "tensorboard", false, "write event files for TensorBoard to the run's folder tensorboard; a run that has some goes on with them unless it is =false")
 	f.rate.flags(fs)
 	fs.StringVar(&f.launcher, "launcher", "auto", "what has started several processes: mpi (mpirun, srun), env (torchrun or RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT), none, or auto for what the environment says")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "longest wait for another process")
@@ -231,7 +231,7 @@ func (f *trainFlags) train(c *cobra.Command, args []string, ranks collective.Com
 	}
 	dir := cmp.Or(f.resume, f.out, runDir(r.cfg.Model.Name, time.Now()))
 	o := trainer.Options{Dir: dir, New: f.resume == "" && f.out == "", Resume: f.resume != "", Continue: f.goOn,
-		Device: r.dev, Train: r.train, Test: r.test, Observer: heldToPlan{ui, r.dev}, TensorBoard: f.board, Ranks: ranks}
+		Device: r.dev, Train: r.train, Test: r.test, Observer: heldToPlan{ui, r.dev}, TensorBoard: f.board, NoTensorBoard: c.Flags().Changed("tensorboard") && !f.board, Ranks: ranks}
 	if place.Rank > 0 {
 		result, err := trainer.Train(c.Context(), r.cfg, o)
 		if err == nil && result.Interrupted {
@@ -283,6 +283,9 @@ func (f *trainFlags) observed(ctx context.Context, r *training, o trainer.Option
 // config reads the configuration and lets flags override it.
 func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config, quick bool, err error) {
 	set := c.Flags().Changed
+	if err := f.rate.check(set); err != nil {
+		return cfg, false, err
+	}
 	changes := []trainer.Change{f.changeData(set)} // what the data set is decides which settings suit it
 	for _, s := range f.settings {
 		changes = append(changes, trainer.Set(s))
@@ -296,6 +299,8 @@ func (f *trainFlags) config(c *cobra.Command, args []string) (cfg trainer.Config
 		return cfg, false, fmt.Errorf("--resume goes on with the weights of the run: leave out --init")
 	case f.rate.picture != "" && (f.resume != "" || f.out != "" || f.goOn || f.board || f.serve.address != ""):
 		return cfg, false, fmt.Errorf("--find-rate trains no run: leave out --out, --resume, --continue, --tensorboard and --serve (--init RUN begins with the weights of a run)")
+	case f.serve.address == "" && f.serve.tokenFile != "":
+		return cfg, false, fmt.Errorf("--token-file is for the page of --serve: want --serve ADDRESS too, as :8080")
 	case f.goOn && f.out == "":
 		return cfg, false, fmt.Errorf("--continue needs the folder of the run: --out RUN")
 	case f.resume != "":

@@ -120,7 +120,49 @@ func TestFindRate(t *testing.T) {
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 1 {
 		t.Errorf("files %v, error %v", entries, err)
 	}
+	out = mustRun(t, trainCommand(), "circle", "--batch", "full", "--device", "cpu", "--find-rate", "rates.png", "--find-rate-steps", "40", "--find-rate-range", "1e-4,1e-3")
+	if !strings.Contains(out, "the loss was still falling at the end of the range: take a wider one") || strings.Contains(out, "too high") || strings.Contains(out, "suggested: --") {
+		t.Errorf("of a range that ends too early it says %q", out)
+	}
+	out = mustRun(t, trainCommand(), "circle", "--set", "training.batch=50", "--device", "cpu", "--find-rate", "rates.png", "--find-rate-steps", "40", "--find-rate-range", "1e-3,1e-1")
+	if !strings.Contains(out, "suggested: ") || strings.Contains(out, "too high") || !strings.Contains(out, "the range ends before it rises") {
+		t.Errorf("of a range that ends soon it says %q", out)
+	}
+	// These are errors before the device is opened.
+	for _, c := range []struct{ words, want string }{
+		{"--find-rate nowhere/rates.png", "--find-rate: there is no folder nowhere for rates.png"},
+		{"--find-rate rates.jpg", "want a name that ends in .png"},
+		{"--find-rate rates.png --find-rate-range 10,1", "want the lower rate first"},
+		{"--find-rate rates.png --find-rate-range a,b", `--find-rate-range is "a,b", want numbers, as 1e-6,10`},
+		{"--find-rate-range 1,10", "--find-rate-range is for --find-rate"},
+		{"--find-rate-steps 20", "--find-rate-steps is for --find-rate"},
+		{"--token-file secret", "--token-file is for the page of --serve"},
+	} {
+		wantError(t, c.want, trainCommand(), append(strings.Fields(c.words), "circle", "--device", "abacus")...)
+	}
 	wantError(t, "--find-rate trains no run: leave out --out", trainCommand(), "circle", "--find-rate", "rates.png", "--out", "run")
 	wantError(t, "want a name that ends in .png", trainCommand(), "circle", "--find-rate", "rates.txt")
 	wantError(t, "--find-rate-range has 1 numbers, want two", trainCommand(), "circle", "--find-rate", "rates.png", "--find-rate-range", "1")
+}
+
+// --tensorboard=false holds for a run that goes on, too.
+func TestTensorBoardFlag(t *testing.T) {
+	t.Chdir(t.TempDir())
+	files := func() int {
+		entries, err := os.ReadDir("a/tensorboard")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	mustRun(t, trainCommand(), "circle", "--epochs", "1", "--device", "cpu", "--out", "a", "--tensorboard")
+	before := files()
+	mustRun(t, trainCommand(), "--resume", "a", "--epochs", "2", "--device", "cpu", "--tensorboard=false")
+	if n := files(); n != before {
+		t.Errorf("%d event files, want the %d of before", n, before)
+	}
+	mustRun(t, trainCommand(), "--resume", "a", "--epochs", "3", "--device", "cpu")
+	if n := files(); n != before+1 {
+		t.Errorf("%d event files without the flag, want one more than %d", n, before)
+	}
 }

@@ -17,7 +17,7 @@ import (
 // valueTexts say what a flag of each type wants.
 var valueTexts = map[string]string{
 	"int": "a whole number", "uint64": "a whole number of 0 or more", "float64": "a number", "bool": "true or false",
-	"intSlice": "whole numbers, as 1,2", "duration": "a time, as 30s",
+	"intSlice": "whole numbers, as 1,2", "float64Slice": "numbers, as 1e-6,10", "duration": "a time, as 30s",
 }
 
 // flagError says what to write instead of a flag that cannot be.
@@ -86,6 +86,33 @@ func arguments(least, most int) cobra.PositionalArgs {
 			return fmt.Errorf("%s takes %s %s, %s; found none", c.CommandPath(), number, noun, form)
 		}
 		return fmt.Errorf("%s takes %s %s, %s; found %d: %q", c.CommandPath(), number, noun, form, len(args), args)
+	}
+}
+
+// helpCommand takes the place of the library's, which has no error for a command that there is not.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Print what a command does and takes",
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+			for _, sub := range c.Root().Commands() {
+				if len(args) == 0 && sub.IsAvailableCommand() {
+					names = append(names, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			found, rest, err := c.Root().Find(args)
+			if err == nil {
+				err = noCommand(found, rest)
+			}
+			if err != nil {
+				return err
+			}
+			found.InitDefaultHelpFlag() // which the help tells of
+			return found.Help()
+		},
 	}
 }
 
