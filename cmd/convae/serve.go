@@ -155,7 +155,11 @@ func (f *modelServer) run(ctx context.Context, runs []string, errs io.Writer) er
 	}
 	select {
 	case <-ctx.Done():
-		return p.close()
+		err := p.close()
+		if errors.Is(err, live.ErrCut) { // as is said of the end; it is no failure
+			_, err = fmt.Fprintln(errs, err)
+		}
+		return err
 	case err := <-p.done:
 		return err
 	}

@@ -11,7 +11,7 @@ const (
 	mostListeners = 64
 	waiting       = 64               // events that a listener may be behind by
 	heartbeat     = 15 * time.Second // between comments that keep proxies from closing a quiet connection
-	writeTimeout  = 10 * time.Second
+	eventTimeout  = 10 * time.Second // for a listener to take an event
 )
 
 // hub sends events to browsers.
@@ -63,8 +63,9 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // nothing more is to come; a recorder in a test has none
 	write := func(text string) bool {
-		_ = out.SetWriteDeadline(time.Now().Add(writeTimeout)) // a recorder in a test has none
+		_ = out.SetWriteDeadline(time.Now().Add(eventTimeout)) // a recorder in a test has none
 		if _, err := w.Write([]byte(text)); err != nil {
 			return false
 		}

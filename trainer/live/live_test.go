@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -149,7 +150,7 @@ func TestRunInThisProcess(t *testing.T) {
 		if status, _ := p.ask("POST", "/api/runs/at-work-/pause", token, "Origin: https://elsewhere.example"); status != http.StatusForbidden {
 			t.Errorf("pausing from the page of another site: status %d", status)
 		}
-		if status, _ := p.ask("GET", "/api/runs/at-work-/pause", token); status != http.StatusNotFound {
+		if status, _ := p.ask("GET", "/api/runs/at-work-/pause", token); status != http.StatusMethodNotAllowed {
 			t.Errorf("pausing by GET: status %d", status)
 		}
 		if control.State() != trainer.Running {
@@ -457,5 +458,55 @@ convae_training_epochs{run="a"} 2
 		if !strings.Contains(body, "\n"+name) {
 			t.Errorf("status %d: there is no %s", status, name)
 		}
+	}
+}
+
+// A wrong method is told which there are.
+func TestMethods(t *testing.T) {
+	p := serve(t, Options{})
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{{"POST", "/api/runs", 405, "GET, HEAD"}, {"DELETE", "/api/runs/x", 405, "GET, HEAD"}, {"GET", "/api/runs/x/pause", 405, "POST"}, {"PUT", "/metrics", 405, "GET, HEAD"}, {"POST", "/nothing", 404, ""}} {
+		w := httptest.NewRecorder()
+		p.Handler().ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
+		var e struct{ Error string }
+		if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil || w.Code != c.status || w.Header().Get("Allow") != c.allow || e.Error == "" {
+			t.Errorf("%s %s: status %d, Allow %q, %s", c.method, c.path, w.Code, w.Header().Get("Allow"), w.Body)
+		}
+	}
+}
+
+// At the end those who have not ended after a while are cut off, and that is said.
+func TestCutOff(t *testing.T) {
+	stuck := make(chan struct{})
+	s, err := New(Options{Model: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(stuck)
+		_, _ = io.ReadAll(r.Body)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.grace = 50 * time.Millisecond
+	l, err := Listen("127.0.0.1:0", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "POST /v1/denoise HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n[1"); err != nil {
+		t.Fatal(err)
+	}
+	<-stuck
+	stop()
+	if err := <-ended; !errors.Is(err, ErrCut) {
+		t.Errorf("the end with a request that does not end: %v", err)
 	}
 }

@@ -27,7 +27,15 @@ const (
 	pollEvery = time.Second // between looks at the folders of runs
 	mostRuns  = 200
 	logShown  = 64 << 10 // bytes of a log's end
+
+	endGrace = 5 * time.Second // for requests that are under way at the end
+	// Of those who send a body, or take an answer: what is streamed, and the model, have deadlines of their own.
+	readTimeout  = 30 * time.Second
+	writeTimeout = 30 * time.Second
 )
+
+// ErrCut is the error of Serve when requests were still under way at its end, and were cut off.
+var ErrCut = fmt.Errorf("live page: requests that had not ended after %v were cut off", endGrace)
 
 // Options are the choices of New.
 type Options struct {
@@ -45,6 +53,8 @@ type Server struct {
 	o   Options
 	hub *hub
 
+	grace time.Duration // for requests that are under way at the end
+
 	guard   guard
 	metrics *metrics
 
@@ -61,7 +71,7 @@ type entry struct {
 
 // New returns a page of runs.
 func New(o Options) (*Server, error) {
-	s := &Server{o: o, hub: newHub(), guard: newGuard(o.Token, o.Loopback)}
+	s := &Server{o: o, hub: newHub(), grace: endGrace, guard: newGuard(o.Token, o.Loopback)}
 	for _, dir := range o.Runs {
 		if info, err := os.Stat(filepath.Join(dir, trainer.ConfigFile)); err != nil || !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s is no run: want a folder that `convae train` made, with its %s", dir, trainer.ConfigFile)
@@ -73,9 +83,9 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Serve answers requests at a listener until the context ends, and then those that are under way.
+// Serve answers requests at a listener until the context ends, and then for five seconds those that are under way; ErrCut says that some were not done by then.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
@@ -88,10 +98,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.hub.close()
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
-		return errors.Join(fmt.Errorf("live page: %w", err), server.Close())
+	err := server.Shutdown(ending)
+	if errors.Is(err, context.DeadlineExceeded) {
+		_ = server.Close() // what it could say is that a connection had ended
+		return ErrCut
+	}
+	if err != nil {
+		return fmt.Errorf("live page: %w", err)
 	}
 	return nil
 }
@@ -129,11 +144,29 @@ func (s *Server) Handler() http.Handler {
 	if s.o.Model != nil {
 		mux.Handle("/v1/", g.computing(s.o.Model))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	return g.protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refusal, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		said := headerOnly{http.Header{}}
+		refusal.ServeHTTP(said, r) // of it the methods are wanted that there are
+		if allow := said.header.Get("Allow"); allow != "" {
+			w.Header().Set("Allow", allow)
+			Error(w, http.StatusMethodNotAllowed, fmt.Sprintf("the method is %s, want %s", r.Method, allow))
+			return
+		}
 		Error(w, http.StatusNotFound, "there is no "+r.URL.Path+" here")
-	})
-	return g.protect(mux)
+	}))
 }
+
+// headerOnly keeps the header of an answer alone.
+type headerOnly struct{ header http.Header }
+
+func (h headerOnly) Header() http.Header         { return h.header }
+func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
+func (h headerOnly) WriteHeader(int)             {}
 
 func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")

@@ -39,26 +39,27 @@ type input struct {
 	array   trainer.Array
 	pixels  bool // the array has bytes of pixels, of 0 to 255
 	many    bool // the array has samples one after the other, and not one alone
-	accept  string
 }
 
-// read reads a request's body, and finds what is to be answered with.
-func (s *Service) read(w http.ResponseWriter, r *http.Request) (*input, error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+// head looks at what stands before a request's body: what it is, and which of some kinds the answer is to have.
+func (s *Service) head(r *http.Request, to []string) (kind, accept string, err error) {
+	if r.Method != http.MethodPost {
+		return "", "", refuse(http.StatusMethodNotAllowed, "the method is %s, want POST", r.Method)
+	}
+	kind, _, err = mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(kinds, kind) {
-		return nil, refuse(http.StatusUnsupportedMediaType, "the Content-Type is %q, want one of %s", r.Header.Get("Content-Type"), strings.Join(kinds, ", "))
+		return "", "", refuse(http.StatusUnsupportedMediaType, "the Content-Type is %q, want one of %s", r.Header.Get("Content-Type"), strings.Join(kinds, ", "))
 	}
-	in := &input{}
-	if in.accept, err = accepted(r.Header.Get("Accept"), kind); err != nil {
-		return nil, err
+	if r.ContentLength > s.o.Body {
+		return "", "", refuse(http.StatusRequestEntityTooLarge, "the body has %d bytes, want at most %d", r.ContentLength, s.o.Body)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.o.Body))
-	if errors.As(err, new(*http.MaxBytesError)) {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", s.o.Body)
-	}
-	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "the body: %v", err)
-	}
+	accept, err = accepted(r.Header.Get("Accept"), kind, to)
+	return kind, accept, err
+}
+
+// decode finds what is in a body.
+func (s *Service) decode(body []byte, kind string) (in *input, err error) {
+	in = &input{}
 	switch kind {
 	case kindJSON:
 		in.array, err = decodeJSON(body)
@@ -92,8 +93,11 @@ func (s *Service) decodePicture(body []byte, kind string) (image.Image, error) {
 	return picture.Decode(bytes.NewReader(body))
 }
 
-// accepted returns the first kind of an Accept header that there is: without one, that of the body.
-func accepted(header, body string) (string, error) {
+// accepted returns the first of some kinds that an Accept header names: without one, that of the body or else the first.
+func accepted(header, body string, kinds []string) (string, error) {
+	if !slices.Contains(kinds, body) {
+		body = kinds[0]
+	}
 	if strings.TrimSpace(header) == "" {
 		return body, nil
 	}
@@ -146,7 +150,13 @@ func decodeJSON(body []byte) (a trainer.Array, err error) {
 		switch v := token.(type) {
 		case json.Delim:
 			switch {
-			case v == '[' && len(lengths) < deepest && (len(lengths) > 0 || a.Shape == nil):
+			case v == '{':
+				return a, errors.New("found an object, want arrays of numbers, as [[0, 0.5], [1, 0]]")
+			case v == '[' && len(lengths) == 0 && a.Shape != nil:
+				return a, errors.New("found a second array after the first, want one alone: several samples are one array of arrays")
+			case v == '[' && len(lengths) == deepest:
+				return a, fmt.Errorf("arrays are nested more than %d deep, want samples, rows, columns and channels at the most", deepest)
+			case v == '[':
 				if len(lengths) > 0 {
 					lengths[len(lengths)-1]++
 				}
@@ -157,24 +167,36 @@ func decodeJSON(body []byte) (a trainer.Array, err error) {
 				if len(lengths) > len(a.Shape) {
 					return a, errors.New("arrays are nested less deeply at the start than later")
 				}
-			case v == ']':
+			default:
 				depth := len(lengths) - 1
+				if lengths[depth] == 0 {
+					return a, errors.New("found an empty array, want numbers in each")
+				}
 				if a.Shape[depth] < 0 {
 					a.Shape[depth] = lengths[depth]
 				}
-				if a.Shape[depth] != lengths[depth] || lengths[depth] == 0 {
-					return a, fmt.Errorf("arrays of %d and of %d elements are beside each other, want all of one length, and none empty", a.Shape[depth], lengths[depth])
+				if a.Shape[depth] != lengths[depth] {
+					return a, fmt.Errorf("arrays of %d and of %d elements are beside each other, want all of one length", a.Shape[depth], lengths[depth])
 				}
 				lengths = lengths[:depth]
-			default:
-				return a, fmt.Errorf("want arrays of numbers, nested at most %d deep", deepest)
 			}
 		case float64:
-			if len(lengths) == 0 || len(lengths) != len(a.Shape) || math.Abs(v) > math.MaxFloat32 {
-				return a, errors.New("want arrays of numbers that float32 holds, all at one depth")
+			switch {
+			case len(lengths) == 0 && a.Shape != nil:
+				return a, fmt.Errorf("found the number %v after the array, want the array alone", v)
+			case len(lengths) == 0:
+				return a, fmt.Errorf("found the number %v alone, want arrays of numbers, as [[0, 0.5], [1, 0]]", v)
+			case len(lengths) != len(a.Shape):
+				return a, fmt.Errorf("found the number %v beside arrays, want numbers all at one depth", v)
+			case math.Abs(v) > math.MaxFloat32:
+				return a, fmt.Errorf("found the number %v, want numbers that float32 holds", v)
 			}
 			lengths[len(lengths)-1]++
 			a.Data = append(a.Data, float32(v))
+		case string:
+			return a, fmt.Errorf("found the text %.40q, want arrays of numbers", v)
+		case nil:
+			return a, errors.New("found null, want arrays of numbers")
 		default:
 			return a, fmt.Errorf("found %v, want arrays of numbers", v)
 		}
@@ -247,28 +269,26 @@ type output struct {
 	values   []float32
 	unscaled []float32 // in the units of the data
 	shape    []int
-	code     bool
 }
 
-// write answers in one of the kinds.
-func (o *output) write(w http.ResponseWriter, kind string) error {
+// encode makes a body of one of the kinds.
+func (o *output) encode(kind string) ([]byte, error) {
 	var body bytes.Buffer
 	switch {
 	case kind == kindNPY:
 		if err := trainer.EncodeNPY(&body, o.unscaled, o.shape); err != nil {
-			return err
+			return nil, err
 		}
-	case kind == kindJSON || o.code:
-		kind = kindJSON
+	case kind == kindJSON:
 		for _, v := range o.unscaled {
 			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-				return refuse(http.StatusUnprocessableEntity, "the model makes values that are not finite of that, which JSON does not have: want application/x-npy")
+				return nil, refuse(http.StatusUnprocessableEntity, "the model makes values that are not finite of that, which JSON does not have: want application/x-npy")
 			}
 		}
 		writeJSON(&body, o.unscaled, o.shape)
 		body.WriteByte('\n')
 	case len(o.shape) != 3 || o.shape[2] != 1 && o.shape[2] != 3:
-		return refuse(http.StatusNotAcceptable, "an array of shape %s is no picture: want application/json or application/x-npy in Accept", dataset.ShapeText(o.shape))
+		return nil, refuse(http.StatusNotAcceptable, "an array of shape %s is no picture: want application/json or application/x-npy in Accept", dataset.ShapeText(o.shape))
 	default:
 		m := picture.ToGoImage(picture.Image{H: o.shape[0], W: o.shape[1], C: o.shape[2], Pix: o.values})
 		encode := png.Encode
@@ -276,14 +296,10 @@ func (o *output) write(w http.ResponseWriter, kind string) error {
 			encode = func(w io.Writer, m image.Image) error { return jpeg.Encode(w, m, &jpeg.Options{Quality: 95}) }
 		}
 		if err := encode(&body, m); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(body.Bytes()) // whoever asked may be gone
-	return nil
+	return body.Bytes(), nil
 }
 
 // writeJSON writes nested arrays, with as many digits as tell a float32 from its neighbours.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,6 +61,8 @@ type Service struct {
 	encoder *batcher
 	working sync.WaitGroup
 	mux     *http.ServeMux
+	held    atomic.Int64  // bytes of bodies that are being read
+	patient time.Duration // with one who neither sends nor takes anything
 
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -74,7 +77,7 @@ func New(m *nn.Model, data trainer.Data, dev backend.Device, o Options) (*Servic
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{o: o, m: m, data: data, dev: dev, net: net, places: make(chan struct{}, o.Queue), mux: http.NewServeMux(),
+	s := &Service{o: o, m: m, data: data, dev: dev, net: net, places: make(chan struct{}, o.Queue), mux: http.NewServeMux(), patient: patience,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "convae_service_requests_total", Help: "Requests to the model, by what was asked and the HTTP status."}, []string{"op", "code"}),
 		seconds:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "convae_service_request_duration_seconds", Help: "Time from a request to its answer.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}, []string{"op"}),
 		batches:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "convae_service_batch_samples", Help: "Samples that were run together.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)}, []string{"op"}),
@@ -82,9 +85,9 @@ func New(m *nn.Model, data trainer.Data, dev backend.Device, o Options) (*Servic
 	s.waiting = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "convae_service_queue_requests", Help: "Requests that are being answered."}, func() float64 { return float64(len(s.places)) })
 	s.whole = s.batch("whole", net.Predict, m.Input.Len(), m.Output.Len())
 	s.encoder = s.batch("encoder", net.Encode, m.Input.Len(), m.Code.Len())
-	s.answer("denoise", s.denoise)
-	s.answer("reconstruct", s.reconstruct)
-	s.answer("encode", s.encode)
+	s.answer("denoise", kinds, s.denoise)
+	s.answer("reconstruct", kinds, s.reconstruct)
+	s.answer("encode", []string{kindJSON, kindNPY}, s.encode)
 	s.mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		live.Error(w, http.StatusNotFound, fmt.Sprintf("there is no %s: want POST /v1/denoise, /v1/reconstruct or /v1/encode", r.URL.Path))
 	})
@@ -103,8 +106,11 @@ func (s *Service) Register(r prometheus.Registerer) {
 	r.MustRegister(s.requests, s.seconds, s.batches, s.waiting)
 }
 
-// Close ends the work. There must be no more requests.
+// Close ends the work, after that of requests which are being answered. Later ones are refused.
 func (s *Service) Close() {
+	for range cap(s.places) {
+		s.places <- struct{}{}
+	}
 	close(s.whole.requests)
 	close(s.encoder.requests)
 	s.working.Wait()
@@ -125,11 +131,11 @@ func refuse(status int, format string, args ...any) error {
 	return refusal{status, fmt.Sprintf(format, args...)}
 }
 
-// answer has POST /v1/NAME answered by what do makes of an input.
-func (s *Service) answer(name string, do func(ctx context.Context, in *input) (*output, error)) {
+// answer has POST /v1/NAME answered by what do makes of an input, in one of some kinds.
+func (s *Service) answer(name string, to []string, do func(ctx context.Context, in *input) (*output, error)) {
 	s.mux.HandleFunc("/v1/"+name, func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		status := s.serve(w, r, do)
+		status := s.serve(w, r, to, do)
 		s.requests.WithLabelValues(name, strconv.Itoa(status)).Inc()
 		if status < 400 {
 			s.seconds.WithLabelValues(name).Observe(time.Since(began).Seconds())
@@ -137,46 +143,63 @@ func (s *Service) answer(name string, do func(ctx context.Context, in *input) (*
 	})
 }
 
-// serve answers one request, and returns the status.
-func (s *Service) serve(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, in *input) (*output, error)) int {
-	fail := func(err error) int {
-		var no refusal
-		if !errors.As(err, &no) {
-			no = refusal{http.StatusInternalServerError, err.Error()}
-		}
-		switch no.status {
-		case http.StatusTooManyRequests:
-			w.Header().Set("Retry-After", "1")
-		case http.StatusMethodNotAllowed:
-			w.Header().Set("Allow", "POST")
-		}
-		live.Error(w, no.status, no.text)
-		return no.status
-	}
-	if r.Method != http.MethodPost {
-		return fail(refuse(http.StatusMethodNotAllowed, "the method is %s, want POST", r.Method))
-	}
-	select {
-	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
-	default:
-		return fail(refuse(http.StatusTooManyRequests, "%d requests are being answered already: try again in a second", s.o.Queue))
-	}
-	in, err := s.read(w, r)
+// serve answers one request, and returns the status. A place is taken while the model is used, and not while others send a body or take an answer.
+func (s *Service) serve(w http.ResponseWriter, r *http.Request, to []string, do func(ctx context.Context, in *input) (*output, error)) int {
+	kind, accept, err := s.head(r, to)
 	if err != nil {
-		return fail(err)
+		w.Header().Set("Connection", "close") // the body is not waited for
+		return s.fail(w, err)
 	}
-	out, err := do(r.Context(), in)
-	if err == nil {
-		err = out.write(w, in.accept)
+	body, err := s.body(w, r)
+	if err != nil {
+		w.Header().Set("Connection", "close")
+		return s.fail(w, err)
 	}
+	answer, err := s.work(r.Context(), kind, accept, body, do)
 	if err != nil {
 		if r.Context().Err() != nil {
 			return 499 // whoever asked has gone; the number is nginx's
 		}
-		return fail(err)
+		return s.fail(w, err)
 	}
+	s.write(w, accept, answer)
 	return http.StatusOK
+}
+
+// fail answers with an error, and returns its status.
+func (s *Service) fail(w http.ResponseWriter, err error) int {
+	var no refusal
+	if !errors.As(err, &no) {
+		no = refusal{http.StatusInternalServerError, err.Error()}
+	}
+	switch no.status {
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "1")
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", "POST")
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.patient)) // a recorder in a test has none
+	live.Error(w, no.status, no.text)
+	return no.status
+}
+
+// work makes the answer to a body of one kind, in another.
+func (s *Service) work(ctx context.Context, kind, accept string, body []byte, do func(ctx context.Context, in *input) (*output, error)) (answer []byte, err error) {
+	select {
+	case s.places <- struct{}{}:
+		defer func() { <-s.places }()
+	default:
+		return nil, refuse(http.StatusTooManyRequests, "%d requests are being answered already: try again in a second", s.o.Queue)
+	}
+	in, err := s.decode(body, kind)
+	if err != nil {
+		return nil, err
+	}
+	out, err := do(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return out.encode(accept)
 }
 
 // denoise gives a picture of any size to the model tile by tile; one of the model's size, and arrays, as they are.
@@ -220,5 +243,5 @@ func (s *Service) encode(ctx context.Context, in *input) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &output{values: y, shape: in.like(s.m.Code, n), unscaled: y, code: true}, nil
+	return &output{values: y, shape: in.like(s.m.Code, n), unscaled: y}, nil
 }

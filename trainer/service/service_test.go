@@ -263,8 +263,11 @@ func TestKinds(t *testing.T) {
 		if a := decodeNPY(t, out); status != 200 || got != kindNPY || !slices.Equal(a.Shape, []int{4, 6, 5}) || maxDifference(a.Data, code) > 0 {
 			t.Errorf("codes of %s: status %d, %s, shape %v", kind, status, got, a.Shape)
 		}
-		if status, got, out = s.post("/v1/encode", kind, "image/png", body); status != 200 || got != kindJSON || out[0] != '[' {
-			t.Errorf("codes of %s as a picture: status %d, %s", kind, status, got)
+		if status, got, out = s.post("/v1/encode", kind, "image/png", body); status != http.StatusNotAcceptable || got != kindJSON || !strings.Contains(string(out), "want one of application/json, application/x-npy") {
+			t.Errorf("codes of %s as a picture: status %d, %s", kind, status, out)
+		}
+		if status, got, out = s.post("/v1/encode", kind, "image/png, */*;q=0.1", body); status != 200 || kind != kindNPY && got != kindJSON {
+			t.Errorf("codes of %s as a picture or else as anything: status %d, %s", kind, status, got)
 		}
 	}
 	if status, kind, out := s.post("/v1/denoise", kindJPEG, "", asJPEG.Bytes()); status != 200 || kind != kindJPEG {
@@ -351,7 +354,7 @@ func TestRefusals(t *testing.T) {
 		{"/v1/denoise", "text/plain", "", "x", 415, "Content-Type"},
 		{"/v1/denoise", "", "", "x", 415, "Content-Type"},
 		{"/v1/denoise", kindJSON, "text/html", "[1]", 406, "Accept"},
-		{"/v1/denoise", kindJSON, "", strings.Repeat("[", 5000), 413, "4096 bytes"},
+		{"/v1/denoise", kindJSON, "", strings.Repeat("[", 5000), 413, "has 5000 bytes, want at most 4096"},
 		{"/v1/denoise", kindPNG, "", large.String(), 413, "40 x 40 pixels"},
 		{"/v1/reconstruct", kindPNG, "", colour.String(), 422, "9 x 9 pixels, want 12 x 8"},
 		{"/v1/denoise", kindPNG, "", "no picture", 400, "no image/png"},
@@ -359,16 +362,21 @@ func TestRefusals(t *testing.T) {
 		{"/v1/denoise", kindNPY, "", "no array", 400, "no application/x-npy"},
 		{"/v1/encode", kindJSON, "", "[1, 2, 3]", 422, "shape is (3,), want (8, 12, 1)"},
 		{"/v1/encode", kindJSON, "", "[[1, 2], [3]]", 400, "of one length"},
-		{"/v1/encode", kindJSON, "", "[[1, 2], 3]", 400, "all at one depth"},
+		{"/v1/encode", kindJSON, "", "[[1, 2], 3]", 400, "found the number 3 beside arrays, want numbers all at one depth"},
 		{"/v1/encode", kindJSON, "", "[1, [2]]", 400, "nested less deeply"},
-		{"/v1/encode", kindJSON, "", "[[[[[1]]]]]", 400, "at most 4 deep"},
-		{"/v1/encode", kindJSON, "", "[]", 400, "none empty"},
-		{"/v1/encode", kindJSON, "", `{"a": 1}`, 400, "want arrays"},
-		{"/v1/encode", kindJSON, "", `["a"]`, 400, "want arrays"},
+		{"/v1/encode", kindJSON, "", "[[[[[1]]]]]", 400, "nested more than 4 deep"},
+		{"/v1/encode", kindJSON, "", "[]", 400, "found an empty array, want numbers in each"},
+		{"/v1/encode", kindJSON, "", "[[1], []]", 400, "found an empty array"},
+		{"/v1/encode", kindJSON, "", `{"a": 1}`, 400, "found an object, want arrays of numbers, as [[0, 0.5], [1, 0]]"},
+		{"/v1/encode", kindJSON, "", `[{"a": 1}]`, 400, "found an object"},
+		{"/v1/encode", kindJSON, "", `["a"]`, 400, `found the text "a", want arrays`},
+		{"/v1/encode", kindJSON, "", "null", 400, "found null, want arrays"},
+		{"/v1/encode", kindJSON, "", "[true]", 400, "found true, want arrays"},
 		{"/v1/encode", kindJSON, "", "[1", 400, "unexpected EOF"},
-		{"/v1/encode", kindJSON, "", "[1] [2]", 400, "want arrays"},
-		{"/v1/encode", kindJSON, "", "[1e300]", 400, "float32"},
-		{"/v1/encode", kindJSON, "", "5", 400, "want arrays"},
+		{"/v1/encode", kindJSON, "", "[1] [2]", 400, "found a second array after the first"},
+		{"/v1/encode", kindJSON, "", "[1] 2", 400, "found the number 2 after the array"},
+		{"/v1/encode", kindJSON, "", "[1e300]", 400, "found the number 1e+300, want numbers that float32 holds"},
+		{"/v1/encode", kindJSON, "", "5", 400, "found the number 5 alone, want arrays"},
 		{"/v1/encode", kindJSON, "", "", 400, "EOF"},
 		{"/v1/other", kindJSON, "", "[1]", 404, "want POST /v1/denoise"},
 	} {

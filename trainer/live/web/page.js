@@ -58,9 +58,14 @@ async function listRuns() {
   const list = await ask("api/runs");
   order = list.map((r) => r.id);
   for (const r of list) runs.set(r.id, { ...runs.get(r.id), ...r });
+  for (const id of [...runs.keys()].filter((id) => !order.includes(id))) { // its folder is gone
+    runs.delete(id);
+    chosen.delete(id);
+  }
   if (!chosen.size) first(list).forEach((id) => chosen.add(id));
   drawList();
-  await Promise.all([...chosen].map(load));
+  if (chosen.size) await Promise.all([...chosen].map(load));
+  else draw();
 }
 
 // first chooses what is shown at first: what the address names, what is being trained, or the run that was changed last.
@@ -384,7 +389,7 @@ function listen() {
   events.addEventListener("run", (e) => {
     const { id } = JSON.parse(e.data);
     if (!runs.has(id)) listRuns().catch(() => {});
-    else if (chosen.has(id)) load(id).then(drawList).catch(() => {});
+    else if (chosen.has(id)) load(id).then(drawList, listRuns).catch(() => {});
     else listRuns().catch(() => {});
   });
   events.addEventListener("step", (e) => {
