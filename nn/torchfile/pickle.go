@@ -16,6 +16,8 @@ import (
 type (
 	dict struct {
 		keys, values []any
+		scanned      int  // values that hasTensors has looked at
+		tensors      bool // what it has found
 	}
 	list   struct{ items []any }
 	tuple  []any
@@ -36,12 +38,11 @@ type (
 )
 
 func (d *dict) hasTensors() bool {
-	for _, v := range d.values {
-		if _, ok := v.(*tensor); ok {
-			return true
-		}
+	// A dict can be in many places: each of its values is looked at once.
+	for ; d.scanned < len(d.values) && !d.tensors; d.scanned++ {
+		_, d.tensors = d.values[d.scanned].(*tensor)
 	}
-	return false
+	return d.tensors
 }
 
 // kindOf says what a value is.
@@ -85,12 +86,27 @@ var storages = map[global]safetensors.DType{
 	"torch.ByteStorage": safetensors.U8, "torch.BoolStorage": safetensors.BOOL,
 }
 
+// maxValues is how many values a pickle may make, and how many it may remember. A tensor takes about 30, so these are 35000 tensors; the largest
+// models have a few thousand, and optimisers keep up to three more of each.
+const maxValues = 1 << 20
+
 // machine runs a pickle.
 type machine struct {
 	in    []byte
 	at    int
+	made  int // values so far
 	stack []any
 	memo  map[uint32]any
+}
+
+var errTooMany = fmt.Errorf("it makes more than %d values, which no state dict needs", maxValues)
+
+// count adds to the values that were made.
+func (m *machine) count(n int) error {
+	if m.made += n; m.made > maxValues {
+		return errTooMany
+	}
+	return nil
 }
 
 var errShort = errors.New("it ends too early")
@@ -109,7 +125,11 @@ func unpickle(in []byte) (v any, err error) {
 			}
 			return m.stack[0], nil
 		}
-		if err := m.do(code[0]); err != nil {
+		err = m.do(code[0])
+		if err == nil && m.made > maxValues {
+			err = errTooMany
+		}
+		if err != nil {
 			return nil, fmt.Errorf("at byte %d: %w", m.at, err)
 		}
 	}
@@ -143,7 +163,10 @@ func (m *machine) line() (string, error) {
 	return string(b[:max(len(b)-1, 0)]), err
 }
 
-func (m *machine) push(v any) { m.stack = append(m.stack, v) }
+func (m *machine) push(v any) {
+	m.made++
+	m.stack = append(m.stack, v)
+}
 
 func (m *machine) pop() (any, error) {
 	if len(m.stack) == 0 {
@@ -248,7 +271,7 @@ func (m *machine) do(code byte) error {
 		if err != nil {
 			return err
 		}
-		v, err := reduce(args[0], args[1])
+		v, err := m.reduce(args[0], args[1])
 		if err != nil {
 			return err
 		}
@@ -282,8 +305,10 @@ func (m *machine) remember(code byte) error {
 		if err != nil {
 			return err
 		}
-		m.memo[i] = v
-		m.push(v)
+		if m.memo[i] = v; len(m.memo) > maxValues {
+			return fmt.Errorf("it remembers more than %d values, which no state dict needs", maxValues)
+		}
+		m.stack = append(m.stack, v)
 		return nil
 	}
 	v, ok := m.memo[i]
@@ -408,14 +433,14 @@ func persistent(id any) (*storage, error) {
 }
 
 // reduce calls one of the functions that are known.
-func reduce(f, args any) (any, error) {
+func (m *machine) reduce(f, args any) (any, error) {
 	t, ok := args.(tuple)
 	if !ok {
 		return nil, fmt.Errorf("it calls %s with %s", kindOf(f), kindOf(args))
 	}
 	switch f {
 	case orderedDict:
-		return newDict(t)
+		return m.newDict(t)
 	case torchSize:
 		if len(t) == 1 {
 			if inner, ok := t[0].(tuple); ok {
@@ -435,7 +460,7 @@ func reduce(f, args any) (any, error) {
 }
 
 // newDict makes a dict of nothing, or of a list of pairs.
-func newDict(args tuple) (*dict, error) {
+func (m *machine) newDict(args tuple) (*dict, error) {
 	d := &dict{}
 	if len(args) == 0 {
 		return d, nil
@@ -443,6 +468,9 @@ func newDict(args tuple) (*dict, error) {
 	pairs, ok := args[0].(*list)
 	if len(args) != 1 || !ok {
 		return nil, errors.New("it makes a dict of something that is no list of pairs")
+	}
+	if err := m.count(len(pairs.items)); err != nil { // the same list can be copied often
+		return nil, err
 	}
 	for _, p := range pairs.items {
 		var pair []any
@@ -477,6 +505,9 @@ func newTensor(args tuple) (*tensor, error) {
 
 func numbers(v any) (n []int64, ok bool) {
 	t, ok := v.(tuple)
+	if len(t) > maxDims {
+		return nil, false
+	}
 	for _, x := range t {
 		i, isInt := x.(int64)
 		if !isInt {

@@ -145,11 +145,12 @@ func (a *archive) read(name string, most uint64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	defer r.Close()
-	data, err := io.ReadAll(r)
-	if err != nil {
+	// The buffer that grows is twice what is read: its size is known, and no more than the file's. The end has the checksum.
+	data := bytes.NewBuffer(make([]byte, 0, f.UncompressedSize64+bytes.MinRead))
+	if _, err := data.ReadFrom(r); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 // named is a tensor of a state dict.
@@ -190,11 +191,12 @@ func stateDict(root any) ([]named, error) {
 		case len(found) == 0:
 			return nil, errors.New("it has no tensors: want a state dict, as torch.save(model.state_dict(), FILE) writes it")
 		case inner[name] == nil:
-			return nil, fmt.Errorf("it has several dicts of tensors, %q: want one, or one that is called %s", found, strings.Join(stateDictNames, " or "))
+			return nil, fmt.Errorf("it has several dicts of tensors, %q: want one, or one that is called %s", found[:min(len(found), 8)], strings.Join(stateDictNames, " or "))
 		}
 		d, where = inner[name], name+": "
 	}
 	var list []named
+	seen := map[string]bool{}
 	for i, k := range d.keys {
 		name, ok := k.(string)
 		if !ok {
@@ -204,9 +206,10 @@ func stateDict(root any) ([]named, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s%q is %s, want a tensor: a state dict has nothing else", where, name, kindOf(d.values[i]))
 		}
-		if slices.ContainsFunc(list, func(n named) bool { return n.name == name }) {
+		if seen[name] {
 			return nil, fmt.Errorf("%s%q is there twice", where, name)
 		}
+		seen[name] = true
 		list = append(list, named{name, t})
 	}
 	return list, nil

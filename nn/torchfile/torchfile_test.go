@@ -3,8 +3,11 @@ package torchfile
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +203,43 @@ func TestReadErrors(t *testing.T) {
 	}
 	if _, err := ReadFile("testdata/make.py"); err == nil || !strings.Contains(err.Error(), "testdata/make.py: it is no archive") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A small file does not become gigabytes: values are bounded, those that are copied among them, and those that are remembered.
+func TestReadMany(t *testing.T) {
+	remembered := []byte("\x80\x02}")
+	for i := range uint32(maxValues + 1) {
+		remembered = binary.LittleEndian.AppendUint32(append(remembered, 'r'), i)
+	}
+	pairs := "\x80\x02](" + strings.Repeat("K\x01K\x02\x86", 1000) + "eq\x00" + strings.Repeat("\x85ccollections\nOrderedDict\nh\x00\x85R", 2000) + "."
+	for want, pickle := range map[string]string{
+		"at byte 1048579: it makes more than 1048576 values": "\x80\x02" + strings.Repeat("}", 3_000_000) + ".",
+		"at byte 1048579: it makes more than 1048576":        "\x80\x02" + strings.Repeat("(", 2_000_000) + ".",
+		"it remembers more than 1048576 values":              string(remembered) + ".",
+		"it makes more than 1048576 values, which no":        pairs,
+	} {
+		data := archived(t, pickle)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Read(bytes.NewReader(data), int64(len(data)))
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		// A dict has 64 bytes; the stack and what is remembered have some hundred for each value while they grow.
+		if made, most := after.TotalAlloc-before.TotalAlloc, uint64(len(pickle)+256*maxValues); made > most {
+			t.Errorf("%s: %d bytes are allocated, want at most %d", want, made, most)
+		}
+	}
+	// A state dict of thousands of tensors is none of these.
+	var tensors []safetensors.Tensor
+	for i := range 20_000 {
+		tensors = append(tensors, safetensors.FromFloat32s(fmt.Sprint("layer.", i), []int{1}, []float32{float32(i)}))
+	}
+	data := written(t, tensors...)
+	if f, err := Read(bytes.NewReader(data), int64(len(data))); err != nil || len(f.Tensors) != len(tensors) {
+		t.Error(err)
 	}
 }
 
