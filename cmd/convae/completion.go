@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/convae/convae/nn"
+	"github.com/convae/convae/nn/onnx"
 	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/exchange"
 )
 
 // shells are those that can complete, with what writes the script of each.
@@ -79,6 +81,9 @@ var completions = map[string]func() []string{
 	"split":     func() []string { return []string{"test", "train"} },
 	"score":     func() []string { return []string{"mean", "max"} },
 	"log":       func() []string { return []string{"auto", "bar", "lines", "json"} },
+	"names":     func() []string { return texts(exchange.Namings()) },
+	"part":      func() []string { return texts(onnx.Parts()) },
+	"layout":    func() []string { return texts(onnx.Layouts()) },
 	"model":     runFolders,
 	"resume":    runFolders,
 	"init":      runFolders,

@@ -50,6 +50,9 @@ func TestCompletion(t *testing.T) {
 		{"report --compare runs/f", []string{"runs/first"}},
 		{"diff runs/first runs/s", []string{"runs/second"}},
 		{"diff denois", []string{"denoiser"}},
+		{"export m.onnx --part w", []string{"whole"}},
+		{"export m.onnx --layout n", []string{"nchw", "nhwc"}},
+		{"export m.pt --names=l", []string{"layers"}},
 	} {
 		if got := complete(t, strings.Fields(c.words)...); !slices.Equal(got, c.want) {
 			t.Errorf("%s: offered %q, want %q", c.words, got, c.want)

@@ -130,34 +130,57 @@ func exportCommand() *cobra.Command {
                    AutoencoderKL.from_pretrained reads`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
+			kind, err := exportKind(c, args[0])
+			if err != nil {
+				return err
+			}
 			m, cfg, path, err := f.load()
 			if err != nil {
 				return err
 			}
-			return runExport(c, m, cfg, path, args[0], e)
+			return runExport(c, m, cfg, path, args[0], kind, e)
 		},
 	}
 	f.addModel(c)
-	c.Flags().StringVar(&e.names, "names", string(exchange.Layers), "names of a file's tensors: "+joined(exchange.Namings())+" (of layers, as conv2d_1.weight; of places in an nn.Sequential, as encoder.3.weight)")
-	c.Flags().StringVar(&e.part, "part", string(onnx.Whole), "what of the model an .onnx has: "+joined(onnx.Parts()))
+	c.Flags().StringVar(&e.names, "names", string(exchange.Layers), "names of a file's tensors: "+strings.Join(texts(exchange.Namings()), ", ")+" (of layers, as conv2d_1.weight; of places in an nn.Sequential, as encoder.3.weight)")
+	c.Flags().StringVar(&e.part, "part", string(onnx.Whole), "what of the model an .onnx has: "+strings.Join(texts(onnx.Parts()), ", "))
 	c.Flags().StringVar(&e.layout, "layout", string(onnx.NCHW), "order of an .onnx's images: nchw (samples, channels, rows, columns, as PyTorch) or nhwc (channels last, as convae and Keras)")
 	c.Flags().Float64Var(&e.scale, "scaling-factor", 0.18215, "what pipelines multiply codes by, in a folder's config.json: 1 divided by the codes' standard deviation")
 	above(c.Flags(), "scaling-factor", 0, 1e6)
+	among(c.Flags(), "names", exchange.Namings())
+	among(c.Flags(), "part", onnx.Parts())
+	among(c.Flags(), "layout", onnx.Layouts())
 	return c
 }
 
-func runExport(c *cobra.Command, m *nn.Model, cfg trainer.Config, path, out string, e exportFlags) error {
-	kind := "a folder"
+// exportKind says what export writes to something of that name, and wants the flags to be for it.
+func exportKind(c *cobra.Command, out string) (kind string, err error) {
+	info, err := os.Stat(out)
+	if err == nil && info.IsDir() || filepath.Ext(out) == "" || strings.HasSuffix(out, string(filepath.Separator)) {
+		kind = "a folder"
+	}
 	for _, k := range exportKinds {
 		if hasEnding(out, k.endings...) {
 			kind = k.what
 		}
 	}
+	switch {
+	case out == standard:
+		return "", errors.New("export writes files, and nothing to the standard output: want a name that ends in " + exportEndings())
+	case hasEnding(out, ".h5", ".hdf5", ".keras"):
+		return "", fmt.Errorf("output is %s, and HDF5 and .keras are not written: want a name that ends in %s", out, exportEndings())
+	case kind == "":
+		return "", fmt.Errorf("output is %s, want a name that ends in %s, or that of a folder for diffusers, which has no ending or a %c behind it", out, exportEndings(), filepath.Separator)
+	}
 	for _, flag := range []struct{ name, of string }{{"names", "weights"}, {"part", "a graph"}, {"layout", "a graph"}, {"scaling-factor", "a folder"}} {
 		if c.Flags().Changed(flag.name) && kind != flag.of {
-			return fmt.Errorf("--%s is for %s, and by its name %s is %s", flag.name, flag.of, out, kind)
+			return "", fmt.Errorf("--%s is for %s, and by its name %s is %s", flag.name, flag.of, out, kind)
 		}
 	}
+	return kind, nil
+}
+
+func runExport(c *cobra.Command, m *nn.Model, cfg trainer.Config, path, out, kind string, e exportFlags) error {
 	if kind != "a folder" {
 		if err := checkOutput(out, path, filepath.Ext(out)); err != nil {
 			return err
@@ -190,11 +213,11 @@ var exportKinds = []struct {
 	endings []string
 }{{"weights", []string{".safetensors", ".pt", ".pth"}}, {"a module", []string{".py"}}, {"a graph", []string{".onnx"}}}
 
-// joined lists what a flag can be.
-func joined[S ~string](list []S) string {
-	var text []string
-	for _, s := range list {
-		text = append(text, string(s))
+// exportEndings lists the endings.
+func exportEndings() string {
+	var list []string
+	for _, k := range exportKinds {
+		list = append(list, k.endings...)
 	}
-	return strings.Join(text, ", ")
+	return strings.Join(list[:len(list)-1], ", ") + " or " + list[len(list)-1]
 }

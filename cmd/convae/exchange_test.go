@@ -1,14 +1,17 @@
 package main
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/convae/convae/nn/onnx"
 	"github.com/convae/convae/nn/safetensors"
 	"github.com/convae/convae/trainer"
+	"github.com/convae/convae/trainer/exchange"
 )
 
 // A folder of diffusers becomes a model, which is trained on, exported again, and read by a configuration of its own.
@@ -106,7 +109,7 @@ func TestImportExport(t *testing.T) {
 		wantError(t, e.want, importCommand(), e.args...)
 	}
 	wantError(t, "--names is for weights, and by its name folder is a folder", exportCommand(), "folder", "--model", "vae.safetensors", "--names", "layers")
-	wantError(t, `names are "x", want one of ["modules" "layers" "diffusers"]`, exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--names", "x")
+	wantError(t, `--names is "x", want one of modules, layers, diffusers`, exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--names", "x")
 	wantError(t, "again is not empty: want a new folder", exportCommand(), "again", "--model", "vae.safetensors")
 	mustRun(t, exportCommand(), "vae.onnx", "--model", "vae.safetensors", "--part", "decoder", "--layout", "nhwc")
 	if text, err := os.ReadFile("vae.onnx"); err != nil || !strings.Contains(string(text), "InstanceNormalization") {
@@ -120,10 +123,64 @@ func TestImportExport(t *testing.T) {
 	wantError(t, "a part of a model alone", importCommand(), "vae.onnx", "x.safetensors")
 	wantError(t, "--code is for an .onnx", importCommand(), "vae", "x.safetensors", "--code", "a")
 	wantError(t, "--config is for weights alone", importCommand(), "whole.onnx", "x.safetensors", "--config", "kl-small")
-	wantError(t, `the part is "half", want one of ["whole" "encoder" "decoder"]`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--part", "half")
-	wantError(t, `the layout is "hwc", want one of ["nchw" "nhwc"]`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--layout", "hwc")
+	wantError(t, `--part is "half", want one of whole, encoder, decoder`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--part", "half")
+	wantError(t, `--layout is "hwc", want one of nchw, nhwc`, exportCommand(), "x.onnx", "--model", "vae.safetensors", "--layout", "hwc")
 	wantError(t, "--layout is for a graph, and by its name x.safetensors is weights", exportCommand(), "x.safetensors", "--model", "vae.safetensors", "--layout", "nhwc")
 	if _, err := os.Stat(filepath.Join("x.safetensors")); err == nil {
+		t.Error("an import that failed has left a file")
+	}
+}
+
+// What export cannot write is refused by what it is called, before anything is there.
+func TestExportNames(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/one", 4, 4, 1)
+	const endings = "want a name that ends in .safetensors, .pt, .pth, .py or .onnx"
+	for out, want := range map[string]string{
+		"out.xyz":     "output is out.xyz, " + endings + ", or that of a folder for diffusers",
+		"out.onxx":    "output is out.onxx, " + endings,
+		"out.h5":      "output is out.h5, and HDF5 and .keras are not written: " + endings,
+		"out.keras":   "output is out.keras, and HDF5 and .keras are not written: " + endings,
+		"-":           "nothing to the standard output: " + endings,
+		"my-model.py": `my-model.py: a module called "my-model" cannot be imported in Python: want a name of letters, digits and _ that is no word of Python's own, such as my_model.py`,
+		"2d.py":       "such as model_2d.py",
+		"class.py":    "such as model_class.py",
+		"torch.py":    "such as model_torch.py",
+		"a.b.py":      "such as a_b.py",
+	} {
+		wantError(t, want, exportCommand(), out)
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) != 1 {
+		t.Errorf("an export that was refused has left something: %v, %v", files, err)
+	}
+	// A folder may have any name.
+	for _, out := range []string{"vae", "vae.v2/"} {
+		wantError(t, "does not have the layers of an AutoencoderKL", exportCommand(), out)
+	}
+	mustRun(t, exportCommand(), "my_model.py")
+}
+
+// Weights that are not finite are those of the file that is imported, and are named.
+func TestImportNotFinite(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "run", 4, 4, 1)
+	m, c, err := trainer.LoadModel("run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Params[0].Data[0] = float32(math.NaN())
+	for _, name := range []string{"nan.safetensors", "nan.pt"} {
+		if err := exchange.Export(name, m, exchange.Layers); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, name+`: tensor "conv2d.weight": value 1 is NaN, want finite weights`, importCommand(), name, "out.safetensors", "--config", "run")
+	}
+	if err := exchange.ExportONNX("nan.onnx", m, c, onnx.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "nan.onnx: initialiser encoder.0.weight: value 1 is NaN, want finite numbers", importCommand(), "nan.onnx", "out.safetensors")
+	wantError(t, "nan.onnx: initialiser encoder.0.weight: value 1 is NaN, want finite numbers", importCommand(), "nan.onnx", "out.safetensors", "--code", "code")
+	if _, err := os.Stat("out.safetensors"); err == nil {
 		t.Error("an import that failed has left a file")
 	}
 }

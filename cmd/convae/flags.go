@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -60,6 +61,34 @@ func (b *bounded) text() string {
 
 // plain writes a number without an exponent.
 func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// choice is the value of a flag that takes one of a few texts.
+type choice struct {
+	pflag.Value
+	list []string
+}
+
+// among bounds the texts that a flag takes.
+func among[S ~string](fs *pflag.FlagSet, name string, list []S) {
+	f := fs.Lookup(name)
+	f.Value = choice{f.Value, texts(list)}
+}
+
+func (c choice) Set(text string) error {
+	if !slices.Contains(c.list, text) {
+		return fmt.Errorf("want one of %s", strings.Join(c.list, ", "))
+	}
+	return c.Value.Set(text)
+}
+
+// texts are values of a type of texts.
+func texts[S ~string](list []S) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = string(s)
+	}
+	return out
+}
 
 // precisionFlag adds the flag of training.precision.
 func precisionFlag(fs *pflag.FlagSet, v *string) {

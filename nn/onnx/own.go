@@ -35,7 +35,7 @@ func Take(m *nn.Model, file *onnxpb.ModelProto) error {
 		}
 		data, err := readTensor(t)
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.Name, err)
+			return fmt.Errorf("initialiser %s: %w", p.Name, err)
 		}
 		if len(data.floats) != len(p.Data) {
 			return fmt.Errorf("%w: %s has %d numbers, want %d", ErrNotOwn, p.Name, len(data.floats), len(p.Data))

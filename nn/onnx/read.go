@@ -72,7 +72,7 @@ func (t *tensor) len() int {
 	return n
 }
 
-// readTensor takes in a constant. Half precision, bfloat16 and float64 become float32.
+// readTensor takes in a constant. Half precision, bfloat16 and float64 become float32; all are finite.
 func readTensor(p *onnxpb.TensorProto) (*tensor, error) {
 	if p == nil {
 		return nil, errors.New("it has no value")
@@ -143,6 +143,11 @@ func readTensor(p *onnxpb.TensorProto) (*tensor, error) {
 	}
 	if have := len(t.floats) + len(t.ints); have != n {
 		return nil, fmt.Errorf("it has %d numbers and the dimensions %v", have, p.Dims)
+	}
+	for i, v := range t.floats {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return nil, fmt.Errorf("value %d is %v, want finite numbers", i+1, v)
+		}
 	}
 	return t, nil
 }

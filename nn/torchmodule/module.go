@@ -54,8 +54,25 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 var taken = strings.Fields("add_module apply bfloat16 buffers call_super_init children compile cpu cuda decode double dump_patches encode eval extra_repr float forward " +
 	"get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters " +
 	"register_buffer requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu zero_grad " +
-	"weight bias running_mean running_var " +
-	"and as assert async await break class continue def del elif else except finally for from global if import in is lambda nonlocal not or pass raise return try while with yield None True False")
+	"weight bias running_mean running_var " + keywords)
+
+const keywords = "and as assert async await break class continue def del elif else except finally for from global if import in is lambda nonlocal not or pass raise return try while with yield None True False"
+
+var notIdentifier = regexp.MustCompile(`[^A-Za-z0-9_]`)
+
+// CheckName wants a file's name without its ending .py to be one that Python imports: a word of ASCII letters, digits and _ that is none of Python's own, and
+// not torch, which the module imports itself. The error has one that could be.
+func CheckName(name string) error {
+	own := name == "torch" || slices.Contains(strings.Fields(keywords), name)
+	if identifier.MatchString(name) && !own {
+		return nil
+	}
+	other := notIdentifier.ReplaceAllString(name, "_")
+	if own || !identifier.MatchString(other) {
+		other = "model_" + other
+	}
+	return fmt.Errorf("a module called %q cannot be imported in Python: want a name of letters, digits and _ that is no word of Python's own, such as %s.py", name, other)
+}
 
 // node is a module, or a container of such.
 type node struct {

@@ -144,7 +144,7 @@ func Import(path string, m *nn.Model) (Naming, error) {
 	return best, nil
 }
 
-// read reads a file of weights, with what they are called today, as float32.
+// read reads a file of weights, with what they are called today, as float32, all finite.
 func read(path string) (*safetensors.File, error) {
 	f, err := readTensors(path)
 	if err != nil {
@@ -156,9 +156,13 @@ func read(path string) (*safetensors.File, error) {
 		if strings.HasSuffix(t.Name, ".num_batches_tracked") && t.DType == safetensors.I64 && len(t.Data) == 8 {
 			continue
 		}
+		name := t.Name
 		t.Name = diffusers.TensorName(t.Name)
 		if t, err = t.ToFloat32(); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if i, v, found := t.NotFinite(); found {
+			return nil, fmt.Errorf("%s: tensor %q: value %d is %v, want finite weights", path, name, i+1, v)
 		}
 		kept = append(kept, t)
 	}

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,9 @@ import (
 // It returns the name of that.
 func ExportPyTorch(path string, m *nn.Model) (weights string, err error) {
 	weights = strings.TrimSuffix(path, filepath.Ext(path)) + ".pt"
+	if err := torchmodule.CheckName(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))); err != nil {
+		return weights, fmt.Errorf("%s: %w", path, err)
+	}
 	names, err := Names(m, Layers)
 	if err != nil {
 		return weights, err
