@@ -5,17 +5,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 
+	"github.com/convae/convae/nn/regularfile"
 	"github.com/convae/convae/trainer/atomicfile"
 	"github.com/convae/convae/trainer/metric"
 )
 
+// HistoryFile is the history of a run in its folder.
+const HistoryFile = "history.json"
+
 const (
 	historyCSV  = "history.csv"
-	historyJSON = "history.json"
+	historyJSON = HistoryFile
 )
 
 // Epoch is what is known of a finished epoch.
@@ -83,8 +86,18 @@ func writeHistory(dir string, epochs []Epoch) error {
 
 // ReadHistory reads the history of the run in a folder: an empty one if training ended before its first validation.
 func ReadHistory(dir string) ([]Epoch, error) {
-	path := filepath.Join(dir, historyJSON)
-	data, err := os.ReadFile(path)
+	path := filepath.Join(dir, HistoryFile)
+	f, err := regularfile.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	defer f.Close()
+	return DecodeHistory(f, path)
+}
+
+// DecodeHistory reads a history from what is called path in errors.
+func DecodeHistory(r io.Reader, path string) ([]Epoch, error) {
+	data, err := io.ReadAll(r)
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}

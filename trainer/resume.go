@@ -55,6 +55,36 @@ func (s *session) enter(ctx context.Context) (err error) {
 	return s.start()
 }
 
+// keepFolder begins the run's folder again if someone has removed it, so that nothing of what was trained is lost and the run can be resumed.
+func (s *session) keepFolder() error {
+	if !s.writes() {
+		return nil
+	}
+	config := filepath.Join(s.o.Dir, ConfigFile)
+	if _, err := os.Lstat(config); !errors.Is(err, fs.ErrNotExist) {
+		return nil // what else is wrong is told by what is written next
+	}
+	if err := os.MkdirAll(s.o.Dir, 0o777); err != nil {
+		return fmt.Errorf("run folder: %w", err)
+	}
+	if _, err := os.Lstat(filepath.Join(s.o.Dir, lockFile)); errors.Is(err, fs.ErrNotExist) {
+		s.leave() // the lock of a file that is gone keeps nobody out
+		s.leave = func() {}
+		leave, err := lockRun(s.o.Dir)
+		if err != nil && !errors.Is(err, errNoLocks) {
+			return err
+		}
+		if err == nil {
+			s.leave = leave
+		}
+	}
+	if err := s.c.Write(config); err != nil {
+		return err
+	}
+	s.o.Observer.Note(fmt.Sprintf("%s was removed while the run trains: its configuration is written anew, and so are history and checkpoints; files of earlier epochs are lost", config))
+	return writeHistory(s.o.Dir, s.p.History)
+}
+
 // resumes reports whether the run goes on from a checkpoint.
 func (s *session) resumes() (bool, error) {
 	if s.o.Resume || !s.o.Continue {

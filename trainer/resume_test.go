@@ -333,3 +333,46 @@ func TestEMARun(t *testing.T) {
 		t.Errorf("without averages: %+v, with them %+v", p.History[3], r.History[3])
 	}
 }
+
+// remover removes a run's folder after an epoch.
+type remover struct {
+	notes
+	dir string
+	err error
+}
+
+func (r *remover) Epoch(e Epoch) {
+	if e.Epoch == 2 {
+		r.err = os.RemoveAll(r.dir)
+	}
+}
+
+// A run whose folder is removed while it trains begins the folder again, says so, and can be resumed.
+func TestFolderRemoved(t *testing.T) {
+	for _, epochs := range []int{2, 4} {
+		o := points(t)
+		o.Dir, o.Resume = filepath.Join(t.TempDir(), "run"), false
+		watch := &remover{dir: o.Dir}
+		o.Observer = watch
+		cfg := pointsConfig()
+		cfg.Training.Epochs = epochs
+		if _, err := Train(t.Context(), cfg, o); err != nil || watch.err != nil {
+			t.Fatal(err, watch.err)
+		}
+		if said := strings.Join(watch.said, "\n"); strings.Count(said, "was removed while the run trains") != 1 {
+			t.Errorf("notes: %s", said)
+		}
+		back, err := ReadConfig(filepath.Join(o.Dir, ConfigFile))
+		if err != nil || back.Training.Epochs != epochs {
+			t.Errorf("the configuration is %+v, %v", back, err)
+		}
+		if history, err := ReadHistory(o.Dir); err != nil || len(history) != epochs {
+			t.Errorf("a history of %d epochs, %v", len(history), err)
+		}
+		o.Resume, o.Observer = true, nil
+		cfg.Training.Epochs++
+		if r, err := Train(t.Context(), cfg, o); err != nil || len(r.History) != epochs+1 {
+			t.Errorf("resumed: %d epochs, %v", len(r.History), err)
+		}
+	}
+}

@@ -148,10 +148,13 @@ func Train(ctx context.Context, c Config, o Options) (Result, error) {
 	if err := s.open(ctx); err != nil {
 		return Result{}, err
 	}
-	defer s.leave()
+	defer func() { s.leave() }()
 	defer s.close()
 	defer s.watchRanks()()
 	interrupted, stopped, err := s.loop(ctx)
+	if err == nil {
+		err = s.keepFolder()
+	}
 	if err != nil {
 		return Result{}, s.cause(err)
 	}
@@ -298,6 +301,9 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 	s.o.Observer.Start(Start{Dir: s.o.Dir, Model: s.m, Memory: s.memory(), Precision: s.t.Options().Precision, Train: s.o.Train.Len(), Validation: s.o.Test.Len(), Images: s.o.Test.Images(), Epoch: s.p.Epoch, Offset: s.p.Offset, Steps: s.steps})
 	for s.p.Epoch <= s.c.Training.Epochs && !s.patienceLost() {
 		done, err := s.epoch(ctx)
+		if err == nil {
+			err = s.keepFolder()
+		}
 		if err != nil {
 			return false, false, err
 		}
@@ -378,6 +384,9 @@ func (s *session) epoch(ctx context.Context) (done bool, err error) {
 		}
 		if k := s.c.Training.Checkpoint; k > 0 && s.t.Steps()%k == 0 && s.p.Offset < len(s.order) {
 			if err := s.pause(); err != nil {
+				return false, err
+			}
+			if err := s.keepFolder(); err != nil {
 				return false, err
 			}
 			if err := s.checkpoint(ctx); err != nil {

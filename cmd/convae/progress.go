@@ -69,7 +69,11 @@ func newProgress(mode string, stdout, stderr io.Writer) (*progress, error) {
 }
 
 func (r *progress) device(name, reason string) {
-	r.log.Info().Str("device", name).Str("reason", reason).Msg("device")
+	line := r.log.Info().Str("device", name)
+	if reason != "" {
+		line = line.Str("reason", reason)
+	}
+	line.Msg("device")
 	if r.useBar {
 		fmt.Fprintf(r.barOut, "device: %s", name)
 		if reason != "" {

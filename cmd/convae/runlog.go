@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -47,6 +48,7 @@ func (r *runLog) close(failure error) error {
 
 // logFile keeps lines until it is known where they go.
 type logFile struct {
+	path  string
 	early []byte
 	f     *os.File
 	size  int64
@@ -54,7 +56,8 @@ type logFile struct {
 }
 
 func (l *logFile) open(path string) {
-	l.f, l.err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+	l.path = path
+	l.f, l.err = openLog(path)
 	if l.err != nil {
 		return
 	}
@@ -65,6 +68,21 @@ func (l *logFile) open(path string) {
 	l.early = nil
 }
 
+func openLog(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+}
+
+// reopen begins the file again if it was removed, as soon as the run's folder is there again.
+func (l *logFile) reopen() {
+	if _, err := os.Stat(l.path); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if f, err := openLog(l.path); err == nil {
+		_ = l.f.Close() // nobody can read it
+		l.f, l.size = f, 0
+	}
+}
+
 // Write takes all: that a log cannot be written is told at the end and is no reason to end a run.
 func (l *logFile) Write(line []byte) (int, error) {
 	switch {
@@ -72,6 +90,7 @@ func (l *logFile) Write(line []byte) (int, error) {
 	case l.f == nil:
 		l.early = append(l.early, line...)
 	default:
+		l.reopen()
 		var n int
 		n, l.err = l.f.Write(line)
 		l.size += int64(n)

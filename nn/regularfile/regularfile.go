@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // Open is [os.Open] for a regular file, or a link to one. It is an error if
@@ -17,6 +18,18 @@ func Open(path string) (*os.File, error) {
 		}
 	}
 	return os.Open(path)
+}
+
+// OpenIn is [Open] for a file in a folder, by a name that does not lead out of it, nor do links.
+func OpenIn(folder *os.Root, name string) (*os.File, error) {
+	info, err := folder.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := Check(filepath.Join(folder.Name(), name), info.Mode()); err != nil {
+		return nil, err
+	}
+	return folder.Open(name)
 }
 
 // Check returns an error that names path unless a regular file has that mode.

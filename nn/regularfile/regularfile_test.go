@@ -41,3 +41,31 @@ func TestOpen(t *testing.T) {
 		t.Errorf("no file: error %v", err)
 	}
 }
+
+func TestOpenIn(t *testing.T) {
+	dir := t.TempDir()
+	within := filepath.Join(dir, "within")
+	at := func(name string) string { return filepath.Join(within, name) }
+	if err := errors.Join(os.Mkdir(within, 0o777), os.WriteFile(filepath.Join(dir, "secret"), nil, 0o666), os.WriteFile(at("file"), nil, 0o666), syscall.Mkfifo(at("pipe"), 0o666),
+		os.Symlink("file", at("link")), os.Symlink("../secret", at("out")), os.Symlink(filepath.Join(dir, "secret"), at("far"))); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(within)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, name := range []string{"file", "link"} {
+		f, err := OpenIn(root, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	for _, name := range []string{"pipe", "out", "far", "../secret", "none"} {
+		if f, err := OpenIn(root, name); err == nil {
+			f.Close()
+			t.Errorf("%s is opened", name)
+		}
+	}
+}

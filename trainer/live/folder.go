@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/convae/convae/nn/regularfile"
 	"github.com/convae/convae/trainer"
 )
 
@@ -17,9 +20,10 @@ import (
 const LogFile = "log.jsonl"
 
 const (
-	logTail    = 256 << 10        // of it, bytes that are read
-	silence    = 90 * time.Second // after which a run that leaves no news is not called a running one
-	configMost = 1 << 20          // bytes of a configuration that are shown
+	logTail     = 256 << 10        // of it, bytes that are read
+	silence     = 90 * time.Second // after which a run that leaves no news is not called a running one
+	configMost  = 1 << 20          // bytes of a configuration that are shown
+	historyMost = 256 << 20        // and of a history that are read
 )
 
 // State is what is known of a run's course.
@@ -110,19 +114,24 @@ func (f *folder) refresh(now time.Time) bool {
 func (f *folder) read() {
 	r := &f.run
 	fault := func(err error) {
-		if err != nil && r.Fault == "" {
-			r.Fault = err.Error()
+		if err != nil {
+			r.addFault(err.Error())
 		}
 	}
-	text, err := readSome(filepath.Join(f.dir, trainer.ConfigFile), configMost)
+	text, err := f.readSome(trainer.ConfigFile, configMost)
 	fault(err)
 	r.Config = string(text)
-	if c, err := trainer.DecodeConfig(bytes.NewReader(text)); err != nil {
+	if err != nil {
+		// that is said
+	} else if c, err := trainer.DecodeConfig(bytes.NewReader(text)); err != nil {
 		fault(fmt.Errorf("%s: %w", filepath.Join(f.dir, trainer.ConfigFile), err))
 	} else {
 		r.Model, r.Epochs, r.Precision = c.Model.Name, c.Training.Epochs, c.Training.Precision
 	}
-	r.History, err = trainer.ReadHistory(f.dir)
+	text, err = f.readSome(trainer.HistoryFile, historyMost)
+	if err == nil {
+		r.History, err = trainer.DecodeHistory(bytes.NewReader(text), filepath.Join(f.dir, trainer.HistoryFile))
+	}
 	fault(err)
 	for i, e := range r.History {
 		r.seconds += e.Seconds
@@ -138,7 +147,36 @@ func (f *folder) read() {
 	if info, err := os.Stat(filepath.Join(f.dir, "checkpoints")); err == nil {
 		r.saved = info.ModTime()
 	}
-	r.readLog(filepath.Join(f.dir, LogFile))
+	r.readLog(f.tail(logTail), filepath.Join(f.dir, LogFile))
+}
+
+// addFault says what else could not be read.
+func (r *Run) addFault(text string) {
+	if r.Fault != "" {
+		r.Fault += "; "
+	}
+	r.Fault += text
+}
+
+// gone reports whether the folder is no run any more.
+func (f *folder) gone() bool {
+	_, err := os.Lstat(filepath.Join(f.dir, trainer.ConfigFile))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// open opens a file of the run: a regular one, to which no link leads out of the run's folder.
+func (f *folder) open(name string) (*os.File, error) {
+	root, err := os.OpenRoot(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	file, err := regularfile.OpenIn(root, name)
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(f.dir, name), path.Err)
+	}
+	return file, err
 }
 
 // logLine is what of a line of the log says how a run goes on.
@@ -163,12 +201,15 @@ type logLine struct {
 }
 
 // readLog takes from the log what the other files do not have. A run need not have one.
-func (r *Run) readLog(path string) {
-	for line := range bytes.Lines(tail(path, logTail)) {
+func (r *Run) readLog(text []byte, path string) {
+	good, bad := 0, 0
+	for line := range bytes.Lines(text) {
 		var l logLine
 		if json.Unmarshal(line, &l) != nil {
-			continue // the first and the last may be a part of one
+			bad++ // the first and the last may be a part of one
+			continue
 		}
+		good++
 		switch l.Message {
 		case "device":
 			r.Device = l.Device
@@ -203,8 +244,12 @@ func (r *Run) readLog(path string) {
 				r.State = Stopped
 			}
 		case "failed":
-			r.State, r.Fault = Failed, l.Error
+			r.State = Failed
+			r.addFault(l.Error)
 		}
+	}
+	if good == 0 && bad > 1 {
+		r.addFault(path + ": none of its lines is JSON as training writes it")
 	}
 }
 
@@ -229,19 +274,19 @@ func (r *Run) addPoint() {
 	}
 }
 
-// tail returns the end of a file, from the first line that begins in it on; none of a file that cannot be read.
-func tail(path string, most int64) []byte {
-	f, err := os.Open(path)
+// tail returns the end of the log, from the first line that begins in it on; none of one that cannot be read.
+func (f *folder) tail(most int64) []byte {
+	file, err := f.open(LogFile)
 	if err != nil {
 		return nil
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
 		return nil
 	}
 	from := max(info.Size()-most, 0)
-	b := bufio.NewReader(io.NewSectionReader(f, from, most))
+	b := bufio.NewReader(io.NewSectionReader(file, from, most))
 	if from > 0 {
 		if _, err := b.ReadSlice('\n'); err != nil {
 			return nil
@@ -251,11 +296,11 @@ func tail(path string, most int64) []byte {
 	return text
 }
 
-func readSome(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
+func (f *folder) readSome(name string, most int64) ([]byte, error) {
+	file, err := f.open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, most))
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, most))
 }

@@ -27,6 +27,7 @@ const (
 	pollEvery = time.Second // between looks at the folders of runs
 	mostRuns  = 200
 	logShown  = 64 << 10 // bytes of a log's end
+	fileMost  = 64 << 20 // bytes of a file of an epoch
 
 	endGrace = 5 * time.Second // for requests that are under way at the end
 	// Of those who send a body, or take an answer: what is streamed, and the model, have deadlines of their own.
@@ -234,8 +235,21 @@ func (s *Server) look(now time.Time) {
 			}
 		}
 	}
+	for _, dir := range s.o.Runs { // one that was removed may have come back
+		if _, err := os.Lstat(filepath.Join(dir, trainer.ConfigFile)); err == nil {
+			s.add(dir, nil)
+		}
+	}
 	s.mu.Lock()
 	var changed []string
+	s.runs = slices.DeleteFunc(s.runs, func(e *entry) bool {
+		training := e.local != nil && e.local.control.State() != trainer.Ended
+		gone := !training && e.folder.gone()
+		if gone {
+			changed = append(changed, e.id)
+		}
+		return gone
+	})
 	for _, e := range s.runs {
 		if e.folder.refresh(now) {
 			changed = append(changed, e.id)
@@ -312,7 +326,7 @@ func (s *Server) file(path func(run string, epoch int) string, kind string) func
 			Error(w, http.StatusBadRequest, fmt.Sprintf("the epoch is %q, want a number from 1 on", r.PathValue("epoch")))
 			return
 		}
-		data, err := os.ReadFile(path(e.folder.dir, epoch))
+		data, err := e.folder.readSome(path("", epoch), fileMost)
 		if err != nil {
 			Error(w, http.StatusNotFound, fmt.Sprintf("run %s keeps nothing of epoch %d", e.id, epoch))
 			return
@@ -326,7 +340,7 @@ func (s *Server) file(path func(run string, epoch int) string, kind string) func
 // log answers with the end of a run's log.
 func (s *Server) log(w http.ResponseWriter, _ *http.Request, e *entry) {
 	lines := []json.RawMessage{}
-	for line := range strings.Lines(string(tail(filepath.Join(e.folder.dir, LogFile), logShown))) {
+	for line := range strings.Lines(string(e.folder.tail(logShown))) {
 		if json.Valid([]byte(line)) {
 			lines = append(lines, json.RawMessage(line))
 		}
@@ -344,8 +358,8 @@ func (s *Server) diff(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		var err error
-		if configs[i], err = trainer.ReadConfig(filepath.Join(e.folder.dir, trainer.ConfigFile)); err != nil {
-			Error(w, http.StatusUnprocessableEntity, err.Error())
+		if configs[i], err = trainer.DecodeConfig(strings.NewReader(s.detail(e).Config)); err != nil {
+			Error(w, http.StatusUnprocessableEntity, fmt.Sprintf("%s: %v", filepath.Join(e.folder.dir, trainer.ConfigFile), err))
 			return
 		}
 	}
