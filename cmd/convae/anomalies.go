@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -76,7 +77,7 @@ threshold is fitted to the normal samples alone.
 	fs := c.Flags()
 	fs.Float64Var(&f.quantile, "quantile", 0.99, "share of the validation data that is below the threshold")
 	above(fs, "quantile", 0, 1)
-	fs.StringSliceVar(&f.normal, "normal", nil, "classes of the samples that are normal, as 0 or 0,3 or cat (default: data.only of the run)")
+	fs.StringArrayVar(&f.normal, "normal", nil, "classes of the samples that are normal, as 0 or 0,3 or cat (default: data.only of the run); a name with a comma in it alone, or in quotes as CSV has it; may be repeated")
 	fs.StringVar(&f.label, "label", "", "column of a .csv with the labels (default: the run's)")
 	fs.StringVar(&f.score, "score", "mean", "what of the squared errors of a sample's pixels is its score: mean or max")
 	fs.Float64Var(&f.smooth, "smooth", 0, "standard deviation in pixels of a Gaussian that smooths the errors of an image first")
@@ -160,6 +161,11 @@ func (f *anomalyFlags) run(c *cobra.Command, args []string) error {
 	if same && f.normal == nil {
 		if f.normal, err = trainedOn(cfg.Data, run.train); err != nil {
 			return err
+		}
+	}
+	if c.Flags().Changed("normal") {
+		if f.normal, err = listed(f.normal, set.Classes); err != nil {
+			return fmt.Errorf("--normal: %w", err)
 		}
 	}
 	o, labels, err := f.options(set)
@@ -262,6 +268,24 @@ func trainedOn(d trainer.Data, fit *dataset.Set) (names []string, err error) {
 		names[i] = fit.Class(uint8(l))
 	}
 	return names, err
+}
+
+// listed returns the classes that texts name: each text is the name of a class, or names with commas between them, in quotes where they have commas themselves.
+func listed(texts, classes []string) (names []string, err error) {
+	for _, text := range texts {
+		if slices.Contains(classes, text) {
+			names = append(names, text)
+			continue
+		}
+		r := csv.NewReader(strings.NewReader(text))
+		r.LazyQuotes = true
+		some, err := r.Read()
+		if err != nil {
+			return nil, fmt.Errorf("%q is no list of classes: %w", text, err)
+		}
+		names = append(names, some...)
+	}
+	return names, nil
 }
 
 // options say which samples of a set are normal, with the labels that are. Without --normal they do not.

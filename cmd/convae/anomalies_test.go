@@ -246,6 +246,15 @@ func TestAnomalyErrors(t *testing.T) {
 	} {
 		wantError(t, c.want, anomaliesCommand(), c.args...)
 	}
+	// The name of a class is taken as an error shows it, or as CSV has it.
+	write(t, []byte("a,b,class\n1,1.1,\"sch,lecht \"\"x\"\"\"\n1,1.2,gut\n"), "named.csv")
+	wantError(t, `want some of gut, sch,lecht "x"`, anomaliesCommand(), "bare", "named.csv", "--label", "class", "--normal", "x")
+	for _, normal := range []string{`sch,lecht "x"`, `"sch,lecht ""x"""`} {
+		if out := mustRun(t, anomaliesCommand(), "bare", "named.csv", "--label", "class", "--normal", normal); !strings.Contains(out, "1 normal, 1 anomalous") {
+			t.Errorf("--normal %s: printed %q", normal, out)
+		}
+	}
+	wantError(t, "2 of 2 samples of csv are normal", anomaliesCommand(), "bare", "named.csv", "--label", "class", "--normal", `sch,lecht "x"`, "--normal", "gut")
 	// The column of another file's labels.
 	out := mustRun(t, anomaliesCommand(), "bare", "other.csv", "--label", "class", "--normal", "3")
 	if !strings.Contains(out, "errors of 2 validation samples") || !strings.Contains(out, "1 normal, 1 anomalous; ROC AUC 1.0000") {

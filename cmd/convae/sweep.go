@@ -119,7 +119,6 @@ func runSweep(c *cobra.Command, f *sweep.File, dir, dev string, jobs int) error 
 	if err != nil {
 		return err
 	}
-	best := filepath.Join(dir, fmt.Sprintf("trial-%03d", r.Outcomes[0].Trial))
-	_, err = fmt.Fprintf(out, "best: %s\ntable: %s\nreport: %s\n", filepath.Join(best, trainer.ModelFile), r.Table, r.Report)
+	_, err = fmt.Fprintf(out, "best: %s\ntable: %s\nreport: %s\n", filepath.Join(r.Best, trainer.ModelFile), r.Table, r.Report)
 	return err
 }

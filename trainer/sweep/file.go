@@ -80,11 +80,13 @@ func ReadFile(path string) (*File, error) {
 func readFile(path string) (*File, error) {
 	const most = 1 << 20
 	info, err := os.Stat(path)
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > most) {
-		err = fmt.Errorf("want a file of at most %d bytes", most)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("is a folder, want the file (YAML or JSON) that says what to try")
+	case !info.Mode().IsRegular() || info.Size() > most:
+		return nil, fmt.Errorf("want a file of at most %d bytes", most)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -125,6 +127,9 @@ func (f *File) check(dir string) error {
 	case f.Search == "random" && (f.Trials < 1 || f.Trials > maxTrials):
 		return fmt.Errorf("trials is %d, want 1 to %d", f.Trials, maxTrials)
 	}
+	if err := f.checkWithin(); err != nil {
+		return err
+	}
 	for _, path := range slices.Sorted(maps.Keys(f.Parameters)) {
 		d := f.Parameters[path]
 		if err := d.check(f.Search == "grid"); err != nil {
@@ -163,7 +168,30 @@ func (f *File) check(dir string) error {
 	if err := f.checkPaths(); err != nil {
 		return err
 	}
+	if f.Search == "grid" {
+		if _, err := f.Settings(); err != nil { // if it has too many
+			return err
+		}
+	}
 	return f.checkHalving(c)
+}
+
+// checkWithin reports a setting that would be lost, because it is a part of one that a parameter sets as a whole.
+func (f *File) checkWithin() error {
+	for _, whole := range slices.Sorted(maps.Keys(f.Parameters)) {
+		within := func(path string) bool { return strings.HasPrefix(path, whole+".") }
+		for _, path := range slices.Sorted(maps.Keys(f.Parameters)) {
+			if within(path) {
+				return fmt.Errorf("parameters.%s is a part of parameters.%s: want one of them", path, whole)
+			}
+		}
+		for _, path := range slices.Sorted(maps.Keys(f.Set)) {
+			if within(path) {
+				return fmt.Errorf("set.%s is a part of parameters.%s, which sets it in each trial: want one of them", path, whole)
+			}
+		}
+	}
+	return nil
 }
 
 // checkPaths reports a parameter whose path there is not, or a value that its setting cannot have whatever the others are.

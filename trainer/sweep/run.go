@@ -59,6 +59,7 @@ type Result struct {
 	Columns       []string
 	Rows          [][]string // of the table
 	Table, Report string     // files
+	Best          string     // folder of the best run that is there
 	Interrupted   bool       // the context was cancelled; the same call goes on
 }
 
@@ -374,12 +375,22 @@ func (w *sweep) finish(ctx context.Context) (r Result, err error) {
 	}
 	o := report.Options{Device: w.o.Devices[0], HTML: r.Report, Pictures: filepath.Join(w.o.Dir, pictureDir), Footer: w.o.Footer,
 		Table: report.Table{Title: fmt.Sprintf("Trials, by %s", w.f.Metric), Columns: r.Columns, Rows: r.Rows}}
-	for _, other := range r.Outcomes[1:min(len(r.Outcomes), compared+1)] {
-		if other.Error == "" {
-			o.Compare = append(o.Compare, w.run(other.Trial))
+	for _, trial := range r.Outcomes {
+		run := w.run(trial.Trial)
+		switch _, err := os.Stat(filepath.Join(run, trainer.ModelFile)); {
+		case trial.Error != "" || r.Best != "" && len(o.Compare) == compared:
+		case errors.Is(err, fs.ErrNotExist):
+			w.o.Say(fmt.Sprintf("trial %d is left out of the report: its model, in %s, has been deleted", trial.Trial, run))
+		case r.Best == "":
+			r.Best = run
+		default:
+			o.Compare = append(o.Compare, run)
 		}
 	}
-	if _, err = report.Make(ctx, w.run(best.Trial), o); ctx.Err() != nil {
+	if r.Best == "" {
+		return r, fmt.Errorf("there is no report: the folders of all trials in %s have been deleted", w.o.Dir)
+	}
+	if _, err = report.Make(ctx, r.Best, o); ctx.Err() != nil {
 		return Result{Interrupted: true}, nil
 	}
 	return r, err

@@ -254,6 +254,37 @@ metric: val_mse
 	}
 }
 
+// Trials whose folders are deleted after a sweep has ended stay in the table, and are left out of the report.
+func TestDeletedTrials(t *testing.T) {
+	f := mustRead(t, small+"parameters:\n  training.optimizer.learning_rate: {choice: [0.01, 0.1, 0.2]}\nsearch: grid\n")
+	dir := filepath.Join(t.TempDir(), "sweep")
+	var said []string
+	again := func() (Result, error) {
+		said = nil
+		return Run(t.Context(), f, Options{Dir: dir, Devices: devices(t, 1), Say: func(s string) { said = append(said, s) }})
+	}
+	r, err := again()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(i int) string { return filepath.Join(dir, fmt.Sprintf("trial-%03d", r.Outcomes[i].Trial)) }
+	if r.Best != run(0) {
+		t.Errorf("the best is %s, want %s", r.Best, run(0))
+	}
+	for deleted, best := range []string{run(1), run(2), ""} { // the best, then the second
+		if err := os.RemoveAll(run(deleted)); err != nil {
+			t.Fatal(err)
+		}
+		now, err := again()
+		if len(now.Rows) != 3 || now.Best != best || len(said) != deleted+1 || !strings.Contains(said[0], "is left out of the report") {
+			t.Errorf("without %d runs: %d rows, the best is %q, want %q; said %q", deleted+1, len(now.Rows), now.Best, best, said)
+		}
+		if best != "" && err != nil || best == "" && (err == nil || !strings.Contains(err.Error(), "have been deleted")) {
+			t.Errorf("without %d runs: error %v", deleted+1, err)
+		}
+	}
+}
+
 // A base may be a file beside the sweep's, and trials whose pictures have other sizes have data of their own.
 func TestInputs(t *testing.T) {
 	dir := t.TempDir()
@@ -308,6 +339,10 @@ func TestErrors(t *testing.T) {
 		{params("{training.noise.std: {uniform: [0, 1], points: 3}}"), "points is 3 with search random"},
 		{grid("{training.noise.std: {uniform: [0, 1]}}"), "points is missing"},
 		{grid("{training.noise.std: {choice: [0, 1], points: 2}}"), "points is 2 with choice"},
+		{grid("{training.slots: {int: [1, 100000000]}}"), "parameters.training.slots: int has 100000000 numbers, want at most 10000, or points"},
+		{grid("{training.seed: {int: [1, 200]}, training.slots: {int: [1, 100]}}"), "parameters: the grid has more than 10000 trials"},
+		{params("{training.optimizer: {choice: [{name: adam}]}, training.optimizer.learning_rate: {uniform: [0.1, 0.2]}}"), "parameters.training.optimizer.learning_rate is a part of parameters.training.optimizer: want one of them"},
+		{params("{data: {choice: [{name: circle}]}}"), "set.data.samples is a part of parameters.data, which sets it in each trial"},
 		{grid("{training.noise.std: {choice: [0, 1]}}\ntrials: 3"), "trials is 3 with search grid"},
 		{grid("{training.noise.std: {choice: [0, 1]}}\nseed: 3"), "seed is 3 with search grid"},
 		{strings.Replace(good, "trials: 2", "trials: 0", 1), "trials is 0, want 1 to 10000"},
@@ -322,6 +357,9 @@ func TestErrors(t *testing.T) {
 		if _, err := read(t, c[0]); err == nil || !strings.Contains(err.Error(), c[1]) || !strings.HasPrefix(err.Error(), "sweep ") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("error %v, want %q", err, c[1])
 		}
+	}
+	if _, err := ReadFile(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a folder, want the file (YAML or JSON) that says what to try") {
+		t.Errorf("of a folder: error %v", err)
 	}
 	if mustRead(t, good).Metric != "val_loss" {
 		t.Error("the metric is not the validation loss by default")

@@ -21,7 +21,7 @@ func (f *File) Settings() ([][]Setting, error) {
 				d := f.Parameters[path]
 				value, err := d.draw(f.Seed, path, i)
 				if err != nil {
-					return nil, err
+					return nil, fmt.Errorf("parameters.%s: %w", path, err)
 				}
 				trials[i] = append(trials[i], Setting{path, value})
 			}
@@ -33,10 +33,10 @@ func (f *File) Settings() ([][]Setting, error) {
 		d := f.Parameters[path]
 		values, err := d.grid()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("parameters.%s: %w", path, err)
 		}
 		if len(trials)*len(values) > maxTrials {
-			return nil, fmt.Errorf("the grid has more than %d trials: want fewer values", maxTrials)
+			return nil, fmt.Errorf("parameters: the grid has more than %d trials: want fewer values", maxTrials)
 		}
 		var more [][]Setting
 		for _, t := range trials {
