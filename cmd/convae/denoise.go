@@ -36,7 +36,7 @@ func denoiseCommand() *cobra.Command {
 result as a PNG: upright, as its EXIF orientation says, grey or in colours and with 8 or 16 bits a channel as the picture has, and with
 its alpha. IN or OUT.png may be -, the standard input or output.
 
-Of several pictures, or of a folder with those in it and below it, the results keep their names, as PNGs, in FOLDER, which is made if need be.
+Of several pictures, or of a folder with those in it and below it, also where links lead to, the results keep their names, as PNGs, in FOLDER, which is made if need be.
 With --skip-unreadable pictures that cannot be read are left out with a note; else the first of them is an error, and what was written before it
 stays.
 
@@ -57,9 +57,12 @@ With --noise the pictures are first made noisy; what the model was given is writ
 }
 
 func (f *denoiseFlags) run(c *cobra.Command, in []string, out string) error {
-	files, err := pictureFiles(in, out)
+	files, notes, err := pictureFiles(in, out)
 	if err != nil {
 		return err
+	}
+	for _, note := range notes {
+		fmt.Fprintln(c.ErrOrStderr(), "note:", note)
 	}
 	for _, file := range files {
 		if f.noise == 0 {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
 )
 
@@ -201,7 +202,7 @@ func TestDenoiseFolder(t *testing.T) {
 			}
 		}
 	}
-	if files, err := picturesIn("out"); err != nil || len(files) != 6 {
+	if files, _, err := dataset.PictureFiles("out"); err != nil || len(files) != 6 {
 		t.Errorf("the folder has %q, want 6 pictures (error %v)", files, err)
 	}
 
@@ -216,7 +217,42 @@ func TestDenoiseFolder(t *testing.T) {
 	wantError(t, "lies in the input link", denoiseCommand(), "link", "in/new/out")
 	wantError(t, "lies in the input in", denoiseCommand(), "in", "in")
 	wantError(t, "output file a.png is the input", denoiseCommand(), "a.png", ".")
-	wantError(t, "runs/a has no file named as a PNG", denoiseCommand(), "runs/a", "out")
+	wantError(t, "runs/a has no PNG, JPEG", denoiseCommand(), "runs/a", "out")
+}
+
+// Links in a folder are followed as those of data sets are, each folder once, and what is written is not read through them.
+func TestDenoiseLinks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeRun(t, "runs/a", 8, 8, 1)
+	for _, dir := range []string{"in", "elsewhere/deep"} {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustWrite(t, "in/a.png", ramp(8, 8, 1))
+	mustWrite(t, "elsewhere/deep/b.png", ramp(8, 8, 1))
+	write(t, []byte("no picture"), "elsewhere/notes.txt")
+	for link, to := range map[string]string{"in/more": "../elsewhere", "in/zagain": "../elsewhere/deep"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, notes, err := run(t, "denoise", "in", "out", "--device", "cpu")
+	if err != nil || strings.Count(out, " -> ") != 2 {
+		t.Errorf("error %v, printed %q, want two pictures", err, out)
+	}
+	for _, want := range []string{"note: left out 1 file that is no PNG, JPEG, GIF, BMP, TIFF or WebP: in/more/notes.txt\n", "note: left out 1 folder that is here twice, by a link: in/zagain\n"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("it says %q, want %q", notes, want)
+		}
+	}
+	for _, path := range []string{"out/a.png", "out/more/deep/b.png"} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	wantError(t, "output folder elsewhere/deep/out lies in the input in/more/deep", denoiseCommand(), "in", "elsewhere/deep/out")
+	wantError(t, "output folder elsewhere/out lies in the input in/more", denoiseCommand(), "in", "elsewhere/out")
 }
 
 // A picture goes from the standard input to the standard output, bytes and nothing else.

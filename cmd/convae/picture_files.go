@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/convae/convae/trainer/atomicfile"
+	"github.com/convae/convae/trainer/dataset"
 	"github.com/convae/convae/trainer/picture"
 )
 
@@ -28,42 +29,58 @@ type pictureFile struct {
 
 // pictureFiles says what becomes of the pictures that in names: files, folders with all that is in them, or the standard input. A single file becomes
 // the file out, or goes to the standard output. Of several files, or of a folder, out is a folder for pictures of the same names; what is in a folder stays in
-// folders below it.
-func pictureFiles(in []string, out string) ([]pictureFile, error) {
+// folders below it. Notes say what else is in folders.
+func pictureFiles(in []string, out string) (files []pictureFile, notes []string, err error) {
 	if len(in) == 1 && !isFolder(in[0]) && !isFolder(out) && !strings.HasSuffix(out, string(filepath.Separator)) {
 		if out != standard {
 			if err := checkOutput(out, in[0], ".png"); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
-		return []pictureFile{{in: in[0], out: out}}, nil
+		return []pictureFile{{in: in[0], out: out}}, nil, nil
 	}
 	if out == standard || hasEnding(out, ".png") {
-		return nil, fmt.Errorf("output is %s, want the name of a folder for what becomes of several pictures", out)
+		return nil, nil, fmt.Errorf("output is %s, want the name of a folder for what becomes of several pictures", out)
 	}
-	var files []pictureFile
 	for _, path := range in {
 		switch {
 		case path == standard:
-			return nil, errors.New("of several pictures none can be the standard input: want names of files, or - alone")
+			return nil, nil, errors.New("of several pictures none can be the standard input: want names of files, or - alone")
 		case !isFolder(path):
 			files = append(files, pictureFile{path, filepath.Join(out, pngName(filepath.Base(path))), true})
 			continue
 		}
-		if inside, err := isWithin(out, path); err != nil {
-			return nil, err
-		} else if inside {
-			return nil, fmt.Errorf("output folder %s lies in the input %s: want it elsewhere, so that what is written is not read", out, path)
-		}
-		found, err := picturesIn(path)
+		found, left, err := dataset.PictureFiles(path)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		notes = append(notes, left...)
+		if err := checkApart(out, path, found); err != nil {
+			return nil, nil, err
 		}
 		for _, name := range found {
 			files = append(files, pictureFile{filepath.Join(path, name), filepath.Join(out, pngName(name)), true})
 		}
 	}
-	return files, checkPairs(files)
+	return files, notes, checkPairs(files)
+}
+
+// checkApart reports an output folder that lies in an input, or in a folder with pictures that a link in that leads to.
+func checkApart(out, in string, found []string) error {
+	checked := map[string]bool{}
+	for _, name := range found {
+		for dir := filepath.Dir(name); !checked[dir]; dir = filepath.Dir(dir) { // up to ".", which is in itself
+			checked[dir] = true
+			inside, err := isWithin(out, filepath.Join(in, dir))
+			if err != nil {
+				return err
+			}
+			if inside {
+				return fmt.Errorf("output folder %s lies in the input %s: want it elsewhere, so that what is written is not read", out, filepath.Join(in, dir))
+			}
+		}
+	}
+	return nil
 }
 
 // checkPairs reports two pictures that would become the same file, and one that would be lost.
@@ -83,37 +100,6 @@ func checkPairs(files []pictureFile) error {
 
 // pngName is the name of the PNG that a file of that name becomes.
 func pngName(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) + ".png" }
-
-// picturesIn lists the files in a folder and below it that are called as pictures are, by their paths in it. Hidden ones are left out.
-func picturesIn(dir string) (names []string, err error) {
-	top, err := filepath.EvalSymlinks(dir) // a link is not walked
-	if err != nil {
-		return nil, err
-	}
-	err = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if path != top && strings.HasPrefix(e.Name(), ".") {
-			if e.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !e.IsDir() && picture.HasName(path) {
-			name, err := filepath.Rel(top, path)
-			if err != nil {
-				return err
-			}
-			names = append(names, name)
-		}
-		return nil
-	})
-	if err == nil && len(names) == 0 {
-		err = fmt.Errorf("%s has no file named as a %s is", dir, picture.Formats)
-	}
-	return names, err
-}
 
 func isFolder(path string) bool {
 	info, err := os.Stat(path)

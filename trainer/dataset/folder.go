@@ -22,6 +22,7 @@ type folder struct {
 	files []file   // the pictures, in the order of their paths
 	notes []string // what is left out, and why
 
+	loose  bool            // archives are files that are no pictures
 	other  []string        // files that are no pictures
 	again  []string        // folders that a link leads to once more
 	walked map[string]bool // folders that have been listed, without links
@@ -30,20 +31,46 @@ type folder struct {
 // findImages lists the pictures in a folder and in those within it.
 func findImages(dir string) (*folder, error) {
 	f := &folder{dir: dir, walked: map[string]bool{}}
+	if err := f.look(); err != nil {
+		return nil, err
+	}
+	f.leaveStray()
+	return f, nil
+}
+
+// PictureFiles lists the pictures in a folder and in those within it, as
+// [ReadImages] finds them but for those in archives, by their paths in it. Notes
+// say what is left out, such as folders that a link leads to once more.
+func PictureFiles(dir string) (paths, notes []string, err error) {
+	f := &folder{dir: dir, walked: map[string]bool{}, loose: true}
+	if err := f.look(); err != nil {
+		return nil, nil, err
+	}
+	for _, file := range f.files {
+		path, err := filepath.Rel(dir, file.path)
+		if err != nil {
+			return nil, nil, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, f.notes, nil
+}
+
+// look finds what there is, and notes what is no picture. To find none is an error.
+func (f *folder) look() error {
 	err := f.find()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no folder %s", dir)
+		return fmt.Errorf("there is no folder %s", f.dir)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f.note(f.other, "file", "that %s no "+picture.Formats)
 	f.note(f.again, "folder", "that %s here twice, by a link")
 	if len(f.files) == 0 {
-		return nil, fmt.Errorf("%s has no %s file%s", dir, picture.Formats, strings.Join(append([]string{""}, f.notes...), "; "))
+		return fmt.Errorf("%s has no %s file%s", f.dir, picture.Formats, strings.Join(append([]string{""}, f.notes...), "; "))
 	}
-	f.leaveStray()
-	return f, nil
+	return nil
 }
 
 // find lists what there is in a folder, an archive, or a list.
@@ -87,7 +114,7 @@ func (f *folder) walk(dir string) error {
 			if err := f.walk(path); err != nil {
 				return err
 			}
-		case err == nil && isArchive(path):
+		case err == nil && isArchive(path) && !f.loose:
 			if err := f.unpack(path); err != nil {
 				return err
 			}
