@@ -52,7 +52,7 @@ func (f *serveFlags) listen() (*page, error) {
 
 // serve answers requests until close.
 func (p *page) serve(o live.Options) (err error) {
-	o.Token, o.Loopback, o.Version = p.token, live.IsLoopback(p.listener.Addr()), versionText()
+	o.Token, o.Loopback, o.Version = p.token, live.IsLoopback(p.listener.Addr()), buildText()
 	if p.Server, err = live.New(o); err != nil {
 		return err
 	}
@@ -132,8 +132,11 @@ func (f *modelServer) run(ctx context.Context, runs []string, errs io.Writer) er
 		return err
 	}
 	o := live.Options{Runs: runs}
-	if len(runs) == 0 {
+	switch {
+	case len(runs) == 0:
 		o.Within = filepath.Clean(runsDir)
+	case len(runs) == 1 && !f.noModel:
+		o.Runs = shownOf(runs[0])
 	}
 	model, about, closeModel, err := f.model(runs)
 	if err == nil {
@@ -162,6 +165,22 @@ func (f *modelServer) run(ctx context.Context, runs []string, errs io.Writer) er
 		return err
 	case err := <-p.done:
 		return err
+	}
+}
+
+// shownOf returns the runs that are shown beside a model: a model that is a file may lie in its run's folder, or alone.
+func shownOf(path string) []string {
+	regular := func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && info.Mode().IsRegular()
+	}
+	switch dir, name := filepath.Split(path); {
+	case !regular(path):
+		return []string{path}
+	case name == trainer.ModelFile && regular(filepath.Join(dir, trainer.ConfigFile)):
+		return []string{filepath.Clean(dir)}
+	default:
+		return nil
 	}
 }
 

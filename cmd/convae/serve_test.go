@@ -145,6 +145,46 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// A model may be a file alone, or that of a run, which is then shown.
+func TestServeModelFile(t *testing.T) {
+	dir := t.TempDir()
+	run, alone := filepath.Join(dir, "run"), filepath.Join(dir, "alone.safetensors")
+	makeRun(t, run, 28, 28, 1)
+	file := filepath.Join(run, trainer.ModelFile)
+	model, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, model, alone)
+	t.Setenv(live.TokenVariable, "")
+	for path, shown := range map[string]string{file: `"id":"run"`, alone: "[]"} {
+		p := program(t, "serve", path, "--listen", "127.0.0.1:0", "--device", "cpu")
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		url, _ := addressOf(t, p)
+		if status, text := get(t, "GET", url+"api/runs", "", "", nil); status != 200 || !strings.Contains(text, shown) {
+			t.Errorf("%s: status %d, %s, want %s", path, status, text, shown)
+		}
+		var body bytes.Buffer
+		if err := picture.EncodePNG(&body, ramp(28, 28, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if status, text := get(t, "POST", url+"v1/denoise", "image/png", "", body.Bytes()); status != 200 {
+			t.Errorf("%s: status %d, %s", path, status, text)
+		}
+		if _, text := get(t, "GET", url+"metrics", "", "", nil); !regexp.MustCompile(`convae_build_info\{.*version="[^,"]+"\} 1`).MatchString(text) {
+			t.Errorf("the version has other labels in it:\n%s", text)
+		}
+		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if status := p.wait(); status != 0 {
+			t.Errorf("%s: SIGTERM: status %d: %s", path, status, p.stderr.String())
+		}
+	}
+}
+
 func TestServeErrors(t *testing.T) {
 	dir := t.TempDir()
 	short := write(t, []byte("short"), dir, "token")

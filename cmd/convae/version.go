@@ -22,6 +22,11 @@ func versionCommand() *cobra.Command {
 
 // versionText names the program, its revision and what it was built with.
 func versionText() string {
+	return fmt.Sprintf("convae %s, %s %s/%s", buildText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// buildText is the version with its revision.
+func buildText() string {
 	version, revision, dirty := "(unknown)", "", ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version = info.Main.Version
@@ -34,5 +39,5 @@ func versionText() string {
 			}
 		}
 	}
-	return fmt.Sprintf("convae %s%s%s, %s %s/%s", version, revision, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return version + revision + dirty
 }
