@@ -78,7 +78,7 @@ type Step struct {
 	Epoch, Step, Steps int           // of the epoch, from 1
 	Loss               float64       // mean of the epoch a moment ago; NaN until it is known
 	Rate               float64       // images a second that the device has done lately; 0 until it is known
-	Left               time.Duration // of the run at that rate
+	Left               time.Duration // of the run at that rate, with validations as long as those so far
 	// Streamed says that samples are read as they are needed, and Waiting is the share of the time, lately, that training has waited for them.
 	Streamed bool
 	Waiting  float64
@@ -310,6 +310,7 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 		if !done {
 			return true, false, s.checkpoint(ctx)
 		}
+		ended := time.Now()
 		due := s.due(s.p.Epoch)
 		if due {
 			stop, err := s.stops(ctx)
@@ -340,6 +341,8 @@ func (s *session) loop(ctx context.Context) (interrupted, stopped bool, err erro
 				return false, false, err
 			}
 		}
+		s.watch.between += time.Since(ended)
+		s.watch.validations++
 	}
 	return false, s.p.Epoch <= s.c.Training.Epochs, nil
 }

@@ -495,3 +495,30 @@ func TestCorruptIsGather(t *testing.T) {
 		}
 	}
 }
+
+// slowValidation is an Observer for whom what follows on an epoch takes a while, and who keeps the time left by epoch.
+type slowValidation struct {
+	silent
+	left map[int]time.Duration
+}
+
+const validationTakes = 50 * time.Millisecond
+
+func (o *slowValidation) Step(s Step) { o.left[s.Epoch] = s.Left }
+func (o *slowValidation) Epoch(Epoch) { time.Sleep(validationTakes) }
+
+// The time left has that of the validations to come in it, as soon as there has been one.
+func TestLeft(t *testing.T) {
+	c, seen := pointsConfig(), &slowValidation{left: map[int]time.Duration{}}
+	c.Training.Epochs, c.Training.Validation = 7, 2
+	o := pointsOptions(t, filepath.Join(t.TempDir(), "run"))
+	o.Observer = seen
+	if _, err := Train(t.Context(), c, o); err != nil {
+		t.Fatal(err)
+	}
+	for epoch, validations := range map[int]time.Duration{3: 3, 5: 2, 6: 2, 7: 1} { // after epochs 4, 6 and 7
+		if got, least := seen.left[epoch], validations*validationTakes; got < least {
+			t.Errorf("in epoch %d %v are left, want at least %v", epoch, got, least)
+		}
+	}
+}

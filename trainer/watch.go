@@ -15,8 +15,10 @@ type watch struct {
 	began           time.Time // of the stretch of steps at hand, which nothing but steps has interrupted
 	from            int       // samples of the epoch before it
 	asked, reported time.Time
-	good            int     // optimiser steps in the last loss that was finite
-	rate            float64 // images a second
+	good            int           // optimiser steps in the last loss that was finite
+	rate            float64       // images a second
+	between         time.Duration // of all validations and what is written behind them
+	validations     int
 }
 
 // start begins a stretch of steps.
@@ -69,7 +71,7 @@ func (s *session) report(paused bool) {
 		Done: s.t.Steps(), LearningRate: s.t.LearningRate(), Seconds: s.p.Seconds + time.Since(s.watch.began).Seconds()}
 	if step.Rate > 0 {
 		left := (tr.Epochs-s.p.Epoch+1)*len(s.order) - s.p.Offset
-		step.Left = time.Duration(float64(left) / step.Rate * float64(time.Second))
+		step.Left = time.Duration(float64(left)/step.Rate*float64(time.Second)) + s.validating()
 	}
 	now := time.Now()
 	if took := now.Sub(s.watch.reported); s.load != nil {
@@ -79,4 +81,17 @@ func (s *session) report(paused bool) {
 	s.watch.reported = now
 	s.o.Observer.Step(step)
 	s.board.step(s.t.Steps(), s.t.LearningRate(), step)
+}
+
+// validating is the time that the validations will take that are left, if they are as long as those so far.
+func (s *session) validating() time.Duration {
+	if s.watch.validations == 0 {
+		return 0
+	}
+	every, epochs := s.c.Training.Validation, s.c.Training.Epochs
+	left := epochs/every - (s.p.Epoch-1)/every
+	if epochs%every != 0 {
+		left++ // the last epoch ends with one
+	}
+	return time.Duration(float64(left) * s.watch.between.Seconds() / float64(s.watch.validations) * float64(time.Second))
 }
