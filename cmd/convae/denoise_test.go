@@ -162,7 +162,7 @@ func TestDenoiseErrors(t *testing.T) {
 	wantError(t, "--noise is -1", denoiseCommand(), "in.png", "out.png", "--noise", "-1")
 	wantError(t, "--noise is NaN", denoiseCommand(), "in.png", "out.png", "--noise", "NaN")
 	wantError(t, "--device abacus", denoiseCommand(), "in.png", "out.png", "--device", "abacus")
-	wantError(t, "in.png: model \"same\" takes 784 values in a row, the image has 40 x 40", denoiseCommand(), "in.png", "out.png", "--model", "flat")
+	wantError(t, "in.png: model \"same\" takes rows of 784 values, the image has 40 x 40", denoiseCommand(), "in.png", "out.png", "--model", "flat")
 	wantError(t, "takes at least 2 arguments, IN OUT.png | denoise IN... FOLDER; found 1", denoiseCommand(), "in.png")
 	wantError(t, "no-folder", denoiseCommand(), "in.png", "no-folder/out.png")
 	after, err := os.ReadFile("in.png")

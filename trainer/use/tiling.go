@@ -30,7 +30,7 @@ func newTiling(m *nn.Model, h, w, c int) (*tiling, error) {
 	if len(m.Config.Input) == 1 {
 		area := h * w
 		if in.C != area && in.C != area*c {
-			return nil, fmt.Errorf("model %q takes %d values in a row, the image has %d x %d pixels", name, in.C, h, w)
+			return nil, fmt.Errorf("model %q takes rows of %d values, the image has %d x %d pixels", name, in.C, h, w)
 		}
 		return &tiling{m, in.C / area, area * c / in.C, newAxis(h, h, 1), newAxis(w, w, 1)}, nil
 	}
