@@ -72,12 +72,17 @@ var (
 	avx2   = isa{"AVX2", "Y", 8, 32, 16}
 )
 
-// gen holds the output and what is being written.
+// source is a file of assembly that is being written.
+type source struct {
+	text  bytes.Buffer
+	decls []decl
+	args  *strings.Replacer // of the function that is being written
+}
+
+// gen writes the file for amd64, an instruction set at a time.
 type gen struct {
 	isa
-	text   bytes.Buffer
-	decls  []decl
-	args   *strings.Replacer // of the function that is being written
+	source
 	consts map[string][]uint32
 	part   bool // whether vectors have lanes that do not count
 }
@@ -86,29 +91,31 @@ type gen struct {
 type decl struct{ doc, name, params string }
 
 // line writes lines of assembly: {x} is the place of parameter x, v0 and so on are vector registers.
-func (g *gen) line(f string, a ...any) {
-	s := fmt.Sprintf(f, a...)
-	if g.args != nil {
-		s = g.args.Replace(s)
+func (s *source) line(f string, a ...any) {
+	text := fmt.Sprintf(f, a...)
+	if s.args != nil {
+		text = s.args.Replace(text)
 	}
-	for l := range strings.SplitSeq(s, "\n") {
-		if g.args != nil && !strings.HasSuffix(l, ":") && !strings.HasPrefix(l, "TEXT") {
+	for l := range strings.SplitSeq(text, "\n") {
+		if s.args != nil && !strings.HasSuffix(l, ":") && !strings.HasPrefix(l, "TEXT") {
 			l = "\t" + l
 		}
-		g.text.WriteString(l + "\n")
+		s.text.WriteString(l + "\n")
 	}
 }
 
-// function starts a function whose parameters take eight bytes, or four if they are float32 or uint32.
-func (g *gen) function(doc, name, params string) {
-	name += g.name
-	g.decls = append(g.decls, decl{name + " " + doc, name, params})
+// begin starts a function whose parameters take eight bytes, or four if they are float32 or uint32.
+func (s *source) begin(doc, name, params string) {
+	s.decls = append(s.decls, decl{name + " " + doc, name, params})
 	places, size := frame(params)
-	g.args = nil
-	g.line("\n// func %s(%s)", name, params)
-	g.args = strings.NewReplacer(places...)
-	g.line("TEXT ·%s(SB), NOSPLIT, $0-%d", name, size)
+	s.args = nil
+	s.line("\n// func %s(%s)", name, params)
+	s.args = strings.NewReplacer(places...)
+	s.line("TEXT ·%s(SB), NOSPLIT, $0-%d", name, size)
 }
+
+// function begins one of the instruction set at hand.
+func (g *gen) function(doc, name, params string) { g.begin(doc, name+g.name, params) }
 
 // frame returns the parameters of a function in braces, each with its place behind it, and the bytes that they take.
 func frame(params string) (places []string, size int) {

@@ -1,17 +1,9 @@
 package main
 
-import (
-	"bytes"
-	"fmt"
-	"strings"
-)
+import "fmt"
 
-// neon holds the output for arm64. Registers of an instruction that Go's assembler lacks are in a word of machine code, which a comment spells.
-type neon struct {
-	text  bytes.Buffer
-	decls []decl
-	args  *strings.Replacer
-}
+// neon writes the file for arm64. An instruction that Go's assembler lacks is a word of machine code, which a comment spells.
+type neon struct{ source }
 
 // neonWidths are the columns of a tile, and neonRows its most rows: as many as there are registers for the sums besides those of a row of B and of elements of A.
 var (
@@ -29,28 +21,7 @@ func neonFile() ([]byte, []decl) {
 	return g.text.Bytes(), g.decls
 }
 
-func (g *neon) line(f string, a ...any) {
-	s := fmt.Sprintf(f, a...)
-	if g.args != nil {
-		s = g.args.Replace(s)
-	}
-	for l := range strings.SplitSeq(s, "\n") {
-		if g.args != nil && !strings.HasSuffix(l, ":") && !strings.HasPrefix(l, "TEXT") {
-			l = "\t" + l
-		}
-		g.text.WriteString(l + "\n")
-	}
-}
-
-func (g *neon) function(doc, name, params string) {
-	name += "NEON"
-	g.decls = append(g.decls, decl{name + " " + doc, name, params})
-	places, size := frame(params)
-	g.args = nil
-	g.line("\n// func %s(%s)", name, params)
-	g.args = strings.NewReplacer(places...)
-	g.line("TEXT ·%s(SB), NOSPLIT, $0-%d", name, size)
-}
+func (g *neon) function(doc, name, params string) { g.begin(doc, name+"NEON", params) }
 
 // word writes an instruction by its code.
 func (g *neon) word(code uint32, f string, a ...any) {
