@@ -16548,6 +16548,982 @@ pixel12x1:
 	FMOVS F11, 0(R21)
 	RET
 
+// func sumNEON(dst, a, b *float32, n int)
+TEXT ·sumNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R8
+	MOVD a+8(FP), R9
+	MOVD b+16(FP), R10
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	ADD R4, R9, R21
+	FMOVS 0(R21), F0
+	ADD R4, R10, R21
+	FMOVS 0(R21), F1
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	ADD R4, R8, R21
+	FMOVS F0, 0(R21)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func timesNEON(dst, a, b *float32, n int)
+TEXT ·timesNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R8
+	MOVD a+8(FP), R9
+	MOVD b+16(FP), R10
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	ADD R4, R9, R21
+	FMOVS 0(R21), F0
+	ADD R4, R10, R21
+	FMOVS 0(R21), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	ADD R4, R8, R21
+	FMOVS F0, 0(R21)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func addTimesNEON(dst, a, b *float32, n int)
+TEXT ·addTimesNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R8
+	MOVD a+8(FP), R9
+	MOVD b+16(FP), R10
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x3ce46901 // ldr q1, [x8, x4]
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	ADD R4, R9, R21
+	FMOVS 0(R21), F0
+	ADD R4, R10, R21
+	FMOVS 0(R21), F1
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	ADD R4, R8, R21
+	FMOVS 0(R21), F1
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+	ADD R4, R8, R21
+	FMOVS F0, 0(R21)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func axpyNEON(dst, src *float32, n int, alpha float32)
+TEXT ·axpyNEON(SB), NOSPLIT, $0-28
+	MOVD dst+0(FP), R8
+	MOVD src+8(FP), R9
+	FMOVS alpha+24(FP), F2
+	VDUP V2.S[0], V2.S4
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x3ce46901 // ldr q1, [x8, x4]
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	ADD R4, R9, R21
+	FMOVS 0(R21), F0
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	ADD R4, R8, R21
+	FMOVS 0(R21), F1
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+	ADD R4, R8, R21
+	FMOVS F0, 0(R21)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func channelsNEON(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
+TEXT ·channelsNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R8
+	MOVD ds+8(FP), R10
+	MOVD src+16(FP), R9
+	MOVD ss+24(FP), R11
+	MOVD w+32(FP), R3
+	MOVD n+40(FP), R2
+	AND $3, R2
+	MOVD R2, R0
+pixel:
+	MOVD $0, R4
+	MOVD n+40(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ next
+one:
+	ADD R4, R9, R21
+	FMOVS 0(R21), F0
+	ADD R4, R8, R21
+	FMOVS F0, 0(R21)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+next:
+	ADD R10, R8
+	ADD R11, R9
+	SUBS $1, R3
+	BNE pixel
+	RET
+
+// func columnsNEON(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int)
+TEXT ·columnsNEON(SB), NOSPLIT, $0-64
+	MOVD src+8(FP), R4
+	MOVD sh+24(FP), R8
+	MOVD sw+40(FP), R9
+	MOVD h+16(FP), R10
+	MOVD dst+0(FP), R3
+	MOVD vectors+48(FP), R0
+	CMP $0, R0
+	BEQ vectors0
+	CMP $16, R0
+	BEQ vectors16
+	CMP $15, R0
+	BEQ vectors15
+	CMP $14, R0
+	BEQ vectors14
+	CMP $13, R0
+	BEQ vectors13
+	CMP $12, R0
+	BEQ vectors12
+	CMP $11, R0
+	BEQ vectors11
+	CMP $10, R0
+	BEQ vectors10
+	CMP $9, R0
+	BEQ vectors9
+	CMP $8, R0
+	BEQ vectors8
+	CMP $7, R0
+	BEQ vectors7
+	CMP $6, R0
+	BEQ vectors6
+	CMP $5, R0
+	BEQ vectors5
+	CMP $4, R0
+	BEQ vectors4
+	CMP $3, R0
+	BEQ vectors3
+	CMP $2, R0
+	BEQ vectors2
+vectors1:
+	FMOVQ 0(R3), F0
+row1:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel1:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel1
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row1
+	FMOVQ F0, 0(R3)
+	RET
+vectors2:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+row2:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel2:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel2
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row2
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	RET
+vectors3:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+row3:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel3:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel3
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row3
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	RET
+vectors4:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+row4:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel4:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel4
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row4
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	RET
+vectors5:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+row5:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel5:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel5
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row5
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	RET
+vectors6:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+row6:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel6:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel6
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row6
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	RET
+vectors7:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+row7:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel7:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel7
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row7
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	RET
+vectors8:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+row8:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel8:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel8
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row8
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	RET
+vectors9:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+	FMOVQ 128(R3), F8
+row9:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel9:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	FMOVQ 128(R5), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel9
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row9
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	FMOVQ F8, 128(R3)
+	RET
+vectors10:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+	FMOVQ 128(R3), F8
+	FMOVQ 144(R3), F9
+row10:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel10:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	FMOVQ 128(R5), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	FMOVQ 144(R5), F30
+	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel10
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row10
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	FMOVQ F8, 128(R3)
+	FMOVQ F9, 144(R3)
+	RET
+vectors11:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+	FMOVQ 128(R3), F8
+	FMOVQ 144(R3), F9
+	FMOVQ 160(R3), F10
+row11:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel11:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	FMOVQ 128(R5), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	FMOVQ 144(R5), F30
+	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	FMOVQ 160(R5), F30
+	WORD $0x4e3ed54a // fadd v10.4s, v10.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel11
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row11
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	FMOVQ F8, 128(R3)
+	FMOVQ F9, 144(R3)
+	FMOVQ F10, 160(R3)
+	RET
+vectors12:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+	FMOVQ 128(R3), F8
+	FMOVQ 144(R3), F9
+	FMOVQ 160(R3), F10
+	FMOVQ 176(R3), F11
+row12:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel12:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	FMOVQ 128(R5), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	FMOVQ 144(R5), F30
+	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	FMOVQ 160(R5), F30
+	WORD $0x4e3ed54a // fadd v10.4s, v10.4s, v30.4s
+	FMOVQ 176(R5), F30
+	WORD $0x4e3ed56b // fadd v11.4s, v11.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel12
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row12
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	FMOVQ F8, 128(R3)
+	FMOVQ F9, 144(R3)
+	FMOVQ F10, 160(R3)
+	FMOVQ F11, 176(R3)
+	RET
+vectors13:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+	FMOVQ 128(R3), F8
+	FMOVQ 144(R3), F9
+	FMOVQ 160(R3), F10
+	FMOVQ 176(R3), F11
+	FMOVQ 192(R3), F12
+row13:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel13:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	FMOVQ 128(R5), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	FMOVQ 144(R5), F30
+	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	FMOVQ 160(R5), F30
+	WORD $0x4e3ed54a // fadd v10.4s, v10.4s, v30.4s
+	FMOVQ 176(R5), F30
+	WORD $0x4e3ed56b // fadd v11.4s, v11.4s, v30.4s
+	FMOVQ 192(R5), F30
+	WORD $0x4e3ed58c // fadd v12.4s, v12.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel13
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row13
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	FMOVQ F8, 128(R3)
+	FMOVQ F9, 144(R3)
+	FMOVQ F10, 160(R3)
+	FMOVQ F11, 176(R3)
+	FMOVQ F12, 192(R3)
+	RET
+vectors14:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+	FMOVQ 128(R3), F8
+	FMOVQ 144(R3), F9
+	FMOVQ 160(R3), F10
+	FMOVQ 176(R3), F11
+	FMOVQ 192(R3), F12
+	FMOVQ 208(R3), F13
+row14:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel14:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	FMOVQ 128(R5), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	FMOVQ 144(R5), F30
+	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	FMOVQ 160(R5), F30
+	WORD $0x4e3ed54a // fadd v10.4s, v10.4s, v30.4s
+	FMOVQ 176(R5), F30
+	WORD $0x4e3ed56b // fadd v11.4s, v11.4s, v30.4s
+	FMOVQ 192(R5), F30
+	WORD $0x4e3ed58c // fadd v12.4s, v12.4s, v30.4s
+	FMOVQ 208(R5), F30
+	WORD $0x4e3ed5ad // fadd v13.4s, v13.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel14
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row14
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	FMOVQ F8, 128(R3)
+	FMOVQ F9, 144(R3)
+	FMOVQ F10, 160(R3)
+	FMOVQ F11, 176(R3)
+	FMOVQ F12, 192(R3)
+	FMOVQ F13, 208(R3)
+	RET
+vectors15:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+	FMOVQ 128(R3), F8
+	FMOVQ 144(R3), F9
+	FMOVQ 160(R3), F10
+	FMOVQ 176(R3), F11
+	FMOVQ 192(R3), F12
+	FMOVQ 208(R3), F13
+	FMOVQ 224(R3), F14
+row15:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel15:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	FMOVQ 128(R5), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	FMOVQ 144(R5), F30
+	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	FMOVQ 160(R5), F30
+	WORD $0x4e3ed54a // fadd v10.4s, v10.4s, v30.4s
+	FMOVQ 176(R5), F30
+	WORD $0x4e3ed56b // fadd v11.4s, v11.4s, v30.4s
+	FMOVQ 192(R5), F30
+	WORD $0x4e3ed58c // fadd v12.4s, v12.4s, v30.4s
+	FMOVQ 208(R5), F30
+	WORD $0x4e3ed5ad // fadd v13.4s, v13.4s, v30.4s
+	FMOVQ 224(R5), F30
+	WORD $0x4e3ed5ce // fadd v14.4s, v14.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel15
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row15
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	FMOVQ F8, 128(R3)
+	FMOVQ F9, 144(R3)
+	FMOVQ F10, 160(R3)
+	FMOVQ F11, 176(R3)
+	FMOVQ F12, 192(R3)
+	FMOVQ F13, 208(R3)
+	FMOVQ F14, 224(R3)
+	RET
+vectors16:
+	FMOVQ 0(R3), F0
+	FMOVQ 16(R3), F1
+	FMOVQ 32(R3), F2
+	FMOVQ 48(R3), F3
+	FMOVQ 64(R3), F4
+	FMOVQ 80(R3), F5
+	FMOVQ 96(R3), F6
+	FMOVQ 112(R3), F7
+	FMOVQ 128(R3), F8
+	FMOVQ 144(R3), F9
+	FMOVQ 160(R3), F10
+	FMOVQ 176(R3), F11
+	FMOVQ 192(R3), F12
+	FMOVQ 208(R3), F13
+	FMOVQ 224(R3), F14
+	FMOVQ 240(R3), F15
+row16:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel16:
+	FMOVQ 0(R5), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	FMOVQ 16(R5), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	FMOVQ 32(R5), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	FMOVQ 48(R5), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	FMOVQ 64(R5), F30
+	WORD $0x4e3ed484 // fadd v4.4s, v4.4s, v30.4s
+	FMOVQ 80(R5), F30
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	FMOVQ 96(R5), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	FMOVQ 112(R5), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	FMOVQ 128(R5), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	FMOVQ 144(R5), F30
+	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	FMOVQ 160(R5), F30
+	WORD $0x4e3ed54a // fadd v10.4s, v10.4s, v30.4s
+	FMOVQ 176(R5), F30
+	WORD $0x4e3ed56b // fadd v11.4s, v11.4s, v30.4s
+	FMOVQ 192(R5), F30
+	WORD $0x4e3ed58c // fadd v12.4s, v12.4s, v30.4s
+	FMOVQ 208(R5), F30
+	WORD $0x4e3ed5ad // fadd v13.4s, v13.4s, v30.4s
+	FMOVQ 224(R5), F30
+	WORD $0x4e3ed5ce // fadd v14.4s, v14.4s, v30.4s
+	FMOVQ 240(R5), F30
+	WORD $0x4e3ed5ef // fadd v15.4s, v15.4s, v30.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel16
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row16
+	FMOVQ F0, 0(R3)
+	FMOVQ F1, 16(R3)
+	FMOVQ F2, 32(R3)
+	FMOVQ F3, 48(R3)
+	FMOVQ F4, 64(R3)
+	FMOVQ F5, 80(R3)
+	FMOVQ F6, 96(R3)
+	FMOVQ F7, 112(R3)
+	FMOVQ F8, 128(R3)
+	FMOVQ F9, 144(R3)
+	FMOVQ F10, 160(R3)
+	FMOVQ F11, 176(R3)
+	FMOVQ F12, 192(R3)
+	FMOVQ F13, 208(R3)
+	FMOVQ F14, 224(R3)
+	FMOVQ F15, 240(R3)
+	RET
+vectors0:
+	FMOVS 0(R3), F0
+row0:
+	MOVD w+32(FP), R2
+	MOVD R4, R5
+pixel0:
+	FMOVS 0(R5), F15
+	WORD $0x4e2fd400 // fadd v0.4s, v0.4s, v15.4s
+	ADD R9, R5
+	SUBS $1, R2
+	BNE pixel0
+	ADD R8, R4
+	SUBS $1, R10
+	BNE row0
+	FMOVS F0, 0(R3)
+	RET
+
 // func peakNEON(n int)
 TEXT ·peakNEON(SB), NOSPLIT, $0-8
 	MOVD n+0(FP), R0
@@ -16613,3 +17589,4 @@ loop:
 	SUBS $1, R0
 	BNE loop
 	RET
+

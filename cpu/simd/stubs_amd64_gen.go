@@ -39,7 +39,7 @@ func axpyAVX512(dst, src *float32, n int, alpha float32)
 //go:noescape
 func channelsAVX512(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
 
-// columnsAVX512 adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors.
+// columnsAVX512 adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors, or, of a set without masks, 0 for one column.
 //
 //go:noescape
 func columnsAVX512(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int)
@@ -284,7 +284,7 @@ func axpyAVX2(dst, src *float32, n int, alpha float32)
 //go:noescape
 func channelsAVX2(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
 
-// columnsAVX2 adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors.
+// columnsAVX2 adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors, or, of a set without masks, 0 for one column.
 //
 //go:noescape
 func columnsAVX2(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int)

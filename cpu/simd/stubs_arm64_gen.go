@@ -14,6 +14,36 @@ func multiplyNEON(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *
 //go:noescape
 func outerNEON(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int)
 
+// sumNEON does dst = a + b.
+//
+//go:noescape
+func sumNEON(dst, a, b *float32, n int)
+
+// timesNEON does dst = a b.
+//
+//go:noescape
+func timesNEON(dst, a, b *float32, n int)
+
+// addTimesNEON does dst += a b.
+//
+//go:noescape
+func addTimesNEON(dst, a, b *float32, n int)
+
+// axpyNEON does dst += alpha*src.
+//
+//go:noescape
+func axpyNEON(dst, src *float32, n int, alpha float32)
+
+// channelsNEON copies n elements of w pixels; strides are in bytes.
+//
+//go:noescape
+func channelsNEON(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
+
+// columnsNEON adds up to 64 columns of pixels; strides are in bytes, vectors is n in vectors, or, of a set without masks, 0 for one column.
+//
+//go:noescape
+func columnsNEON(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int)
+
 // peakNEON does n times 28 independent multiply-adds of vectors: the machine's limit, for benchmarks.
 //
 //go:noescape

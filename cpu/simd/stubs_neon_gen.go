@@ -12,4 +12,18 @@ func outerNEON(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, b
 	panic(errAssembly)
 }
 
+func sumNEON(dst, a, b *float32, n int) { panic(errAssembly) }
+
+func timesNEON(dst, a, b *float32, n int) { panic(errAssembly) }
+
+func addTimesNEON(dst, a, b *float32, n int) { panic(errAssembly) }
+
+func axpyNEON(dst, src *float32, n int, alpha float32) { panic(errAssembly) }
+
+func channelsNEON(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int) { panic(errAssembly) }
+
+func columnsNEON(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int) {
+	panic(errAssembly)
+}
+
 func peakNEON(n int) { panic(errAssembly) }

@@ -24,6 +24,8 @@ func Sum(dst, a, b []float32) {
 		sumAVX512(first(dst), first(a), first(b), len(dst))
 	case AVX2:
 		sumAVX2(first(dst), first(a), first(b), len(dst))
+	case NEON:
+		sumNEON(first(dst), first(a), first(b), len(dst))
 	default:
 		for i, v := range a {
 			dst[i] = v + b[i]
@@ -39,6 +41,8 @@ func Times(dst, a, b []float32) {
 		timesAVX512(first(dst), first(a), first(b), len(dst))
 	case AVX2:
 		timesAVX2(first(dst), first(a), first(b), len(dst))
+	case NEON:
+		timesNEON(first(dst), first(a), first(b), len(dst))
 	default:
 		for i, v := range a {
 			dst[i] = v * b[i]
@@ -54,6 +58,8 @@ func AddTimes(dst, a, b []float32) {
 		addTimesAVX512(first(dst), first(a), first(b), len(dst))
 	case AVX2:
 		addTimesAVX2(first(dst), first(a), first(b), len(dst))
+	case NEON:
+		addTimesNEON(first(dst), first(a), first(b), len(dst))
 	default:
 		for i, v := range a {
 			dst[i] += float32(v * b[i])
@@ -69,6 +75,8 @@ func Axpy(dst []float32, alpha float32, src []float32) {
 		axpyAVX512(first(dst), first(src), len(dst), alpha)
 	case AVX2:
 		axpyAVX2(first(dst), first(src), len(dst), alpha)
+	case NEON:
+		axpyNEON(first(dst), first(src), len(dst), alpha)
 	default:
 		for i, v := range src {
 			dst[i] += float32(alpha * v)
@@ -89,6 +97,8 @@ func CopyChannels(dst []float32, ds int, src []float32, ss, pixels, n int) {
 		channelsAVX512(&dst[0], bytes(ds), &src[0], bytes(ss), pixels, n)
 	case AVX2:
 		channelsAVX2(&dst[0], bytes(ds), &src[0], bytes(ss), pixels, n)
+	case NEON:
+		channelsNEON(&dst[0], bytes(ds), &src[0], bytes(ss), pixels, n)
 	default:
 		for p := range pixels {
 			copy(dst[p*ds:][:n], src[p*ss:])
@@ -105,7 +115,7 @@ func AddColumns(dst, src []float32, h, sh, w, sw int) {
 	if min(sh, sw) < 0 || extent(h, sh, w, sw, n) > len(src) {
 		panic(errLength)
 	}
-	if !avx() {
+	if current == None {
 		for y := range h {
 			for x := range w {
 				for i, v := range src[y*sh+x*sw:][:n] {
@@ -140,9 +150,17 @@ const wideColumns = 64
 
 func columns(dst, src []float32, h, sh, w, sw int) {
 	n := len(dst)
-	if current == AVX512 {
+	switch current {
+	case AVX512:
 		columnsAVX512(&dst[0], &src[0], h, bytes(sh), w, bytes(sw), (n+15)/16, n)
-	} else {
+	case AVX2:
 		columnsAVX2(&dst[0], &src[0], h, bytes(sh), w, bytes(sw), (n+7)/8, n)
+	case NEON:
+		for i, cols := 0, 0; i < n; i += cols {
+			if cols = n &^ 3; i >= cols { // columns that are less than a vector go one by one
+				cols = 1
+			}
+			columnsNEON(&dst[i], &src[i], h, bytes(sh), w, bytes(sw), cols/4, cols)
+		}
 	}
 }

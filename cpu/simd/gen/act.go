@@ -5,7 +5,7 @@ import "math"
 // exp does to = exp(x) for x <= 0, and for NaN; x is at least -87, below which 1e-38 stands for 0. With n = x/ln 2
 // rounded and r = x - n ln 2, it is 2^n times the Taylor polynomial of exp(r), |r| <= ln 2/2, whose error is below
 // 2^-26. x and y are lost.
-func (g *gen) exp(x, y, to string) {
+func (g mnemonics) exp(x, y, to string) {
 	g.reduce(x, y, to)
 	g.polynomial(x, to, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 0.5, 1, 1)
 	g.op("VMULPS", to, y, to)
@@ -13,7 +13,7 @@ func (g *gen) exp(x, y, to string) {
 
 // expm1 does to = exp(x) - 1 as exp does exp(x): 2^n (exp(r) - 1) + (2^n - 1), of which both have the sign of x and neither is a difference
 // of what is rounded.
-func (g *gen) expm1(x, y, to string) {
+func (g mnemonics) expm1(x, y, to string) {
 	g.reduce(x, y, to)
 	g.polynomial(x, to, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 0.5, 1)
 	g.op("VMULPS", to, x, to)
@@ -22,7 +22,7 @@ func (g *gen) expm1(x, y, to string) {
 }
 
 // reduce makes r of x in its place, and 2^n in y.
-func (g *gen) reduce(x, y, to string) {
+func (g mnemonics) reduce(x, y, to string) {
 	const magic = 1.5 * (1 << 23) // the low bits of magic+n are n
 	// ln 2 in two parts: the first has few bits, so that its product with n is exact.
 	const high = 0.693359375
@@ -37,7 +37,7 @@ func (g *gen) reduce(x, y, to string) {
 	g.line("VPADDD %s, %s, %s", g.f(1), y, y)
 }
 
-func (g *gen) act() {
+func (g mnemonics) act() {
 	r := g.v
 	unary := func(doc, name string, body func()) {
 		g.function(doc, name, "v *float32, n int")
@@ -113,7 +113,7 @@ func (g *gen) act() {
 }
 
 // rising makes the activations whose derivatives follow from their outputs.
-func (g *gen) rising() {
+func (g mnemonics) rising() {
 	x, y, a, b, c, alpha := g.v(0), g.v(1), g.v(2), g.v(3), g.v(4), g.v(9)
 	unary := func(doc, name string, parametric bool, body func()) {
 		params := "v *float32, n int"
@@ -205,7 +205,7 @@ func (g *gen) rising() {
 
 // gated makes the activations x p(x), of which p is a sigmoid of x, the normal distribution's or a sigmoid that comes near to that. x is held
 // within 128 of 0 where p and its derivative are taken: they are as at infinity there.
-func (g *gen) gated() {
+func (g mnemonics) gated() {
 	const most = 128
 	x, p, slope, z, a, b, c, d := g.v(0), g.v(1), g.v(2), g.v(3), g.v(4), g.v(5), g.v(6), g.v(7)
 	sigmoid := func(dz func()) { // of z; dz makes in d what the derivative is to be multiplied by
@@ -275,7 +275,7 @@ func (g *gen) gated() {
 }
 
 // within holds x within most of 0, NaN for NaN; a is lost.
-func (g *gen) within(x string, most float64, a string) {
+func (g mnemonics) within(x string, most float64, a string) {
 	g.line("VMOVUPS %s, %s", g.f(most), a)
 	g.op("VMINPS", a, x, x)
 	g.line("VMOVUPS %s, %s", g.f(-most), a)
@@ -285,7 +285,7 @@ func (g *gen) within(x string, most float64, a string) {
 // normal does p = Phi(x), the standard normal distribution, and density = its derivative. Phi(-u), u = |x|, is exp(-u²/2) times a function
 // that falls slowly: with t = 1/(1 + 0.35u) it is t times a polynomial of t, off by 2^-24.9 of itself at most for u <= 13.4 (a
 // fit by Remez's algorithm). What u² rounds off is made good in the exponential. a, b and c are lost.
-func (g *gen) normal(x, p, density, a, b, c string) {
+func (g mnemonics) normal(x, p, density, a, b, c string) {
 	g.op("VMULPS", x, x, a)
 	g.line("VMOVUPS %s, %s\nVFMSUB231PS %s, %s, %s", a, c, x, x, c) // the rest of the square
 	g.op("VMULPS", a, g.f(-0.5), a)
@@ -307,7 +307,7 @@ func (g *gen) normal(x, p, density, a, b, c string) {
 }
 
 // sigmoid does to = sigmoid(z) and e = exp(-|z|): 1/(1+e), times e where z < 0. a becomes 1/(1+e), b is lost.
-func (g *gen) sigmoid(z, to, e, a, b string) {
+func (g mnemonics) sigmoid(z, to, e, a, b string) {
 	g.op("VORPS", z, g.u(1<<31), a)
 	g.exp(a, b, e)
 	g.line("VMOVUPS %s, %s", g.f(1), a)

@@ -1,7 +1,7 @@
 package main
 
 // norm makes the loops of normalisations, without fused operations.
-func (g *gen) norm() {
+func (g mnemonics) norm() {
 	x, m, a, b := g.v(0), g.v(1), g.v(2), g.v(3)
 	mul := func(a, b, to string) { g.op("VMULPS", a, b, to) }
 	add := func(a, b, to string) { g.op("VADDPS", a, b, to) }

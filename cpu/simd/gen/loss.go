@@ -3,7 +3,7 @@ package main
 import "fmt"
 
 // half is the lower half of a register.
-func (s isa) half(r string) string {
+func (s mnemonics) half(r string) string {
 	if s.reg == "Z" {
 		return "Y" + r[1:]
 	}
@@ -11,7 +11,7 @@ func (s isa) half(r string) string {
 }
 
 // twice widens x to two vectors of float64.
-func (g *gen) twice(x, low, high string) {
+func (g mnemonics) twice(x, low, high string) {
 	if g.reg == "Z" {
 		g.line("VEXTRACTF64X4 $1, %s, %s", x, g.half(high))
 	} else {
@@ -21,7 +21,7 @@ func (g *gen) twice(x, low, high string) {
 }
 
 // total adds the float64 elements of a and b to {total}; all registers are lost.
-func (g *gen) total(a, b string) {
+func (g mnemonics) total(a, b string) {
 	g.op("VADDPD", a, b, g.v(0))
 	if g.reg == "Z" {
 		g.line("VEXTRACTF64X4 $1, Z0, Y1\nVADDPD Y1, Y0, Y0")
@@ -32,7 +32,7 @@ func (g *gen) total(a, b string) {
 }
 
 // only sets lanes that do not count to zero.
-func (g *gen) only(x string) {
+func (g mnemonics) only(x string) {
 	switch {
 	case !g.part:
 	case g.reg == "Z":
@@ -44,14 +44,14 @@ func (g *gen) only(x string) {
 
 // log1p makes two factors of ln(1+x), x from 0 to 1: 2 atanh(s), s = x/(2+x), by its series. x becomes s, which is at most 1/3, and to the
 // series without its first factor; y is lost.
-func (g *gen) log1p(x, to, y string) {
+func (g mnemonics) log1p(x, to, y string) {
 	g.op("VADDPS", x, g.f(2), y)
 	g.op("VDIVPS", x, y, x)
 	g.op("VMULPS", x, x, y)
 	g.polynomial(y, to, 2./15, 2./13, 2./11, 2./9, 2./7, 2./5, 2./3, 2)
 }
 
-func (g *gen) loss() {
+func (g mnemonics) loss() {
 	const params = "grad, x, target *float32, n int, scale float32, total *float64"
 	x, t, scale, sum0, sum1 := g.v(0), g.v(1), g.v(10), g.v(11), g.v(12)
 	a, b, c, d := g.v(2), g.v(3), g.v(4), g.v(5)

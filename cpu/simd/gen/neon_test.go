@@ -1,6 +1,13 @@
 package main
 
 import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -8,13 +15,13 @@ import (
 // Most instructions in the inner loops of whole tiles are multiply-adds. Cores of arm64 begin four instructions or more at a time, two (Apple's:
 // four) of them multiply-adds, so that what else there is does not hold them up.
 func TestShareOfMultiplyAdds(t *testing.T) {
-	text, _ := neonFile()
+	text := arm64File().text.String()
 	for label, least := range map[string]float64{
 		"multiply four5x16": 0.8, "multiply four10x8": 0.8, "multiply four12x4": 0.7,
 		"outer pixel5x16": 0.6, "outer pixel10x8": 0.6,
 	} {
 		function, loop, _ := strings.Cut(label, " ")
-		_, body, _ := strings.Cut(string(text), "TEXT ·"+function+"NEON")
+		_, body, _ := strings.Cut(text, "TEXT ·"+function+"NEON")
 		_, body, ok := strings.Cut(body, loop+":\n")
 		if !ok {
 			t.Fatalf("there is no loop %s", label)
@@ -37,23 +44,39 @@ func TestShareOfMultiplyAdds(t *testing.T) {
 	}
 }
 
-// The codes of machine instructions are those that an assembler makes: binutils', of the text in the comments.
+// The codes of machine instructions are those that binutils' assembler makes of the text in their comments.
 func TestWords(t *testing.T) {
-	g := &neon{}
-	g.fmla(3, 30, 17, 2)
-	g.fmla(31, 0, 15, 1)
-	g.three("fadd", 1, 2, 3)
-	g.three("fmax", 31, 16, 8)
-	g.positive(5, 21)
-	for _, want := range []string{
-		"WORD $0x4f911bc3 // fmla v3.4s, v30.4s, v17.s[2]\n",
-		"WORD $0x4faf101f // fmla v31.4s, v0.4s, v15.s[1]\n",
-		"WORD $0x4e23d441 // fadd v1.4s, v2.4s, v3.4s\n",
-		"WORD $0x4e28f61f // fmax v31.4s, v16.4s, v8.4s\n",
-		"WORD $0x4ea0caa5 // fcmgt v5.4s, v21.4s, #0.0\n",
-	} {
-		if !strings.Contains(g.text.String(), want) {
-			t.Errorf("found\n%s\nwant %s", g.text.String(), want)
+	const as, objcopy = "aarch64-linux-gnu-as", "aarch64-linux-gnu-objcopy"
+	if _, err := exec.LookPath(as); err != nil {
+		t.Skip("the package binutils-aarch64-linux-gnu is not installed")
+	}
+	var codes, texts []string
+	for _, w := range regexp.MustCompile(`WORD \$0x(\w+) // (.*)`).FindAllStringSubmatch(arm64File().text.String(), -1) {
+		if !slices.Contains(texts, w[2]) {
+			codes, texts = append(codes, w[1]), append(texts, w[2])
 		}
 	}
+	dir := t.TempDir()
+	source, object, raw := filepath.Join(dir, "words.s"), filepath.Join(dir, "words.o"), filepath.Join(dir, "words")
+	if err := os.WriteFile(source, []byte(strings.Join(texts, "\n")+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][]string{{as, "-o", object, source}, {objcopy, "-O", "binary", "-j", ".text", object, raw}} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", c, err, out)
+		}
+	}
+	made, err := os.ReadFile(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(made) != 4*len(texts) {
+		t.Fatalf("%d bytes for %d instructions", len(made), len(texts))
+	}
+	for i, text := range texts {
+		if want := fmt.Sprintf("%08x", binary.LittleEndian.Uint32(made[4*i:])); codes[i] != want {
+			t.Errorf("%s has the code %s, want %s", text, codes[i], want)
+		}
+	}
+	t.Logf("%d instructions", len(texts))
 }

@@ -1,7 +1,7 @@
 package main
 
 // optim makes the optimisers, without fused operations.
-func (g *gen) optim() {
+func (g mnemonics) optim() {
 	r := g.v
 	// Scalars have registers that elements leaves alone.
 	scalars := func(names ...string) (regs []string) {

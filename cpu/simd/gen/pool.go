@@ -5,7 +5,7 @@ import "fmt"
 // pixels makes a loop over w pixels and, within, over vectors of their first n channels; c is the channels. AX is the
 // channel, R8 the pixel of the pooled row, R9 its places, R10 to R13 those of its window, all of which move on, and DX
 // 4c. AVX2, which has no masked stores of bytes, takes n without a rest.
-func (g *gen) pixels(rows string, body func()) {
+func (g mnemonics) pixels(rows string, body func()) {
 	g.line("MOVQ {pooled}, R8\nMOVQ {at}, R9\nMOVQ {%s}, R10\nMOVQ {c}, DX\nSHLQ $2, DX\nMOVQ {row}, R12\nSHLQ $2, R12\nADDQ R10, R12", rows)
 	g.line("LEAQ (R10)(DX*1), R11\nLEAQ (R12)(DX*1), R13\nMOVQ {w}, SI\nMOVQ {at}, DI\npixel:\nXORQ AX, AX\nMOVQ {n}, CX\nSUBQ $%d, CX\nJLT part\nwhole:", g.lanes)
 	body()
@@ -27,7 +27,7 @@ func (g *gen) pixels(rows string, body func()) {
 }
 
 // loadAt and storeAt move a vector.
-func (g *gen) loadAt(at, to string) {
+func (g mnemonics) loadAt(at, to string) {
 	if g.part {
 		g.load(0, at, to)
 	} else {
@@ -35,7 +35,7 @@ func (g *gen) loadAt(at, to string) {
 	}
 }
 
-func (g *gen) storeAt(from, at string) {
+func (g mnemonics) storeAt(from, at string) {
 	if g.part {
 		g.store(0, from, at)
 	} else {
@@ -43,7 +43,7 @@ func (g *gen) storeAt(from, at string) {
 	}
 }
 
-func (g *gen) pool() {
+func (g mnemonics) pool() {
 	r := g.v
 	window := func(k int) string { return fmt.Sprintf("(R%d)(AX*4)", 10+k) }
 	best, place, x, spare := r(0), r(1), r(2), r(3)

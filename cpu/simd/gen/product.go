@@ -4,7 +4,7 @@ import "fmt"
 
 // tileRows is the most rows of a tile of a product of that many vectors: as many as there are registers for the sums
 // besides those of B's row, two for elements of A, and, with 16 registers, those of the masks.
-func (s isa) tileRows(vectors int) int {
+func (s *avx) tileRows(vectors int) int {
 	if s.reg == "Z" {
 		return 14
 	}
@@ -12,7 +12,7 @@ func (s isa) tileRows(vectors int) int {
 }
 
 // tiles starts the code of tiles: it jumps to the label of {rows} and {n}, and f makes the code at each label.
-func (g *gen) tiles(f func(label string, rows, vectors int)) {
+func (g *avx) tiles(f func(label string, rows, vectors int)) {
 	g.line("MOVQ {rows}, AX\nMOVQ {n}, CX\nCMPQ CX, $%d\nJGT wide", g.lanes)
 	g.rows("x1", g.tileRows(1), func(label string, rows int) { f(label, rows, 1) })
 	g.line("wide:")
@@ -20,7 +20,7 @@ func (g *gen) tiles(f func(label string, rows, vectors int)) {
 }
 
 // rows is tiles of one width: AX holds the rows.
-func (g *gen) rows(suffix string, most int, f func(label string, rows int)) {
+func (g *avx) rows(suffix string, most int, f func(label string, rows int)) {
 	for rows := most; rows > 1; rows-- {
 		g.line("CMPQ AX, $%d\nJEQ tile%d%s", rows, rows, suffix)
 	}
@@ -32,13 +32,13 @@ func (g *gen) rows(suffix string, most int, f func(label string, rows int)) {
 }
 
 // sum is the register of the sum of vector v of row r.
-func (s isa) sum(r, v, vectors int) string { return s.v(r*vectors + v) }
+func (s *avx) sum(r, v, vectors int) string { return s.v(r*vectors + v) }
 
 // last is one of the last four registers, those that hold no sums.
-func (s isa) last(i int) string { return s.v(s.count - 4 + i) }
+func (s *avx) last(i int) string { return s.v(s.count - 4 + i) }
 
 // fma adds a row of B, in the first of the last registers, times the elements of a column of A.
-func (g *gen) fma(rows, vectors int, a func(r int) string) {
+func (g *avx) fma(rows, vectors int, a func(r int) string) {
 	for r := range rows {
 		x := g.last(2 + r%2)
 		g.line("VBROADCASTSS %s, %s", a(r), x)
@@ -49,7 +49,7 @@ func (g *gen) fma(rows, vectors int, a func(r int) string) {
 }
 
 // each calls f with the register of each sum and its place, in rows BX bytes apart of which AX is the first.
-func (g *gen) each(rows, vectors int, f func(sum, at string, v int)) {
+func (g *avx) each(rows, vectors int, f func(sum, at string, v int)) {
 	for r := range rows {
 		for v := range vectors {
 			f(g.sum(r, v, vectors), fmt.Sprintf("%d(AX)", g.bytes*v), v)
@@ -63,7 +63,7 @@ func (g *gen) each(rows, vectors int, f func(sum, at string, v int)) {
 // multiply makes the kernel of Product: a tile of some rows, for all y. SI is the first row of A of this y, DI that of
 // C, R8 to R12 are every third row of A under a tap, R13 the stride between rows of A, R14 the taps left, R15 what is
 // left of H, BX the row of B, CX the elements left and DX the taps.
-func (g *gen) multiply() {
+func (g *avx) multiply() {
 	g.function(
 		fmt.Sprintf("computes a Product with W = rows <= %d, or %d if n <= %d; strides are in bytes, k and ntaps above 0.", g.tileRows(2), g.tileRows(1), g.lanes),
 		"multiply", "c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k int, b, bias *float32, mode int, mask *float32, h, rows, n int")
@@ -75,11 +75,11 @@ func (g *gen) multiply() {
 	})
 }
 
-func (g *gen) multiplySums(label string, rows, vectors int) {
+func (g *avx) multiplySums(label string, rows, vectors int) {
 	g.masks(vectors)
 	g.line("MOVQ {bias}, AX\nTESTQ AX, AX\nJZ nobias%s", label)
 	for v := range vectors {
-		g.load(v, fmt.Sprintf("%d(AX)", g.bytes*v), g.sum(0, v, vectors))
+		g.maskedLoad(v, fmt.Sprintf("%d(AX)", g.bytes*v), g.sum(0, v, vectors))
 	}
 	for r := 1; r < rows; r++ {
 		for v := range vectors {
@@ -120,7 +120,7 @@ func (g *gen) multiplySums(label string, rows, vectors int) {
 	g.line("next%s:\nDECQ R14\nJNZ tap%s", label, label)
 }
 
-func (g *gen) multiplyStore(label string, rows, vectors int) {
+func (g *avx) multiplyStore(label string, rows, vectors int) {
 	if g.reg == "Y" {
 		g.masks(vectors)
 	}
@@ -130,7 +130,7 @@ func (g *gen) multiplyStore(label string, rows, vectors int) {
 	g.zero(zero)
 	g.line("MOVQ {mask}, AX")
 	each(func(sum, at string, v int) {
-		g.load(v, at, x)
+		g.maskedLoad(v, at, x)
 		if g.reg == "Z" {
 			g.line("VCMPPS $0x1e, %s, %s, K3\nVMOVAPS.Z %s, K3, %s", zero, x, sum, sum)
 		} else {
@@ -139,7 +139,7 @@ func (g *gen) multiplyStore(label string, rows, vectors int) {
 	})
 	g.line("MOVQ {ch}, AX\nADDQ AX, {mask}\nJMP store%s\nadd%s:\nMOVQ DI, AX", label, label)
 	each(func(sum, at string, v int) {
-		g.load(v, at, x)
+		g.maskedLoad(v, at, x)
 		g.line("VADDPS %s, %s, %s", x, sum, sum)
 	})
 	g.line("JMP store%s\nrelu%s:", label, label)
@@ -148,12 +148,12 @@ func (g *gen) multiplyStore(label string, rows, vectors int) {
 		g.line("VMAXPS %s, %s, %s", g.v(i), zero, g.v(i))
 	}
 	g.line("store%s:\nMOVQ DI, AX", label)
-	each(func(sum, at string, v int) { g.store(v, sum, at) })
+	each(func(sum, at string, v int) { g.maskedStore(v, sum, at) })
 }
 
 // outer makes the kernel of Outer: a tile of some rows. Whole rows of two vectors take no masks, which cost more than
 // plain loads, and for which AVX2 has no registers left.
-func (g *gen) outer() {
+func (g *avx) outer() {
 	g.function(
 		fmt.Sprintf("computes an Outer with M = rows <= %d, or %d if n <= %d; strides are in bytes.", g.tileRows(2), g.tileRows(1), g.lanes),
 		"outer", "c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int")
@@ -168,13 +168,13 @@ func (g *gen) outer() {
 	})
 }
 
-func (g *gen) outerTile(label string, rows, vectors int, masked bool) {
+func (g *avx) outerTile(label string, rows, vectors int, masked bool) {
 	load := func(sum, at string, v int) { g.line("VMOVUPS %s, %s", at, sum) }
 	store := func(sum, at string, v int) { g.line("VMOVUPS %s, %s", sum, at) }
 	if masked {
 		g.masks(vectors)
-		load = func(sum, at string, v int) { g.load(v, at, sum) }
-		store = func(sum, at string, v int) { g.store(v, sum, at) }
+		load = func(sum, at string, v int) { g.maskedLoad(v, at, sum) }
+		store = func(sum, at string, v int) { g.maskedStore(v, sum, at) }
 	}
 	g.line("MOVQ DI, AX")
 	g.each(rows, vectors, load)

@@ -8,7 +8,7 @@ import "fmt"
 //
 // Philox multiplies 32-bit words to 64 bits, here in 64-bit lanes whose upper halves it ignores: so two sets of blocks,
 // those of the even and of the odd lanes, go through it and are then put together.
-func (g *gen) draws(words func(w, free []string), each func(i int, v string)) {
+func (g mnemonics) draws(words func(w, free []string), each func(i int, v string)) {
 	g.pointers("dst", "x")
 	g.line("MOVQ {n}, CX\nMOVL {block}, DX\nloop:")
 	r := g.v
@@ -68,7 +68,7 @@ func (g *gen) draws(words func(w, free []string), each func(i int, v string)) {
 }
 
 // horner does to = ((c[0] x + c[1]) x + ...), each operation rounded.
-func (g *gen) horner(x, to string, c ...float64) {
+func (g mnemonics) horner(x, to string, c ...float64) {
 	g.op("VMULPS", x, g.f(c[0]), to)
 	for i, c := range c[1:] {
 		if i > 0 {
@@ -79,7 +79,7 @@ func (g *gen) horner(x, to string, c ...float64) {
 }
 
 // boxMuller turns two vectors of words into normal numbers, as rng.BoxMuller does, operation by operation.
-func (g *gen) boxMuller(w0, w1 string, t []string) {
+func (g mnemonics) boxMuller(w0, w1 string, t []string) {
 	// Radius: w0 becomes sqrt(-2 ln u).
 	g.line("VPSRLD $8, %s, %s\nVPADDD %s, %s, %s\nVCVTDQ2PS %s, %s", w0, w0, g.u(1), w0, w0, w0, w0)
 	e, m, x, y := t[0], t[1], t[2], t[3]
@@ -127,7 +127,7 @@ func (g *gen) boxMuller(w0, w1 string, t []string) {
 	g.op("VMULPS", w0, c, w0)
 }
 
-func (g *gen) random() {
+func (g mnemonics) random() {
 	const params = "dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32"
 	a, x, y := g.v(13), g.v(14), g.v(15)
 	place := func(pointer string, i int) string { return fmt.Sprintf("%d(%s)", i*g.bytes, pointer) }

@@ -1,0 +1,215 @@
+package main
+
+import "fmt"
+
+// avx is an instruction set of amd64. The mask of the lanes of vector v of a row of n elements is in K(v+1), or in
+// Y(13-v).
+type avx struct {
+	*source
+	isa
+	reg   string // what the names of vector registers begin with
+	count int    // of them
+}
+
+func avx512(s *source) *avx { return &avx{s, isa{"AVX512", 16, 64, true}, "Z", 32} }
+func avx2(s *source) *avx   { return &avx{s, isa{"AVX2", 8, 32, true}, "Y", 16} }
+
+func (g *avx) traits() isa { return g.isa }
+
+// function begins one of the instruction set at hand.
+func (g *avx) function(doc, name, params string) { g.begin(doc, name+g.name, params) }
+
+func (g *avx) end() { g.line("VZEROUPPER\nRET") }
+
+// v is a vector register.
+func (g *avx) v(i int) string { return fmt.Sprintf("%s%d", g.reg, i) }
+
+// mask is the register of the mask of vector v.
+func (g *avx) mask(v int) string {
+	if g.reg == "Z" {
+		return fmt.Sprintf("K%d", v+1)
+	}
+	return g.v(13 - v)
+}
+
+// masks makes the masks of a row of {n} elements; AX is lost.
+func (g *avx) masks(vectors int) {
+	if g.reg == "Z" {
+		g.line("MOVQ $-1, AX\nMOVQ {n}, CX\nSHLQ CX, AX\nNOTQ AX\nKMOVW AX, K1")
+		if vectors > 1 {
+			g.line("SHRQ $16, AX\nKMOVW AX, K2")
+		}
+		return
+	}
+	g.line("MOVQ {n}, CX\nNEGQ CX\nLEAQ ·lanes+64(SB), AX")
+	for v := range vectors {
+		g.line("VMOVUPS %d(AX)(CX*4), %s", 32*v, g.mask(v))
+	}
+}
+
+// maskedLoad and maskedStore move the lanes of vector v of a row; maskedLoad sets the others to zero.
+func (g *avx) maskedLoad(v int, from, to string) {
+	if g.reg == "Z" {
+		g.line("VMOVUPS.Z %s, %s, %s", from, g.mask(v), to)
+		return
+	}
+	g.line("VMASKMOVPS %s, %s, %s", from, g.mask(v), to)
+}
+
+func (g *avx) maskedStore(v int, from, to string) {
+	if g.reg == "Z" {
+		g.line("VMOVUPS %s, %s, %s", from, g.mask(v), to)
+		return
+	}
+	g.line("VMASKMOVPS %s, %s, %s", from, g.mask(v), to)
+}
+
+func (g *avx) zero(r string) { g.line("VXORPS %s, %s, %s", r, r, r) }
+
+// peak does nothing but multiply-adds.
+func (g *avx) peak() {
+	n := g.count - 4
+	g.function("does n times "+fmt.Sprint(n)+" independent multiply-adds of vectors: the machine's limit, for benchmarks.", "peak", "n int")
+	g.line("MOVQ {n}, CX")
+	for i := range n + 2 {
+		g.zero(g.v(i))
+	}
+	g.line("loop:")
+	for i := range n {
+		g.line("VFMADD231PS %s, %s, %s", g.v(n), g.v(n+1), g.v(i))
+	}
+	g.line("DECQ CX\nJNZ loop\nVZEROUPPER\nRET")
+}
+
+// What follows spells the operations of loops.
+
+func (r general) amd64() string {
+	return [...]string{"AX", "BX", "CX", "DX", "SI", "DI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"}[r]
+}
+
+func (p place) amd64() string {
+	if p.scale == 0 {
+		return fmt.Sprintf("%d(%s)", p.offset, p.base.amd64())
+	}
+	text := fmt.Sprintf("(%s)(%s*%d)", p.base.amd64(), p.index.amd64(), p.scale)
+	if p.offset != 0 {
+		text = fmt.Sprint(p.offset) + text
+	}
+	return text
+}
+
+func (g *avx) operand(x operand) string {
+	switch x := x.(type) {
+	case vec:
+		return g.v(int(x))
+	case constant:
+		return "·" + g.constant(x) + "(SB)"
+	case place:
+		return x.amd64()
+	}
+	panic(fmt.Sprintf("%T is no operand", x))
+}
+
+func (g *avx) param(name string, to general) { g.line("MOVQ {%s}, %s", name, to.amd64()) }
+
+func (g *avx) immediate(x int, to general) {
+	if x == 0 {
+		g.line("XORQ %s, %s", to.amd64(), to.amd64())
+		return
+	}
+	g.line("MOVQ $%d, %s", x, to.amd64())
+}
+
+func (g *avx) move(from, to general) { g.line("MOVQ %s, %s", from.amd64(), to.amd64()) }
+func (g *avx) add(a, to general)     { g.line("ADDQ %s, %s", a.amd64(), to.amd64()) }
+func (g *avx) jump(to string)        { g.line("JMP %s", to) }
+
+// branch jumps where the flags that the last instruction has set say so.
+func (g *avx) branch(if0 condition, to string) {
+	if if0 != never {
+		g.line("%s %s", map[condition]string{zero: "JZ", nonzero: "JNZ", negative: "JLT", notNegative: "JGE"}[if0], to)
+	}
+}
+
+func (g *avx) countTo(by int, r general, if0 condition, to string) {
+	switch {
+	case by == -1:
+		g.line("DECQ %s", r.amd64())
+	case by < 0:
+		g.line("SUBQ $%d, %s", -by, r.amd64())
+	default:
+		g.line("ADDQ $%d, %s", by, r.amd64())
+	}
+	g.branch(if0, to)
+}
+
+func (g *avx) andTo(mask int, r general, if0 condition, to string) {
+	g.line("ANDQ $%d, %s", mask, r.amd64())
+	g.branch(if0, to)
+}
+
+func (g *avx) test(r general, if0 condition, to string) {
+	g.line("TESTQ %s, %s", r.amd64(), r.amd64())
+	g.branch(if0, to)
+}
+
+func (g *avx) equal(r general, with int, to string) {
+	g.line("CMPQ %s, $%d\nJEQ %s", r.amd64(), with, to)
+}
+
+func (g *avx) load(from place, to vec) {
+	if g.part {
+		g.maskedLoad(0, from.amd64(), g.operand(to))
+	} else {
+		g.line("VMOVUPS %s, %s", from.amd64(), g.operand(to))
+	}
+}
+
+func (g *avx) store(from vec, to place) {
+	if g.part {
+		g.maskedStore(0, g.operand(from), to.amd64())
+	} else {
+		g.line("VMOVUPS %s, %s", g.operand(from), to.amd64())
+	}
+}
+
+func (g *avx) prefetch(at place) {
+	if !g.part {
+		g.line("PREFETCHT0 %s", at.amd64())
+	}
+}
+
+func (g *avx) broadcast(name string, to vec) { g.line("VBROADCASTSS {%s}, %s", name, g.operand(to)) }
+
+func (g *avx) op(o op, a vec, b operand, to vec) {
+	name := map[op]string{fadd: "VADDPS", fsub: "VSUBPS", fmul: "VMULPS", fdiv: "VDIVPS", fmax: "VMAXPS", fmin: "VMINPS"}[o]
+	g.line("%s %s, %s, %s", name, g.operand(b), g.operand(a), g.operand(to))
+}
+
+func (g *avx) lanesLeft() {
+	if g.reg == "Z" {
+		g.line("MOVQ $-1, BX\nSHLQ CX, BX\nNOTQ BX\nKMOVW BX, K1")
+		return
+	}
+	g.line("NEGQ CX\nLEAQ ·lanes+64(SB), BX\nVMOVUPS (BX)(CX*4), %s", g.mask(0))
+}
+
+func (g *avx) masked(f func()) {
+	g.part = true
+	f()
+	g.part = false
+}
+
+func (g *avx) rest(known bool, done string, _ general, _ int, body func()) {
+	if known {
+		g.test(ax, zero, done)
+	} else {
+		g.countTo(g.lanes, cx, zero, done)
+		g.lanesLeft()
+	}
+	g.masked(body)
+	g.label(done)
+}
+
+// keep does nothing: an operand may be a constant in memory.
+func (g *avx) keep(func()) {}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// loops writes the loops of an instruction set: each is defined once, of operations that the set spells.
+type loops struct{ set }
+
+// set is an instruction set. In an operation with two operands and a destination the second may be a constant or in memory; the destination may be an operand.
+//
+// Vectors have 16 registers that operations leave alone, or 13 where they have masks.
+type set interface {
+	// traits tells what the set is.
+	traits() isa
+	function(doc, name, params string)
+	end()
+
+	// Of general registers. Where something is compared with 0, the code goes on at a label if that is so.
+	param(name string, to general)
+	immediate(x int, to general)
+	move(from, to general)
+	add(a, to general)
+	label(name string)
+	jump(to string)
+	countTo(by int, r general, if0 condition, to string) // r += by
+	andTo(mask int, r general, if0 condition, to string) // r &= mask
+	test(r general, if0 condition, to string)
+	equal(r general, with int, to string) // whether r is that
+
+	// Of vectors. In the code that rest and masked make, load and store move the lanes that there are alone, and load sets the others to zero.
+	load(from place, to vec)
+	store(from vec, to place)
+	prefetch(at place)                 // of whole vectors alone
+	broadcast(name string, to vec)     // of a parameter
+	op(o op, a vec, b operand, to vec) // to = o(a, b)
+
+	// Of parts of vectors. lanesLeft makes the mask of the first cx lanes, if the set has masks, and bx is lost; masked makes code for its lanes.
+	// rest makes code for what whole has left, by a mask, which is there already if known says so and ax is the lanes, or, without masks, an
+	// element at a time, after which step is added to at. It ends at done.
+	lanesLeft()
+	masked(f func())
+	rest(known bool, done string, at general, step int, body func())
+
+	// keep has the constants of body, which comes next, in registers, if the set has any to spare.
+	keep(body func())
+}
+
+// isa is what loops ask about an instruction set.
+type isa struct {
+	name  string
+	lanes int
+	bytes int  // of a vector
+	masks bool // whether a part of a vector can be moved at once; else its elements are moved one by one
+}
+
+// vec is a vector register.
+type vec int
+
+// operand is a vec, a constant or a place.
+type operand any
+
+// constant is the bits of the elements of a vector, again and again.
+type constant []uint32
+
+// f is a constant of one number.
+func f(x float64) constant { return constant{math.Float32bits(float32(x))} }
+
+func (c constant) name() string {
+	name := "u"
+	for _, b := range c {
+		name += fmt.Sprintf("_%x", b)
+	}
+	return name
+}
+
+// place is a vector in memory, at base + offset + scale*index; scale 0 is for no index.
+type place struct {
+	base   general
+	offset int
+	index  general
+	scale  int
+}
+
+// at is a place without an index.
+func at(base general, offset int) place { return place{base: base, offset: offset} }
+
+// general is a register of addresses and numbers.
+type general int
+
+const (
+	ax general = iota
+	bx
+	cx
+	dx
+	si
+	di
+	r8
+	r9
+	r10
+	r11
+	r12
+	r13
+	r14
+	r15
+)
+
+// condition compares a number with 0.
+type condition int
+
+const (
+	zero condition = iota
+	nonzero
+	negative
+	notNegative
+	never
+)
+
+// op is an operation of two vectors.
+type op int
+
+const (
+	fadd op = iota
+	fsub
+	fmul
+	fdiv
+	fmax // NaN if b is NaN
+	fmin // likewise
+)
+
+// elements makes a loop over the {n} elements of slices whose first elements r8, r9 and so on point to: body makes the
+// code for a vector of each. si is how many bytes are done.
+func (g *loops) elements(body func()) {
+	g.keep(body)
+	g.immediate(0, si)
+	g.param("n", cx)
+	g.whole(si, g.traits().bytes, body)
+	g.rest(false, "done", si, 4, body)
+}
+
+// whole makes a loop over the whole vectors of cx elements: body makes the code of one, after which step is added to at. cx becomes less than 0, by
+// how many elements another lacks. It ends at the label part.
+func (g *loops) whole(at general, step int, body func()) {
+	lanes := g.traits().lanes
+	g.countTo(-lanes, cx, negative, "part")
+	g.label("whole")
+	body()
+	g.countTo(step, at, never, "")
+	g.countTo(-lanes, cx, notNegative, "whole")
+	g.label("part")
+}
+
+// slice is where a vector of slice i of elements is.
+func slice(i int) place { return place{base: r8 + general(i), index: si, scale: 1} }
+
+// get and put move a vector of slice i of elements, and ahead fetches what it has further on.
+func (g *loops) get(i int, to vec)   { g.load(slice(i), to) }
+func (g *loops) put(from vec, i int) { g.store(from, slice(i)) }
+func (g *loops) ahead(i int) {
+	p := slice(i)
+	p.offset = 2048
+	g.prefetch(p)
+}
+
+// pointers loads parameters into r8, r9 and so on.
+func (g *loops) pointers(names ...string) {
+	for i, n := range names {
+		g.param(n, r8+general(i))
+	}
+}
