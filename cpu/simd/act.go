@@ -9,6 +9,8 @@ func ReLU(v []float32) {
 		reluAVX512(first(v), len(v))
 	case AVX2:
 		reluAVX2(first(v), len(v))
+	case NEON:
+		reluNEON(first(v), len(v))
 	default:
 		for i, x := range v {
 			v[i] = max(x, 0)
@@ -24,6 +26,8 @@ func ReLUBack(g, out []float32) {
 		reluBackAVX512(first(g), first(out), len(g))
 	case AVX2:
 		reluBackAVX2(first(g), first(out), len(g))
+	case NEON:
+		reluBackNEON(first(g), first(out), len(g))
 	default:
 		for i, x := range out {
 			// The choice is made on the bits of the numbers, so that the compiler makes a conditional move of it, not a jump.
@@ -43,6 +47,8 @@ func Sigmoid(v []float32) {
 		sigmoidAVX512(first(v), len(v))
 	case AVX2:
 		sigmoidAVX2(first(v), len(v))
+	case NEON:
+		sigmoidNEON(first(v), len(v))
 	default:
 		for i, x := range v {
 			v[i] = float32(1 / (1 + math.Exp(-float64(x))))
@@ -58,6 +64,8 @@ func SigmoidBack(g, out []float32) {
 		sigmoidBackAVX512(first(g), first(out), len(g))
 	case AVX2:
 		sigmoidBackAVX2(first(g), first(out), len(g))
+	case NEON:
+		sigmoidBackNEON(first(g), first(out), len(g))
 	default:
 		for i, x := range out {
 			g[i] *= float32(x * (1 - x))
@@ -72,6 +80,8 @@ func Tanh(v []float32) {
 		tanhAVX512(first(v), len(v))
 	case AVX2:
 		tanhAVX2(first(v), len(v))
+	case NEON:
+		tanhNEON(first(v), len(v))
 	default:
 		for i, x := range v {
 			v[i] = float32(math.Tanh(float64(x)))
@@ -87,6 +97,8 @@ func TanhBack(g, out []float32) {
 		tanhBackAVX512(first(g), first(out), len(g))
 	case AVX2:
 		tanhBackAVX2(first(g), first(out), len(g))
+	case NEON:
+		tanhBackNEON(first(g), first(out), len(g))
 	default:
 		for i, x := range out {
 			g[i] *= 1 - float32(x*x)
@@ -101,6 +113,8 @@ func LeakyReLU(alpha float32, v []float32) {
 		leakyReLUAVX512(first(v), len(v), alpha)
 	case AVX2:
 		leakyReLUAVX2(first(v), len(v), alpha)
+	case NEON:
+		leakyReLUNEON(first(v), len(v), alpha)
 	default:
 		for i, x := range v {
 			if !(x > 0) {
@@ -118,6 +132,8 @@ func LeakyReLUBack(alpha float32, g, out []float32) {
 		leakyReLUBackAVX512(first(g), first(out), len(g), alpha)
 	case AVX2:
 		leakyReLUBackAVX2(first(g), first(out), len(g), alpha)
+	case NEON:
+		leakyReLUBackNEON(first(g), first(out), len(g), alpha)
 	default:
 		for i, x := range out {
 			if !(x > 0) {
@@ -134,6 +150,8 @@ func ELU(alpha float32, v []float32) {
 		eluAVX512(first(v), len(v), alpha)
 	case AVX2:
 		eluAVX2(first(v), len(v), alpha)
+	case NEON:
+		eluNEON(first(v), len(v), alpha)
 	default:
 		for i, x := range v {
 			if !(x > 0) {
@@ -151,6 +169,8 @@ func ELUBack(alpha float32, g, out []float32) {
 		eluBackAVX512(first(g), first(out), len(g), alpha)
 	case AVX2:
 		eluBackAVX2(first(g), first(out), len(g), alpha)
+	case NEON:
+		eluBackNEON(first(g), first(out), len(g), alpha)
 	default:
 		for i, x := range out {
 			if !(x > 0) {
@@ -167,6 +187,8 @@ func Softplus(v []float32) {
 		softplusAVX512(first(v), len(v))
 	case AVX2:
 		softplusAVX2(first(v), len(v))
+	case NEON:
+		softplusNEON(first(v), len(v))
 	default:
 		for i, x := range v {
 			v[i] = float32(max(float64(x), 0) + math.Log1p(math.Exp(-math.Abs(float64(x)))))
@@ -182,6 +204,8 @@ func SoftplusBack(g, out []float32) {
 		softplusBackAVX512(first(g), first(out), len(g))
 	case AVX2:
 		softplusBackAVX2(first(g), first(out), len(g))
+	case NEON:
+		softplusBackNEON(first(g), first(out), len(g))
 	default:
 		for i, x := range out {
 			g[i] *= float32(-math.Expm1(-float64(x)))
@@ -196,6 +220,8 @@ func Softsign(v []float32) {
 		softsignAVX512(first(v), len(v))
 	case AVX2:
 		softsignAVX2(first(v), len(v))
+	case NEON:
+		softsignNEON(first(v), len(v))
 	default:
 		for i, x := range v {
 			y := within(float64(x), math.MaxFloat32)
@@ -212,6 +238,8 @@ func SoftsignBack(g, out []float32) {
 		softsignBackAVX512(first(g), first(out), len(g))
 	case AVX2:
 		softsignBackAVX2(first(g), first(out), len(g))
+	case NEON:
+		softsignBackNEON(first(g), first(out), len(g))
 	default:
 		for i, x := range out {
 			d := 1 - float32(math.Abs(float64(x)))
@@ -228,6 +256,8 @@ func SiLU(v []float32) {
 		siluAVX512(first(v), len(v))
 	case AVX2:
 		siluAVX2(first(v), len(v))
+	case NEON:
+		siluNEON(first(v), len(v))
 	default:
 		gated(v, sigmoidGate)
 	}
@@ -239,6 +269,8 @@ func GELU(v []float32) {
 		geluAVX512(first(v), len(v))
 	case AVX2:
 		geluAVX2(first(v), len(v))
+	case NEON:
+		geluNEON(first(v), len(v))
 	default:
 		gated(v, normalGate)
 	}
@@ -250,6 +282,8 @@ func GELUTanh(v []float32) {
 		geluTanhAVX512(first(v), len(v))
 	case AVX2:
 		geluTanhAVX2(first(v), len(v))
+	case NEON:
+		geluTanhNEON(first(v), len(v))
 	default:
 		gated(v, tanhGate)
 	}
@@ -263,6 +297,8 @@ func SiLUBack(g, x []float32) {
 		siluBackAVX512(first(g), first(x), len(g))
 	case AVX2:
 		siluBackAVX2(first(g), first(x), len(g))
+	case NEON:
+		siluBackNEON(first(g), first(x), len(g))
 	default:
 		gatedBack(g, x, sigmoidGate)
 	}
@@ -275,6 +311,8 @@ func GELUBack(g, x []float32) {
 		geluBackAVX512(first(g), first(x), len(g))
 	case AVX2:
 		geluBackAVX2(first(g), first(x), len(g))
+	case NEON:
+		geluBackNEON(first(g), first(x), len(g))
 	default:
 		gatedBack(g, x, normalGate)
 	}
@@ -287,6 +325,8 @@ func GELUTanhBack(g, x []float32) {
 		geluTanhBackAVX512(first(g), first(x), len(g))
 	case AVX2:
 		geluTanhBackAVX2(first(g), first(x), len(g))
+	case NEON:
+		geluTanhBackNEON(first(g), first(x), len(g))
 	default:
 		gatedBack(g, x, tanhGate)
 	}

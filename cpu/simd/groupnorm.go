@@ -10,6 +10,8 @@ func Deviations(sum, src, from []float32) {
 		deviationsAVX512(first(sum), first(src), first(from), len(sum))
 	case AVX2:
 		deviationsAVX2(first(sum), first(src), first(from), len(sum))
+	case NEON:
+		deviationsNEON(first(sum), first(src), first(from), len(sum))
 	default:
 		for i, x := range src {
 			sum[i] += x - from[i]
@@ -25,6 +27,8 @@ func Squares(sum, src, from []float32) {
 		squaresAVX512(first(sum), first(src), first(from), len(sum))
 	case AVX2:
 		squaresAVX2(first(sum), first(src), first(from), len(sum))
+	case NEON:
+		squaresNEON(first(sum), first(src), first(from), len(sum))
 	default:
 		for i, x := range src {
 			d := x - from[i]
@@ -41,6 +45,8 @@ func Normalize(dst, src, from, scale, shift []float32) {
 		normalizeAVX512(first(dst), first(src), first(from), first(scale), first(shift), len(dst))
 	case AVX2:
 		normalizeAVX2(first(dst), first(src), first(from), first(scale), first(shift), len(dst))
+	case NEON:
+		normalizeNEON(first(dst), first(src), first(from), first(scale), first(shift), len(dst))
 	default:
 		for i, x := range src {
 			dst[i] = float32((x-from[i])*scale[i]) + shift[i]
@@ -56,6 +62,8 @@ func NormalizeReLU(dst, src, from, scale, shift []float32) {
 		normalizeReLUAVX512(first(dst), first(src), first(from), first(scale), first(shift), len(dst))
 	case AVX2:
 		normalizeReLUAVX2(first(dst), first(src), first(from), first(scale), first(shift), len(dst))
+	case NEON:
+		normalizeReLUNEON(first(dst), first(src), first(from), first(scale), first(shift), len(dst))
 	default:
 		for i, x := range src {
 			dst[i] = max(float32((x-from[i])*scale[i])+shift[i], 0)
@@ -71,6 +79,8 @@ func Correlate(sum, products, grad, src, from []float32) {
 		correlateAVX512(first(sum), first(products), first(grad), first(src), first(from), len(sum))
 	case AVX2:
 		correlateAVX2(first(sum), first(products), first(grad), first(src), first(from), len(sum))
+	case NEON:
+		correlateNEON(first(sum), first(products), first(grad), first(src), first(from), len(sum))
 	default:
 		for i, g := range grad {
 			sum[i] += g
@@ -87,6 +97,8 @@ func CorrelateReLU(sum, products, grad, src, from, scale, shift []float32) {
 		correlateReLUAVX512(first(sum), first(products), first(grad), first(src), first(from), first(scale), first(shift), len(sum))
 	case AVX2:
 		correlateReLUAVX2(first(sum), first(products), first(grad), first(src), first(from), first(scale), first(shift), len(sum))
+	case NEON:
+		correlateReLUNEON(first(sum), first(products), first(grad), first(src), first(from), first(scale), first(shift), len(sum))
 	default:
 		for i, g := range grad {
 			d := src[i] - from[i]
@@ -107,6 +119,8 @@ func NormalizeBack(dst, grad, src, from, scale, mean, slope []float32) {
 		normalizeBackAVX512(first(dst), first(grad), first(src), first(from), first(scale), first(mean), first(slope), len(dst))
 	case AVX2:
 		normalizeBackAVX2(first(dst), first(grad), first(src), first(from), first(scale), first(mean), first(slope), len(dst))
+	case NEON:
+		normalizeBackNEON(first(dst), first(grad), first(src), first(from), first(scale), first(mean), first(slope), len(dst))
 	default:
 		for i, g := range grad {
 			dst[i] = float32(scale[i]*g) - (mean[i] + float32(slope[i]*(src[i]-from[i])))
@@ -122,6 +136,8 @@ func NormalizeBackReLU(dst, grad, src, from, scale, shift, mean, slope []float32
 		normalizeBackReLUAVX512(first(dst), first(grad), first(src), first(from), first(scale), first(shift), first(mean), first(slope), len(dst))
 	case AVX2:
 		normalizeBackReLUAVX2(first(dst), first(grad), first(src), first(from), first(scale), first(shift), first(mean), first(slope), len(dst))
+	case NEON:
+		normalizeBackReLUNEON(first(dst), first(grad), first(src), first(from), first(scale), first(shift), first(mean), first(slope), len(dst))
 	default:
 		for i, g := range grad {
 			d := src[i] - from[i]

@@ -16569,13 +16569,10 @@ part:
 	ADDS $4, R2
 	BEQ done
 one:
-	ADD R4, R9, R21
-	FMOVS 0(R21), F0
-	ADD R4, R10, R21
-	FMOVS 0(R21), F1
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
 	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	ADD R4, R8, R21
-	FMOVS F0, 0(R21)
+	FMOVS F0, (R8)(R4)
 	ADD $4, R4
 	SUBS $1, R2
 	BNE one
@@ -16603,13 +16600,10 @@ part:
 	ADDS $4, R2
 	BEQ done
 one:
-	ADD R4, R9, R21
-	FMOVS 0(R21), F0
-	ADD R4, R10, R21
-	FMOVS 0(R21), F1
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R4, R8, R21
-	FMOVS F0, 0(R21)
+	FMOVS F0, (R8)(R4)
 	ADD $4, R4
 	SUBS $1, R2
 	BNE one
@@ -16639,16 +16633,12 @@ part:
 	ADDS $4, R2
 	BEQ done
 one:
-	ADD R4, R9, R21
-	FMOVS 0(R21), F0
-	ADD R4, R10, R21
-	FMOVS 0(R21), F1
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
-	ADD R4, R8, R21
-	FMOVS 0(R21), F1
+	FMOVS (R8)(R4), F1
 	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	ADD R4, R8, R21
-	FMOVS F0, 0(R21)
+	FMOVS F0, (R8)(R4)
 	ADD $4, R4
 	SUBS $1, R2
 	BNE one
@@ -16678,14 +16668,11 @@ part:
 	ADDS $4, R2
 	BEQ done
 one:
-	ADD R4, R9, R21
-	FMOVS 0(R21), F0
+	FMOVS (R9)(R4), F0
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
-	ADD R4, R8, R21
-	FMOVS 0(R21), F1
+	FMOVS (R8)(R4), F1
 	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
-	ADD R4, R8, R21
-	FMOVS F0, 0(R21)
+	FMOVS F0, (R8)(R4)
 	ADD $4, R4
 	SUBS $1, R2
 	BNE one
@@ -16717,10 +16704,8 @@ part:
 	ADDS $4, R2
 	BEQ next
 one:
-	ADD R4, R9, R21
-	FMOVS 0(R21), F0
-	ADD R4, R8, R21
-	FMOVS F0, 0(R21)
+	FMOVS (R9)(R4), F0
+	FMOVS F0, (R8)(R4)
 	ADD $4, R4
 	SUBS $1, R2
 	BNE one
@@ -17524,6 +17509,2630 @@ pixel0:
 	FMOVS F0, 0(R3)
 	RET
 
+// func reluNEON(v *float32, n int)
+TEXT ·reluNEON(SB), NOSPLIT, $0-16
+	MOVD v+0(FP), R8
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	VEOR V1.B16, V1.B16, V1.B16
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x4e20f420 // fmax v0.4s, v1.4s, v0.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	VEOR V1.B16, V1.B16, V1.B16
+	FMOVS (R8)(R4), F0
+	WORD $0x4e20f420 // fmax v0.4s, v1.4s, v0.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func reluBackNEON(grad, out *float32, n int)
+TEXT ·reluBackNEON(SB), NOSPLIT, $0-24
+	MOVD grad+0(FP), R8
+	MOVD out+8(FP), R9
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	VEOR V0.B16, V0.B16, V0.B16
+	WORD $0x3ce46901 // ldr q1, [x8, x4]
+	WORD $0x3ce46922 // ldr q2, [x9, x4]
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e45f // fcmgt v31.4s, v2.4s, v3.4s
+	VBIT V31.B16, V1.B16, V0.B16
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	VEOR V0.B16, V0.B16, V0.B16
+	FMOVS (R8)(R4), F1
+	FMOVS (R9)(R4), F2
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e45f // fcmgt v31.4s, v2.4s, v3.4s
+	VBIT V31.B16, V1.B16, V0.B16
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func sigmoidNEON(v *float32, n int)
+TEXT ·sigmoidNEON(SB), NOSPLIT, $0-16
+	MOVD v+0(FP), R8
+	MOVD $·constants(SB), R20
+	FMOVQ 0(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	VORR V16.B16, V0.B16, V3.B16
+	FMOVQ 16(R20), F4
+	WORD $0x4e23f483 // fmax v3.4s, v4.4s, v3.4s
+	FMOVQ 32(R20), F4
+	VFMLA V17.S4, V3.S4, V4.S4
+	WORD $0x4eb2d482 // fsub v2.4s, v4.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V3.S4
+	VFMLS V20.S4, V2.S4, V3.S4
+	VSHL $23, V4.S4, V4.S4
+	VADD V21.S4, V4.S4, V4.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 144(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 160(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 176(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 192(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 96(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	FMOVQ 96(R20), F3
+	WORD $0x4e22d464 // fadd v4.4s, v3.4s, v2.4s
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e23dc41 // fmul v1.4s, v2.4s, v3.4s
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6e24e41f // fcmge v31.4s, v0.4s, v4.4s
+	VBIT V31.B16, V3.B16, V1.B16
+	WORD $0x3ca46901 // str q1, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	VORR V16.B16, V0.B16, V3.B16
+	FMOVQ 16(R20), F4
+	WORD $0x4e23f483 // fmax v3.4s, v4.4s, v3.4s
+	FMOVQ 32(R20), F4
+	VFMLA V17.S4, V3.S4, V4.S4
+	WORD $0x4eb2d482 // fsub v2.4s, v4.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V3.S4
+	VFMLS V20.S4, V2.S4, V3.S4
+	VSHL $23, V4.S4, V4.S4
+	VADD V21.S4, V4.S4, V4.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 144(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 160(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 176(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 192(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 96(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	FMOVQ 96(R20), F3
+	WORD $0x4e22d464 // fadd v4.4s, v3.4s, v2.4s
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e23dc41 // fmul v1.4s, v2.4s, v3.4s
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6e24e41f // fcmge v31.4s, v0.4s, v4.4s
+	VBIT V31.B16, V3.B16, V1.B16
+	FMOVS F1, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func sigmoidBackNEON(grad, out *float32, n int)
+TEXT ·sigmoidBackNEON(SB), NOSPLIT, $0-24
+	MOVD grad+0(FP), R8
+	MOVD out+8(FP), R9
+	MOVD $·constants(SB), R20
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	FMOVQ 96(R20), F1
+	WORD $0x4ea0d421 // fsub v1.4s, v1.4s, v0.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x3ce46901 // ldr q1, [x8, x4]
+	WORD $0x6e20dc20 // fmul v0.4s, v1.4s, v0.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVQ 96(R20), F1
+	WORD $0x4ea0d421 // fsub v1.4s, v1.4s, v0.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVS (R8)(R4), F1
+	WORD $0x6e20dc20 // fmul v0.4s, v1.4s, v0.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func tanhNEON(v *float32, n int)
+TEXT ·tanhNEON(SB), NOSPLIT, $0-16
+	MOVD v+0(FP), R8
+	MOVD $·constants(SB), R20
+	FMOVQ 208(R20), F16
+	FMOVQ 224(R20), F17
+	FMOVQ 48(R20), F18
+	FMOVQ 32(R20), F19
+	FMOVQ 64(R20), F20
+	FMOVQ 80(R20), F21
+	FMOVQ 96(R20), F22
+	FMOVQ 0(R20), F23
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	VAND V16.B16, V0.B16, V1.B16
+	WORD $0x6e31dc22 // fmul v2.4s, v1.4s, v17.4s
+	FMOVQ 16(R20), F3
+	WORD $0x4e22f462 // fmax v2.4s, v3.4s, v2.4s
+	FMOVQ 32(R20), F3
+	VFMLA V18.S4, V2.S4, V3.S4
+	WORD $0x4eb3d464 // fsub v4.4s, v3.4s, v19.4s
+	VFMLS V20.S4, V4.S4, V2.S4
+	VFMLS V21.S4, V4.S4, V2.S4
+	VSHL $23, V3.S4, V3.S4
+	VADD V22.S4, V3.S4, V3.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	FMOVQ 96(R20), F2
+	WORD $0x4ea4d443 // fsub v3.4s, v2.4s, v4.4s
+	WORD $0x4e24d444 // fadd v4.4s, v2.4s, v4.4s
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
+	FMOVQ 240(R20), F4
+	FMOVQ 256(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 272(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 288(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 304(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V1.S4, V4.S4, V30.S4
+	VMOV V30.B16, V4.B16
+	FMOVQ 320(R20), F2
+	WORD $0x6ea1e45f // fcmgt v31.4s, v2.4s, v1.4s
+	VBIT V31.B16, V4.B16, V3.B16
+	VAND V23.B16, V0.B16, V0.B16
+	VORR V0.B16, V3.B16, V3.B16
+	WORD $0x3ca46903 // str q3, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	VAND V16.B16, V0.B16, V1.B16
+	WORD $0x6e31dc22 // fmul v2.4s, v1.4s, v17.4s
+	FMOVQ 16(R20), F3
+	WORD $0x4e22f462 // fmax v2.4s, v3.4s, v2.4s
+	FMOVQ 32(R20), F3
+	VFMLA V18.S4, V2.S4, V3.S4
+	WORD $0x4eb3d464 // fsub v4.4s, v3.4s, v19.4s
+	VFMLS V20.S4, V4.S4, V2.S4
+	VFMLS V21.S4, V4.S4, V2.S4
+	VSHL $23, V3.S4, V3.S4
+	VADD V22.S4, V3.S4, V3.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	FMOVQ 96(R20), F2
+	WORD $0x4ea4d443 // fsub v3.4s, v2.4s, v4.4s
+	WORD $0x4e24d444 // fadd v4.4s, v2.4s, v4.4s
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
+	FMOVQ 240(R20), F4
+	FMOVQ 256(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 272(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 288(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 304(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V1.S4, V4.S4, V30.S4
+	VMOV V30.B16, V4.B16
+	FMOVQ 320(R20), F2
+	WORD $0x6ea1e45f // fcmgt v31.4s, v2.4s, v1.4s
+	VBIT V31.B16, V4.B16, V3.B16
+	VAND V23.B16, V0.B16, V0.B16
+	VORR V0.B16, V3.B16, V3.B16
+	FMOVS F3, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func tanhBackNEON(grad, out *float32, n int)
+TEXT ·tanhBackNEON(SB), NOSPLIT, $0-24
+	MOVD grad+0(FP), R8
+	MOVD out+8(FP), R9
+	MOVD $·constants(SB), R20
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
+	FMOVQ 96(R20), F1
+	WORD $0x4ea0d421 // fsub v1.4s, v1.4s, v0.4s
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
+	FMOVQ 96(R20), F1
+	WORD $0x4ea0d421 // fsub v1.4s, v1.4s, v0.4s
+	FMOVS (R8)(R4), F0
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func leakyReLUNEON(v *float32, n int, alpha float32)
+TEXT ·leakyReLUNEON(SB), NOSPLIT, $0-20
+	MOVD v+0(FP), R8
+	FMOVS alpha+16(FP), F9
+	VDUP V9.S[0], V9.S4
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x6e29dc02 // fmul v2.4s, v0.4s, v9.4s
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e41f // fcmgt v31.4s, v0.4s, v3.4s
+	VBIT V31.B16, V0.B16, V2.B16
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	WORD $0x6e29dc02 // fmul v2.4s, v0.4s, v9.4s
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e41f // fcmgt v31.4s, v0.4s, v3.4s
+	VBIT V31.B16, V0.B16, V2.B16
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func leakyReLUBackNEON(grad, out *float32, n int, alpha float32)
+TEXT ·leakyReLUBackNEON(SB), NOSPLIT, $0-28
+	MOVD grad+0(FP), R8
+	MOVD out+8(FP), R9
+	FMOVS alpha+24(FP), F9
+	VDUP V9.S[0], V9.S4
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46901 // ldr q1, [x8, x4]
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x6e29dc22 // fmul v2.4s, v1.4s, v9.4s
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e41f // fcmgt v31.4s, v0.4s, v3.4s
+	VBIT V31.B16, V1.B16, V2.B16
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F1
+	FMOVS (R9)(R4), F0
+	WORD $0x6e29dc22 // fmul v2.4s, v1.4s, v9.4s
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e41f // fcmgt v31.4s, v0.4s, v3.4s
+	VBIT V31.B16, V1.B16, V2.B16
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func eluNEON(v *float32, n int, alpha float32)
+TEXT ·eluNEON(SB), NOSPLIT, $0-20
+	MOVD v+0(FP), R8
+	FMOVS alpha+16(FP), F9
+	VDUP V9.S[0], V9.S4
+	MOVD $·constants(SB), R20
+	FMOVQ 48(R20), F16
+	FMOVQ 32(R20), F17
+	FMOVQ 64(R20), F18
+	FMOVQ 80(R20), F19
+	FMOVQ 96(R20), F20
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x4ea0f464 // fmin v4.4s, v3.4s, v0.4s
+	FMOVQ 16(R20), F3
+	WORD $0x4e24f464 // fmax v4.4s, v3.4s, v4.4s
+	FMOVQ 32(R20), F3
+	VFMLA V16.S4, V4.S4, V3.S4
+	WORD $0x4eb1d462 // fsub v2.4s, v3.4s, v17.4s
+	VFMLS V18.S4, V2.S4, V4.S4
+	VFMLS V19.S4, V2.S4, V4.S4
+	VSHL $23, V3.S4, V3.S4
+	VADD V20.S4, V3.S4, V3.S4
+	FMOVQ 112(R20), F2
+	FMOVQ 128(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 144(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 160(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 176(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 192(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x4eb4d464 // fsub v4.4s, v3.4s, v20.4s
+	VMOV V4.B16, V30.B16
+	VFMLA V3.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	WORD $0x6e29dc42 // fmul v2.4s, v2.4s, v9.4s
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e41f // fcmgt v31.4s, v0.4s, v3.4s
+	VBIT V31.B16, V0.B16, V2.B16
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x4ea0f464 // fmin v4.4s, v3.4s, v0.4s
+	FMOVQ 16(R20), F3
+	WORD $0x4e24f464 // fmax v4.4s, v3.4s, v4.4s
+	FMOVQ 32(R20), F3
+	VFMLA V16.S4, V4.S4, V3.S4
+	WORD $0x4eb1d462 // fsub v2.4s, v3.4s, v17.4s
+	VFMLS V18.S4, V2.S4, V4.S4
+	VFMLS V19.S4, V2.S4, V4.S4
+	VSHL $23, V3.S4, V3.S4
+	VADD V20.S4, V3.S4, V3.S4
+	FMOVQ 112(R20), F2
+	FMOVQ 128(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 144(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 160(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 176(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 192(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x4eb4d464 // fsub v4.4s, v3.4s, v20.4s
+	VMOV V4.B16, V30.B16
+	VFMLA V3.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	WORD $0x6e29dc42 // fmul v2.4s, v2.4s, v9.4s
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e41f // fcmgt v31.4s, v0.4s, v3.4s
+	VBIT V31.B16, V0.B16, V2.B16
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func eluBackNEON(grad, out *float32, n int, alpha float32)
+TEXT ·eluBackNEON(SB), NOSPLIT, $0-28
+	MOVD grad+0(FP), R8
+	MOVD out+8(FP), R9
+	FMOVS alpha+24(FP), F9
+	VDUP V9.S[0], V9.S4
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46901 // ldr q1, [x8, x4]
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x4e29d402 // fadd v2.4s, v0.4s, v9.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e41f // fcmgt v31.4s, v0.4s, v3.4s
+	VBIT V31.B16, V1.B16, V2.B16
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F1
+	FMOVS (R9)(R4), F0
+	WORD $0x4e29d402 // fadd v2.4s, v0.4s, v9.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x6ea3e41f // fcmgt v31.4s, v0.4s, v3.4s
+	VBIT V31.B16, V1.B16, V2.B16
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func softplusNEON(v *float32, n int)
+TEXT ·softplusNEON(SB), NOSPLIT, $0-16
+	MOVD v+0(FP), R8
+	MOVD $·constants(SB), R20
+	FMOVQ 0(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	FMOVQ 336(R20), F22
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	VORR V16.B16, V0.B16, V2.B16
+	FMOVQ 16(R20), F3
+	WORD $0x4e22f462 // fmax v2.4s, v3.4s, v2.4s
+	FMOVQ 32(R20), F3
+	VFMLA V17.S4, V2.S4, V3.S4
+	WORD $0x4eb2d464 // fsub v4.4s, v3.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V2.S4
+	VFMLS V20.S4, V4.S4, V2.S4
+	VSHL $23, V3.S4, V3.S4
+	VADD V21.S4, V3.S4, V3.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	WORD $0x4e36d483 // fadd v3.4s, v4.4s, v22.4s
+	WORD $0x6e23fc84 // fdiv v4.4s, v4.4s, v3.4s
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	FMOVQ 352(R20), F30
+	FMOVQ 368(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 384(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 400(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 416(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 432(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 448(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 336(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	VEOR V1.B16, V1.B16, V1.B16
+	WORD $0x4e20f421 // fmax v1.4s, v1.4s, v0.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V4.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	VORR V16.B16, V0.B16, V2.B16
+	FMOVQ 16(R20), F3
+	WORD $0x4e22f462 // fmax v2.4s, v3.4s, v2.4s
+	FMOVQ 32(R20), F3
+	VFMLA V17.S4, V2.S4, V3.S4
+	WORD $0x4eb2d464 // fsub v4.4s, v3.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V2.S4
+	VFMLS V20.S4, V4.S4, V2.S4
+	VSHL $23, V3.S4, V3.S4
+	VADD V21.S4, V3.S4, V3.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V2.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V2.S4, V30.S4, V4.S4
+	WORD $0x6e23dc84 // fmul v4.4s, v4.4s, v3.4s
+	WORD $0x4e36d483 // fadd v3.4s, v4.4s, v22.4s
+	WORD $0x6e23fc84 // fdiv v4.4s, v4.4s, v3.4s
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	FMOVQ 352(R20), F30
+	FMOVQ 368(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 384(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 400(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 416(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 432(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 448(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 336(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	VEOR V1.B16, V1.B16, V1.B16
+	WORD $0x4e20f421 // fmax v1.4s, v1.4s, v0.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V4.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func softplusBackNEON(grad, out *float32, n int)
+TEXT ·softplusBackNEON(SB), NOSPLIT, $0-24
+	MOVD grad+0(FP), R8
+	MOVD out+8(FP), R9
+	MOVD $·constants(SB), R20
+	FMOVQ 0(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46901 // ldr q1, [x8, x4]
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	VORR V16.B16, V0.B16, V0.B16
+	FMOVQ 16(R20), F3
+	WORD $0x4e20f460 // fmax v0.4s, v3.4s, v0.4s
+	FMOVQ 32(R20), F3
+	VFMLA V17.S4, V0.S4, V3.S4
+	WORD $0x4eb2d462 // fsub v2.4s, v3.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V0.S4
+	VFMLS V20.S4, V2.S4, V0.S4
+	VSHL $23, V3.S4, V3.S4
+	VADD V21.S4, V3.S4, V3.S4
+	FMOVQ 112(R20), F2
+	FMOVQ 128(R20), F30
+	VFMLA V0.S4, V2.S4, V30.S4
+	FMOVQ 144(R20), F2
+	VFMLA V0.S4, V30.S4, V2.S4
+	FMOVQ 160(R20), F30
+	VFMLA V0.S4, V2.S4, V30.S4
+	FMOVQ 176(R20), F2
+	VFMLA V0.S4, V30.S4, V2.S4
+	FMOVQ 192(R20), F30
+	VFMLA V0.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V0.S4, V30.S4, V2.S4
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4eb5d460 // fsub v0.4s, v3.4s, v21.4s
+	VMOV V0.B16, V30.B16
+	VFMLA V3.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	VEOR V16.B16, V2.B16, V2.B16
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F1
+	FMOVS (R9)(R4), F0
+	VORR V16.B16, V0.B16, V0.B16
+	FMOVQ 16(R20), F3
+	WORD $0x4e20f460 // fmax v0.4s, v3.4s, v0.4s
+	FMOVQ 32(R20), F3
+	VFMLA V17.S4, V0.S4, V3.S4
+	WORD $0x4eb2d462 // fsub v2.4s, v3.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V0.S4
+	VFMLS V20.S4, V2.S4, V0.S4
+	VSHL $23, V3.S4, V3.S4
+	VADD V21.S4, V3.S4, V3.S4
+	FMOVQ 112(R20), F2
+	FMOVQ 128(R20), F30
+	VFMLA V0.S4, V2.S4, V30.S4
+	FMOVQ 144(R20), F2
+	VFMLA V0.S4, V30.S4, V2.S4
+	FMOVQ 160(R20), F30
+	VFMLA V0.S4, V2.S4, V30.S4
+	FMOVQ 176(R20), F2
+	VFMLA V0.S4, V30.S4, V2.S4
+	FMOVQ 192(R20), F30
+	VFMLA V0.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V0.S4, V30.S4, V2.S4
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x4eb5d460 // fsub v0.4s, v3.4s, v21.4s
+	VMOV V0.B16, V30.B16
+	VFMLA V3.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	VEOR V16.B16, V2.B16, V2.B16
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func softsignNEON(v *float32, n int)
+TEXT ·softsignNEON(SB), NOSPLIT, $0-16
+	MOVD v+0(FP), R8
+	MOVD $·constants(SB), R20
+	FMOVQ 208(R20), F16
+	FMOVQ 96(R20), F17
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	FMOVQ 464(R20), F3
+	WORD $0x4ea0f460 // fmin v0.4s, v3.4s, v0.4s
+	FMOVQ 480(R20), F3
+	WORD $0x4e20f460 // fmax v0.4s, v3.4s, v0.4s
+	VAND V16.B16, V0.B16, V2.B16
+	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
+	WORD $0x6e22fc02 // fdiv v2.4s, v0.4s, v2.4s
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	FMOVQ 464(R20), F3
+	WORD $0x4ea0f460 // fmin v0.4s, v3.4s, v0.4s
+	FMOVQ 480(R20), F3
+	WORD $0x4e20f460 // fmax v0.4s, v3.4s, v0.4s
+	VAND V16.B16, V0.B16, V2.B16
+	WORD $0x4e31d442 // fadd v2.4s, v2.4s, v17.4s
+	WORD $0x6e22fc02 // fdiv v2.4s, v0.4s, v2.4s
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func softsignBackNEON(grad, out *float32, n int)
+TEXT ·softsignBackNEON(SB), NOSPLIT, $0-24
+	MOVD grad+0(FP), R8
+	MOVD out+8(FP), R9
+	MOVD $·constants(SB), R20
+	FMOVQ 208(R20), F16
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46901 // ldr q1, [x8, x4]
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	VAND V16.B16, V0.B16, V0.B16
+	FMOVQ 96(R20), F2
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F1
+	FMOVS (R9)(R4), F0
+	VAND V16.B16, V0.B16, V0.B16
+	FMOVQ 96(R20), F2
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func siluNEON(v *float32, n int)
+TEXT ·siluNEON(SB), NOSPLIT, $0-16
+	MOVD v+0(FP), R8
+	MOVD $·constants(SB), R20
+	FMOVQ 0(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	VMOV V0.B16, V3.B16
+	VORR V16.B16, V3.B16, V5.B16
+	FMOVQ 16(R20), F6
+	WORD $0x4e25f4c5 // fmax v5.4s, v6.4s, v5.4s
+	FMOVQ 32(R20), F6
+	VFMLA V17.S4, V5.S4, V6.S4
+	WORD $0x4eb2d4c4 // fsub v4.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V5.S4
+	VFMLS V20.S4, V4.S4, V5.S4
+	VSHL $23, V6.S4, V6.S4
+	VADD V21.S4, V6.S4, V6.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	FMOVQ 96(R20), F5
+	WORD $0x4e24d4a6 // fadd v6.4s, v5.4s, v4.4s
+	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
+	WORD $0x6e25dc81 // fmul v1.4s, v4.4s, v5.4s
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e26e47f // fcmge v31.4s, v3.4s, v6.4s
+	VBIT V31.B16, V5.B16, V1.B16
+	FMOVQ 512(R20), F4
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	VMOV V0.B16, V3.B16
+	VORR V16.B16, V3.B16, V5.B16
+	FMOVQ 16(R20), F6
+	WORD $0x4e25f4c5 // fmax v5.4s, v6.4s, v5.4s
+	FMOVQ 32(R20), F6
+	VFMLA V17.S4, V5.S4, V6.S4
+	WORD $0x4eb2d4c4 // fsub v4.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V5.S4
+	VFMLS V20.S4, V4.S4, V5.S4
+	VSHL $23, V6.S4, V6.S4
+	VADD V21.S4, V6.S4, V6.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	FMOVQ 96(R20), F5
+	WORD $0x4e24d4a6 // fadd v6.4s, v5.4s, v4.4s
+	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
+	WORD $0x6e25dc81 // fmul v1.4s, v4.4s, v5.4s
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e26e47f // fcmge v31.4s, v3.4s, v6.4s
+	VBIT V31.B16, V5.B16, V1.B16
+	FMOVQ 512(R20), F4
+	FMOVS (R8)(R4), F0
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func siluBackNEON(grad, x *float32, n int)
+TEXT ·siluBackNEON(SB), NOSPLIT, $0-24
+	MOVD grad+0(FP), R8
+	MOVD x+8(FP), R9
+	MOVD $·constants(SB), R20
+	FMOVQ 0(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	VMOV V0.B16, V3.B16
+	VORR V16.B16, V3.B16, V5.B16
+	FMOVQ 16(R20), F6
+	WORD $0x4e25f4c5 // fmax v5.4s, v6.4s, v5.4s
+	FMOVQ 32(R20), F6
+	VFMLA V17.S4, V5.S4, V6.S4
+	WORD $0x4eb2d4c4 // fsub v4.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V5.S4
+	VFMLS V20.S4, V4.S4, V5.S4
+	VSHL $23, V6.S4, V6.S4
+	VADD V21.S4, V6.S4, V6.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	FMOVQ 96(R20), F5
+	WORD $0x4e24d4a6 // fadd v6.4s, v5.4s, v4.4s
+	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
+	WORD $0x6e25dc81 // fmul v1.4s, v4.4s, v5.4s
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e26e47f // fcmge v31.4s, v3.4s, v6.4s
+	VBIT V31.B16, V5.B16, V1.B16
+	WORD $0x6e25dc82 // fmul v2.4s, v4.4s, v5.4s
+	WORD $0x6e25dc42 // fmul v2.4s, v2.4s, v5.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V0.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	VMOV V0.B16, V3.B16
+	VORR V16.B16, V3.B16, V5.B16
+	FMOVQ 16(R20), F6
+	WORD $0x4e25f4c5 // fmax v5.4s, v6.4s, v5.4s
+	FMOVQ 32(R20), F6
+	VFMLA V17.S4, V5.S4, V6.S4
+	WORD $0x4eb2d4c4 // fsub v4.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V5.S4
+	VFMLS V20.S4, V4.S4, V5.S4
+	VSHL $23, V6.S4, V6.S4
+	VADD V21.S4, V6.S4, V6.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	FMOVQ 96(R20), F5
+	WORD $0x4e24d4a6 // fadd v6.4s, v5.4s, v4.4s
+	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
+	WORD $0x6e25dc81 // fmul v1.4s, v4.4s, v5.4s
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e26e47f // fcmge v31.4s, v3.4s, v6.4s
+	VBIT V31.B16, V5.B16, V1.B16
+	WORD $0x6e25dc82 // fmul v2.4s, v4.4s, v5.4s
+	WORD $0x6e25dc42 // fmul v2.4s, v2.4s, v5.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V0.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	FMOVS (R8)(R4), F0
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func geluNEON(v *float32, n int)
+TEXT ·geluNEON(SB), NOSPLIT, $0-16
+	MOVD v+0(FP), R8
+	MOVD $·constants(SB), R20
+	FMOVQ 528(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	FMOVQ 208(R20), F22
+	FMOVQ 544(R20), F23
+	FMOVQ 704(R20), F24
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e20dc03 // fmul v3.4s, v0.4s, v0.4s
+	VMOV V3.B16, V5.B16
+	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	VFMLA V0.S4, V0.S4, V5.S4
+	WORD $0x6e30dc63 // fmul v3.4s, v3.4s, v16.4s
+	FMOVQ 16(R20), F4
+	WORD $0x4e23f483 // fmax v3.4s, v4.4s, v3.4s
+	FMOVQ 32(R20), F4
+	VFMLA V17.S4, V3.S4, V4.S4
+	WORD $0x4eb2d482 // fsub v2.4s, v4.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V3.S4
+	VFMLS V20.S4, V2.S4, V3.S4
+	VSHL $23, V4.S4, V4.S4
+	VADD V21.S4, V4.S4, V4.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 144(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 160(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 176(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 192(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 96(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
+	VFMLA V16.S4, V5.S4, V2.S4
+	VAND V22.B16, V0.B16, V4.B16
+	FMOVQ 96(R20), F5
+	VMOV V5.B16, V3.B16
+	VFMLA V23.S4, V4.S4, V3.S4
+	WORD $0x6e23fca3 // fdiv v3.4s, v5.4s, v3.4s
+	FMOVQ 560(R20), F4
+	FMOVQ 576(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 592(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 608(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 624(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 640(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 656(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 672(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 688(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
+	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6ea0e49f // fcmgt v31.4s, v4.4s, v0.4s
+	VBIT V31.B16, V3.B16, V1.B16
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	FMOVQ 512(R20), F4
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e20dc03 // fmul v3.4s, v0.4s, v0.4s
+	VMOV V3.B16, V5.B16
+	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	VFMLA V0.S4, V0.S4, V5.S4
+	WORD $0x6e30dc63 // fmul v3.4s, v3.4s, v16.4s
+	FMOVQ 16(R20), F4
+	WORD $0x4e23f483 // fmax v3.4s, v4.4s, v3.4s
+	FMOVQ 32(R20), F4
+	VFMLA V17.S4, V3.S4, V4.S4
+	WORD $0x4eb2d482 // fsub v2.4s, v4.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V3.S4
+	VFMLS V20.S4, V2.S4, V3.S4
+	VSHL $23, V4.S4, V4.S4
+	VADD V21.S4, V4.S4, V4.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 144(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 160(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 176(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 192(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 96(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
+	VFMLA V16.S4, V5.S4, V2.S4
+	VAND V22.B16, V0.B16, V4.B16
+	FMOVQ 96(R20), F5
+	VMOV V5.B16, V3.B16
+	VFMLA V23.S4, V4.S4, V3.S4
+	WORD $0x6e23fca3 // fdiv v3.4s, v5.4s, v3.4s
+	FMOVQ 560(R20), F4
+	FMOVQ 576(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 592(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 608(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 624(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 640(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 656(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 672(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 688(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
+	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6ea0e49f // fcmgt v31.4s, v4.4s, v0.4s
+	VBIT V31.B16, V3.B16, V1.B16
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	FMOVQ 512(R20), F4
+	FMOVS (R8)(R4), F0
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func geluBackNEON(grad, x *float32, n int)
+TEXT ·geluBackNEON(SB), NOSPLIT, $0-24
+	MOVD grad+0(FP), R8
+	MOVD x+8(FP), R9
+	MOVD $·constants(SB), R20
+	FMOVQ 528(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	FMOVQ 208(R20), F22
+	FMOVQ 544(R20), F23
+	FMOVQ 704(R20), F24
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e20dc03 // fmul v3.4s, v0.4s, v0.4s
+	VMOV V3.B16, V5.B16
+	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	VFMLA V0.S4, V0.S4, V5.S4
+	WORD $0x6e30dc63 // fmul v3.4s, v3.4s, v16.4s
+	FMOVQ 16(R20), F4
+	WORD $0x4e23f483 // fmax v3.4s, v4.4s, v3.4s
+	FMOVQ 32(R20), F4
+	VFMLA V17.S4, V3.S4, V4.S4
+	WORD $0x4eb2d482 // fsub v2.4s, v4.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V3.S4
+	VFMLS V20.S4, V2.S4, V3.S4
+	VSHL $23, V4.S4, V4.S4
+	VADD V21.S4, V4.S4, V4.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 144(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 160(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 176(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 192(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 96(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
+	VFMLA V16.S4, V5.S4, V2.S4
+	VAND V22.B16, V0.B16, V4.B16
+	FMOVQ 96(R20), F5
+	VMOV V5.B16, V3.B16
+	VFMLA V23.S4, V4.S4, V3.S4
+	WORD $0x6e23fca3 // fdiv v3.4s, v5.4s, v3.4s
+	FMOVQ 560(R20), F4
+	FMOVQ 576(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 592(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 608(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 624(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 640(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 656(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 672(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 688(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
+	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6ea0e49f // fcmgt v31.4s, v4.4s, v0.4s
+	VBIT V31.B16, V3.B16, V1.B16
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V0.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e20dc03 // fmul v3.4s, v0.4s, v0.4s
+	VMOV V3.B16, V5.B16
+	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	VFMLA V0.S4, V0.S4, V5.S4
+	WORD $0x6e30dc63 // fmul v3.4s, v3.4s, v16.4s
+	FMOVQ 16(R20), F4
+	WORD $0x4e23f483 // fmax v3.4s, v4.4s, v3.4s
+	FMOVQ 32(R20), F4
+	VFMLA V17.S4, V3.S4, V4.S4
+	WORD $0x4eb2d482 // fsub v2.4s, v4.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V3.S4
+	VFMLS V20.S4, V2.S4, V3.S4
+	VSHL $23, V4.S4, V4.S4
+	VADD V21.S4, V4.S4, V4.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 144(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 160(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 176(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 192(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	FMOVQ 96(R20), F30
+	VFMLA V3.S4, V2.S4, V30.S4
+	FMOVQ 96(R20), F2
+	VFMLA V3.S4, V30.S4, V2.S4
+	WORD $0x6e24dc42 // fmul v2.4s, v2.4s, v4.4s
+	WORD $0x6e22dca5 // fmul v5.4s, v5.4s, v2.4s
+	VFMLA V16.S4, V5.S4, V2.S4
+	VAND V22.B16, V0.B16, V4.B16
+	FMOVQ 96(R20), F5
+	VMOV V5.B16, V3.B16
+	VFMLA V23.S4, V4.S4, V3.S4
+	WORD $0x6e23fca3 // fdiv v3.4s, v5.4s, v3.4s
+	FMOVQ 560(R20), F4
+	FMOVQ 576(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 592(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 608(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 624(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 640(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 656(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	FMOVQ 672(R20), F30
+	VFMLA V3.S4, V4.S4, V30.S4
+	FMOVQ 688(R20), F4
+	VFMLA V3.S4, V30.S4, V4.S4
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	WORD $0x6e24dc63 // fmul v3.4s, v3.4s, v4.4s
+	WORD $0x4ea3d4a1 // fsub v1.4s, v5.4s, v3.4s
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x6ea0e49f // fcmgt v31.4s, v4.4s, v0.4s
+	VBIT V31.B16, V3.B16, V1.B16
+	WORD $0x6e38dc42 // fmul v2.4s, v2.4s, v24.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V0.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	FMOVS (R8)(R4), F0
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func geluTanhNEON(v *float32, n int)
+TEXT ·geluTanhNEON(SB), NOSPLIT, $0-16
+	MOVD v+0(FP), R8
+	MOVD $·constants(SB), R20
+	FMOVQ 0(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	MOVD $0, R4
+	MOVD n+8(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e20dc07 // fmul v7.4s, v0.4s, v0.4s
+	FMOVQ 720(R20), F30
+	FMOVQ 736(R20), F3
+	VFMLA V7.S4, V30.S4, V3.S4
+	WORD $0x6e23dc03 // fmul v3.4s, v0.4s, v3.4s
+	VORR V16.B16, V3.B16, V5.B16
+	FMOVQ 16(R20), F6
+	WORD $0x4e25f4c5 // fmax v5.4s, v6.4s, v5.4s
+	FMOVQ 32(R20), F6
+	VFMLA V17.S4, V5.S4, V6.S4
+	WORD $0x4eb2d4c4 // fsub v4.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V5.S4
+	VFMLS V20.S4, V4.S4, V5.S4
+	VSHL $23, V6.S4, V6.S4
+	VADD V21.S4, V6.S4, V6.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	FMOVQ 96(R20), F5
+	WORD $0x4e24d4a6 // fadd v6.4s, v5.4s, v4.4s
+	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
+	WORD $0x6e25dc81 // fmul v1.4s, v4.4s, v5.4s
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e26e47f // fcmge v31.4s, v3.4s, v6.4s
+	VBIT V31.B16, V5.B16, V1.B16
+	FMOVQ 512(R20), F4
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R8)(R4), F0
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e20dc07 // fmul v7.4s, v0.4s, v0.4s
+	FMOVQ 720(R20), F30
+	FMOVQ 736(R20), F3
+	VFMLA V7.S4, V30.S4, V3.S4
+	WORD $0x6e23dc03 // fmul v3.4s, v0.4s, v3.4s
+	VORR V16.B16, V3.B16, V5.B16
+	FMOVQ 16(R20), F6
+	WORD $0x4e25f4c5 // fmax v5.4s, v6.4s, v5.4s
+	FMOVQ 32(R20), F6
+	VFMLA V17.S4, V5.S4, V6.S4
+	WORD $0x4eb2d4c4 // fsub v4.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V5.S4
+	VFMLS V20.S4, V4.S4, V5.S4
+	VSHL $23, V6.S4, V6.S4
+	VADD V21.S4, V6.S4, V6.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	FMOVQ 96(R20), F5
+	WORD $0x4e24d4a6 // fadd v6.4s, v5.4s, v4.4s
+	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
+	WORD $0x6e25dc81 // fmul v1.4s, v4.4s, v5.4s
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e26e47f // fcmge v31.4s, v3.4s, v6.4s
+	VBIT V31.B16, V5.B16, V1.B16
+	FMOVQ 512(R20), F4
+	FMOVS (R8)(R4), F0
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func geluTanhBackNEON(grad, x *float32, n int)
+TEXT ·geluTanhBackNEON(SB), NOSPLIT, $0-24
+	MOVD grad+0(FP), R8
+	MOVD x+8(FP), R9
+	MOVD $·constants(SB), R20
+	FMOVQ 0(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	MOVD $0, R4
+	MOVD n+16(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e20dc07 // fmul v7.4s, v0.4s, v0.4s
+	FMOVQ 720(R20), F30
+	FMOVQ 736(R20), F3
+	VFMLA V7.S4, V30.S4, V3.S4
+	WORD $0x6e23dc03 // fmul v3.4s, v0.4s, v3.4s
+	VORR V16.B16, V3.B16, V5.B16
+	FMOVQ 16(R20), F6
+	WORD $0x4e25f4c5 // fmax v5.4s, v6.4s, v5.4s
+	FMOVQ 32(R20), F6
+	VFMLA V17.S4, V5.S4, V6.S4
+	WORD $0x4eb2d4c4 // fsub v4.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V5.S4
+	VFMLS V20.S4, V4.S4, V5.S4
+	VSHL $23, V6.S4, V6.S4
+	VADD V21.S4, V6.S4, V6.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	FMOVQ 96(R20), F5
+	WORD $0x4e24d4a6 // fadd v6.4s, v5.4s, v4.4s
+	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
+	WORD $0x6e25dc81 // fmul v1.4s, v4.4s, v5.4s
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e26e47f // fcmge v31.4s, v3.4s, v6.4s
+	VBIT V31.B16, V5.B16, V1.B16
+	WORD $0x6e25dc82 // fmul v2.4s, v4.4s, v5.4s
+	WORD $0x6e25dc42 // fmul v2.4s, v2.4s, v5.4s
+	FMOVQ 752(R20), F30
+	FMOVQ 736(R20), F3
+	VFMLA V7.S4, V30.S4, V3.S4
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V0.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVQ 496(R20), F4
+	WORD $0x4ea0f480 // fmin v0.4s, v4.4s, v0.4s
+	FMOVQ 512(R20), F4
+	WORD $0x4e20f480 // fmax v0.4s, v4.4s, v0.4s
+	WORD $0x6e20dc07 // fmul v7.4s, v0.4s, v0.4s
+	FMOVQ 720(R20), F30
+	FMOVQ 736(R20), F3
+	VFMLA V7.S4, V30.S4, V3.S4
+	WORD $0x6e23dc03 // fmul v3.4s, v0.4s, v3.4s
+	VORR V16.B16, V3.B16, V5.B16
+	FMOVQ 16(R20), F6
+	WORD $0x4e25f4c5 // fmax v5.4s, v6.4s, v5.4s
+	FMOVQ 32(R20), F6
+	VFMLA V17.S4, V5.S4, V6.S4
+	WORD $0x4eb2d4c4 // fsub v4.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V4.S4, V5.S4
+	VFMLS V20.S4, V4.S4, V5.S4
+	VSHL $23, V6.S4, V6.S4
+	VADD V21.S4, V6.S4, V6.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 144(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 160(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 176(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 192(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	FMOVQ 96(R20), F30
+	VFMLA V5.S4, V4.S4, V30.S4
+	FMOVQ 96(R20), F4
+	VFMLA V5.S4, V30.S4, V4.S4
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+	FMOVQ 96(R20), F5
+	WORD $0x4e24d4a6 // fadd v6.4s, v5.4s, v4.4s
+	WORD $0x6e26fca5 // fdiv v5.4s, v5.4s, v6.4s
+	WORD $0x6e25dc81 // fmul v1.4s, v4.4s, v5.4s
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e26e47f // fcmge v31.4s, v3.4s, v6.4s
+	VBIT V31.B16, V5.B16, V1.B16
+	WORD $0x6e25dc82 // fmul v2.4s, v4.4s, v5.4s
+	WORD $0x6e25dc42 // fmul v2.4s, v2.4s, v5.4s
+	FMOVQ 752(R20), F30
+	FMOVQ 736(R20), F3
+	VFMLA V7.S4, V30.S4, V3.S4
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	VMOV V1.B16, V30.B16
+	VFMLA V0.S4, V2.S4, V30.S4
+	VMOV V30.B16, V2.B16
+	FMOVS (R8)(R4), F0
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func sigmoidBCENEON(grad, x, target *float32, n int, scale float32, total *float64)
+TEXT ·sigmoidBCENEON(SB), NOSPLIT, $0-48
+	MOVD grad+0(FP), R8
+	MOVD x+8(FP), R9
+	MOVD target+16(FP), R10
+	MOVD R8, R3
+	FMOVS scale+32(FP), F10
+	VDUP V10.S[0], V10.S4
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	MOVD $·constants(SB), R20
+	FMOVQ 0(R20), F16
+	FMOVQ 48(R20), F17
+	FMOVQ 32(R20), F18
+	FMOVQ 64(R20), F19
+	FMOVQ 80(R20), F20
+	FMOVQ 96(R20), F21
+	FMOVQ 336(R20), F22
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	VORR V16.B16, V0.B16, V4.B16
+	FMOVQ 16(R20), F5
+	WORD $0x4e24f4a4 // fmax v4.4s, v5.4s, v4.4s
+	FMOVQ 32(R20), F5
+	VFMLA V17.S4, V4.S4, V5.S4
+	WORD $0x4eb2d4a3 // fsub v3.4s, v5.4s, v18.4s
+	VFMLS V19.S4, V3.S4, V4.S4
+	VFMLS V20.S4, V3.S4, V4.S4
+	VSHL $23, V5.S4, V5.S4
+	VADD V21.S4, V5.S4, V5.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F3
+	VFMLA V4.S4, V30.S4, V3.S4
+	FMOVQ 144(R20), F30
+	VFMLA V4.S4, V3.S4, V30.S4
+	FMOVQ 160(R20), F3
+	VFMLA V4.S4, V30.S4, V3.S4
+	FMOVQ 176(R20), F30
+	VFMLA V4.S4, V3.S4, V30.S4
+	FMOVQ 192(R20), F3
+	VFMLA V4.S4, V30.S4, V3.S4
+	FMOVQ 96(R20), F30
+	VFMLA V4.S4, V3.S4, V30.S4
+	FMOVQ 96(R20), F3
+	VFMLA V4.S4, V30.S4, V3.S4
+	WORD $0x6e25dc63 // fmul v3.4s, v3.4s, v5.4s
+	FMOVQ 96(R20), F4
+	WORD $0x4e23d485 // fadd v5.4s, v4.4s, v3.4s
+	WORD $0x6e25fc84 // fdiv v4.4s, v4.4s, v5.4s
+	WORD $0x6e24dc62 // fmul v2.4s, v3.4s, v4.4s
+	VEOR V5.B16, V5.B16, V5.B16
+	WORD $0x6e25e41f // fcmge v31.4s, v0.4s, v5.4s
+	VBIT V31.B16, V4.B16, V2.B16
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	CBZ R3, nogradientfalse
+	WORD $0x6e2adc42 // fmul v2.4s, v2.4s, v10.4s
+	WORD $0x3ca46902 // str q2, [x8, x4]
+nogradientfalse:
+	WORD $0x4e36d464 // fadd v4.4s, v3.4s, v22.4s
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	FMOVQ 352(R20), F30
+	FMOVQ 368(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 384(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 400(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 416(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 432(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 448(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 336(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x4e20f484 // fmax v4.4s, v4.4s, v0.4s
+	VFMLS V0.S4, V1.S4, V4.S4
+	VFMLA V2.S4, V3.S4, V4.S4
+	WORD $0x0e617882 // fcvtl v2.2d, v4.2s
+	WORD $0x4e617883 // fcvtl2 v3.2d, v4.4s
+	WORD $0x4e62d56b // fadd v11.2d, v11.2d, v2.2d
+	WORD $0x4e63d58c // fadd v12.2d, v12.2d, v3.2d
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
+	VORR V16.B16, V0.B16, V4.B16
+	FMOVQ 16(R20), F5
+	WORD $0x4e24f4a4 // fmax v4.4s, v5.4s, v4.4s
+	FMOVQ 32(R20), F5
+	VFMLA V17.S4, V4.S4, V5.S4
+	WORD $0x4eb2d4a3 // fsub v3.4s, v5.4s, v18.4s
+	VFMLS V19.S4, V3.S4, V4.S4
+	VFMLS V20.S4, V3.S4, V4.S4
+	VSHL $23, V5.S4, V5.S4
+	VADD V21.S4, V5.S4, V5.S4
+	FMOVQ 112(R20), F30
+	FMOVQ 128(R20), F3
+	VFMLA V4.S4, V30.S4, V3.S4
+	FMOVQ 144(R20), F30
+	VFMLA V4.S4, V3.S4, V30.S4
+	FMOVQ 160(R20), F3
+	VFMLA V4.S4, V30.S4, V3.S4
+	FMOVQ 176(R20), F30
+	VFMLA V4.S4, V3.S4, V30.S4
+	FMOVQ 192(R20), F3
+	VFMLA V4.S4, V30.S4, V3.S4
+	FMOVQ 96(R20), F30
+	VFMLA V4.S4, V3.S4, V30.S4
+	FMOVQ 96(R20), F3
+	VFMLA V4.S4, V30.S4, V3.S4
+	WORD $0x6e25dc63 // fmul v3.4s, v3.4s, v5.4s
+	FMOVQ 96(R20), F4
+	WORD $0x4e23d485 // fadd v5.4s, v4.4s, v3.4s
+	WORD $0x6e25fc84 // fdiv v4.4s, v4.4s, v5.4s
+	WORD $0x6e24dc62 // fmul v2.4s, v3.4s, v4.4s
+	VEOR V5.B16, V5.B16, V5.B16
+	WORD $0x6e25e41f // fcmge v31.4s, v0.4s, v5.4s
+	VBIT V31.B16, V4.B16, V2.B16
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	CBZ R3, nogradienttrue
+	WORD $0x6e2adc42 // fmul v2.4s, v2.4s, v10.4s
+	FMOVS F2, (R8)(R4)
+nogradienttrue:
+	WORD $0x4e36d464 // fadd v4.4s, v3.4s, v22.4s
+	WORD $0x6e24fc63 // fdiv v3.4s, v3.4s, v4.4s
+	WORD $0x6e23dc64 // fmul v4.4s, v3.4s, v3.4s
+	FMOVQ 352(R20), F30
+	FMOVQ 368(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 384(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 400(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 416(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 432(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	FMOVQ 448(R20), F30
+	VFMLA V4.S4, V2.S4, V30.S4
+	FMOVQ 336(R20), F2
+	VFMLA V4.S4, V30.S4, V2.S4
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x4e20f484 // fmax v4.4s, v4.4s, v0.4s
+	VFMLS V0.S4, V1.S4, V4.S4
+	VFMLA V2.S4, V3.S4, V4.S4
+	FMOVS F4, F4
+	WORD $0x0e617882 // fcvtl v2.2d, v4.2s
+	WORD $0x4e617883 // fcvtl2 v3.2d, v4.4s
+	WORD $0x4e62d56b // fadd v11.2d, v11.2d, v2.2d
+	WORD $0x4e63d58c // fadd v12.2d, v12.2d, v3.2d
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	WORD $0x4e6cd560 // fadd v0.2d, v11.2d, v12.2d
+	WORD $0x7e70d800 // faddp d0, v0.2d
+	MOVD total+40(FP), R0
+	FMOVD (R0), F1
+	FADDD F1, F0
+	FMOVD F0, (R0)
+	RET
+
+// func mseNEON(grad, x, target *float32, n int, scale float32, total *float64)
+TEXT ·mseNEON(SB), NOSPLIT, $0-48
+	MOVD grad+0(FP), R8
+	MOVD x+8(FP), R9
+	MOVD target+16(FP), R10
+	MOVD R8, R3
+	FMOVS scale+32(FP), F10
+	VDUP V10.S[0], V10.S4
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	WORD $0x4ea1d402 // fsub v2.4s, v0.4s, v1.4s
+	CBZ R3, nogradientfalse
+	WORD $0x6e2adc42 // fmul v2.4s, v2.4s, v10.4s
+	WORD $0x3ca46902 // str q2, [x8, x4]
+nogradientfalse:
+	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
+	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
+	WORD $0x0e617824 // fcvtl v4.2d, v1.2s
+	WORD $0x4e617825 // fcvtl2 v5.2d, v1.4s
+	WORD $0x4ee4d442 // fsub v2.2d, v2.2d, v4.2d
+	WORD $0x4ee5d463 // fsub v3.2d, v3.2d, v5.2d
+	VFMLA V2.D2, V2.D2, V11.D2
+	VFMLA V3.D2, V3.D2, V12.D2
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
+	WORD $0x4ea1d402 // fsub v2.4s, v0.4s, v1.4s
+	CBZ R3, nogradienttrue
+	WORD $0x6e2adc42 // fmul v2.4s, v2.4s, v10.4s
+	FMOVS F2, (R8)(R4)
+nogradienttrue:
+	WORD $0x0e617802 // fcvtl v2.2d, v0.2s
+	WORD $0x4e617803 // fcvtl2 v3.2d, v0.4s
+	WORD $0x0e617824 // fcvtl v4.2d, v1.2s
+	WORD $0x4e617825 // fcvtl2 v5.2d, v1.4s
+	WORD $0x4ee4d442 // fsub v2.2d, v2.2d, v4.2d
+	WORD $0x4ee5d463 // fsub v3.2d, v3.2d, v5.2d
+	VFMLA V2.D2, V2.D2, V11.D2
+	VFMLA V3.D2, V3.D2, V12.D2
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	WORD $0x4e6cd560 // fadd v0.2d, v11.2d, v12.2d
+	WORD $0x7e70d800 // faddp d0, v0.2d
+	MOVD total+40(FP), R0
+	FMOVD (R0), F1
+	FADDD F1, F0
+	FMOVD F0, (R0)
+	RET
+
+// func momentumNEON(param, velocity, grad *float32, n int, lr, momentum float32)
+TEXT ·momentumNEON(SB), NOSPLIT, $0-40
+	MOVD param+0(FP), R8
+	MOVD velocity+8(FP), R9
+	MOVD grad+16(FP), R10
+	FMOVS lr+32(FP), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS momentum+36(FP), F11
+	VDUP V11.S[0], V11.S4
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46921 // ldr q1, [x9, x4]
+	WORD $0x3ce46942 // ldr q2, [x10, x4]
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x3ca46921 // str q1, [x9, x4]
+	WORD $0x6e21dd81 // fmul v1.4s, v12.4s, v1.4s
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F1
+	FMOVS (R10)(R4), F2
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FMOVS F1, (R9)(R4)
+	WORD $0x6e21dd81 // fmul v1.4s, v12.4s, v1.4s
+	FMOVS (R8)(R4), F0
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func nesterovNEON(param, velocity, grad *float32, n int, lr, momentum float32)
+TEXT ·nesterovNEON(SB), NOSPLIT, $0-40
+	MOVD param+0(FP), R8
+	MOVD velocity+8(FP), R9
+	MOVD grad+16(FP), R10
+	FMOVS lr+32(FP), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS momentum+36(FP), F11
+	VDUP V11.S[0], V11.S4
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46921 // ldr q1, [x9, x4]
+	WORD $0x3ce46942 // ldr q2, [x10, x4]
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x3ca46921 // str q1, [x9, x4]
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6e21dd81 // fmul v1.4s, v12.4s, v1.4s
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F1
+	FMOVS (R10)(R4), F2
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FMOVS F1, (R9)(R4)
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6e21dd81 // fmul v1.4s, v12.4s, v1.4s
+	FMOVS (R8)(R4), F0
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func adamNEON(param, m, v, grad *float32, n int, keep, step, a, b, c2, eps float32)
+TEXT ·adamNEON(SB), NOSPLIT, $0-64
+	MOVD param+0(FP), R8
+	MOVD m+8(FP), R9
+	MOVD v+16(FP), R10
+	MOVD grad+24(FP), R11
+	FMOVS keep+40(FP), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS step+44(FP), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS a+48(FP), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS b+52(FP), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS c2+56(FP), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS eps+60(FP), F7
+	VDUP V7.S[0], V7.S4
+	MOVD $0, R4
+	MOVD n+32(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46962 // ldr q2, [x11, x4]
+	WORD $0x3ce46921 // ldr q1, [x9, x4]
+	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
+	WORD $0x6e23dd43 // fmul v3.4s, v10.4s, v3.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x3ca46921 // str q1, [x9, x4]
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
+	WORD $0x3ce46943 // ldr q3, [x10, x4]
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e22dd22 // fmul v2.4s, v9.4s, v2.4s
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	WORD $0x3ca46943 // str q3, [x10, x4]
+	WORD $0x6e28fc63 // fdiv v3.4s, v3.4s, v8.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x6e2cdc00 // fmul v0.4s, v0.4s, v12.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R11)(R4), F2
+	FMOVS (R9)(R4), F1
+	WORD $0x4ea1d443 // fsub v3.4s, v2.4s, v1.4s
+	WORD $0x6e23dd43 // fmul v3.4s, v10.4s, v3.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FMOVS F1, (R9)(R4)
+	WORD $0x6e22dc42 // fmul v2.4s, v2.4s, v2.4s
+	FMOVS (R10)(R4), F3
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	WORD $0x6e22dd22 // fmul v2.4s, v9.4s, v2.4s
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	FMOVS F3, (R10)(R4)
+	WORD $0x6e28fc63 // fdiv v3.4s, v3.4s, v8.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
+	FMOVS (R8)(R4), F0
+	WORD $0x6e2cdc00 // fmul v0.4s, v0.4s, v12.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func adadeltaNEON(param, accGrad, accDelta, grad *float32, n int, lr, rho, rest, eps float32)
+TEXT ·adadeltaNEON(SB), NOSPLIT, $0-56
+	MOVD param+0(FP), R8
+	MOVD accGrad+8(FP), R9
+	MOVD accDelta+16(FP), R10
+	MOVD grad+24(FP), R11
+	FMOVS lr+40(FP), F12
+	VDUP V12.S[0], V12.S4
+	FMOVS rho+44(FP), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS rest+48(FP), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS eps+52(FP), F9
+	VDUP V9.S[0], V9.S4
+	MOVD $0, R4
+	MOVD n+32(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46962 // ldr q2, [x11, x4]
+	WORD $0x3ce46921 // ldr q1, [x9, x4]
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x6e22dc43 // fmul v3.4s, v2.4s, v2.4s
+	WORD $0x6e23dd43 // fmul v3.4s, v10.4s, v3.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x3ca46921 // str q1, [x9, x4]
+	WORD $0x3ce46944 // ldr q4, [x10, x4]
+	WORD $0x4e29d483 // fadd v3.4s, v4.4s, v9.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6e21fc63 // fdiv v3.4s, v3.4s, v1.4s
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x6e24dd64 // fmul v4.4s, v11.4s, v4.4s
+	WORD $0x6e22dc43 // fmul v3.4s, v2.4s, v2.4s
+	WORD $0x6e23dd43 // fmul v3.4s, v10.4s, v3.4s
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	WORD $0x3ca46944 // str q4, [x10, x4]
+	WORD $0x3ce46900 // ldr q0, [x8, x4]
+	WORD $0x6e22dd82 // fmul v2.4s, v12.4s, v2.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x3ca46900 // str q0, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R11)(R4), F2
+	FMOVS (R9)(R4), F1
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	WORD $0x6e22dc43 // fmul v3.4s, v2.4s, v2.4s
+	WORD $0x6e23dd43 // fmul v3.4s, v10.4s, v3.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	FMOVS F1, (R9)(R4)
+	FMOVS (R10)(R4), F4
+	WORD $0x4e29d483 // fadd v3.4s, v4.4s, v9.4s
+	WORD $0x6ea1f863 // fsqrt v3.4s, v3.4s
+	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
+	WORD $0x6ea1f821 // fsqrt v1.4s, v1.4s
+	WORD $0x6e21fc63 // fdiv v3.4s, v3.4s, v1.4s
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x6e24dd64 // fmul v4.4s, v11.4s, v4.4s
+	WORD $0x6e22dc43 // fmul v3.4s, v2.4s, v2.4s
+	WORD $0x6e23dd43 // fmul v3.4s, v10.4s, v3.4s
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	FMOVS F4, (R10)(R4)
+	FMOVS (R8)(R4), F0
+	WORD $0x6e22dd82 // fmul v2.4s, v12.4s, v2.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	FMOVS F0, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func deviationsNEON(sum, src, from *float32, n int)
+TEXT ·deviationsNEON(SB), NOSPLIT, $0-32
+	MOVD sum+0(FP), R8
+	MOVD src+8(FP), R9
+	MOVD from+16(FP), R10
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ce46902 // ldr q2, [x8, x4]
+	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS (R8)(R4), F2
+	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func squaresNEON(sum, src, from *float32, n int)
+TEXT ·squaresNEON(SB), NOSPLIT, $0-32
+	MOVD sum+0(FP), R8
+	MOVD src+8(FP), R9
+	MOVD from+16(FP), R10
+	MOVD $0, R4
+	MOVD n+24(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
+	WORD $0x3ce46902 // ldr q2, [x8, x4]
+	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
+	FMOVS (R8)(R4), F2
+	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func normalizeNEON(dst, src, from, scale, shift *float32, n int)
+TEXT ·normalizeNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R8
+	MOVD src+8(FP), R9
+	MOVD from+16(FP), R10
+	MOVD scale+24(FP), R11
+	MOVD shift+32(FP), R12
+	MOVD $0, R4
+	MOVD n+40(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ce46962 // ldr q2, [x11, x4]
+	WORD $0x6e22dc04 // fmul v4.4s, v0.4s, v2.4s
+	WORD $0x3ce46983 // ldr q3, [x12, x4]
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	WORD $0x3ca46904 // str q4, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS (R11)(R4), F2
+	WORD $0x6e22dc04 // fmul v4.4s, v0.4s, v2.4s
+	FMOVS (R12)(R4), F3
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	FMOVS F4, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func normalizeReLUNEON(dst, src, from, scale, shift *float32, n int)
+TEXT ·normalizeReLUNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R8
+	MOVD src+8(FP), R9
+	MOVD from+16(FP), R10
+	MOVD scale+24(FP), R11
+	MOVD shift+32(FP), R12
+	MOVD $0, R4
+	MOVD n+40(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46920 // ldr q0, [x9, x4]
+	WORD $0x3ce46941 // ldr q1, [x10, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ce46962 // ldr q2, [x11, x4]
+	WORD $0x6e22dc04 // fmul v4.4s, v0.4s, v2.4s
+	WORD $0x3ce46983 // ldr q3, [x12, x4]
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	VEOR V2.B16, V2.B16, V2.B16
+	WORD $0x4e24f444 // fmax v4.4s, v2.4s, v4.4s
+	WORD $0x3ca46904 // str q4, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R9)(R4), F0
+	FMOVS (R10)(R4), F1
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS (R11)(R4), F2
+	WORD $0x6e22dc04 // fmul v4.4s, v0.4s, v2.4s
+	FMOVS (R12)(R4), F3
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	VEOR V2.B16, V2.B16, V2.B16
+	WORD $0x4e24f444 // fmax v4.4s, v2.4s, v4.4s
+	FMOVS F4, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func correlateNEON(sum, products, grad, src, from *float32, n int)
+TEXT ·correlateNEON(SB), NOSPLIT, $0-48
+	MOVD sum+0(FP), R8
+	MOVD products+8(FP), R9
+	MOVD grad+16(FP), R10
+	MOVD src+24(FP), R11
+	MOVD from+32(FP), R12
+	MOVD $0, R4
+	MOVD n+40(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46960 // ldr q0, [x11, x4]
+	WORD $0x3ce46981 // ldr q1, [x12, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ce46942 // ldr q2, [x10, x4]
+	WORD $0x3ce46903 // ldr q3, [x8, x4]
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	WORD $0x3ca46903 // str q3, [x8, x4]
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x3ce46923 // ldr q3, [x9, x4]
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	WORD $0x3ca46923 // str q3, [x9, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R11)(R4), F0
+	FMOVS (R12)(R4), F1
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS (R10)(R4), F2
+	FMOVS (R8)(R4), F3
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	FMOVS F3, (R8)(R4)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVS (R9)(R4), F3
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	FMOVS F3, (R9)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func correlateReLUNEON(sum, products, grad, src, from, scale, shift *float32, n int)
+TEXT ·correlateReLUNEON(SB), NOSPLIT, $0-64
+	MOVD sum+0(FP), R8
+	MOVD products+8(FP), R9
+	MOVD grad+16(FP), R10
+	MOVD src+24(FP), R11
+	MOVD from+32(FP), R12
+	MOVD scale+40(FP), R13
+	MOVD shift+48(FP), R14
+	MOVD $0, R4
+	MOVD n+56(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46960 // ldr q0, [x11, x4]
+	WORD $0x3ce46981 // ldr q1, [x12, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ce469a2 // ldr q2, [x13, x4]
+	WORD $0x6e22dc04 // fmul v4.4s, v0.4s, v2.4s
+	WORD $0x3ce469c3 // ldr q3, [x14, x4]
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	WORD $0x3ce46942 // ldr q2, [x10, x4]
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6ea5e49f // fcmgt v31.4s, v4.4s, v5.4s
+	VBIT V31.B16, V2.B16, V6.B16
+	VMOV V6.B16, V2.B16
+	WORD $0x3ce46903 // ldr q3, [x8, x4]
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	WORD $0x3ca46903 // str q3, [x8, x4]
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x3ce46923 // ldr q3, [x9, x4]
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	WORD $0x3ca46923 // str q3, [x9, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R11)(R4), F0
+	FMOVS (R12)(R4), F1
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS (R13)(R4), F2
+	WORD $0x6e22dc04 // fmul v4.4s, v0.4s, v2.4s
+	FMOVS (R14)(R4), F3
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	FMOVS (R10)(R4), F2
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6ea5e49f // fcmgt v31.4s, v4.4s, v5.4s
+	VBIT V31.B16, V2.B16, V6.B16
+	VMOV V6.B16, V2.B16
+	FMOVS (R8)(R4), F3
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	FMOVS F3, (R8)(R4)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVS (R9)(R4), F3
+	WORD $0x4e22d463 // fadd v3.4s, v3.4s, v2.4s
+	FMOVS F3, (R9)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func normalizeBackNEON(dst, grad, src, from, scale, mean, slope *float32, n int)
+TEXT ·normalizeBackNEON(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R8
+	MOVD grad+8(FP), R9
+	MOVD src+16(FP), R10
+	MOVD from+24(FP), R11
+	MOVD scale+32(FP), R12
+	MOVD mean+40(FP), R13
+	MOVD slope+48(FP), R14
+	MOVD $0, R4
+	MOVD n+56(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46940 // ldr q0, [x10, x4]
+	WORD $0x3ce46961 // ldr q1, [x11, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ce46922 // ldr q2, [x9, x4]
+	WORD $0x3ce46983 // ldr q3, [x12, x4]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x3ce469c3 // ldr q3, [x14, x4]
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	WORD $0x3ce469a3 // ldr q3, [x13, x4]
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R10)(R4), F0
+	FMOVS (R11)(R4), F1
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS (R9)(R4), F2
+	FMOVS (R12)(R4), F3
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	FMOVS (R14)(R4), F3
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	FMOVS (R13)(R4), F3
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
+// func normalizeBackReLUNEON(dst, grad, src, from, scale, shift, mean, slope *float32, n int)
+TEXT ·normalizeBackReLUNEON(SB), NOSPLIT, $0-72
+	MOVD dst+0(FP), R8
+	MOVD grad+8(FP), R9
+	MOVD src+16(FP), R10
+	MOVD from+24(FP), R11
+	MOVD scale+32(FP), R12
+	MOVD shift+40(FP), R13
+	MOVD mean+48(FP), R14
+	MOVD slope+56(FP), R15
+	MOVD $0, R4
+	MOVD n+64(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	WORD $0x3ce46940 // ldr q0, [x10, x4]
+	WORD $0x3ce46961 // ldr q1, [x11, x4]
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	WORD $0x3ce46982 // ldr q2, [x12, x4]
+	WORD $0x6e22dc04 // fmul v4.4s, v0.4s, v2.4s
+	WORD $0x3ce469a3 // ldr q3, [x13, x4]
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	WORD $0x3ce46922 // ldr q2, [x9, x4]
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6ea5e49f // fcmgt v31.4s, v4.4s, v5.4s
+	VBIT V31.B16, V2.B16, V6.B16
+	VMOV V6.B16, V2.B16
+	WORD $0x3ce46983 // ldr q3, [x12, x4]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x3ce469e3 // ldr q3, [x15, x4]
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	WORD $0x3ce469c3 // ldr q3, [x14, x4]
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x3ca46902 // str q2, [x8, x4]
+	ADD $16, R4
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ done
+one:
+	FMOVS (R10)(R4), F0
+	FMOVS (R11)(R4), F1
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVS (R12)(R4), F2
+	WORD $0x6e22dc04 // fmul v4.4s, v0.4s, v2.4s
+	FMOVS (R13)(R4), F3
+	WORD $0x4e23d484 // fadd v4.4s, v4.4s, v3.4s
+	FMOVS (R9)(R4), F2
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6ea5e49f // fcmgt v31.4s, v4.4s, v5.4s
+	VBIT V31.B16, V2.B16, V6.B16
+	VMOV V6.B16, V2.B16
+	FMOVS (R12)(R4), F3
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	FMOVS (R15)(R4), F3
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	FMOVS (R14)(R4), F3
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	FMOVS F2, (R8)(R4)
+	ADD $4, R4
+	SUBS $1, R2
+	BNE one
+done:
+	RET
+
 // func peakNEON(n int)
 TEXT ·peakNEON(SB), NOSPLIT, $0-8
 	MOVD n+0(FP), R0
@@ -17590,3 +20199,196 @@ loop:
 	BNE loop
 	RET
 
+DATA ·constants+0(SB)/4, $0x80000000
+DATA ·constants+4(SB)/4, $0x80000000
+DATA ·constants+8(SB)/4, $0x80000000
+DATA ·constants+12(SB)/4, $0x80000000
+DATA ·constants+16(SB)/4, $0xc2ae0000
+DATA ·constants+20(SB)/4, $0xc2ae0000
+DATA ·constants+24(SB)/4, $0xc2ae0000
+DATA ·constants+28(SB)/4, $0xc2ae0000
+DATA ·constants+32(SB)/4, $0x4b400000
+DATA ·constants+36(SB)/4, $0x4b400000
+DATA ·constants+40(SB)/4, $0x4b400000
+DATA ·constants+44(SB)/4, $0x4b400000
+DATA ·constants+48(SB)/4, $0x3fb8aa3b
+DATA ·constants+52(SB)/4, $0x3fb8aa3b
+DATA ·constants+56(SB)/4, $0x3fb8aa3b
+DATA ·constants+60(SB)/4, $0x3fb8aa3b
+DATA ·constants+64(SB)/4, $0x3f318000
+DATA ·constants+68(SB)/4, $0x3f318000
+DATA ·constants+72(SB)/4, $0x3f318000
+DATA ·constants+76(SB)/4, $0x3f318000
+DATA ·constants+80(SB)/4, $0xb95e8083
+DATA ·constants+84(SB)/4, $0xb95e8083
+DATA ·constants+88(SB)/4, $0xb95e8083
+DATA ·constants+92(SB)/4, $0xb95e8083
+DATA ·constants+96(SB)/4, $0x3f800000
+DATA ·constants+100(SB)/4, $0x3f800000
+DATA ·constants+104(SB)/4, $0x3f800000
+DATA ·constants+108(SB)/4, $0x3f800000
+DATA ·constants+112(SB)/4, $0x39500d01
+DATA ·constants+116(SB)/4, $0x39500d01
+DATA ·constants+120(SB)/4, $0x39500d01
+DATA ·constants+124(SB)/4, $0x39500d01
+DATA ·constants+128(SB)/4, $0x3ab60b61
+DATA ·constants+132(SB)/4, $0x3ab60b61
+DATA ·constants+136(SB)/4, $0x3ab60b61
+DATA ·constants+140(SB)/4, $0x3ab60b61
+DATA ·constants+144(SB)/4, $0x3c088889
+DATA ·constants+148(SB)/4, $0x3c088889
+DATA ·constants+152(SB)/4, $0x3c088889
+DATA ·constants+156(SB)/4, $0x3c088889
+DATA ·constants+160(SB)/4, $0x3d2aaaab
+DATA ·constants+164(SB)/4, $0x3d2aaaab
+DATA ·constants+168(SB)/4, $0x3d2aaaab
+DATA ·constants+172(SB)/4, $0x3d2aaaab
+DATA ·constants+176(SB)/4, $0x3e2aaaab
+DATA ·constants+180(SB)/4, $0x3e2aaaab
+DATA ·constants+184(SB)/4, $0x3e2aaaab
+DATA ·constants+188(SB)/4, $0x3e2aaaab
+DATA ·constants+192(SB)/4, $0x3f000000
+DATA ·constants+196(SB)/4, $0x3f000000
+DATA ·constants+200(SB)/4, $0x3f000000
+DATA ·constants+204(SB)/4, $0x3f000000
+DATA ·constants+208(SB)/4, $0x7fffffff
+DATA ·constants+212(SB)/4, $0x7fffffff
+DATA ·constants+216(SB)/4, $0x7fffffff
+DATA ·constants+220(SB)/4, $0x7fffffff
+DATA ·constants+224(SB)/4, $0xc0000000
+DATA ·constants+228(SB)/4, $0xc0000000
+DATA ·constants+232(SB)/4, $0xc0000000
+DATA ·constants+236(SB)/4, $0xc0000000
+DATA ·constants+240(SB)/4, $0xbbbaf0ea
+DATA ·constants+244(SB)/4, $0xbbbaf0ea
+DATA ·constants+248(SB)/4, $0xbbbaf0ea
+DATA ·constants+252(SB)/4, $0xbbbaf0ea
+DATA ·constants+256(SB)/4, $0x3ca9134e
+DATA ·constants+260(SB)/4, $0x3ca9134e
+DATA ·constants+264(SB)/4, $0x3ca9134e
+DATA ·constants+268(SB)/4, $0x3ca9134e
+DATA ·constants+272(SB)/4, $0xbd5c1e2d
+DATA ·constants+276(SB)/4, $0xbd5c1e2d
+DATA ·constants+280(SB)/4, $0xbd5c1e2d
+DATA ·constants+284(SB)/4, $0xbd5c1e2d
+DATA ·constants+288(SB)/4, $0x3e088393
+DATA ·constants+292(SB)/4, $0x3e088393
+DATA ·constants+296(SB)/4, $0x3e088393
+DATA ·constants+300(SB)/4, $0x3e088393
+DATA ·constants+304(SB)/4, $0xbeaaaa99
+DATA ·constants+308(SB)/4, $0xbeaaaa99
+DATA ·constants+312(SB)/4, $0xbeaaaa99
+DATA ·constants+316(SB)/4, $0xbeaaaa99
+DATA ·constants+320(SB)/4, $0x3f200000
+DATA ·constants+324(SB)/4, $0x3f200000
+DATA ·constants+328(SB)/4, $0x3f200000
+DATA ·constants+332(SB)/4, $0x3f200000
+DATA ·constants+336(SB)/4, $0x40000000
+DATA ·constants+340(SB)/4, $0x40000000
+DATA ·constants+344(SB)/4, $0x40000000
+DATA ·constants+348(SB)/4, $0x40000000
+DATA ·constants+352(SB)/4, $0x3e088889
+DATA ·constants+356(SB)/4, $0x3e088889
+DATA ·constants+360(SB)/4, $0x3e088889
+DATA ·constants+364(SB)/4, $0x3e088889
+DATA ·constants+368(SB)/4, $0x3e1d89d9
+DATA ·constants+372(SB)/4, $0x3e1d89d9
+DATA ·constants+376(SB)/4, $0x3e1d89d9
+DATA ·constants+380(SB)/4, $0x3e1d89d9
+DATA ·constants+384(SB)/4, $0x3e3a2e8c
+DATA ·constants+388(SB)/4, $0x3e3a2e8c
+DATA ·constants+392(SB)/4, $0x3e3a2e8c
+DATA ·constants+396(SB)/4, $0x3e3a2e8c
+DATA ·constants+400(SB)/4, $0x3e638e39
+DATA ·constants+404(SB)/4, $0x3e638e39
+DATA ·constants+408(SB)/4, $0x3e638e39
+DATA ·constants+412(SB)/4, $0x3e638e39
+DATA ·constants+416(SB)/4, $0x3e924925
+DATA ·constants+420(SB)/4, $0x3e924925
+DATA ·constants+424(SB)/4, $0x3e924925
+DATA ·constants+428(SB)/4, $0x3e924925
+DATA ·constants+432(SB)/4, $0x3ecccccd
+DATA ·constants+436(SB)/4, $0x3ecccccd
+DATA ·constants+440(SB)/4, $0x3ecccccd
+DATA ·constants+444(SB)/4, $0x3ecccccd
+DATA ·constants+448(SB)/4, $0x3f2aaaab
+DATA ·constants+452(SB)/4, $0x3f2aaaab
+DATA ·constants+456(SB)/4, $0x3f2aaaab
+DATA ·constants+460(SB)/4, $0x3f2aaaab
+DATA ·constants+464(SB)/4, $0x7f7fffff
+DATA ·constants+468(SB)/4, $0x7f7fffff
+DATA ·constants+472(SB)/4, $0x7f7fffff
+DATA ·constants+476(SB)/4, $0x7f7fffff
+DATA ·constants+480(SB)/4, $0xff7fffff
+DATA ·constants+484(SB)/4, $0xff7fffff
+DATA ·constants+488(SB)/4, $0xff7fffff
+DATA ·constants+492(SB)/4, $0xff7fffff
+DATA ·constants+496(SB)/4, $0x43000000
+DATA ·constants+500(SB)/4, $0x43000000
+DATA ·constants+504(SB)/4, $0x43000000
+DATA ·constants+508(SB)/4, $0x43000000
+DATA ·constants+512(SB)/4, $0xc3000000
+DATA ·constants+516(SB)/4, $0xc3000000
+DATA ·constants+520(SB)/4, $0xc3000000
+DATA ·constants+524(SB)/4, $0xc3000000
+DATA ·constants+528(SB)/4, $0xbf000000
+DATA ·constants+532(SB)/4, $0xbf000000
+DATA ·constants+536(SB)/4, $0xbf000000
+DATA ·constants+540(SB)/4, $0xbf000000
+DATA ·constants+544(SB)/4, $0x3eb33333
+DATA ·constants+548(SB)/4, $0x3eb33333
+DATA ·constants+552(SB)/4, $0x3eb33333
+DATA ·constants+556(SB)/4, $0x3eb33333
+DATA ·constants+560(SB)/4, $0xbcee8e76
+DATA ·constants+564(SB)/4, $0xbcee8e76
+DATA ·constants+568(SB)/4, $0xbcee8e76
+DATA ·constants+572(SB)/4, $0xbcee8e76
+DATA ·constants+576(SB)/4, $0x3e134c7c
+DATA ·constants+580(SB)/4, $0x3e134c7c
+DATA ·constants+584(SB)/4, $0x3e134c7c
+DATA ·constants+588(SB)/4, $0x3e134c7c
+DATA ·constants+592(SB)/4, $0xbe82ca5d
+DATA ·constants+596(SB)/4, $0xbe82ca5d
+DATA ·constants+600(SB)/4, $0xbe82ca5d
+DATA ·constants+604(SB)/4, $0xbe82ca5d
+DATA ·constants+608(SB)/4, $0x3e22adb2
+DATA ·constants+612(SB)/4, $0x3e22adb2
+DATA ·constants+616(SB)/4, $0x3e22adb2
+DATA ·constants+620(SB)/4, $0x3e22adb2
+DATA ·constants+624(SB)/4, $0xbcbb888d
+DATA ·constants+628(SB)/4, $0xbcbb888d
+DATA ·constants+632(SB)/4, $0xbcbb888d
+DATA ·constants+636(SB)/4, $0xbcbb888d
+DATA ·constants+640(SB)/4, $0x3dd7e2fc
+DATA ·constants+644(SB)/4, $0x3dd7e2fc
+DATA ·constants+648(SB)/4, $0x3dd7e2fc
+DATA ·constants+652(SB)/4, $0x3dd7e2fc
+DATA ·constants+656(SB)/4, $0x3df577de
+DATA ·constants+660(SB)/4, $0x3df577de
+DATA ·constants+664(SB)/4, $0x3df577de
+DATA ·constants+668(SB)/4, $0x3df577de
+DATA ·constants+672(SB)/4, $0x3e0f3707
+DATA ·constants+676(SB)/4, $0x3e0f3707
+DATA ·constants+680(SB)/4, $0x3e0f3707
+DATA ·constants+684(SB)/4, $0x3e0f3707
+DATA ·constants+688(SB)/4, $0x3e0ef8f8
+DATA ·constants+692(SB)/4, $0x3e0ef8f8
+DATA ·constants+696(SB)/4, $0x3e0ef8f8
+DATA ·constants+700(SB)/4, $0x3e0ef8f8
+DATA ·constants+704(SB)/4, $0x3ecc422a
+DATA ·constants+708(SB)/4, $0x3ecc422a
+DATA ·constants+712(SB)/4, $0x3ecc422a
+DATA ·constants+716(SB)/4, $0x3ecc422a
+DATA ·constants+720(SB)/4, $0x3d922279
+DATA ·constants+724(SB)/4, $0x3d922279
+DATA ·constants+728(SB)/4, $0x3d922279
+DATA ·constants+732(SB)/4, $0x3d922279
+DATA ·constants+736(SB)/4, $0x3fcc422a
+DATA ·constants+740(SB)/4, $0x3fcc422a
+DATA ·constants+744(SB)/4, $0x3fcc422a
+DATA ·constants+748(SB)/4, $0x3fcc422a
+DATA ·constants+752(SB)/4, $0x3e5b33b5
+DATA ·constants+756(SB)/4, $0x3e5b33b5
+DATA ·constants+760(SB)/4, $0x3e5b33b5
+DATA ·constants+764(SB)/4, $0x3e5b33b5
+GLOBL ·constants(SB), RODATA|NOPTR, $768

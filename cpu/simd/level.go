@@ -12,7 +12,7 @@ type Level uint8
 
 const (
 	None   Level = iota // plain Go
-	NEON                // of arm64: products of matrices, sums and copies; all else is plain Go
+	NEON                // of arm64; pools and random numbers are plain Go
 	AVX2                // with FMA
 	AVX512              // F, BW, DQ and VL
 )

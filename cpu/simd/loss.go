@@ -15,6 +15,8 @@ func SigmoidBCE(scale float32, g, logits, target []float32) float64 {
 		sigmoidBCEAVX512(first(g), first(logits), first(target), len(logits), scale, &sum)
 	case AVX2:
 		sigmoidBCEAVX2(first(g), first(logits), first(target), len(logits), scale, &sum)
+	case NEON:
+		sigmoidBCENEON(first(g), first(logits), first(target), len(logits), scale, &sum)
 	default:
 		for i := range logits {
 			z, t := float64(logits[i]), float64(target[i])
@@ -44,6 +46,8 @@ func MSE(scale float32, g, pred, target []float32) float64 {
 		mseAVX512(first(g), first(pred), first(target), len(pred), 2*scale, &sum)
 	case AVX2:
 		mseAVX2(first(g), first(pred), first(target), len(pred), 2*scale, &sum)
+	case NEON:
+		mseNEON(first(g), first(pred), first(target), len(pred), 2*scale, &sum)
 	default:
 		for i := range pred {
 			d := float64(pred[i]) - float64(target[i])

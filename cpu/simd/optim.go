@@ -26,6 +26,10 @@ func SGD(o backend.SGD, lr float32, param, velocity, grad []float32) {
 		nesterovAVX2(first(param), first(velocity), first(grad), len(param), lr, o.Momentum)
 	case current == AVX2:
 		momentumAVX2(first(param), first(velocity), first(grad), len(param), lr, o.Momentum)
+	case current == NEON && o.Nesterov:
+		nesterovNEON(first(param), first(velocity), first(grad), len(param), lr, o.Momentum)
+	case current == NEON:
+		momentumNEON(first(param), first(velocity), first(grad), len(param), lr, o.Momentum)
 	default:
 		for i, g := range grad {
 			v := float32(o.Momentum*velocity[i]) + g
@@ -48,6 +52,8 @@ func Adam(o backend.Adam, c backend.StepParams, param, m, v, grad []float32) {
 		adamAVX512(first(param), first(m), first(v), first(grad), len(param), keep, step, 1-o.Beta1, 1-o.Beta2, c.BiasCorrection2, o.Eps)
 	case AVX2:
 		adamAVX2(first(param), first(m), first(v), first(grad), len(param), keep, step, 1-o.Beta1, 1-o.Beta2, c.BiasCorrection2, o.Eps)
+	case NEON:
+		adamNEON(first(param), first(m), first(v), first(grad), len(param), keep, step, 1-o.Beta1, 1-o.Beta2, c.BiasCorrection2, o.Eps)
 	default:
 		for i, g := range grad {
 			a := m[i] + float32((1-o.Beta1)*(g-m[i]))
@@ -78,6 +84,8 @@ func Adadelta(o backend.Adadelta, lr float32, param, accGrad, accDelta, grad []f
 		adadeltaAVX512(first(param), first(accGrad), first(accDelta), first(grad), len(param), lr, o.Rho, 1-o.Rho, o.Eps)
 	case AVX2:
 		adadeltaAVX2(first(param), first(accGrad), first(accDelta), first(grad), len(param), lr, o.Rho, 1-o.Rho, o.Eps)
+	case NEON:
+		adadeltaNEON(first(param), first(accGrad), first(accDelta), first(grad), len(param), lr, o.Rho, 1-o.Rho, o.Eps)
 	default:
 		for i, d := range grad {
 			a := float32(o.Rho*accGrad[i]) + float32((1-o.Rho)*float32(d*d))

@@ -44,6 +44,176 @@ func channelsNEON(dst *float32, ds uintptr, src *float32, ss uintptr, w, n int)
 //go:noescape
 func columnsNEON(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vectors, n int)
 
+// reluNEON does v = max(v, 0).
+//
+//go:noescape
+func reluNEON(v *float32, n int)
+
+// reluBackNEON does g = g where out > 0, else 0.
+//
+//go:noescape
+func reluBackNEON(grad, out *float32, n int)
+
+// sigmoidNEON does v = sigmoid(v).
+//
+//go:noescape
+func sigmoidNEON(v *float32, n int)
+
+// sigmoidBackNEON does g *= out (1 - out).
+//
+//go:noescape
+func sigmoidBackNEON(grad, out *float32, n int)
+
+// tanhNEON does v = tanh(v).
+//
+//go:noescape
+func tanhNEON(v *float32, n int)
+
+// tanhBackNEON does g *= 1 - out*out.
+//
+//go:noescape
+func tanhBackNEON(grad, out *float32, n int)
+
+// leakyReLUNEON does v = v, times alpha where v <= 0.
+//
+//go:noescape
+func leakyReLUNEON(v *float32, n int, alpha float32)
+
+// leakyReLUBackNEON does g *= alpha where out <= 0.
+//
+//go:noescape
+func leakyReLUBackNEON(grad, out *float32, n int, alpha float32)
+
+// eluNEON does v = alpha (exp(v) - 1) where v <= 0.
+//
+//go:noescape
+func eluNEON(v *float32, n int, alpha float32)
+
+// eluBackNEON does g *= out + alpha where out <= 0.
+//
+//go:noescape
+func eluBackNEON(grad, out *float32, n int, alpha float32)
+
+// softplusNEON does v = ln(1 + exp(v)).
+//
+//go:noescape
+func softplusNEON(v *float32, n int)
+
+// softplusBackNEON does g *= 1 - exp(-out).
+//
+//go:noescape
+func softplusBackNEON(grad, out *float32, n int)
+
+// softsignNEON does v = v/(1 + |v|).
+//
+//go:noescape
+func softsignNEON(v *float32, n int)
+
+// softsignBackNEON does g *= (1 - |out|) squared.
+//
+//go:noescape
+func softsignBackNEON(grad, out *float32, n int)
+
+// siluNEON does v *= the gate of v.
+//
+//go:noescape
+func siluNEON(v *float32, n int)
+
+// siluBackNEON does g *= the derivative at x.
+//
+//go:noescape
+func siluBackNEON(grad, x *float32, n int)
+
+// geluNEON does v *= the gate of v.
+//
+//go:noescape
+func geluNEON(v *float32, n int)
+
+// geluBackNEON does g *= the derivative at x.
+//
+//go:noescape
+func geluBackNEON(grad, x *float32, n int)
+
+// geluTanhNEON does v *= the gate of v.
+//
+//go:noescape
+func geluTanhNEON(v *float32, n int)
+
+// geluTanhBackNEON does g *= the derivative at x.
+//
+//go:noescape
+func geluTanhBackNEON(grad, x *float32, n int)
+
+// sigmoidBCENEON adds the sum of the cross-entropies to total; grad may be nil.
+//
+//go:noescape
+func sigmoidBCENEON(grad, x, target *float32, n int, scale float32, total *float64)
+
+// mseNEON adds the sum of the squared differences to total; scale is that of the gradient, and grad may be nil.
+//
+//go:noescape
+func mseNEON(grad, x, target *float32, n int, scale float32, total *float64)
+
+// momentumNEON is SGD with momentum.
+//
+//go:noescape
+func momentumNEON(param, velocity, grad *float32, n int, lr, momentum float32)
+
+// nesterovNEON is SGD with momentum.
+//
+//go:noescape
+func nesterovNEON(param, velocity, grad *float32, n int, lr, momentum float32)
+
+// adamNEON is Adam: keep = 1 - lr decay, step = lr/c1, a = 1-b1, b = 1-b2.
+//
+//go:noescape
+func adamNEON(param, m, v, grad *float32, n int, keep, step, a, b, c2, eps float32)
+
+// adadeltaNEON is Adadelta: rest = 1 - rho.
+//
+//go:noescape
+func adadeltaNEON(param, accGrad, accDelta, grad *float32, n int, lr, rho, rest, eps float32)
+
+// deviationsNEON does sum += src - from.
+//
+//go:noescape
+func deviationsNEON(sum, src, from *float32, n int)
+
+// squaresNEON does sum += (src - from)².
+//
+//go:noescape
+func squaresNEON(sum, src, from *float32, n int)
+
+// normalizeNEON does dst = (src - from) scale + shift.
+//
+//go:noescape
+func normalizeNEON(dst, src, from, scale, shift *float32, n int)
+
+// normalizeReLUNEON does dst = max((src - from) scale + shift, 0).
+//
+//go:noescape
+func normalizeReLUNEON(dst, src, from, scale, shift *float32, n int)
+
+// correlateNEON does sum += grad and products += grad (src - from).
+//
+//go:noescape
+func correlateNEON(sum, products, grad, src, from *float32, n int)
+
+// correlateReLUNEON is correlate with the gradient before ReLU, whose input is (src - from) scale + shift.
+//
+//go:noescape
+func correlateReLUNEON(sum, products, grad, src, from, scale, shift *float32, n int)
+
+// normalizeBackNEON does dst = scale grad - (mean + slope (src - from)).
+//
+//go:noescape
+func normalizeBackNEON(dst, grad, src, from, scale, mean, slope *float32, n int)
+
+// normalizeBackReLUNEON is normalizeBack with the gradient before ReLU, whose input is (src - from) scale + shift.
+//
+//go:noescape
+func normalizeBackReLUNEON(dst, grad, src, from, scale, shift, mean, slope *float32, n int)
+
 // peakNEON does n times 28 independent multiply-adds of vectors: the machine's limit, for benchmarks.
 //
 //go:noescape

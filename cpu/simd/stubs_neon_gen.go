@@ -26,4 +26,82 @@ func columnsNEON(dst, src *float32, h int, sh uintptr, w int, sw uintptr, vector
 	panic(errAssembly)
 }
 
+func reluNEON(v *float32, n int) { panic(errAssembly) }
+
+func reluBackNEON(grad, out *float32, n int) { panic(errAssembly) }
+
+func sigmoidNEON(v *float32, n int) { panic(errAssembly) }
+
+func sigmoidBackNEON(grad, out *float32, n int) { panic(errAssembly) }
+
+func tanhNEON(v *float32, n int) { panic(errAssembly) }
+
+func tanhBackNEON(grad, out *float32, n int) { panic(errAssembly) }
+
+func leakyReLUNEON(v *float32, n int, alpha float32) { panic(errAssembly) }
+
+func leakyReLUBackNEON(grad, out *float32, n int, alpha float32) { panic(errAssembly) }
+
+func eluNEON(v *float32, n int, alpha float32) { panic(errAssembly) }
+
+func eluBackNEON(grad, out *float32, n int, alpha float32) { panic(errAssembly) }
+
+func softplusNEON(v *float32, n int) { panic(errAssembly) }
+
+func softplusBackNEON(grad, out *float32, n int) { panic(errAssembly) }
+
+func softsignNEON(v *float32, n int) { panic(errAssembly) }
+
+func softsignBackNEON(grad, out *float32, n int) { panic(errAssembly) }
+
+func siluNEON(v *float32, n int) { panic(errAssembly) }
+
+func siluBackNEON(grad, x *float32, n int) { panic(errAssembly) }
+
+func geluNEON(v *float32, n int) { panic(errAssembly) }
+
+func geluBackNEON(grad, x *float32, n int) { panic(errAssembly) }
+
+func geluTanhNEON(v *float32, n int) { panic(errAssembly) }
+
+func geluTanhBackNEON(grad, x *float32, n int) { panic(errAssembly) }
+
+func sigmoidBCENEON(grad, x, target *float32, n int, scale float32, total *float64) {
+	panic(errAssembly)
+}
+
+func mseNEON(grad, x, target *float32, n int, scale float32, total *float64) { panic(errAssembly) }
+
+func momentumNEON(param, velocity, grad *float32, n int, lr, momentum float32) { panic(errAssembly) }
+
+func nesterovNEON(param, velocity, grad *float32, n int, lr, momentum float32) { panic(errAssembly) }
+
+func adamNEON(param, m, v, grad *float32, n int, keep, step, a, b, c2, eps float32) {
+	panic(errAssembly)
+}
+
+func adadeltaNEON(param, accGrad, accDelta, grad *float32, n int, lr, rho, rest, eps float32) {
+	panic(errAssembly)
+}
+
+func deviationsNEON(sum, src, from *float32, n int) { panic(errAssembly) }
+
+func squaresNEON(sum, src, from *float32, n int) { panic(errAssembly) }
+
+func normalizeNEON(dst, src, from, scale, shift *float32, n int) { panic(errAssembly) }
+
+func normalizeReLUNEON(dst, src, from, scale, shift *float32, n int) { panic(errAssembly) }
+
+func correlateNEON(sum, products, grad, src, from *float32, n int) { panic(errAssembly) }
+
+func correlateReLUNEON(sum, products, grad, src, from, scale, shift *float32, n int) {
+	panic(errAssembly)
+}
+
+func normalizeBackNEON(dst, grad, src, from, scale, mean, slope *float32, n int) { panic(errAssembly) }
+
+func normalizeBackReLUNEON(dst, grad, src, from, scale, shift, mean, slope *float32, n int) {
+	panic(errAssembly)
+}
+
 func peakNEON(n int) { panic(errAssembly) }

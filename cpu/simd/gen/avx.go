@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // avx is an instruction set of amd64. The mask of the lanes of vector v of a row of n elements is in K(v+1), or in
 // Y(13-v).
@@ -79,6 +83,23 @@ func (g *avx) peak() {
 		g.line("VFMADD231PS %s, %s, %s", g.v(n), g.v(n+1), g.v(i))
 	}
 	g.line("DECQ CX\nJNZ loop\nVZEROUPPER\nRET")
+}
+
+// data writes the constants, as wide as the widest vector, and lanes: 16 ones and 16 zeros, of which masks are cut.
+func (g *avx) data() {
+	g.args = nil
+	g.line("")
+	words := func(name string, n int, word func(i int) uint32) {
+		for i := range n {
+			g.line("DATA ·%s+%d(SB)/4, $%#x", name, 4*i, word(i))
+		}
+		g.line("GLOBL ·%s(SB), RODATA|NOPTR, $%d", name, 4*n)
+	}
+	words("lanes", 32, func(i int) uint32 { return -uint32(1 - i/16) })
+	for _, name := range slices.Sorted(maps.Keys(g.consts)) {
+		c := g.consts[name]
+		words(name, 16, func(i int) uint32 { return c[i%len(c)] })
+	}
 }
 
 // What follows spells the operations of loops.
@@ -182,8 +203,98 @@ func (g *avx) prefetch(at place) {
 func (g *avx) broadcast(name string, to vec) { g.line("VBROADCASTSS {%s}, %s", name, g.operand(to)) }
 
 func (g *avx) op(o op, a vec, b operand, to vec) {
-	name := map[op]string{fadd: "VADDPS", fsub: "VSUBPS", fmul: "VMULPS", fdiv: "VDIVPS", fmax: "VMAXPS", fmin: "VMINPS"}[o]
+	name := map[op]string{fadd: "VADDPS", fsub: "VSUBPS", fmul: "VMULPS", fdiv: "VDIVPS", fmax: "VMAXPS", fmin: "VMINPS", and: "VANDPS", or: "VORPS",
+		xor: "VXORPS", iadd: "VPADDD", fadd64: "VADDPD", fsub64: "VSUBPD"}[o]
 	g.line("%s %s, %s, %s", name, g.operand(b), g.operand(a), g.operand(to))
+}
+
+func (g *avx) clear(v vec) { g.zero(g.operand(v)) }
+
+func (g *avx) copy(from operand, to vec) {
+	name := "VMOVUPS"
+	if _, ok := from.(vec); ok {
+		name = "VMOVAPS"
+	}
+	g.line("%s %s, %s", name, g.operand(from), g.operand(to))
+}
+
+func (g *avx) sqrt(a, to vec) { g.line("VSQRTPS %s, %s", g.operand(a), g.operand(to)) }
+
+func (g *avx) shift(s shift, bits int, a, to vec) {
+	name := map[shift]string{left: "VPSLLD", right: "VPSRLD", rightSigned: "VPSRAD"}[s]
+	g.line("%s $%d, %s, %s", name, bits, g.operand(a), g.operand(to))
+}
+
+func (g *avx) fused(name string, a vec, b operand, to vec) {
+	g.line("%s %s, %s, %s", name, g.operand(b), g.operand(a), g.operand(to))
+}
+
+func (g *avx) addProduct(a vec, b operand, to vec)   { g.fused("VFMADD231PS", a, b, to) }
+func (g *avx) subProduct(a vec, b operand, to vec)   { g.fused("VFNMADD231PS", a, b, to) }
+func (g *avx) productMinus(a vec, b operand, to vec) { g.fused("VFMSUB231PS", a, b, to) }
+func (g *avx) scaleAdd(by vec, c operand, to vec)    { g.fused("VFMADD213PS", by, c, to) }
+func (g *avx) addSquares64(a, to vec)                { g.fused("VFMADD231PD", a, a, to) }
+
+func (g *avx) polynomial(x, to vec, coefficients ...constant) {
+	g.copy(coefficients[0], to)
+	for _, c := range coefficients[1:] {
+		g.scaleAdd(x, c, to)
+	}
+}
+
+func (g *avx) compare(r relation, a vec, b operand, m vec) {
+	to := g.operand(m)
+	if g.reg == "Z" {
+		to = "K3"
+	}
+	predicate := map[relation]int{greater: 0x1e, less: 0x11, atLeast: 0x1d}[r]
+	g.line("VCMPPS $%#x, %s, %s, %s", predicate, g.operand(b), g.operand(a), to)
+}
+
+func (g *avx) choose(m vec, from operand, to vec) {
+	if g.reg == "Z" {
+		g.line("VMOVAPS %s, K3, %s", g.operand(from), g.operand(to))
+		return
+	}
+	g.line("VBLENDVPS %s, %s, %s, %s", g.operand(m), g.operand(from), g.operand(to), g.operand(to))
+}
+
+// half is the lower half of a register.
+func (g *avx) half(v vec) string {
+	if g.reg == "Z" {
+		return fmt.Sprintf("Y%d", v)
+	}
+	return fmt.Sprintf("X%d", v)
+}
+
+func (g *avx) widen(x, low, high vec) {
+	if g.reg == "Z" {
+		g.line("VEXTRACTF64X4 $1, %s, %s", g.operand(x), g.half(high))
+	} else {
+		g.line("VEXTRACTF128 $1, %s, %s", g.operand(x), g.half(high))
+	}
+	g.line("VCVTPS2PD %s, %s\nVCVTPS2PD %s, %s", g.half(x), g.operand(low), g.half(high), g.operand(high))
+}
+
+func (g *avx) total(a, b vec) {
+	g.op(fadd64, a, b, 0)
+	if g.reg == "Z" {
+		g.line("VEXTRACTF64X4 $1, Z0, Y1\nVADDPD Y1, Y0, Y0")
+	}
+	g.line("VEXTRACTF128 $1, Y0, X1\nVADDPD X1, X0, X0\nVHADDPD X0, X0, X0")
+	g.line("MOVQ {total}, AX\nVADDSD (AX), X0, X0\nVMOVSD X0, (AX)")
+	g.end()
+}
+
+func (g *avx) only(v vec) {
+	x := g.operand(v)
+	switch {
+	case !g.part:
+	case g.reg == "Z":
+		g.line("VMOVAPS.Z %s, K1, %s", x, x)
+	default:
+		g.line("VANDPS %s, %s, %s", g.mask(0), x, x)
+	}
 }
 
 func (g *avx) lanesLeft() {

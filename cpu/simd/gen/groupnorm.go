@@ -1,11 +1,11 @@
 package main
 
 // norm makes the loops of normalisations, without fused operations.
-func (g mnemonics) norm() {
-	x, m, a, b := g.v(0), g.v(1), g.v(2), g.v(3)
-	mul := func(a, b, to string) { g.op("VMULPS", a, b, to) }
-	add := func(a, b, to string) { g.op("VADDPS", a, b, to) }
-	sub := func(a, b, to string) { g.op("VSUBPS", a, b, to) }
+func (g *loops) norm() {
+	x, m, a, b := vec(0), vec(1), vec(2), vec(3)
+	mul := func(a, b, to vec) { g.op(fmul, a, b, to) }
+	add := func(a, b, to vec) { g.op(fadd, a, b, to) }
+	sub := func(a, b, to vec) { g.op(fsub, a, b, to) }
 	// difference does x = src - from, of slices i and i+1.
 	difference := func(i int) {
 		g.get(i, x)
@@ -33,7 +33,7 @@ func (g mnemonics) norm() {
 	}
 
 	// normalized does y = x scale + shift, of a difference x and slices i and i+1.
-	y := g.v(4)
+	y := vec(4)
 	normalized := func(i int) {
 		g.get(i, a)
 		mul(x, a, y)
@@ -41,12 +41,12 @@ func (g mnemonics) norm() {
 		add(y, b, y)
 	}
 	// where keeps a gradient where the value before ReLU is above 0.
-	where := func(grad string) {
-		zero, kept := g.v(5), g.v(6)
-		g.zero(zero)
-		g.zero(kept)
-		g.when(greater, y, zero, grad, kept, g.v(7))
-		g.line("VMOVAPS %s, %s", kept, grad)
+	where := func(grad vec) {
+		zero, kept := vec(5), vec(6)
+		g.clear(zero)
+		g.clear(kept)
+		g.when(greater, y, zero, grad, kept, vec(7))
+		g.copy(kept, grad)
 	}
 
 	for _, relu := range []bool{false, true} {
@@ -62,8 +62,8 @@ func (g mnemonics) norm() {
 			difference(1)
 			normalized(3)
 			if relu {
-				g.zero(a)
-				g.op("VMAXPS", a, y, y)
+				g.clear(a)
+				g.op(fmax, a, y, y)
 			}
 			g.put(y, 0)
 		})

@@ -32,15 +32,38 @@ type set interface {
 	// Of vectors. In the code that rest and masked make, load and store move the lanes that there are alone, and load sets the others to zero.
 	load(from place, to vec)
 	store(from vec, to place)
-	prefetch(at place)                 // of whole vectors alone
-	broadcast(name string, to vec)     // of a parameter
+	prefetch(at place)             // of whole vectors alone
+	broadcast(name string, to vec) // of a parameter
+	clear(v vec)
+	copy(from operand, to vec)
 	op(o op, a vec, b operand, to vec) // to = o(a, b)
+	sqrt(a, to vec)
+	shift(s shift, bits int, a, to vec)
+
+	// Fused, rounded once.
+	addProduct(a vec, b operand, to vec)            // to += a b
+	subProduct(a vec, b operand, to vec)            // to -= a b
+	productMinus(a vec, b operand, to vec)          // to = a b - to
+	scaleAdd(by vec, c operand, to vec)             // to = to by + c
+	polynomial(x, to vec, coefficients ...constant) // to = ((c[0] x + c[1]) x + ...)
+
+	// compare makes the mask of the lanes where a and b are so, in m unless masks have a register of their own, which is one. choose does to = from in
+	// its lanes.
+	compare(r relation, a vec, b operand, m vec)
+	choose(m vec, from operand, to vec)
+
+	// Of float64: widen makes two vectors of x, and total adds the elements of a and b to {total} and ends the function.
+	widen(x, low, high vec)
+	addSquares64(a, to vec) // to += a a, fused
+	total(a, b vec)
 
 	// Of parts of vectors. lanesLeft makes the mask of the first cx lanes, if the set has masks, and bx is lost; masked makes code for its lanes.
 	// rest makes code for what whole has left, by a mask, which is there already if known says so and ax is the lanes, or, without masks, an
 	// element at a time, after which step is added to at. It ends at done.
 	lanesLeft()
 	masked(f func())
+	partial() bool // whether code is made for a part of a vector
+	only(v vec)    // sets lanes that do not count to zero
 	rest(known bool, done string, at general, step int, body func())
 
 	// keep has the constants of body, which comes next, in registers, if the set has any to spare.
@@ -127,6 +150,30 @@ const (
 	fdiv
 	fmax // NaN if b is NaN
 	fmin // likewise
+	and
+	or
+	xor
+	iadd
+	fadd64
+	fsub64
+)
+
+// shift is a shift of all elements by a number of bits.
+type shift int
+
+const (
+	left shift = iota
+	right
+	rightSigned
+)
+
+// relation is between two numbers.
+type relation int
+
+const (
+	greater relation = iota
+	less
+	atLeast
 )
 
 // elements makes a loop over the {n} elements of slices whose first elements r8, r9 and so on point to: body makes the
@@ -161,6 +208,21 @@ func (g *loops) ahead(i int) {
 	p := slice(i)
 	p.offset = 2048
 	g.prefetch(p)
+}
+
+// when does to = from in the lanes where a and b are so; spare is lost.
+func (g *loops) when(r relation, a vec, b operand, from, to, spare vec) {
+	g.compare(r, a, b, spare)
+	g.choose(spare, from, to)
+}
+
+// horner is set's polynomial.
+func (g *loops) horner(x, to vec, coefficients ...float64) {
+	c := make([]constant, len(coefficients))
+	for i, x := range coefficients {
+		c[i] = f(x)
+	}
+	g.polynomial(x, to, c...)
 }
 
 // pointers loads parameters into r8, r9 and so on.

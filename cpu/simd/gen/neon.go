@@ -8,12 +8,14 @@ import (
 
 // neon is the instruction set of arm64. An instruction that Go's assembler lacks is a word of machine code, which a comment spells.
 //
-// The general registers of loops are R0 to R5 and R8 to R15; R21 and R22 are lost between. The vectors of loops are V0 to V15. V16 to V29 hold constants, and
+// The general registers of loops are R0 to R5 and R8 to R15; R20 is the table of constants, R21 and R22 are lost between. The vectors of loops are V0 to V15. V16 to V29 hold constants, and
 // V30 and V31 are lost.
 type neon struct {
 	*source
-	kept   []string // constants in registers, from V16 on
-	listed bool     // whether constants are being listed
+	kept   []constant // those in registers, from V16 on
+	listed bool       // whether constants are being listed
+	table  []string   // the constants in their order in memory
+	based  bool       // whether R20 is the place of the table
 }
 
 const (
@@ -26,7 +28,7 @@ const (
 func (g *neon) traits() isa { return isa{"NEON", 4, 16, false} }
 
 func (g *neon) function(doc, name, params string) {
-	g.kept = nil
+	g.kept, g.based = nil, false
 	g.begin(doc, name+"NEON", params)
 }
 
@@ -81,42 +83,39 @@ func (g *neon) equal(r general, with int, to string) {
 	g.line("CMP $%d, %s\nBEQ %s", with, r.arm64(), to)
 }
 
-// address is a place of which the assembler takes the text.
+// address is the text of a place. What an instruction cannot add is added in R21.
 func (g *neon) address(p place) string {
-	switch p.scale {
-	case 0:
-	case 1:
-		g.line("ADD %s, %s, R21", p.index.arm64(), p.base.arm64())
-	default:
-		g.line("ADD %s<<%d, %s, R21", p.index.arm64(), bits.TrailingZeros(uint(p.scale)), p.base.arm64())
-	}
-	if p.scale == 0 {
+	switch {
+	case p.scale == 0:
 		return fmt.Sprintf("%d(%s)", p.offset, p.base.arm64())
+	case p.scale == 1 && p.offset == 0:
+		return fmt.Sprintf("(%s)(%s)", p.base.arm64(), p.index.arm64())
 	}
+	g.line("ADD %s<<%d, %s, R21", p.index.arm64(), bits.TrailingZeros(uint(p.scale)), p.base.arm64())
 	return fmt.Sprintf("%d(R21)", p.offset)
 }
 
 func (g *neon) load(from place, to vec) {
-	switch {
+	switch at := g.address(from); {
 	case g.part:
-		g.line("FMOVS %s, F%d", g.address(from), to)
+		g.line("FMOVS %s, F%d", at, to)
 	case from.scale == 1 && from.offset == 0:
 		r, x := from.base.number(), from.index.number()
 		g.word(0x3ce06800|uint32(x)<<16|uint32(r)<<5|uint32(to), "ldr q%d, [x%d, x%d]", to, r, x)
 	default:
-		g.line("FMOVQ %s, F%d", g.address(from), to)
+		g.line("FMOVQ %s, F%d", at, to)
 	}
 }
 
 func (g *neon) store(from vec, to place) {
-	switch {
+	switch at := g.address(to); {
 	case g.part:
-		g.line("FMOVS F%d, %s", from, g.address(to))
+		g.line("FMOVS F%d, %s", from, at)
 	case to.scale == 1 && to.offset == 0:
 		r, x := to.base.number(), to.index.number()
 		g.word(0x3ca06800|uint32(x)<<16|uint32(r)<<5|uint32(from), "str q%d, [x%d, x%d]", from, r, x)
 	default:
-		g.line("FMOVQ F%d, %s", from, g.address(to))
+		g.line("FMOVQ F%d, %s", from, at)
 	}
 }
 
@@ -127,46 +126,184 @@ func (g *neon) broadcast(name string, to vec) {
 	g.line("FMOVS {%s}, F%d\nVDUP V%d.S[0], V%d.S4", name, to, to, to)
 }
 
-// register returns the register of an operand. If it is in memory it is loaded into that to spare.
+// constantTo loads a constant.
+func (g *neon) constantTo(c constant, to vec) {
+	name := g.constant(c)
+	i := slices.Index(g.table, name)
+	if i < 0 {
+		i = len(g.table)
+		g.table = append(g.table, name)
+	}
+	g.constants()
+	g.line("FMOVQ %d(R20), F%d", 16*i, to)
+}
+
+// constants makes R20 the place of the table of constants, once in a function: where the first is used, or before the loop of elements.
+func (g *neon) constants() {
+	if !g.based {
+		g.line("MOVD $·constants(SB), R20")
+		g.based = true
+	}
+}
+
+// register returns the register of an operand. If it is in memory it is loaded into spare.
 func (g *neon) register(x operand, spare vec) vec {
 	switch x := x.(type) {
 	case vec:
 		return x
 	case constant:
-		name := g.constant(x)
-		if i := slices.Index(g.kept, name); i >= 0 {
+		isKept := func(c constant) bool { return slices.Equal(c, x) }
+		if i := slices.IndexFunc(g.kept, isKept); i >= 0 {
 			return vec(firstKept + i)
 		}
 		if g.listed && len(g.kept) < mostKept {
-			g.kept = append(g.kept, name)
+			g.kept = append(g.kept, x)
 		}
-		g.line("MOVD $·%s(SB), R21\nFMOVQ (R21), F%d", name, spare)
+		g.constantTo(x, spare)
 	case place:
 		g.load(x, spare)
 	}
 	return spare
 }
 
-func (g *neon) op(o op, a vec, b operand, to vec) { g.three(neonOps[o], to, a, g.register(b, spare)) }
-
-// instruction is one of vectors: its name, with the arrangement of lanes, and the code with all registers 0.
+// instruction is one of vectors: its name, with the arrangement of lanes, and the code with all registers 0, unless Go's assembler has it.
 type instruction struct {
 	name, lanes string
 	code        uint32
 }
 
 var neonOps = map[op]instruction{
-	fadd: {"fadd", "4s", 0x4e20d400},
-	fsub: {"fsub", "4s", 0x4ea0d400},
-	fmul: {"fmul", "4s", 0x6e20dc00},
-	fdiv: {"fdiv", "4s", 0x6e20fc00},
-	fmax: {"fmax", "4s", 0x4e20f400},
-	fmin: {"fmin", "4s", 0x4ea0f400},
+	fadd:   {"fadd", "4s", 0x4e20d400},
+	fsub:   {"fsub", "4s", 0x4ea0d400},
+	fmul:   {"fmul", "4s", 0x6e20dc00},
+	fdiv:   {"fdiv", "4s", 0x6e20fc00},
+	fmax:   {"fmax", "4s", 0x4e20f400},
+	fmin:   {"fmin", "4s", 0x4ea0f400},
+	and:    {"VAND", "B16", 0},
+	or:     {"VORR", "B16", 0},
+	xor:    {"VEOR", "B16", 0},
+	iadd:   {"VADD", "S4", 0},
+	fadd64: {"fadd", "2d", 0x4e60d400},
+	fsub64: {"fsub", "2d", 0x4ee0d400},
 }
+
+// The others that have three registers, or two.
+var (
+	fmla   = instruction{"VFMLA", "S4", 0}
+	fmls   = instruction{"VFMLS", "S4", 0}
+	fmla64 = instruction{"VFMLA", "D2", 0}
+	fcmgt  = instruction{"fcmgt", "4s", 0x6ea0e400}
+	fcmge  = instruction{"fcmge", "4s", 0x6e20e400}
+	bit    = instruction{"VBIT", "B16", 0}
+	fneg   = instruction{"fneg", "4s", 0x6ea0f800}
+	fsqrt  = instruction{"fsqrt", "4s", 0x6ea1f800}
+)
 
 // three writes an instruction d = i(n, m).
 func (g *neon) three(i instruction, d, n, m vec) {
+	if i.code == 0 {
+		g.line("%s V%d.%s, V%d.%s, V%d.%s", i.name, m, i.lanes, n, i.lanes, d, i.lanes)
+		return
+	}
 	g.word(i.code|uint32(m)<<16|uint32(n)<<5|uint32(d), "%s v%d.%s, v%d.%s, v%d.%s", i.name, d, i.lanes, n, i.lanes, m, i.lanes)
+}
+
+// two writes an instruction d = i(n).
+func (g *neon) two(i instruction, d, n vec) {
+	g.word(i.code|uint32(n)<<5|uint32(d), "%s v%d.%s, v%d.%s", i.name, d, i.lanes, n, i.lanes)
+}
+
+func (g *neon) op(o op, a vec, b operand, to vec) { g.three(neonOps[o], to, a, g.register(b, spare)) }
+
+func (g *neon) clear(v vec) { g.zero(int(v)) }
+
+func (g *neon) copy(from operand, to vec) {
+	switch from := from.(type) {
+	case vec:
+		g.line("VMOV V%d.B16, V%d.B16", from, to)
+	case constant:
+		g.constantTo(from, to)
+	case place:
+		g.load(from, to)
+	}
+}
+
+func (g *neon) sqrt(a, to vec) { g.two(fsqrt, to, a) }
+
+func (g *neon) shift(s shift, bits int, a, to vec) {
+	switch s {
+	case left:
+		g.line("VSHL $%d, V%d.S4, V%d.S4", bits, a, to)
+	case right:
+		g.line("VUSHR $%d, V%d.S4, V%d.S4", bits, a, to)
+	case rightSigned:
+		g.word(0x4f000400|uint32(64-bits)<<16|uint32(a)<<5|uint32(to), "sshr v%d.4s, v%d.4s, #%d", to, a, bits)
+	}
+}
+
+func (g *neon) addProduct(a vec, b operand, to vec) { g.three(fmla, to, a, g.register(b, spare)) }
+func (g *neon) subProduct(a vec, b operand, to vec) { g.three(fmls, to, a, g.register(b, spare)) }
+func (g *neon) addSquares64(a, to vec)              { g.three(fmla64, to, a, a) }
+
+func (g *neon) productMinus(a vec, b operand, to vec) {
+	g.two(fneg, to, to)
+	g.addProduct(a, b, to)
+}
+
+func (g *neon) scaleAdd(by vec, c operand, to vec) {
+	g.copy(c, spare)
+	g.three(fmla, spare, to, by)
+	g.copy(spare, to)
+}
+
+// polynomial has what it has made so far by turns in to and in the register to spare, the last in to.
+func (g *neon) polynomial(x, to vec, coefficients ...constant) {
+	now, next := to, spare
+	if len(coefficients)%2 == 0 {
+		now, next = next, now
+	}
+	g.copy(coefficients[0], now)
+	for _, c := range coefficients[1:] {
+		g.copy(c, next)
+		g.three(fmla, next, now, x)
+		now, next = next, now
+	}
+}
+
+// compare has the mask in the other register to spare, since from may be in the first.
+func (g *neon) compare(r relation, a vec, b operand, _ vec) {
+	y := g.register(b, spare)
+	switch r {
+	case greater:
+		g.three(fcmgt, spare2, a, y)
+	case less:
+		g.three(fcmgt, spare2, y, a)
+	case atLeast:
+		g.three(fcmge, spare2, a, y)
+	}
+}
+
+func (g *neon) choose(_ vec, from operand, to vec) {
+	g.three(bit, to, g.register(from, spare), spare2)
+}
+
+func (g *neon) widen(x, low, high vec) {
+	g.word(0x0e617800|uint32(x)<<5|uint32(low), "fcvtl v%d.2d, v%d.2s", low, x)
+	g.word(0x4e617800|uint32(x)<<5|uint32(high), "fcvtl2 v%d.2d, v%d.4s", high, x)
+}
+
+func (g *neon) total(a, b vec) {
+	g.op(fadd64, a, b, 0)
+	g.word(0x7e70d800, "faddp d0, v0.2d")
+	g.line("MOVD {total}, R0\nFMOVD (R0), F1\nFADDD F1, F0\nFMOVD F0, (R0)")
+	g.end()
+}
+
+// only moves the first lane to itself, by which the others become zero.
+func (g *neon) only(v vec) {
+	if g.part {
+		g.line("FMOVS F%d, F%d", v, v)
+	}
 }
 
 // lanesLeft does nothing: there are no masks.
@@ -194,7 +331,24 @@ func (g *neon) keep(body func()) {
 	body()
 	g.listed = false
 	g.text.Truncate(was)
-	for i, name := range g.kept {
-		g.line("MOVD $·%s(SB), R21\nFMOVQ (R21), F%d", name, firstKept+i)
+	if g.based {
+		g.based = false
+		g.constants()
 	}
+	for i, c := range g.kept {
+		g.constantTo(c, vec(firstKept+i))
+	}
+}
+
+// data writes the constants.
+func (g *neon) data() {
+	g.args = nil
+	g.line("")
+	for i, name := range g.table {
+		for j := range 4 {
+			c := g.consts[name]
+			g.line("DATA ·constants+%d(SB)/4, $%#x", 16*i+4*j, c[j%len(c)])
+		}
+	}
+	g.line("GLOBL ·constants(SB), RODATA|NOPTR, $%d", 16*len(g.table))
 }

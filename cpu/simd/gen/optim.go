@@ -1,21 +1,20 @@
 package main
 
 // optim makes the optimisers, without fused operations.
-func (g mnemonics) optim() {
-	r := g.v
+func (g *loops) optim() {
 	// Scalars have registers that elements leaves alone.
-	scalars := func(names ...string) (regs []string) {
+	scalars := func(names ...string) (regs []vec) {
 		for i, n := range names {
-			regs = append(regs, r(12-i))
+			regs = append(regs, vec(12-i))
 			g.broadcast(n, regs[i])
 		}
 		return regs
 	}
-	p, v, d, x := r(0), r(1), r(2), r(3)
-	mul := func(a, b, to string) { g.op("VMULPS", a, b, to) }
-	add := func(a, b, to string) { g.op("VADDPS", a, b, to) }
-	sub := func(a, b, to string) { g.op("VSUBPS", a, b, to) }
-	div := func(a, b, to string) { g.op("VDIVPS", a, b, to) }
+	p, v, d, x := vec(0), vec(1), vec(2), vec(3)
+	mul := func(a, b, to vec) { g.op(fmul, a, b, to) }
+	add := func(a, b, to vec) { g.op(fadd, a, b, to) }
+	sub := func(a, b, to vec) { g.op(fsub, a, b, to) }
+	div := func(a, b, to vec) { g.op(fdiv, a, b, to) }
 
 	for _, name := range []string{"momentum", "nesterov"} {
 		g.function("is SGD with momentum.", name, "param, velocity, grad *float32, n int, lr, momentum float32")
@@ -56,7 +55,7 @@ func (g mnemonics) optim() {
 		add(x, d, x) // v
 		g.put(x, 2)
 		div(x, s[4], x)
-		g.line("VSQRTPS %s, %s", x, x)
+		g.sqrt(x, x)
 		add(x, s[5], x)
 		mul(s[1], v, v)
 		div(v, x, v)
@@ -70,7 +69,7 @@ func (g mnemonics) optim() {
 	g.function("is Adadelta: rest = 1 - rho.", "adadelta", "param, accGrad, accDelta, grad *float32, n int, lr, rho, rest, eps float32")
 	g.pointers("param", "accGrad", "accDelta", "grad")
 	s = scalars("lr", "rho", "rest", "eps")
-	u := r(4)
+	u := vec(4)
 	g.elements(func() {
 		g.get(3, d)
 		g.get(1, v)
@@ -81,9 +80,9 @@ func (g mnemonics) optim() {
 		g.put(v, 1)
 		g.get(2, u)
 		add(u, s[3], x)
-		g.line("VSQRTPS %s, %s", x, x)
+		g.sqrt(x, x)
 		add(v, s[3], v)
-		g.line("VSQRTPS %s, %s", v, v)
+		g.sqrt(v, v)
 		div(x, v, x)
 		mul(d, x, d)
 		mul(s[1], u, u)
