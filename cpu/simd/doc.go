@@ -2,7 +2,7 @@
 // the sum of outer products under the gradients of weights, and elementwise loops.
 //
 // Every function is specified by a plain Go loop, which is also what runs at level None. On amd64 there is assembly for
-// AVX-512 and for AVX2 with FMA, and on arm64, for all but pools and random numbers, for NEON, written by the program in gen, unless the build has the tag noasm. It is bit for bit
+// AVX-512 and for AVX2 with FMA, and on arm64 for NEON, written by the program in gen, unless the build has the tag noasm. It is bit for bit
 // the loop where that says so; elsewhere sums are fused or taken in another order and tests state the bound. NaN and
 // infinities go through as in the loop. The sign of a zero is not promised.
 //

@@ -19740,6 +19740,227 @@ one:
 done:
 	RET
 
+// func maxPoolNEON(pooled *float32, at *byte, src *float32, row, w, c, n int)
+TEXT ·maxPoolNEON(SB), NOSPLIT, $0-56
+	MOVD $·constants(SB), R20
+	FMOVQ 768(R20), F16
+	FMOVQ 784(R20), F17
+	FMOVQ 800(R20), F18
+	MOVD pooled+0(FP), R8
+	MOVD at+8(FP), R9
+	MOVD src+16(FP), R10
+	MOVD c+40(FP), R3
+	LSL $2, R3
+	MOVD row+24(FP), R12
+	LSL $2, R12
+	ADD R10, R12
+	ADD R3<<0, R10, R11
+	ADD R3<<0, R12, R13
+	MOVD w+32(FP), R4
+	MOVD at+8(FP), R5
+pixel:
+	MOVD $0, R0
+	MOVD n+48(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	ADD R0<<2, R10, R21
+	FMOVQ 0(R21), F0
+	VEOR V1.B16, V1.B16, V1.B16
+	ADD R0<<2, R11, R21
+	FMOVQ 0(R21), F2
+	WORD $0x6e22e41f // fcmge v31.4s, v0.4s, v2.4s
+	WORD $0x6e205bff // mvn v31.16b, v31.16b
+	WORD $0x4e20e41e // fcmeq v30.4s, v0.4s, v0.4s
+	VAND V30.B16, V31.B16, V31.B16
+	VBIT V31.B16, V2.B16, V0.B16
+	VBIT V31.B16, V16.B16, V1.B16
+	ADD R0<<2, R12, R21
+	FMOVQ 0(R21), F2
+	WORD $0x6e22e41f // fcmge v31.4s, v0.4s, v2.4s
+	WORD $0x6e205bff // mvn v31.16b, v31.16b
+	WORD $0x4e20e41e // fcmeq v30.4s, v0.4s, v0.4s
+	VAND V30.B16, V31.B16, V31.B16
+	VBIT V31.B16, V2.B16, V0.B16
+	VBIT V31.B16, V17.B16, V1.B16
+	ADD R0<<2, R13, R21
+	FMOVQ 0(R21), F2
+	WORD $0x6e22e41f // fcmge v31.4s, v0.4s, v2.4s
+	WORD $0x6e205bff // mvn v31.16b, v31.16b
+	WORD $0x4e20e41e // fcmeq v30.4s, v0.4s, v0.4s
+	VAND V30.B16, V31.B16, V31.B16
+	VBIT V31.B16, V2.B16, V0.B16
+	VBIT V31.B16, V18.B16, V1.B16
+	ADD R0<<2, R8, R21
+	FMOVQ F0, 0(R21)
+	CBZ R5, noplacefalse
+	WORD $0x0e61283e // xtn v30.4h, v1.4s
+	WORD $0x0e212bde // xtn v30.8b, v30.8h
+	FMOVS F30, (R9)(R0)
+noplacefalse:
+	ADD $4, R0
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ next
+one:
+	ADD R0<<2, R10, R21
+	FMOVS 0(R21), F0
+	VEOR V1.B16, V1.B16, V1.B16
+	ADD R0<<2, R11, R21
+	FMOVS 0(R21), F2
+	WORD $0x6e22e41f // fcmge v31.4s, v0.4s, v2.4s
+	WORD $0x6e205bff // mvn v31.16b, v31.16b
+	WORD $0x4e20e41e // fcmeq v30.4s, v0.4s, v0.4s
+	VAND V30.B16, V31.B16, V31.B16
+	VBIT V31.B16, V2.B16, V0.B16
+	VBIT V31.B16, V16.B16, V1.B16
+	ADD R0<<2, R12, R21
+	FMOVS 0(R21), F2
+	WORD $0x6e22e41f // fcmge v31.4s, v0.4s, v2.4s
+	WORD $0x6e205bff // mvn v31.16b, v31.16b
+	WORD $0x4e20e41e // fcmeq v30.4s, v0.4s, v0.4s
+	VAND V30.B16, V31.B16, V31.B16
+	VBIT V31.B16, V2.B16, V0.B16
+	VBIT V31.B16, V17.B16, V1.B16
+	ADD R0<<2, R13, R21
+	FMOVS 0(R21), F2
+	WORD $0x6e22e41f // fcmge v31.4s, v0.4s, v2.4s
+	WORD $0x6e205bff // mvn v31.16b, v31.16b
+	WORD $0x4e20e41e // fcmeq v30.4s, v0.4s, v0.4s
+	VAND V30.B16, V31.B16, V31.B16
+	VBIT V31.B16, V2.B16, V0.B16
+	VBIT V31.B16, V18.B16, V1.B16
+	ADD R0<<2, R8, R21
+	FMOVS F0, 0(R21)
+	CBZ R5, noplacetrue
+	VMOV V1.S[0], R22
+	MOVB R22, (R9)(R0)
+noplacetrue:
+	ADD $1, R0
+	SUBS $1, R2
+	BNE one
+next:
+	ADD R3, R8
+	MOVD c+40(FP), R21
+	ADD R21, R9
+	ADD R3<<1, R10, R10
+	ADD R3<<1, R11, R11
+	ADD R3<<1, R12, R12
+	ADD R3<<1, R13, R13
+	SUBS $1, R4
+	BNE pixel
+	RET
+
+// func unpoolNEON(dst *float32, row int, pooled *float32, at *byte, w, c, n int)
+TEXT ·unpoolNEON(SB), NOSPLIT, $0-56
+	MOVD $·constants(SB), R20
+	FMOVQ 816(R20), F16
+	FMOVQ 768(R20), F17
+	FMOVQ 784(R20), F18
+	FMOVQ 800(R20), F19
+	MOVD pooled+16(FP), R8
+	MOVD at+24(FP), R9
+	MOVD dst+0(FP), R10
+	MOVD c+40(FP), R3
+	LSL $2, R3
+	MOVD row+8(FP), R12
+	LSL $2, R12
+	ADD R10, R12
+	ADD R3<<0, R10, R11
+	ADD R3<<0, R12, R13
+	MOVD w+32(FP), R4
+	MOVD at+24(FP), R5
+pixel:
+	MOVD $0, R0
+	MOVD n+48(FP), R2
+	SUBS $4, R2
+	BLT part
+whole:
+	ADD R0<<2, R8, R21
+	FMOVQ 0(R21), F0
+	FMOVS (R9)(R0), F1
+	VUXTL V1.B8, V1.H8
+	VUXTL V1.H4, V1.S4
+	VCMEQ V16.S4, V1.S4, V31.S4
+	VAND V31.B16, V0.B16, V2.B16
+	ADD R0<<2, R10, R21
+	FMOVQ F2, 0(R21)
+	VCMEQ V17.S4, V1.S4, V31.S4
+	VAND V31.B16, V0.B16, V2.B16
+	ADD R0<<2, R11, R21
+	FMOVQ F2, 0(R21)
+	VCMEQ V18.S4, V1.S4, V31.S4
+	VAND V31.B16, V0.B16, V2.B16
+	ADD R0<<2, R12, R21
+	FMOVQ F2, 0(R21)
+	VCMEQ V19.S4, V1.S4, V31.S4
+	VAND V31.B16, V0.B16, V2.B16
+	ADD R0<<2, R13, R21
+	FMOVQ F2, 0(R21)
+	ADD $4, R0
+	SUBS $4, R2
+	BGE whole
+part:
+	ADDS $4, R2
+	BEQ next
+one:
+	ADD R0<<2, R8, R21
+	FMOVS 0(R21), F0
+	MOVBU (R9)(R0), R22
+	FMOVS R22, F1
+	VCMEQ V16.S4, V1.S4, V31.S4
+	VAND V31.B16, V0.B16, V2.B16
+	ADD R0<<2, R10, R21
+	FMOVS F2, 0(R21)
+	VCMEQ V17.S4, V1.S4, V31.S4
+	VAND V31.B16, V0.B16, V2.B16
+	ADD R0<<2, R11, R21
+	FMOVS F2, 0(R21)
+	VCMEQ V18.S4, V1.S4, V31.S4
+	VAND V31.B16, V0.B16, V2.B16
+	ADD R0<<2, R12, R21
+	FMOVS F2, 0(R21)
+	VCMEQ V19.S4, V1.S4, V31.S4
+	VAND V31.B16, V0.B16, V2.B16
+	ADD R0<<2, R13, R21
+	FMOVS F2, 0(R21)
+	ADD $1, R0
+	SUBS $1, R2
+	BNE one
+next:
+	ADD R3, R8
+	MOVD c+40(FP), R21
+	ADD R21, R9
+	ADD R3<<1, R10, R10
+	ADD R3<<1, R11, R11
+	ADD R3<<1, R12, R12
+	ADD R3<<1, R13, R13
+	SUBS $1, R4
+	BNE pixel
+	RET
+
+// func pixelsNEON(dst *float32, src *byte, n int)
+TEXT ·pixelsNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R8
+	MOVD src+8(FP), R9
+	MOVD n+16(FP), R2
+	MOVD $·constants(SB), R20
+	FMOVQ 832(R20), F2
+loop:
+	FMOVS 0(R9), F0
+	VUXTL V0.B8, V0.H8
+	VUXTL V0.H4, V0.S4
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
+	FMOVQ F0, 0(R8)
+	ADD $16, R8
+	ADD $4, R9
+	SUBS $4, R2
+	BNE loop
+	RET
+
 // func deviationsNEON(sum, src, from *float32, n int)
 TEXT ·deviationsNEON(SB), NOSPLIT, $0-32
 	MOVD sum+0(FP), R8
@@ -20133,6 +20354,1285 @@ one:
 done:
 	RET
 
+// func normalsNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32)
+TEXT ·normalsNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R8
+	MOVD x+8(FP), R9
+	MOVD $·constants(SB), R20
+	FMOVQ 848(R20), F16
+	FMOVQ 864(R20), F17
+	FMOVQ 880(R20), F18
+	FMOVQ 896(R20), F19
+	FMOVQ 912(R20), F20
+	FMOVQ 928(R20), F21
+	FMOVQ 944(R20), F22
+	FMOVQ 768(R20), F23
+	FMOVQ 960(R20), F24
+	FMOVQ 976(R20), F25
+	FMOVQ 96(R20), F26
+	FMOVQ 992(R20), F27
+	FMOVQ 192(R20), F28
+	FMOVQ 1008(R20), F29
+	MOVD n+16(FP), R2
+	MOVWU block+24(FP), R3
+loop:
+	VDUP R3, V8.S4
+	VADD V16.S4, V8.S4, V0.S4
+	VADD V17.S4, V8.S4, V4.S4
+	FMOVS row+28(FP), F1
+	VDUP V1.S[0], V1.S4
+	VMOV V1.B16, V5.B16
+	FMOVS draw+32(FP), F2
+	VDUP V2.S[0], V2.S4
+	VMOV V2.B16, V6.B16
+	FMOVS stream+36(FP), F3
+	VDUP V3.S[0], V3.S4
+	VMOV V3.B16, V7.B16
+	FMOVS k0+40(FP), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS k1+44(FP), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VSHL $32, V4.D2, V4.D2
+	VAND V22.B16, V0.B16, V0.B16
+	VORR V4.B16, V0.B16, V0.B16
+	VSHL $32, V3.D2, V3.D2
+	VAND V22.B16, V9.B16, V9.B16
+	VORR V3.B16, V9.B16, V9.B16
+	VSHL $32, V6.D2, V6.D2
+	VAND V22.B16, V2.B16, V2.B16
+	VORR V6.B16, V2.B16, V2.B16
+	VSHL $32, V1.D2, V1.D2
+	VAND V22.B16, V8.B16, V8.B16
+	VORR V1.B16, V8.B16, V8.B16
+	VUSHR $8, V0.S4, V0.S4
+	VADD V23.S4, V0.S4, V0.S4
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	VUSHR $23, V0.S4, V4.S4
+	VADD V24.S4, V4.S4, V4.S4
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	VAND V25.B16, V0.B16, V3.B16
+	VORR V26.B16, V3.B16, V3.B16
+	WORD $0x4e3ad486 // fadd v6.4s, v4.4s, v26.4s
+	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VBIT V31.B16, V6.B16, V4.B16
+	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
+	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VBIT V31.B16, V6.B16, V3.B16
+	WORD $0x4ebad466 // fsub v6.4s, v3.4s, v26.4s
+	WORD $0x4e3ad461 // fadd v1.4s, v3.4s, v26.4s
+	WORD $0x6e21fcc6 // fdiv v6.4s, v6.4s, v1.4s
+	WORD $0x6e26dcc1 // fmul v1.4s, v6.4s, v6.4s
+	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
+	FMOVQ 1024(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ 1040(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ 1056(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e26d4c6 // fadd v6.4s, v6.4s, v6.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 1072(R20), F30
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x4e26d486 // fadd v6.4s, v4.4s, v6.4s
+	FMOVQ 224(R20), F30
+	WORD $0x6e3edcc6 // fmul v6.4s, v6.4s, v30.4s
+	WORD $0x6ea1f8c0 // fsqrt v0.4s, v6.4s
+	VSHL $2, V9.S4, V4.S4
+	VUSHR $8, V4.S4, V4.S4
+	FMOVQ 1088(R20), F30
+	VADD V30.S4, V4.S4, V4.S4
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	FMOVQ 1104(R20), F30
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	FMOVQ 1120(R20), F30
+	WORD $0x6e3edc66 // fmul v6.4s, v3.4s, v30.4s
+	FMOVQ 1136(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 144(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 1152(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x4e3ad4c6 // fadd v6.4s, v6.4s, v26.4s
+	WORD $0x6e26dc86 // fmul v6.4s, v4.4s, v6.4s
+	FMOVQ 1168(R20), F30
+	WORD $0x6e3edc61 // fmul v1.4s, v3.4s, v30.4s
+	FMOVQ 1184(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 1200(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 160(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 528(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	VSHL $1, V9.S4, V4.S4
+	WORD $0x4f210483 // sshr v3.4s, v4.4s, #31
+	VEOR V9.B16, V4.B16, V4.B16
+	VEOR V1.B16, V6.B16, V5.B16
+	VAND V3.B16, V5.B16, V5.B16
+	VEOR V5.B16, V6.B16, V6.B16
+	VEOR V5.B16, V1.B16, V1.B16
+	FMOVQ 0(R20), F30
+	VAND V30.B16, V4.B16, V4.B16
+	FMOVQ 0(R20), F30
+	VAND V30.B16, V9.B16, V9.B16
+	VEOR V4.B16, V1.B16, V1.B16
+	VEOR V9.B16, V6.B16, V6.B16
+	WORD $0x6e26dc09 // fmul v9.4s, v0.4s, v6.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	VUSHR $8, V2.S4, V2.S4
+	VADD V23.S4, V2.S4, V2.S4
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	VUSHR $23, V2.S4, V4.S4
+	VADD V24.S4, V4.S4, V4.S4
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	VAND V25.B16, V2.B16, V3.B16
+	VORR V26.B16, V3.B16, V3.B16
+	WORD $0x4e3ad486 // fadd v6.4s, v4.4s, v26.4s
+	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VBIT V31.B16, V6.B16, V4.B16
+	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
+	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VBIT V31.B16, V6.B16, V3.B16
+	WORD $0x4ebad466 // fsub v6.4s, v3.4s, v26.4s
+	WORD $0x4e3ad461 // fadd v1.4s, v3.4s, v26.4s
+	WORD $0x6e21fcc6 // fdiv v6.4s, v6.4s, v1.4s
+	WORD $0x6e26dcc1 // fmul v1.4s, v6.4s, v6.4s
+	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
+	FMOVQ 1024(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ 1040(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ 1056(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e26d4c6 // fadd v6.4s, v6.4s, v6.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 1072(R20), F30
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x4e26d486 // fadd v6.4s, v4.4s, v6.4s
+	FMOVQ 224(R20), F30
+	WORD $0x6e3edcc6 // fmul v6.4s, v6.4s, v30.4s
+	WORD $0x6ea1f8c2 // fsqrt v2.4s, v6.4s
+	VSHL $2, V8.S4, V4.S4
+	VUSHR $8, V4.S4, V4.S4
+	FMOVQ 1088(R20), F30
+	VADD V30.S4, V4.S4, V4.S4
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	FMOVQ 1104(R20), F30
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	FMOVQ 1120(R20), F30
+	WORD $0x6e3edc66 // fmul v6.4s, v3.4s, v30.4s
+	FMOVQ 1136(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 144(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 1152(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x4e3ad4c6 // fadd v6.4s, v6.4s, v26.4s
+	WORD $0x6e26dc86 // fmul v6.4s, v4.4s, v6.4s
+	FMOVQ 1168(R20), F30
+	WORD $0x6e3edc61 // fmul v1.4s, v3.4s, v30.4s
+	FMOVQ 1184(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 1200(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 160(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 528(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	VSHL $1, V8.S4, V4.S4
+	WORD $0x4f210483 // sshr v3.4s, v4.4s, #31
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V1.B16, V6.B16, V5.B16
+	VAND V3.B16, V5.B16, V5.B16
+	VEOR V5.B16, V6.B16, V6.B16
+	VEOR V5.B16, V1.B16, V1.B16
+	FMOVQ 0(R20), F30
+	VAND V30.B16, V4.B16, V4.B16
+	FMOVQ 0(R20), F30
+	VAND V30.B16, V8.B16, V8.B16
+	VEOR V4.B16, V1.B16, V1.B16
+	VEOR V8.B16, V6.B16, V6.B16
+	WORD $0x6e26dc48 // fmul v8.4s, v2.4s, v6.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	VZIP1 V9.S4, V0.S4, V4.S4
+	VZIP2 V9.S4, V0.S4, V3.S4
+	VZIP1 V8.S4, V2.S4, V6.S4
+	VZIP2 V8.S4, V2.S4, V1.S4
+	VZIP1 V6.D2, V4.D2, V0.D2
+	VZIP2 V6.D2, V4.D2, V9.D2
+	VZIP1 V1.D2, V3.D2, V2.D2
+	VZIP2 V1.D2, V3.D2, V8.D2
+	FMOVQ F0, 0(R8)
+	FMOVQ F9, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F8, 48(R8)
+	ADD $64, R8
+	ADD $64, R9
+	ADD $4, R3
+	SUBS $16, R2
+	BNE loop
+	RET
+
+// func noiseNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a float32)
+TEXT ·noiseNEON(SB), NOSPLIT, $0-52
+	FMOVS a+48(FP), F13
+	VDUP V13.S[0], V13.S4
+	MOVD dst+0(FP), R8
+	MOVD x+8(FP), R9
+	MOVD $·constants(SB), R20
+	FMOVQ 848(R20), F16
+	FMOVQ 864(R20), F17
+	FMOVQ 880(R20), F18
+	FMOVQ 896(R20), F19
+	FMOVQ 912(R20), F20
+	FMOVQ 928(R20), F21
+	FMOVQ 944(R20), F22
+	FMOVQ 768(R20), F23
+	FMOVQ 960(R20), F24
+	FMOVQ 976(R20), F25
+	FMOVQ 96(R20), F26
+	FMOVQ 992(R20), F27
+	FMOVQ 192(R20), F28
+	FMOVQ 1008(R20), F29
+	MOVD n+16(FP), R2
+	MOVWU block+24(FP), R3
+loop:
+	VDUP R3, V8.S4
+	VADD V16.S4, V8.S4, V0.S4
+	VADD V17.S4, V8.S4, V4.S4
+	FMOVS row+28(FP), F1
+	VDUP V1.S[0], V1.S4
+	VMOV V1.B16, V5.B16
+	FMOVS draw+32(FP), F2
+	VDUP V2.S[0], V2.S4
+	VMOV V2.B16, V6.B16
+	FMOVS stream+36(FP), F3
+	VDUP V3.S[0], V3.S4
+	VMOV V3.B16, V7.B16
+	FMOVS k0+40(FP), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS k1+44(FP), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VSHL $32, V4.D2, V4.D2
+	VAND V22.B16, V0.B16, V0.B16
+	VORR V4.B16, V0.B16, V0.B16
+	VSHL $32, V3.D2, V3.D2
+	VAND V22.B16, V9.B16, V9.B16
+	VORR V3.B16, V9.B16, V9.B16
+	VSHL $32, V6.D2, V6.D2
+	VAND V22.B16, V2.B16, V2.B16
+	VORR V6.B16, V2.B16, V2.B16
+	VSHL $32, V1.D2, V1.D2
+	VAND V22.B16, V8.B16, V8.B16
+	VORR V1.B16, V8.B16, V8.B16
+	VUSHR $8, V0.S4, V0.S4
+	VADD V23.S4, V0.S4, V0.S4
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	VUSHR $23, V0.S4, V4.S4
+	VADD V24.S4, V4.S4, V4.S4
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	VAND V25.B16, V0.B16, V3.B16
+	VORR V26.B16, V3.B16, V3.B16
+	WORD $0x4e3ad486 // fadd v6.4s, v4.4s, v26.4s
+	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VBIT V31.B16, V6.B16, V4.B16
+	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
+	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VBIT V31.B16, V6.B16, V3.B16
+	WORD $0x4ebad466 // fsub v6.4s, v3.4s, v26.4s
+	WORD $0x4e3ad461 // fadd v1.4s, v3.4s, v26.4s
+	WORD $0x6e21fcc6 // fdiv v6.4s, v6.4s, v1.4s
+	WORD $0x6e26dcc1 // fmul v1.4s, v6.4s, v6.4s
+	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
+	FMOVQ 1024(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ 1040(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ 1056(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e26d4c6 // fadd v6.4s, v6.4s, v6.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 1072(R20), F30
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x4e26d486 // fadd v6.4s, v4.4s, v6.4s
+	FMOVQ 224(R20), F30
+	WORD $0x6e3edcc6 // fmul v6.4s, v6.4s, v30.4s
+	WORD $0x6ea1f8c0 // fsqrt v0.4s, v6.4s
+	VSHL $2, V9.S4, V4.S4
+	VUSHR $8, V4.S4, V4.S4
+	FMOVQ 1088(R20), F30
+	VADD V30.S4, V4.S4, V4.S4
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	FMOVQ 1104(R20), F30
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	FMOVQ 1120(R20), F30
+	WORD $0x6e3edc66 // fmul v6.4s, v3.4s, v30.4s
+	FMOVQ 1136(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 144(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 1152(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x4e3ad4c6 // fadd v6.4s, v6.4s, v26.4s
+	WORD $0x6e26dc86 // fmul v6.4s, v4.4s, v6.4s
+	FMOVQ 1168(R20), F30
+	WORD $0x6e3edc61 // fmul v1.4s, v3.4s, v30.4s
+	FMOVQ 1184(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 1200(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 160(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 528(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	VSHL $1, V9.S4, V4.S4
+	WORD $0x4f210483 // sshr v3.4s, v4.4s, #31
+	VEOR V9.B16, V4.B16, V4.B16
+	VEOR V1.B16, V6.B16, V5.B16
+	VAND V3.B16, V5.B16, V5.B16
+	VEOR V5.B16, V6.B16, V6.B16
+	VEOR V5.B16, V1.B16, V1.B16
+	FMOVQ 0(R20), F30
+	VAND V30.B16, V4.B16, V4.B16
+	FMOVQ 0(R20), F30
+	VAND V30.B16, V9.B16, V9.B16
+	VEOR V4.B16, V1.B16, V1.B16
+	VEOR V9.B16, V6.B16, V6.B16
+	WORD $0x6e26dc09 // fmul v9.4s, v0.4s, v6.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	VUSHR $8, V2.S4, V2.S4
+	VADD V23.S4, V2.S4, V2.S4
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	VUSHR $23, V2.S4, V4.S4
+	VADD V24.S4, V4.S4, V4.S4
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	VAND V25.B16, V2.B16, V3.B16
+	VORR V26.B16, V3.B16, V3.B16
+	WORD $0x4e3ad486 // fadd v6.4s, v4.4s, v26.4s
+	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VBIT V31.B16, V6.B16, V4.B16
+	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
+	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VBIT V31.B16, V6.B16, V3.B16
+	WORD $0x4ebad466 // fsub v6.4s, v3.4s, v26.4s
+	WORD $0x4e3ad461 // fadd v1.4s, v3.4s, v26.4s
+	WORD $0x6e21fcc6 // fdiv v6.4s, v6.4s, v1.4s
+	WORD $0x6e26dcc1 // fmul v1.4s, v6.4s, v6.4s
+	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
+	FMOVQ 1024(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ 1040(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	FMOVQ 1056(R20), F30
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e26d4c6 // fadd v6.4s, v6.4s, v6.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 1072(R20), F30
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x4e26d486 // fadd v6.4s, v4.4s, v6.4s
+	FMOVQ 224(R20), F30
+	WORD $0x6e3edcc6 // fmul v6.4s, v6.4s, v30.4s
+	WORD $0x6ea1f8c2 // fsqrt v2.4s, v6.4s
+	VSHL $2, V8.S4, V4.S4
+	VUSHR $8, V4.S4, V4.S4
+	FMOVQ 1088(R20), F30
+	VADD V30.S4, V4.S4, V4.S4
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	FMOVQ 1104(R20), F30
+	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
+	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
+	FMOVQ 1120(R20), F30
+	WORD $0x6e3edc66 // fmul v6.4s, v3.4s, v30.4s
+	FMOVQ 1136(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 144(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	FMOVQ 1152(R20), F30
+	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
+	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x4e3ad4c6 // fadd v6.4s, v6.4s, v26.4s
+	WORD $0x6e26dc86 // fmul v6.4s, v4.4s, v6.4s
+	FMOVQ 1168(R20), F30
+	WORD $0x6e3edc61 // fmul v1.4s, v3.4s, v30.4s
+	FMOVQ 1184(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 1200(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 160(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	FMOVQ 528(R20), F30
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
+	VSHL $1, V8.S4, V4.S4
+	WORD $0x4f210483 // sshr v3.4s, v4.4s, #31
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V1.B16, V6.B16, V5.B16
+	VAND V3.B16, V5.B16, V5.B16
+	VEOR V5.B16, V6.B16, V6.B16
+	VEOR V5.B16, V1.B16, V1.B16
+	FMOVQ 0(R20), F30
+	VAND V30.B16, V4.B16, V4.B16
+	FMOVQ 0(R20), F30
+	VAND V30.B16, V8.B16, V8.B16
+	VEOR V4.B16, V1.B16, V1.B16
+	VEOR V8.B16, V6.B16, V6.B16
+	WORD $0x6e26dc48 // fmul v8.4s, v2.4s, v6.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	VZIP1 V9.S4, V0.S4, V4.S4
+	VZIP2 V9.S4, V0.S4, V3.S4
+	VZIP1 V8.S4, V2.S4, V6.S4
+	VZIP2 V8.S4, V2.S4, V1.S4
+	VZIP1 V6.D2, V4.D2, V0.D2
+	VZIP2 V6.D2, V4.D2, V9.D2
+	VZIP1 V1.D2, V3.D2, V2.D2
+	VZIP2 V1.D2, V3.D2, V8.D2
+	WORD $0x6e2ddc00 // fmul v0.4s, v0.4s, v13.4s
+	FMOVQ 0(R9), F30
+	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
+	VEOR V14.B16, V14.B16, V14.B16
+	WORD $0x4e20f5c0 // fmax v0.4s, v14.4s, v0.4s
+	FMOVQ 96(R20), F14
+	WORD $0x4ea0f5c0 // fmin v0.4s, v14.4s, v0.4s
+	FMOVQ F0, 0(R8)
+	WORD $0x6e2ddd29 // fmul v9.4s, v9.4s, v13.4s
+	FMOVQ 16(R9), F30
+	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	VEOR V14.B16, V14.B16, V14.B16
+	WORD $0x4e29f5c9 // fmax v9.4s, v14.4s, v9.4s
+	FMOVQ 96(R20), F14
+	WORD $0x4ea9f5c9 // fmin v9.4s, v14.4s, v9.4s
+	FMOVQ F9, 16(R8)
+	WORD $0x6e2ddc42 // fmul v2.4s, v2.4s, v13.4s
+	FMOVQ 32(R9), F30
+	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
+	VEOR V14.B16, V14.B16, V14.B16
+	WORD $0x4e22f5c2 // fmax v2.4s, v14.4s, v2.4s
+	FMOVQ 96(R20), F14
+	WORD $0x4ea2f5c2 // fmin v2.4s, v14.4s, v2.4s
+	FMOVQ F2, 32(R8)
+	WORD $0x6e2ddd08 // fmul v8.4s, v8.4s, v13.4s
+	FMOVQ 48(R9), F30
+	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	VEOR V14.B16, V14.B16, V14.B16
+	WORD $0x4e28f5c8 // fmax v8.4s, v14.4s, v8.4s
+	FMOVQ 96(R20), F14
+	WORD $0x4ea8f5c8 // fmin v8.4s, v14.4s, v8.4s
+	FMOVQ F8, 48(R8)
+	ADD $64, R8
+	ADD $64, R9
+	ADD $4, R3
+	SUBS $16, R2
+	BNE loop
+	RET
+
+// func dropoutNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a, keep float32)
+TEXT ·dropoutNEON(SB), NOSPLIT, $0-56
+	FMOVS a+48(FP), F13
+	VDUP V13.S[0], V13.S4
+	MOVD dst+0(FP), R8
+	MOVD x+8(FP), R9
+	MOVD $·constants(SB), R20
+	FMOVQ 848(R20), F16
+	FMOVQ 864(R20), F17
+	FMOVQ 880(R20), F18
+	FMOVQ 896(R20), F19
+	FMOVQ 912(R20), F20
+	FMOVQ 928(R20), F21
+	FMOVQ 944(R20), F22
+	FMOVQ 1216(R20), F23
+	MOVD n+16(FP), R2
+	MOVWU block+24(FP), R3
+loop:
+	VDUP R3, V8.S4
+	VADD V16.S4, V8.S4, V0.S4
+	VADD V17.S4, V8.S4, V4.S4
+	FMOVS row+28(FP), F1
+	VDUP V1.S[0], V1.S4
+	VMOV V1.B16, V5.B16
+	FMOVS draw+32(FP), F2
+	VDUP V2.S[0], V2.S4
+	VMOV V2.B16, V6.B16
+	FMOVS stream+36(FP), F3
+	VDUP V3.S[0], V3.S4
+	VMOV V3.B16, V7.B16
+	FMOVS k0+40(FP), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS k1+44(FP), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
+	VUSHR $32, V7.D2, V0.D2
+	VEOR V9.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V5.D2, V2.D2
+	VEOR V8.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
+	VUSHR $32, V8.D2, V4.D2
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V9.D2, V6.D2
+	VEOR V1.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
+	VUSHR $32, V1.D2, V0.D2
+	VEOR V7.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V3.D2, V2.D2
+	VEOR V5.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
+	VUSHR $32, V5.D2, V4.D2
+	VEOR V8.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V7.D2, V6.D2
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VADD V20.S4, V10.S4, V10.S4
+	VADD V21.S4, V11.S4, V11.S4
+	WORD $0x0ea1281e // xtn v30.2s, v0.2d
+	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
+	WORD $0x0ea1285e // xtn v30.2s, v2.2d
+	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
+	VUSHR $32, V9.D2, V0.D2
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VUSHR $32, V8.D2, V2.D2
+	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V11.B16, V2.B16, V2.B16
+	WORD $0x0ea1289e // xtn v30.2s, v4.2d
+	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
+	WORD $0x0ea128de // xtn v30.2s, v6.2d
+	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
+	VUSHR $32, V3.D2, V4.D2
+	VEOR V5.B16, V4.B16, V4.B16
+	VEOR V10.B16, V4.B16, V4.B16
+	VUSHR $32, V1.D2, V6.D2
+	VEOR V7.B16, V6.B16, V6.B16
+	VEOR V11.B16, V6.B16, V6.B16
+	VSHL $32, V4.D2, V4.D2
+	VAND V22.B16, V0.B16, V0.B16
+	VORR V4.B16, V0.B16, V0.B16
+	VSHL $32, V3.D2, V3.D2
+	VAND V22.B16, V9.B16, V9.B16
+	VORR V3.B16, V9.B16, V9.B16
+	VSHL $32, V6.D2, V6.D2
+	VAND V22.B16, V2.B16, V2.B16
+	VORR V6.B16, V2.B16, V2.B16
+	VSHL $32, V1.D2, V1.D2
+	VAND V22.B16, V8.B16, V8.B16
+	VORR V1.B16, V8.B16, V8.B16
+	VUSHR $8, V0.S4, V0.S4
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	VUSHR $8, V9.S4, V9.S4
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x6e37dd29 // fmul v9.4s, v9.4s, v23.4s
+	VUSHR $8, V2.S4, V2.S4
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
+	VUSHR $8, V8.S4, V8.S4
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x6e37dd08 // fmul v8.4s, v8.4s, v23.4s
+	VZIP1 V9.S4, V0.S4, V4.S4
+	VZIP2 V9.S4, V0.S4, V3.S4
+	VZIP1 V8.S4, V2.S4, V6.S4
+	VZIP2 V8.S4, V2.S4, V1.S4
+	VZIP1 V6.D2, V4.D2, V0.D2
+	VZIP2 V6.D2, V4.D2, V9.D2
+	VZIP1 V1.D2, V3.D2, V2.D2
+	VZIP2 V1.D2, V3.D2, V8.D2
+	FMOVQ 0(R9), F14
+	FMOVS keep+52(FP), F15
+	VDUP V15.S[0], V15.S4
+	WORD $0x6e2ffdce // fdiv v14.4s, v14.4s, v15.4s
+	VEOR V15.B16, V15.B16, V15.B16
+	WORD $0x6e2de41f // fcmge v31.4s, v0.4s, v13.4s
+	VBIT V31.B16, V14.B16, V15.B16
+	FMOVQ F15, 0(R8)
+	FMOVQ 16(R9), F14
+	FMOVS keep+52(FP), F15
+	VDUP V15.S[0], V15.S4
+	WORD $0x6e2ffdce // fdiv v14.4s, v14.4s, v15.4s
+	VEOR V15.B16, V15.B16, V15.B16
+	WORD $0x6e2de53f // fcmge v31.4s, v9.4s, v13.4s
+	VBIT V31.B16, V14.B16, V15.B16
+	FMOVQ F15, 16(R8)
+	FMOVQ 32(R9), F14
+	FMOVS keep+52(FP), F15
+	VDUP V15.S[0], V15.S4
+	WORD $0x6e2ffdce // fdiv v14.4s, v14.4s, v15.4s
+	VEOR V15.B16, V15.B16, V15.B16
+	WORD $0x6e2de45f // fcmge v31.4s, v2.4s, v13.4s
+	VBIT V31.B16, V14.B16, V15.B16
+	FMOVQ F15, 32(R8)
+	FMOVQ 48(R9), F14
+	FMOVS keep+52(FP), F15
+	VDUP V15.S[0], V15.S4
+	WORD $0x6e2ffdce // fdiv v14.4s, v14.4s, v15.4s
+	VEOR V15.B16, V15.B16, V15.B16
+	WORD $0x6e2de51f // fcmge v31.4s, v8.4s, v13.4s
+	VBIT V31.B16, V14.B16, V15.B16
+	FMOVQ F15, 48(R8)
+	ADD $64, R8
+	ADD $64, R9
+	ADD $4, R3
+	SUBS $16, R2
+	BNE loop
+	RET
+
 // func peakNEON(n int)
 TEXT ·peakNEON(SB), NOSPLIT, $0-8
 	MOVD n+0(FP), R0
@@ -20391,4 +21891,120 @@ DATA ·constants+752(SB)/4, $0x3e5b33b5
 DATA ·constants+756(SB)/4, $0x3e5b33b5
 DATA ·constants+760(SB)/4, $0x3e5b33b5
 DATA ·constants+764(SB)/4, $0x3e5b33b5
-GLOBL ·constants(SB), RODATA|NOPTR, $768
+DATA ·constants+768(SB)/4, $0x1
+DATA ·constants+772(SB)/4, $0x1
+DATA ·constants+776(SB)/4, $0x1
+DATA ·constants+780(SB)/4, $0x1
+DATA ·constants+784(SB)/4, $0x2
+DATA ·constants+788(SB)/4, $0x2
+DATA ·constants+792(SB)/4, $0x2
+DATA ·constants+796(SB)/4, $0x2
+DATA ·constants+800(SB)/4, $0x3
+DATA ·constants+804(SB)/4, $0x3
+DATA ·constants+808(SB)/4, $0x3
+DATA ·constants+812(SB)/4, $0x3
+DATA ·constants+816(SB)/4, $0x0
+DATA ·constants+820(SB)/4, $0x0
+DATA ·constants+824(SB)/4, $0x0
+DATA ·constants+828(SB)/4, $0x0
+DATA ·constants+832(SB)/4, $0x437f0000
+DATA ·constants+836(SB)/4, $0x437f0000
+DATA ·constants+840(SB)/4, $0x437f0000
+DATA ·constants+844(SB)/4, $0x437f0000
+DATA ·constants+848(SB)/4, $0x0
+DATA ·constants+852(SB)/4, $0x0
+DATA ·constants+856(SB)/4, $0x2
+DATA ·constants+860(SB)/4, $0x0
+DATA ·constants+864(SB)/4, $0x1
+DATA ·constants+868(SB)/4, $0x0
+DATA ·constants+872(SB)/4, $0x3
+DATA ·constants+876(SB)/4, $0x0
+DATA ·constants+880(SB)/4, $0xd2511f53
+DATA ·constants+884(SB)/4, $0xd2511f53
+DATA ·constants+888(SB)/4, $0xd2511f53
+DATA ·constants+892(SB)/4, $0xd2511f53
+DATA ·constants+896(SB)/4, $0xcd9e8d57
+DATA ·constants+900(SB)/4, $0xcd9e8d57
+DATA ·constants+904(SB)/4, $0xcd9e8d57
+DATA ·constants+908(SB)/4, $0xcd9e8d57
+DATA ·constants+912(SB)/4, $0x9e3779b9
+DATA ·constants+916(SB)/4, $0x9e3779b9
+DATA ·constants+920(SB)/4, $0x9e3779b9
+DATA ·constants+924(SB)/4, $0x9e3779b9
+DATA ·constants+928(SB)/4, $0xbb67ae85
+DATA ·constants+932(SB)/4, $0xbb67ae85
+DATA ·constants+936(SB)/4, $0xbb67ae85
+DATA ·constants+940(SB)/4, $0xbb67ae85
+DATA ·constants+944(SB)/4, $0xffffffff
+DATA ·constants+948(SB)/4, $0x0
+DATA ·constants+952(SB)/4, $0xffffffff
+DATA ·constants+956(SB)/4, $0x0
+DATA ·constants+960(SB)/4, $0xffffff69
+DATA ·constants+964(SB)/4, $0xffffff69
+DATA ·constants+968(SB)/4, $0xffffff69
+DATA ·constants+972(SB)/4, $0xffffff69
+DATA ·constants+976(SB)/4, $0x7fffff
+DATA ·constants+980(SB)/4, $0x7fffff
+DATA ·constants+984(SB)/4, $0x7fffff
+DATA ·constants+988(SB)/4, $0x7fffff
+DATA ·constants+992(SB)/4, $0x3fb504f3
+DATA ·constants+996(SB)/4, $0x3fb504f3
+DATA ·constants+1000(SB)/4, $0x3fb504f3
+DATA ·constants+1004(SB)/4, $0x3fb504f3
+DATA ·constants+1008(SB)/4, $0x3de38e39
+DATA ·constants+1012(SB)/4, $0x3de38e39
+DATA ·constants+1016(SB)/4, $0x3de38e39
+DATA ·constants+1020(SB)/4, $0x3de38e39
+DATA ·constants+1024(SB)/4, $0x3e124925
+DATA ·constants+1028(SB)/4, $0x3e124925
+DATA ·constants+1032(SB)/4, $0x3e124925
+DATA ·constants+1036(SB)/4, $0x3e124925
+DATA ·constants+1040(SB)/4, $0x3e4ccccd
+DATA ·constants+1044(SB)/4, $0x3e4ccccd
+DATA ·constants+1048(SB)/4, $0x3e4ccccd
+DATA ·constants+1052(SB)/4, $0x3e4ccccd
+DATA ·constants+1056(SB)/4, $0x3eaaaaab
+DATA ·constants+1060(SB)/4, $0x3eaaaaab
+DATA ·constants+1064(SB)/4, $0x3eaaaaab
+DATA ·constants+1068(SB)/4, $0x3eaaaaab
+DATA ·constants+1072(SB)/4, $0x3f317218
+DATA ·constants+1076(SB)/4, $0x3f317218
+DATA ·constants+1080(SB)/4, $0x3f317218
+DATA ·constants+1084(SB)/4, $0x3f317218
+DATA ·constants+1088(SB)/4, $0xff800000
+DATA ·constants+1092(SB)/4, $0xff800000
+DATA ·constants+1096(SB)/4, $0xff800000
+DATA ·constants+1100(SB)/4, $0xff800000
+DATA ·constants+1104(SB)/4, $0x33c90fdb
+DATA ·constants+1108(SB)/4, $0x33c90fdb
+DATA ·constants+1112(SB)/4, $0x33c90fdb
+DATA ·constants+1116(SB)/4, $0x33c90fdb
+DATA ·constants+1120(SB)/4, $0x3638ef1d
+DATA ·constants+1124(SB)/4, $0x3638ef1d
+DATA ·constants+1128(SB)/4, $0x3638ef1d
+DATA ·constants+1132(SB)/4, $0x3638ef1d
+DATA ·constants+1136(SB)/4, $0xb9500d01
+DATA ·constants+1140(SB)/4, $0xb9500d01
+DATA ·constants+1144(SB)/4, $0xb9500d01
+DATA ·constants+1148(SB)/4, $0xb9500d01
+DATA ·constants+1152(SB)/4, $0xbe2aaaab
+DATA ·constants+1156(SB)/4, $0xbe2aaaab
+DATA ·constants+1160(SB)/4, $0xbe2aaaab
+DATA ·constants+1164(SB)/4, $0xbe2aaaab
+DATA ·constants+1168(SB)/4, $0xb493f27e
+DATA ·constants+1172(SB)/4, $0xb493f27e
+DATA ·constants+1176(SB)/4, $0xb493f27e
+DATA ·constants+1180(SB)/4, $0xb493f27e
+DATA ·constants+1184(SB)/4, $0x37d00d01
+DATA ·constants+1188(SB)/4, $0x37d00d01
+DATA ·constants+1192(SB)/4, $0x37d00d01
+DATA ·constants+1196(SB)/4, $0x37d00d01
+DATA ·constants+1200(SB)/4, $0xbab60b61
+DATA ·constants+1204(SB)/4, $0xbab60b61
+DATA ·constants+1208(SB)/4, $0xbab60b61
+DATA ·constants+1212(SB)/4, $0xbab60b61
+DATA ·constants+1216(SB)/4, $0x33800000
+DATA ·constants+1220(SB)/4, $0x33800000
+DATA ·constants+1224(SB)/4, $0x33800000
+DATA ·constants+1228(SB)/4, $0x33800000
+GLOBL ·constants(SB), RODATA|NOPTR, $1232

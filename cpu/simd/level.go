@@ -12,7 +12,7 @@ type Level uint8
 
 const (
 	None   Level = iota // plain Go
-	NEON                // of arm64; pools and random numbers are plain Go
+	NEON                // of arm64
 	AVX2                // with FMA
 	AVX512              // F, BW, DQ and VL
 )
@@ -67,6 +67,3 @@ func Columns() int {
 	}
 	return 16
 }
-
-// avx reports whether a level has the loops that are written for AVX alone.
-func avx() bool { return current >= AVX2 }

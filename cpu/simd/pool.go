@@ -19,8 +19,10 @@ func MaxPool(dst []float32, at []byte, src []float32, row, size, w, c int) {
 	case done == 0:
 	case current == AVX512:
 		maxPoolAVX512(&dst[0], first(at), &src[0], row, w, c, done)
-	default:
+	case current == AVX2:
 		maxPoolAVX2(&dst[0], first(at), &src[0], row, w, c, done)
+	default:
+		maxPoolNEON(&dst[0], first(at), &src[0], row, w, c, done)
 	}
 	if done == c {
 		return
@@ -61,8 +63,10 @@ func Unpool(dst []float32, row int, g []float32, at []byte, size, w, c int) {
 	case done == 0:
 	case current == AVX512:
 		unpoolAVX512(&dst[0], row, &g[0], &at[0], w, c, done)
-	default:
+	case current == AVX2:
 		unpoolAVX2(&dst[0], row, &g[0], &at[0], w, c, done)
+	default:
+		unpoolNEON(&dst[0], row, &g[0], &at[0], w, c, done)
 	}
 	if done == c {
 		return
@@ -84,7 +88,7 @@ func Unpool(dst []float32, row int, g []float32, at []byte, size, w, c int) {
 // quick is how many channels the assembly does: that for AVX2 cannot store less than a whole vector of positions.
 func quick(size, c int) int {
 	switch {
-	case size != 2 || !avx():
+	case size != 2 || current == None:
 		return 0
 	case current == AVX2:
 		return c &^ 7

@@ -6,7 +6,7 @@ import "github.com/convae/convae/nn/rng"
 
 // Normals fills dst with standard normal numbers.
 func Normals(dst []float32, src rng.Source, row, draw uint32) {
-	if avx() {
+	if current != None {
 		draws(normals, dst, nil, 0, src, row, draw)
 		return
 	}
@@ -19,7 +19,7 @@ func Normals(dst []float32, src rng.Source, row, draw uint32) {
 // Noise: dst = clip(x + std*normal, 0, 1), the product rounded. dst may be x.
 func Noise(dst, x []float32, std float32, src rng.Source, row, draw uint32) {
 	same(len(dst), x)
-	if avx() {
+	if current != None {
 		draws(noise, dst, x, std, src, row, draw)
 		return
 	}
@@ -34,7 +34,7 @@ func Noise(dst, x []float32, std float32, src rng.Source, row, draw uint32) {
 // Dropout: dst = x/(1-rate) where the uniform number is at least rate, else 0. dst may be x.
 func Dropout(dst, x []float32, rate float32, src rng.Source, row, draw uint32) {
 	same(len(dst), x)
-	if avx() {
+	if current != None {
 		draws(dropout, dst, x, rate, src, row, draw)
 		return
 	}
@@ -62,11 +62,13 @@ const (
 // draws does the above by the assembly, which draws a number of vectors at a time; the last go through a buffer. x is nil
 // for normals.
 func draws(k kind, dst, x []float32, a float32, src rng.Source, row, draw uint32) {
-	const most = 64
-	var last [most]float32
-	rest := most
-	if current == AVX2 {
-		rest = most / 2
+	var last [64]float32
+	rest := len(last)
+	switch current {
+	case AVX2:
+		rest = 32
+	case NEON:
+		rest = 16
 	}
 	n := len(dst) / rest * rest
 	drawsFrom(k, dst[:n], x, 0, a, src, row, draw)
@@ -87,20 +89,34 @@ func drawsFrom(k kind, dst, x []float32, column int, a float32, src rng.Source, 
 	}
 	to, from, n := &dst[0], first(x), len(dst)
 	block, stream, k0, k1 := uint32(column/4), src.Stream, uint32(src.Seed), uint32(src.Seed>>32)
-	wide := current == AVX512
-	switch {
-	case k == normals && wide:
-		normalsAVX512(to, from, n, block, row, draw, stream, k0, k1)
-	case k == normals:
-		normalsAVX2(to, from, n, block, row, draw, stream, k0, k1)
-	case k == noise && wide:
-		noiseAVX512(to, from, n, block, row, draw, stream, k0, k1, a)
-	case k == noise:
-		noiseAVX2(to, from, n, block, row, draw, stream, k0, k1, a)
-	case wide:
-		dropoutAVX512(to, from, n, block, row, draw, stream, k0, k1, a, 1-a)
-	default:
-		dropoutAVX2(to, from, n, block, row, draw, stream, k0, k1, a, 1-a)
+	switch k {
+	case normals:
+		switch current {
+		case AVX512:
+			normalsAVX512(to, from, n, block, row, draw, stream, k0, k1)
+		case AVX2:
+			normalsAVX2(to, from, n, block, row, draw, stream, k0, k1)
+		case NEON:
+			normalsNEON(to, from, n, block, row, draw, stream, k0, k1)
+		}
+	case noise:
+		switch current {
+		case AVX512:
+			noiseAVX512(to, from, n, block, row, draw, stream, k0, k1, a)
+		case AVX2:
+			noiseAVX2(to, from, n, block, row, draw, stream, k0, k1, a)
+		case NEON:
+			noiseNEON(to, from, n, block, row, draw, stream, k0, k1, a)
+		}
+	case dropout:
+		switch current {
+		case AVX512:
+			dropoutAVX512(to, from, n, block, row, draw, stream, k0, k1, a, 1-a)
+		case AVX2:
+			dropoutAVX2(to, from, n, block, row, draw, stream, k0, k1, a, 1-a)
+		case NEON:
+			dropoutNEON(to, from, n, block, row, draw, stream, k0, k1, a, 1-a)
+		}
 	}
 }
 
@@ -110,14 +126,17 @@ func Pixels(dst []float32, src []byte) {
 		panic(errLength)
 	}
 	done := 0
-	switch {
-	case len(src) < 16 || !avx():
+	switch n := len(src); {
+	case n < 16:
 	case current == AVX512:
-		done = len(src) &^ 15
+		done = n &^ 15
 		pixelsAVX512(&dst[0], &src[0], done)
-	default:
-		done = len(src) &^ 7
+	case current == AVX2:
+		done = n &^ 7
 		pixelsAVX2(&dst[0], &src[0], done)
+	case current == NEON:
+		done = n &^ 3
+		pixelsNEON(&dst[0], &src[0], done)
 	}
 	for i := done; i < len(src); i++ {
 		dst[i] = float32(src[i]) / 255

@@ -174,6 +174,21 @@ func adamNEON(param, m, v, grad *float32, n int, keep, step, a, b, c2, eps float
 //go:noescape
 func adadeltaNEON(param, accGrad, accDelta, grad *float32, n int, lr, rho, rest, eps float32)
 
+// maxPoolNEON takes the maxima of windows of 2 by 2, of n of their c channels; at may be nil.
+//
+//go:noescape
+func maxPoolNEON(pooled *float32, at *byte, src *float32, row, w, c, n int)
+
+// unpoolNEON gives each of n of c channels of windows of 2 by 2 its gradient where it was the maximum, else 0.
+//
+//go:noescape
+func unpoolNEON(dst *float32, row int, pooled *float32, at *byte, w, c, n int)
+
+// pixelsNEON does dst = src/255; n is a number of vectors.
+//
+//go:noescape
+func pixelsNEON(dst *float32, src *byte, n int)
+
 // deviationsNEON does sum += src - from.
 //
 //go:noescape
@@ -213,6 +228,21 @@ func normalizeBackNEON(dst, grad, src, from, scale, mean, slope *float32, n int)
 //
 //go:noescape
 func normalizeBackReLUNEON(dst, grad, src, from, scale, shift, mean, slope *float32, n int)
+
+// normalsNEON draws normal numbers, n of them, a multiple of four vectors; x is not used.
+//
+//go:noescape
+func normalsNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32)
+
+// noiseNEON does dst = clip(x + a*normal, 0, 1); n is a multiple of four vectors.
+//
+//go:noescape
+func noiseNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a float32)
+
+// dropoutNEON does dst = x/keep where the uniform number is at least a, else 0; n is a multiple of four vectors.
+//
+//go:noescape
+func dropoutNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a, keep float32)
 
 // peakNEON does n times 28 independent multiply-adds of vectors: the machine's limit, for benchmarks.
 //

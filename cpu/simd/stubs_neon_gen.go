@@ -84,6 +84,12 @@ func adadeltaNEON(param, accGrad, accDelta, grad *float32, n int, lr, rho, rest,
 	panic(errAssembly)
 }
 
+func maxPoolNEON(pooled *float32, at *byte, src *float32, row, w, c, n int) { panic(errAssembly) }
+
+func unpoolNEON(dst *float32, row int, pooled *float32, at *byte, w, c, n int) { panic(errAssembly) }
+
+func pixelsNEON(dst *float32, src *byte, n int) { panic(errAssembly) }
+
 func deviationsNEON(sum, src, from *float32, n int) { panic(errAssembly) }
 
 func squaresNEON(sum, src, from *float32, n int) { panic(errAssembly) }
@@ -101,6 +107,16 @@ func correlateReLUNEON(sum, products, grad, src, from, scale, shift *float32, n 
 func normalizeBackNEON(dst, grad, src, from, scale, mean, slope *float32, n int) { panic(errAssembly) }
 
 func normalizeBackReLUNEON(dst, grad, src, from, scale, shift, mean, slope *float32, n int) {
+	panic(errAssembly)
+}
+
+func normalsNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32) { panic(errAssembly) }
+
+func noiseNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a float32) {
+	panic(errAssembly)
+}
+
+func dropoutNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a, keep float32) {
 	panic(errAssembly)
 }
 

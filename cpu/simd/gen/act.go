@@ -10,7 +10,7 @@ var sign, magnitude = constant{1 << 31}, constant{1<<31 - 1}
 // 2^-26. x and y are lost.
 func (g *loops) exp(x, y, to vec) {
 	g.reduce(x, y, to)
-	g.horner(x, to, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 0.5, 1, 1)
+	g.polynomial(x, to, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 0.5, 1, 1)
 	g.op(fmul, to, y, to)
 }
 
@@ -18,7 +18,7 @@ func (g *loops) exp(x, y, to vec) {
 // of what is rounded.
 func (g *loops) expm1(x, y, to vec) {
 	g.reduce(x, y, to)
-	g.horner(x, to, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 0.5, 1)
+	g.polynomial(x, to, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 0.5, 1)
 	g.op(fmul, to, x, to)
 	g.op(fsub, y, f(1), x)
 	g.scaleAdd(y, x, to)
@@ -92,7 +92,7 @@ func (g *loops) act() {
 		g.op(fadd, vec(2), vec(4), vec(4))
 		g.op(fdiv, vec(3), vec(4), vec(3))
 		g.op(fmul, vec(1), vec(1), vec(2))
-		g.horner(vec(2), vec(4), -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
+		g.polynomial(vec(2), vec(4), -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
 		g.op(fmul, vec(4), vec(2), vec(4))
 		g.scaleAdd(vec(1), vec(1), vec(4))
 		g.copy(f(0.625), vec(2))
@@ -235,14 +235,14 @@ func (g *loops) gated() {
 		{"gelu", func(back bool) { g.normal(x, p, slope, z, a, b) }},
 		{"geluTanh", func(back bool) {
 			g.op(fmul, x, x, d)
-			g.horner(d, z, cubic, linear)
+			g.polynomial(d, z, cubic, linear)
 			g.op(fmul, x, z, z)
 			if !back {
 				sigmoid(nil)
 				return
 			}
 			sigmoid(func() {
-				g.horner(d, z, 3*cubic, linear)
+				g.polynomial(d, z, 3*cubic, linear)
 				g.op(fmul, slope, z, slope)
 			})
 		}},
@@ -300,7 +300,7 @@ func (g *loops) normal(x, p, density, a, b, c vec) {
 	g.copy(c, a)
 	g.addProduct(b, f(0.35), a)
 	g.op(fdiv, c, a, a)
-	g.horner(a, b, -0.029120665522859093, 0.1438464467034744, -0.25545016274688487, 0.15886571547019987, -0.02289226147900201,
+	g.polynomial(a, b, -0.029120665522859093, 0.1438464467034744, -0.25545016274688487, 0.15886571547019987, -0.02289226147900201,
 		0.10541340863899824, 0.11985753499523871, 0.1398583549929743, 0.13962161308480975)
 	g.op(fmul, a, density, a)
 	g.op(fmul, a, b, a) // Phi(-u)

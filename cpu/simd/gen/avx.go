@@ -15,8 +15,8 @@ type avx struct {
 	count int    // of them
 }
 
-func avx512(s *source) *avx { return &avx{s, isa{"AVX512", 16, 64, true}, "Z", 32} }
-func avx2(s *source) *avx   { return &avx{s, isa{"AVX2", 8, 32, true}, "Y", 16} }
+func avx512(s *source) *avx { return &avx{s, isa{"AVX512", 16, 64, true, true}, "Z", 32} }
+func avx2(s *source) *avx   { return &avx{s, isa{"AVX2", 8, 32, true, false}, "Y", 16} }
 
 func (g *avx) traits() isa { return g.isa }
 
@@ -133,6 +133,8 @@ func (g *avx) operand(x operand) string {
 
 func (g *avx) param(name string, to general) { g.line("MOVQ {%s}, %s", name, to.amd64()) }
 
+func (g *avx) param32(name string, to general) { g.line("MOVL {%s}, %s", name, to.amd64()) }
+
 func (g *avx) immediate(x int, to general) {
 	if x == 0 {
 		g.line("XORQ %s, %s", to.amd64(), to.amd64())
@@ -141,9 +143,16 @@ func (g *avx) immediate(x int, to general) {
 	g.line("MOVQ $%d, %s", x, to.amd64())
 }
 
-func (g *avx) move(from, to general) { g.line("MOVQ %s, %s", from.amd64(), to.amd64()) }
-func (g *avx) add(a, to general)     { g.line("ADDQ %s, %s", a.amd64(), to.amd64()) }
-func (g *avx) jump(to string)        { g.line("JMP %s", to) }
+func (g *avx) move(from, to general)            { g.line("MOVQ %s, %s", from.amd64(), to.amd64()) }
+func (g *avx) add(a, to general)                { g.line("ADDQ %s, %s", a.amd64(), to.amd64()) }
+func (g *avx) addParam(name string, to general) { g.line("ADDQ {%s}, %s", name, to.amd64()) }
+func (g *avx) shiftLeft(bits int, r general)    { g.line("SHLQ $%d, %s", bits, r.amd64()) }
+
+func (g *avx) addScaled(a, b general, scale int, to general) {
+	g.line("LEAQ %s, %s", place{base: a, index: b, scale: scale}.amd64(), to.amd64())
+}
+
+func (g *avx) jump(to string) { g.line("JMP %s", to) }
 
 // branch jumps where the flags that the last instruction has set say so.
 func (g *avx) branch(if0 condition, to string) {
@@ -202,26 +211,62 @@ func (g *avx) prefetch(at place) {
 
 func (g *avx) broadcast(name string, to vec) { g.line("VBROADCASTSS {%s}, %s", name, g.operand(to)) }
 
+func (g *avx) spread(from general, to vec) {
+	g.line("VMOVD %s, X%d\nVPBROADCASTD X%d, %s", from.amd64(), to, to, g.operand(to))
+}
+
+func (g *avx) toFloat(a, to vec) { g.line("VCVTDQ2PS %s, %s", g.operand(a), g.operand(to)) }
+
+func (g *avx) mulWide(a vec, b operand, to vec) {
+	g.line("VPMULUDQ %s, %s, %s", g.operand(b), g.operand(a), g.operand(to))
+}
+
+func (g *avx) loadBytes(from place, to vec) {
+	if g.part {
+		g.line("VPMOVZXBD.Z %s, K1, %s", from.amd64(), g.operand(to))
+	} else {
+		g.line("VPMOVZXBD %s, %s", from.amd64(), g.operand(to))
+	}
+}
+
+func (g *avx) storeBytes(from vec, to place, spare vec) {
+	switch {
+	case g.part:
+		g.line("VPMOVDB %s, K1, %s", g.operand(from), to.amd64())
+	case g.reg == "Z":
+		g.line("VPMOVDB %s, %s", g.operand(from), to.amd64())
+	default:
+		x, high := g.half(from), g.half(spare)
+		g.line("VEXTRACTI128 $1, %s, %s\nVPACKSSDW %s, %s, %s\nVPACKUSWB %s, %s, %s", g.operand(from), high, high, x, x, x, x, x)
+		g.line("VMOVQ %s, %s", x, to.amd64())
+	}
+}
+
 func (g *avx) op(o op, a vec, b operand, to vec) {
 	name := map[op]string{fadd: "VADDPS", fsub: "VSUBPS", fmul: "VMULPS", fdiv: "VDIVPS", fmax: "VMAXPS", fmin: "VMINPS", and: "VANDPS", or: "VORPS",
-		xor: "VXORPS", iadd: "VPADDD", fadd64: "VADDPD", fsub64: "VSUBPD"}[o]
+		xor: "VXORPS", iadd: "VPADDD", fadd64: "VADDPD", fsub64: "VSUBPD",
+		zipLow: "VUNPCKLPS", zipHigh: "VUNPCKHPS", zipLow64: "VUNPCKLPD", zipHigh64: "VUNPCKHPD"}[o]
 	g.line("%s %s, %s, %s", name, g.operand(b), g.operand(a), g.operand(to))
 }
 
 func (g *avx) clear(v vec) { g.zero(g.operand(v)) }
 
 func (g *avx) copy(from operand, to vec) {
-	name := "VMOVUPS"
+	g.line("%s %s, %s", mover(from), g.operand(from), g.operand(to))
+}
+
+// mover is the instruction that moves an operand: what is in memory is not aligned.
+func mover(from operand) string {
 	if _, ok := from.(vec); ok {
-		name = "VMOVAPS"
+		return "VMOVAPS"
 	}
-	g.line("%s %s, %s", name, g.operand(from), g.operand(to))
+	return "VMOVUPS"
 }
 
 func (g *avx) sqrt(a, to vec) { g.line("VSQRTPS %s, %s", g.operand(a), g.operand(to)) }
 
 func (g *avx) shift(s shift, bits int, a, to vec) {
-	name := map[shift]string{left: "VPSLLD", right: "VPSRLD", rightSigned: "VPSRAD"}[s]
+	name := map[shift]string{left: "VPSLLD", right: "VPSRLD", rightSigned: "VPSRAD", left64: "VPSLLQ", right64: "VPSRLQ"}[s]
 	g.line("%s $%d, %s, %s", name, bits, g.operand(a), g.operand(to))
 }
 
@@ -242,21 +287,49 @@ func (g *avx) polynomial(x, to vec, coefficients ...constant) {
 	}
 }
 
-func (g *avx) compare(r relation, a vec, b operand, m vec) {
-	to := g.operand(m)
+// maskOf is where compare has a mask.
+func (g *avx) maskOf(m vec) string {
 	if g.reg == "Z" {
-		to = "K3"
+		return "K3"
 	}
-	predicate := map[relation]int{greater: 0x1e, less: 0x11, atLeast: 0x1d}[r]
-	g.line("VCMPPS $%#x, %s, %s, %s", predicate, g.operand(b), g.operand(a), to)
+	return g.operand(m)
+}
+
+// comparison is the instruction, with its predicate.
+func comparison(r relation) string {
+	if r == sameBits {
+		return "VPCMPEQD"
+	}
+	return fmt.Sprintf("VCMPPS $%#x,", map[relation]int{greater: 0x1e, less: 0x11, atLeast: 0x1d, notAtMost: 0x16, ordered: 0x07}[r])
+}
+
+func (g *avx) compare(r relation, a vec, b operand, m vec) {
+	g.line("%s %s, %s, %s", comparison(r), g.operand(b), g.operand(a), g.maskOf(m))
+}
+
+func (g *avx) alsoCompare(r relation, a vec, b operand, m, spare vec) {
+	if g.reg == "Z" {
+		g.line("%s %s, %s, K3, K3", comparison(r), g.operand(b), g.operand(a))
+		return
+	}
+	g.compare(r, a, b, spare)
+	g.op(and, m, spare, m)
 }
 
 func (g *avx) choose(m vec, from operand, to vec) {
 	if g.reg == "Z" {
-		g.line("VMOVAPS %s, K3, %s", g.operand(from), g.operand(to))
+		g.line("%s %s, K3, %s", mover(from), g.operand(from), g.operand(to))
 		return
 	}
 	g.line("VBLENDVPS %s, %s, %s, %s", g.operand(m), g.operand(from), g.operand(to), g.operand(to))
+}
+
+func (g *avx) chooseElse0(m, from, to vec) {
+	if g.reg == "Z" {
+		g.line("VMOVAPS.Z %s, K3, %s", g.operand(from), g.operand(to))
+		return
+	}
+	g.op(and, from, m, to)
 }
 
 // half is the lower half of a register.

@@ -19,9 +19,13 @@ type set interface {
 
 	// Of general registers. Where something is compared with 0, the code goes on at a label if that is so.
 	param(name string, to general)
+	param32(name string, to general)
 	immediate(x int, to general)
 	move(from, to general)
 	add(a, to general)
+	addParam(name string, to general)
+	addScaled(a, b general, scale int, to general) // to = a + scale b
+	shiftLeft(bits int, r general)
 	label(name string)
 	jump(to string)
 	countTo(by int, r general, if0 condition, to string) // r += by
@@ -35,10 +39,12 @@ type set interface {
 	prefetch(at place)             // of whole vectors alone
 	broadcast(name string, to vec) // of a parameter
 	clear(v vec)
+	spread(from general, to vec) // the lower 32 bits to all elements
 	copy(from operand, to vec)
 	op(o op, a vec, b operand, to vec) // to = o(a, b)
 	sqrt(a, to vec)
 	shift(s shift, bits int, a, to vec)
+	toFloat(a, to vec) // of int32
 
 	// Fused, rounded once.
 	addProduct(a vec, b operand, to vec)            // to += a b
@@ -47,10 +53,19 @@ type set interface {
 	scaleAdd(by vec, c operand, to vec)             // to = to by + c
 	polynomial(x, to vec, coefficients ...constant) // to = ((c[0] x + c[1]) x + ...)
 
-	// compare makes the mask of the lanes where a and b are so, in m unless masks have a register of their own, which is one. choose does to = from in
-	// its lanes.
+	// compare makes the mask of the lanes where a and b are so, in m unless masks have a register of their own, which is one, and alsoCompare leaves it those
+	// of its lanes where they are so; spare is lost. choose does to = from in its lanes, and chooseElse0 sets the others to 0.
 	compare(r relation, a vec, b operand, m vec)
+	alsoCompare(r relation, a vec, b operand, m, spare vec)
 	choose(m vec, from operand, to vec)
+	chooseElse0(m, from, to vec)
+
+	// Of bytes, as many as a vector has elements, which become uint32, and the reverse, in which from and spare are lost.
+	loadBytes(from place, to vec)
+	storeBytes(from vec, to place, spare vec)
+
+	// mulWide multiplies the lower halves of the 64-bit elements of a and b to 64 bits.
+	mulWide(a vec, b operand, to vec)
 
 	// Of float64: widen makes two vectors of x, and total adds the elements of a and b to {total} and ends the function.
 	widen(x, low, high vec)
@@ -72,10 +87,11 @@ type set interface {
 
 // isa is what loops ask about an instruction set.
 type isa struct {
-	name  string
-	lanes int
-	bytes int  // of a vector
-	masks bool // whether a part of a vector can be moved at once; else its elements are moved one by one
+	name      string
+	lanes     int
+	bytes     int  // of a vector
+	masks     bool // whether a part of a vector can be moved at once; else its elements are moved one by one
+	bytesRest bool // whether rest can move bytes
 }
 
 // vec is a vector register.
@@ -156,6 +172,11 @@ const (
 	iadd
 	fadd64
 	fsub64
+	// Of each 16 bytes: the lower or upper elements of a and b by turns.
+	zipLow
+	zipHigh
+	zipLow64
+	zipHigh64
 )
 
 // shift is a shift of all elements by a number of bits.
@@ -165,6 +186,8 @@ const (
 	left shift = iota
 	right
 	rightSigned
+	left64
+	right64
 )
 
 // relation is between two numbers.
@@ -174,6 +197,9 @@ const (
 	greater relation = iota
 	less
 	atLeast
+	notAtMost // greater, or one of them is NaN
+	ordered   // none is NaN
+	sameBits
 )
 
 // elements makes a loop over the {n} elements of slices whose first elements r8, r9 and so on point to: body makes the
@@ -216,13 +242,13 @@ func (g *loops) when(r relation, a vec, b operand, from, to, spare vec) {
 	g.choose(spare, from, to)
 }
 
-// horner is set's polynomial.
-func (g *loops) horner(x, to vec, coefficients ...float64) {
+// polynomial is that of the set.
+func (g *loops) polynomial(x, to vec, coefficients ...float64) {
 	c := make([]constant, len(coefficients))
 	for i, x := range coefficients {
 		c[i] = f(x)
 	}
-	g.polynomial(x, to, c...)
+	g.set.polynomial(x, to, c...)
 }
 
 // pointers loads parameters into r8, r9 and so on.

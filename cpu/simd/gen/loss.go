@@ -8,7 +8,7 @@ func (g *loops) log1p(x, to, y vec) {
 	g.op(fadd, x, f(2), y)
 	g.op(fdiv, x, y, x)
 	g.op(fmul, x, x, y)
-	g.horner(y, to, 2./15, 2./13, 2./11, 2./9, 2./7, 2./5, 2./3, 2)
+	g.polynomial(y, to, 2./15, 2./13, 2./11, 2./9, 2./7, 2./5, 2./3, 2)
 }
 
 func (g *loops) loss() {

@@ -42,16 +42,16 @@ func amd64File() *source {
 	s := &source{}
 	s.head("amd64")
 	for _, set := range []*avx{avx512(s), avx2(s)} {
-		l, m := &loops{set}, mnemonics{set}
+		l := &loops{set}
 		set.multiply()
 		set.outer()
 		l.vector()
 		l.act()
 		l.loss()
 		l.optim()
-		m.pool()
+		l.pool()
 		l.norm()
-		m.random()
+		l.random()
 		set.peak()
 	}
 	avx512(s).data()
@@ -69,7 +69,9 @@ func arm64File() *source {
 	l.act()
 	l.loss()
 	l.optim()
+	l.pool()
 	l.norm()
+	l.random()
 	set.peak()
 	set.data()
 	return s

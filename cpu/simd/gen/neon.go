@@ -25,7 +25,7 @@ const (
 	spare2    = vec(31)
 )
 
-func (g *neon) traits() isa { return isa{"NEON", 4, 16, false} }
+func (g *neon) traits() isa { return isa{"NEON", 4, 16, false, true} }
 
 func (g *neon) function(doc, name, params string) {
 	g.kept, g.based = nil, false
@@ -48,11 +48,21 @@ func (r general) number() int {
 	return int(r-r8) + 8
 }
 
-func (g *neon) param(name string, to general) { g.line("MOVD {%s}, %s", name, to.arm64()) }
-func (g *neon) immediate(x int, to general)   { g.line("MOVD $%d, %s", x, to.arm64()) }
-func (g *neon) move(from, to general)         { g.line("MOVD %s, %s", from.arm64(), to.arm64()) }
-func (g *neon) add(a, to general)             { g.line("ADD %s, %s", a.arm64(), to.arm64()) }
-func (g *neon) jump(to string)                { g.line("B %s", to) }
+func (g *neon) param(name string, to general)   { g.line("MOVD {%s}, %s", name, to.arm64()) }
+func (g *neon) param32(name string, to general) { g.line("MOVWU {%s}, %s", name, to.arm64()) }
+func (g *neon) immediate(x int, to general)     { g.line("MOVD $%d, %s", x, to.arm64()) }
+func (g *neon) move(from, to general)           { g.line("MOVD %s, %s", from.arm64(), to.arm64()) }
+func (g *neon) add(a, to general)               { g.line("ADD %s, %s", a.arm64(), to.arm64()) }
+func (g *neon) addParam(name string, to general) {
+	g.line("MOVD {%s}, R21\nADD R21, %s", name, to.arm64())
+}
+func (g *neon) shiftLeft(by int, r general) { g.line("LSL $%d, %s", by, r.arm64()) }
+
+func (g *neon) addScaled(a, b general, scale int, to general) {
+	g.line("ADD %s<<%d, %s, %s", b.arm64(), bits.TrailingZeros(uint(scale)), a.arm64(), to.arm64())
+}
+
+func (g *neon) jump(to string) { g.line("B %s", to) }
 
 // flags writes an instruction, with S behind its name to set flags if there is a jump where they say so.
 func (g *neon) flags(name, operands string, if0 condition, to string) {
@@ -173,18 +183,22 @@ type instruction struct {
 }
 
 var neonOps = map[op]instruction{
-	fadd:   {"fadd", "4s", 0x4e20d400},
-	fsub:   {"fsub", "4s", 0x4ea0d400},
-	fmul:   {"fmul", "4s", 0x6e20dc00},
-	fdiv:   {"fdiv", "4s", 0x6e20fc00},
-	fmax:   {"fmax", "4s", 0x4e20f400},
-	fmin:   {"fmin", "4s", 0x4ea0f400},
-	and:    {"VAND", "B16", 0},
-	or:     {"VORR", "B16", 0},
-	xor:    {"VEOR", "B16", 0},
-	iadd:   {"VADD", "S4", 0},
-	fadd64: {"fadd", "2d", 0x4e60d400},
-	fsub64: {"fsub", "2d", 0x4ee0d400},
+	fadd:      {"fadd", "4s", 0x4e20d400},
+	fsub:      {"fsub", "4s", 0x4ea0d400},
+	fmul:      {"fmul", "4s", 0x6e20dc00},
+	fdiv:      {"fdiv", "4s", 0x6e20fc00},
+	fmax:      {"fmax", "4s", 0x4e20f400},
+	fmin:      {"fmin", "4s", 0x4ea0f400},
+	and:       {"VAND", "B16", 0},
+	or:        {"VORR", "B16", 0},
+	xor:       {"VEOR", "B16", 0},
+	iadd:      {"VADD", "S4", 0},
+	fadd64:    {"fadd", "2d", 0x4e60d400},
+	fsub64:    {"fsub", "2d", 0x4ee0d400},
+	zipLow:    {"VZIP1", "S4", 0},
+	zipHigh:   {"VZIP2", "S4", 0},
+	zipLow64:  {"VZIP1", "D2", 0},
+	zipHigh64: {"VZIP2", "D2", 0},
 }
 
 // The others that have three registers, or two.
@@ -194,8 +208,12 @@ var (
 	fmla64 = instruction{"VFMLA", "D2", 0}
 	fcmgt  = instruction{"fcmgt", "4s", 0x6ea0e400}
 	fcmge  = instruction{"fcmge", "4s", 0x6e20e400}
+	fcmeq  = instruction{"fcmeq", "4s", 0x4e20e400}
+	cmeq   = instruction{"VCMEQ", "S4", 0}
 	bit    = instruction{"VBIT", "B16", 0}
 	fneg   = instruction{"fneg", "4s", 0x6ea0f800}
+	mvn    = instruction{"mvn", "16b", 0x6e205800}
+	scvtf  = instruction{"scvtf", "4s", 0x4e21d800}
 	fsqrt  = instruction{"fsqrt", "4s", 0x6ea1f800}
 )
 
@@ -236,6 +254,10 @@ func (g *neon) shift(s shift, bits int, a, to vec) {
 		g.line("VSHL $%d, V%d.S4, V%d.S4", bits, a, to)
 	case right:
 		g.line("VUSHR $%d, V%d.S4, V%d.S4", bits, a, to)
+	case left64:
+		g.line("VSHL $%d, V%d.D2, V%d.D2", bits, a, to)
+	case right64:
+		g.line("VUSHR $%d, V%d.D2, V%d.D2", bits, a, to)
 	case rightSigned:
 		g.word(0x4f000400|uint32(64-bits)<<16|uint32(a)<<5|uint32(to), "sshr v%d.4s, v%d.4s, #%d", to, a, bits)
 	}
@@ -270,21 +292,70 @@ func (g *neon) polynomial(x, to vec, coefficients ...constant) {
 	}
 }
 
-// compare has the mask in the other register to spare, since from may be in the first.
-func (g *neon) compare(r relation, a vec, b operand, _ vec) {
+// compare has the mask in the other register to spare: from may be in the first.
+func (g *neon) compare(r relation, a vec, b operand, _ vec) { g.relate(r, a, b, spare2) }
+
+func (g *neon) alsoCompare(r relation, a vec, b operand, _, _ vec) {
+	g.relate(r, a, b, spare)
+	g.op(and, spare2, spare, spare2)
+}
+
+// relate makes a mask in a register.
+func (g *neon) relate(r relation, a vec, b operand, m vec) {
 	y := g.register(b, spare)
 	switch r {
 	case greater:
-		g.three(fcmgt, spare2, a, y)
+		g.three(fcmgt, m, a, y)
 	case less:
-		g.three(fcmgt, spare2, y, a)
+		g.three(fcmgt, m, y, a)
 	case atLeast:
-		g.three(fcmge, spare2, a, y)
+		g.three(fcmge, m, a, y)
+	case notAtMost:
+		g.three(fcmge, m, y, a)
+		g.two(mvn, m, m)
+	case ordered: // each with itself
+		g.three(fcmeq, m, a, a)
+		if y != a {
+			panic("gen: two numbers are not asked for")
+		}
+	case sameBits:
+		g.three(cmeq, m, a, y)
 	}
 }
 
 func (g *neon) choose(_ vec, from operand, to vec) {
 	g.three(bit, to, g.register(from, spare), spare2)
+}
+
+func (g *neon) chooseElse0(_, from, to vec) { g.op(and, from, spare2, to) }
+
+// loadBytes and storeBytes move four bytes, or one by R22.
+func (g *neon) loadBytes(from place, to vec) {
+	if g.part {
+		g.line("MOVBU %s, R22\nFMOVS R22, F%d", g.address(from), to)
+		return
+	}
+	g.line("FMOVS %s, F%d\nVUXTL V%d.B8, V%d.H8\nVUXTL V%d.H4, V%d.S4", g.address(from), to, to, to, to, to)
+}
+
+func (g *neon) storeBytes(from vec, to place, _ vec) {
+	if g.part {
+		g.line("VMOV V%d.S[0], R22\nMOVB R22, %s", from, g.address(to))
+		return
+	}
+	g.word(0x0e612800|uint32(from)<<5|uint32(spare), "xtn v%d.4h, v%d.4s", spare, from)
+	g.word(0x0e212800|uint32(spare)<<5|uint32(spare), "xtn v%d.8b, v%d.8h", spare, spare)
+	g.line("FMOVS F%d, %s", spare, g.address(to))
+}
+
+func (g *neon) toFloat(a, to vec) { g.two(scvtf, to, a) }
+
+func (g *neon) spread(from general, to vec) { g.line("VDUP %s, V%d.S4", from.arm64(), to) }
+
+func (g *neon) mulWide(a vec, b operand, to vec) {
+	y := g.register(b, spare2)
+	g.word(0x0ea12800|uint32(a)<<5|uint32(spare), "xtn v%d.2s, v%d.2d", spare, a)
+	g.word(0x2ea0c000|uint32(y)<<16|uint32(spare)<<5|uint32(to), "umull v%d.2d, v%d.2s, v%d.2s", to, spare, y)
 }
 
 func (g *neon) widen(x, low, high vec) {

@@ -2,102 +2,88 @@ package main
 
 import "fmt"
 
-// pixels makes a loop over w pixels and, within, over vectors of their first n channels; c is the channels. AX is the
-// channel, R8 the pixel of the pooled row, R9 its places, R10 to R13 those of its window, all of which move on, and DX
-// 4c. AVX2, which has no masked stores of bytes, takes n without a rest.
-func (g mnemonics) pixels(rows string, body func()) {
-	g.line("MOVQ {pooled}, R8\nMOVQ {at}, R9\nMOVQ {%s}, R10\nMOVQ {c}, DX\nSHLQ $2, DX\nMOVQ {row}, R12\nSHLQ $2, R12\nADDQ R10, R12", rows)
-	g.line("LEAQ (R10)(DX*1), R11\nLEAQ (R12)(DX*1), R13\nMOVQ {w}, SI\nMOVQ {at}, DI\npixel:\nXORQ AX, AX\nMOVQ {n}, CX\nSUBQ $%d, CX\nJLT part\nwhole:", g.lanes)
-	body()
-	g.line("ADDQ $%d, AX\nSUBQ $%d, CX\nJGE whole\npart:", g.lanes, g.lanes)
-	if g.reg == "Z" {
-		g.line("ADDQ $%d, CX\nJZ next", g.lanes)
-		g.lanesLeft()
-		g.part = true
-		body()
-		g.part = false
-		g.line("next:")
+// pixels makes a loop over w pixels and, within, over vectors of their first n channels; c is the channels. ax is the
+// channel, r8 the pixel of the pooled row, r9 its places, r10 to r13 those of its window, all of which move on, and dx
+// 4c. A set that has no masked stores of bytes takes n without a rest.
+func (g *loops) pixels(rows string, body func()) {
+	set := g.traits()
+	g.keep(body)
+	g.param("pooled", r8)
+	g.param("at", r9)
+	g.param(rows, r10)
+	g.param("c", dx)
+	g.shiftLeft(2, dx)
+	g.param("row", r12)
+	g.shiftLeft(2, r12)
+	g.add(r10, r12)
+	g.addScaled(r10, dx, 1, r11)
+	g.addScaled(r12, dx, 1, r13)
+	g.param("w", si)
+	g.param("at", di)
+	g.label("pixel")
+	g.immediate(0, ax)
+	g.param("n", cx)
+	g.whole(ax, set.lanes, body)
+	if set.bytesRest {
+		g.rest(false, "next", ax, 1, body)
 	}
-	g.line("ADDQ DX, R8\nADDQ {c}, R9")
-	for i := range 4 {
-		g.line("LEAQ (R%d)(DX*2), R%d", 10+i, 10+i)
+	g.add(dx, r8)
+	g.addParam("c", r9)
+	for i := r10; i <= r13; i++ {
+		g.addScaled(i, dx, 2, i)
 	}
-	g.line("DECQ SI\nJNZ pixel")
+	g.countTo(-1, si, nonzero, "pixel")
 	g.end()
 }
 
-// loadAt and storeAt move a vector.
-func (g mnemonics) loadAt(at, to string) {
-	if g.part {
-		g.load(0, at, to)
-	} else {
-		g.line("VMOVUPS %s, %s", at, to)
-	}
-}
-
-func (g mnemonics) storeAt(from, at string) {
-	if g.part {
-		g.store(0, from, at)
-	} else {
-		g.line("VMOVUPS %s, %s", from, at)
-	}
-}
-
-func (g mnemonics) pool() {
-	r := g.v
-	window := func(k int) string { return fmt.Sprintf("(R%d)(AX*4)", 10+k) }
-	best, place, x, spare := r(0), r(1), r(2), r(3)
+func (g *loops) pool() {
+	window := func(k int) place { return place{base: r10 + general(k), index: ax, scale: 4} }
+	const best, found, x, spare, spare2 = vec(0), vec(1), vec(2), vec(3), vec(4)
+	pooled := place{base: r8, index: ax, scale: 4}
+	places := place{base: r9, index: ax, scale: 1}
 
 	g.function("takes the maxima of windows of 2 by 2, of n of their c channels; at may be nil.", "maxPool", "pooled *float32, at *byte, src *float32, row, w, c, n int")
 	g.pixels("src", func() {
-		g.loadAt(window(0), best)
-		g.zero(place)
+		g.load(window(0), best)
+		g.clear(found)
 		for k := 1; k < 4; k++ {
-			g.loadAt(window(k), x)
-			if g.reg == "Z" {
-				g.line("VCMPPS $%#x, %s, %s, K2\nVCMPPS $%#x, %s, %s, K2, K2", notAtMost, best, x, ordered, best, best)
-				g.line("VMOVAPS %s, K2, %s\nVMOVUPS %s, K2, %s", x, best, g.u(uint32(k)), place)
-				continue
-			}
-			g.line("VCMPPS $%#x, %s, %s, %s\nVCMPPS $%#x, %s, %s, %s", notAtMost, best, x, spare, ordered, best, best, r(4))
-			g.op("VANDPS", spare, r(4), spare)
-			g.line("VBLENDVPS %s, %s, %s, %s\nVBLENDVPS %s, %s, %s, %s", spare, x, best, best, spare, g.u(uint32(k)), place, place)
+			g.load(window(k), x)
+			g.compare(notAtMost, x, best, spare)
+			g.alsoCompare(ordered, best, best, spare, spare2)
+			g.choose(spare, x, best)
+			g.choose(spare, constant{uint32(k)}, found)
 		}
-		g.storeAt(best, "(R8)(AX*4)")
-		label := fmt.Sprintf("noplace%t", g.part)
-		g.line("TESTQ DI, DI\nJZ %s", label)
-		switch {
-		case g.part:
-			g.line("VPMOVDB %s, K1, (R9)(AX*1)", place)
-		case g.reg == "Z":
-			g.line("VPMOVDB %s, (R9)(AX*1)", place)
-		default:
-			g.line("VEXTRACTI128 $1, Y1, X2\nVPACKSSDW X2, X1, X1\nVPACKUSWB X1, X1, X1\nVMOVQ X1, (R9)(AX*1)")
-		}
-		g.line("%s:", label)
+		g.store(best, pooled)
+		label := fmt.Sprintf("noplace%t", g.partial())
+		g.test(di, zero, label)
+		g.storeBytes(found, places, x)
+		g.label(label)
 	})
 
 	g.function("gives each of n of c channels of windows of 2 by 2 its gradient where it was the maximum, else 0.", "unpool", "dst *float32, row int, pooled *float32, at *byte, w, c, n int")
 	g.pixels("dst", func() {
-		g.loadAt("(R8)(AX*4)", best)
-		if g.part {
-			g.line("VPMOVZXBD.Z (R9)(AX*1), K1, %s", place)
-		} else {
-			g.line("VPMOVZXBD (R9)(AX*1), %s", place)
-		}
+		g.load(pooled, best)
+		g.loadBytes(places, found)
 		for k := range 4 {
-			if g.reg == "Z" {
-				g.line("VPCMPEQD %s, %s, K2\nVMOVAPS.Z %s, K2, %s", g.u(uint32(k)), place, best, x)
-			} else {
-				g.line("VPCMPEQD %s, %s, %s\nVANDPS %s, %s, %s", g.u(uint32(k)), place, x, x, best, x)
-			}
-			g.storeAt(x, window(k))
+			g.compare(sameBits, found, constant{uint32(k)}, x)
+			g.chooseElse0(x, best, x)
+			g.store(x, window(k))
 		}
 	})
 
+	set := g.traits()
 	g.function("does dst = src/255; n is a number of vectors.", "pixels", "dst *float32, src *byte, n int")
-	g.line("MOVQ {dst}, R8\nMOVQ {src}, R9\nMOVQ {n}, CX\nVMOVUPS %s, %s\nloop:\nVPMOVZXBD (R9), %s\nVCVTDQ2PS %s, %s", g.f(255), x, best, best, best)
-	g.op("VDIVPS", best, x, best)
-	g.line("VMOVUPS %s, (R8)\nADDQ $%d, R8\nADDQ $%d, R9\nSUBQ $%d, CX\nJNZ loop", best, g.bytes, g.lanes, g.lanes)
+	g.param("dst", r8)
+	g.param("src", r9)
+	g.param("n", cx)
+	g.copy(f(255), x)
+	g.label("loop")
+	g.loadBytes(at(r9, 0), best)
+	g.toFloat(best, best)
+	g.op(fdiv, best, x, best)
+	g.store(best, at(r8, 0))
+	g.countTo(set.bytes, r8, never, "")
+	g.countTo(set.lanes, r9, never, "")
+	g.countTo(-set.lanes, cx, nonzero, "loop")
 	g.end()
 }

@@ -1,167 +1,189 @@
 package main
 
-import "fmt"
-
 // draws makes a loop over n numbers, a multiple of four vectors, of a row. words gets the registers of four words of
 // Philox4x32-10 of as many blocks as there are lanes, and others that are free, and makes four numbers a block of them;
 // each gets the numbers in their order. v13 to v15 are not used.
 //
 // Philox multiplies 32-bit words to 64 bits, here in 64-bit lanes whose upper halves it ignores: so two sets of blocks,
 // those of the even and of the odd lanes, go through it and are then put together.
-func (g mnemonics) draws(words func(w, free []string), each func(i int, v string)) {
+func (g *loops) draws(words func(w, free []vec), each func(i int, v vec)) {
+	set := g.traits()
+	body := func() { g.drawn(words, each) }
 	g.pointers("dst", "x")
-	g.line("MOVQ {n}, CX\nMOVL {block}, DX\nloop:")
-	r := g.v
-	even := []string{r(0), r(1), r(2), r(3)}
-	odd := []string{r(4), r(5), r(6), r(7)}
-	spare := []string{r(8), r(9)}
-	key := []string{r(10), r(11)}
+	g.keep(body)
+	g.param("n", cx)
+	g.param32("block", dx)
+	g.label("loop")
+	body()
+	g.countTo(4*set.bytes, r8, never, "")
+	g.countTo(4*set.bytes, r9, never, "")
+	g.countTo(set.lanes, dx, never, "")
+	g.countTo(-4*set.lanes, cx, nonzero, "loop")
+	g.end()
+}
+
+// drawn is what draws repeats. dx is the first block.
+func (g *loops) drawn(words func(w, free []vec), each func(i int, v vec)) {
+	lanes := g.traits().lanes
+	even, odd := []vec{0, 1, 2, 3}, []vec{4, 5, 6, 7}
+	spare, key := []vec{8, 9}, []vec{10, 11}
 	// The transposition below brings lane 4l+e to quarter l of vector e.
-	var first, second []uint32
-	for lane := 0; lane < g.lanes; lane += 2 {
-		block := func(lane int) uint32 { return uint32(lane%4*g.lanes/4 + lane/4) }
+	var first, second constant
+	for lane := 0; lane < lanes; lane += 2 {
+		block := func(lane int) uint32 { return uint32(lane%4*lanes/4 + lane/4) }
 		first, second = append(first, block(lane), 0), append(second, block(lane+1), 0)
 	}
-	g.line("VMOVD DX, X8\nVPBROADCASTD X8, %s", r(8))
-	g.line("VPADDD %s, %s, %s", g.u(first...), r(8), even[0])
-	g.line("VPADDD %s, %s, %s", g.u(second...), r(8), odd[0])
+	g.spread(dx, spare[0])
+	g.op(iadd, spare[0], first, even[0])
+	g.op(iadd, spare[0], second, odd[0])
 	for i, name := range []string{"row", "draw", "stream"} {
-		g.line("VBROADCASTSS {%s}, %s\nVMOVAPS %s, %s", name, even[i+1], even[i+1], odd[i+1])
+		g.broadcast(name, even[i+1])
+		g.copy(even[i+1], odd[i+1])
 	}
-	g.line("VBROADCASTSS {k0}, %s\nVBROADCASTSS {k1}, %s", key[0], key[1])
+	g.broadcast("k0", key[0])
+	g.broadcast("k1", key[1])
 	for round := range 10 {
 		if round > 0 {
-			g.line("VPADDD %s, %s, %s\nVPADDD %s, %s, %s", g.u(0x9E3779B9), key[0], key[0], g.u(0xBB67AE85), key[1], key[1])
+			g.op(iadd, key[0], constant{0x9E3779B9}, key[0])
+			g.op(iadd, key[1], constant{0xBB67AE85}, key[1])
 		}
-		for _, c := range [][]string{even, odd} {
-			g.op("VPMULUDQ", c[0], g.u(0xD2511F53), spare[0])
-			g.op("VPMULUDQ", c[2], g.u(0xCD9E8D57), spare[1])
+		for _, c := range [][]vec{even, odd} {
+			g.mulWide(c[0], constant{0xD2511F53}, spare[0])
+			g.mulWide(c[2], constant{0xCD9E8D57}, spare[1])
 			for i := range 2 {
-				g.line("VPSRLQ $32, %s, %s", spare[1-i], c[2*i])
-				g.op("VXORPS", c[2*i], c[2*i+1], c[2*i])
-				g.op("VXORPS", c[2*i], key[i], c[2*i])
+				g.shift(right64, 32, spare[1-i], c[2*i])
+				g.op(xor, c[2*i], c[2*i+1], c[2*i])
+				g.op(xor, c[2*i], key[i], c[2*i])
 			}
 			c[1], c[3], spare[0], spare[1] = spare[1], spare[0], c[1], c[3]
 		}
 	}
 	for i := range 4 {
-		g.line("VPSLLQ $32, %s, %s", odd[i], odd[i])
-		g.op("VANDPS", even[i], g.u(1<<32-1, 0), even[i])
-		g.op("VORPS", even[i], odd[i], even[i])
+		g.shift(left64, 32, odd[i], odd[i])
+		g.op(and, even[i], constant{1<<32 - 1, 0}, even[i])
+		g.op(or, even[i], odd[i], even[i])
 	}
 	w := even
-	words(w, append(append(odd, spare...), append(key, r(12))...))
+	words(w, append(append(odd, spare...), append(key, 12)...))
 	a, b, c, d := odd[0], odd[1], odd[2], odd[3]
-	g.op("VUNPCKLPS", w[0], w[1], a)
-	g.op("VUNPCKHPS", w[0], w[1], b)
-	g.op("VUNPCKLPS", w[2], w[3], c)
-	g.op("VUNPCKHPS", w[2], w[3], d)
-	g.op("VUNPCKLPD", a, c, w[0])
-	g.op("VUNPCKHPD", a, c, w[1])
-	g.op("VUNPCKLPD", b, d, w[2])
-	g.op("VUNPCKHPD", b, d, w[3])
+	g.op(zipLow, w[0], w[1], a)
+	g.op(zipHigh, w[0], w[1], b)
+	g.op(zipLow, w[2], w[3], c)
+	g.op(zipHigh, w[2], w[3], d)
+	g.op(zipLow64, a, c, w[0])
+	g.op(zipHigh64, a, c, w[1])
+	g.op(zipLow64, b, d, w[2])
+	g.op(zipHigh64, b, d, w[3])
 	for i := range 4 {
 		each(i, w[i])
 	}
-	g.line("ADDQ $%d, R8\nADDQ $%d, R9\nADDL $%d, DX\nSUBQ $%d, CX\nJNZ loop", 4*g.bytes, 4*g.bytes, g.lanes, 4*g.lanes)
-	g.end()
 }
 
 // horner does to = ((c[0] x + c[1]) x + ...), each operation rounded.
-func (g mnemonics) horner(x, to string, c ...float64) {
-	g.op("VMULPS", x, g.f(c[0]), to)
+func (g *loops) horner(x, to vec, c ...float64) {
+	g.op(fmul, x, f(c[0]), to)
 	for i, c := range c[1:] {
 		if i > 0 {
-			g.op("VMULPS", to, x, to)
+			g.op(fmul, to, x, to)
 		}
-		g.op("VADDPS", to, g.f(c), to)
+		g.op(fadd, to, f(c), to)
 	}
 }
 
 // boxMuller turns two vectors of words into normal numbers, as rng.BoxMuller does, operation by operation.
-func (g mnemonics) boxMuller(w0, w1 string, t []string) {
+func (g *loops) boxMuller(w0, w1 vec, t []vec) {
 	// Radius: w0 becomes sqrt(-2 ln u).
-	g.line("VPSRLD $8, %s, %s\nVPADDD %s, %s, %s\nVCVTDQ2PS %s, %s", w0, w0, g.u(1), w0, w0, w0, w0)
+	g.shift(right, 8, w0, w0)
+	g.op(iadd, w0, constant{1}, w0)
+	g.toFloat(w0, w0)
 	e, m, x, y := t[0], t[1], t[2], t[3]
-	g.line("VPSRLD $23, %s, %s\nVPADDD %s, %s, %s\nVCVTDQ2PS %s, %s", w0, e, g.u(1<<32-127-24), e, e, e, e)
-	g.op("VANDPS", w0, g.u(0x7fffff), m)
-	g.op("VORPS", m, g.f(1), m)
-	g.op("VADDPS", e, g.f(1), x)
-	g.when(least, m, g.f(1.41421354), x, e, y)
-	g.op("VMULPS", m, g.f(0.5), x)
-	g.when(least, m, g.f(1.41421354), x, m, y)
-	g.op("VSUBPS", m, g.f(1), x)
-	g.op("VADDPS", m, g.f(1), y)
-	g.op("VDIVPS", x, y, x)
-	g.op("VMULPS", x, x, y)
+	g.shift(right, 23, w0, e)
+	g.op(iadd, e, constant{1<<32 - 127 - 24}, e)
+	g.toFloat(e, e)
+	g.op(and, w0, constant{1<<23 - 1}, m)
+	g.op(or, m, f(1), m)
+	g.op(fadd, e, f(1), x)
+	g.when(atLeast, m, f(1.41421354), x, e, y)
+	g.op(fmul, m, f(0.5), x)
+	g.when(atLeast, m, f(1.41421354), x, m, y)
+	g.op(fsub, m, f(1), x)
+	g.op(fadd, m, f(1), y)
+	g.op(fdiv, x, y, x)
+	g.op(fmul, x, x, y)
 	g.horner(y, m, 1./9, 1./7, 1./5, 1./3, 1)
-	g.op("VADDPS", x, x, x)
-	g.op("VMULPS", x, m, x)
-	g.op("VMULPS", e, g.f(0.693147180), e)
-	g.op("VADDPS", e, x, x)
-	g.op("VMULPS", x, g.f(-2), x)
-	g.line("VSQRTPS %s, %s", x, w0)
+	g.op(fadd, x, x, x)
+	g.op(fmul, x, m, x)
+	g.op(fmul, e, f(0.693147180), e)
+	g.op(fadd, e, x, x)
+	g.op(fmul, x, f(-2), x)
+	g.sqrt(x, w0)
 
 	// Turn: sine and cosine of the angle in an eighth of a turn to both sides, then the quadrant.
 	a, q, s, c := t[0], t[1], t[2], t[3]
-	g.line("VPSLLD $2, %s, %s\nVPSRLD $8, %s, %s\nVPADDD %s, %s, %s\nVCVTDQ2PS %s, %s", w1, a, a, a, g.u(1<<32-1<<23), a, a, a, a)
-	g.op("VMULPS", a, g.f(1.57079633/(1<<24)), a)
-	g.op("VMULPS", a, a, q)
+	g.shift(left, 2, w1, a)
+	g.shift(right, 8, a, a)
+	g.op(iadd, a, constant{1<<32 - 1<<23}, a)
+	g.toFloat(a, a)
+	g.op(fmul, a, f(1.57079633/(1<<24)), a)
+	g.op(fmul, a, a, q)
 	g.horner(q, s, 1./362880, -1./5040, 1./120, -1./6, 1)
-	g.op("VMULPS", a, s, s)
+	g.op(fmul, a, s, s)
 	g.horner(q, c, -1./3628800, 1./40320, -1./720, 1./24, -0.5, 1)
 	// In the second and fourth quadrant they change places.
 	other, swap := t[0], t[1]
-	g.line("VPSLLD $1, %s, %s\nVPSRAD $31, %s, %s", w1, other, other, swap)
-	g.op("VXORPS", other, w1, other)
+	g.shift(left, 1, w1, other)
+	g.shift(rightSigned, 31, other, swap)
+	g.op(xor, other, w1, other)
 	diff := t[4]
-	g.op("VXORPS", s, c, diff)
-	g.op("VANDPS", diff, swap, diff)
-	g.op("VXORPS", s, diff, s)
-	g.op("VXORPS", c, diff, c)
-	g.op("VANDPS", other, g.u(1<<31), other)
-	g.op("VANDPS", w1, g.u(1<<31), w1)
-	g.op("VXORPS", c, other, c)
-	g.op("VXORPS", s, w1, s)
-	g.op("VMULPS", w0, s, w1)
-	g.op("VMULPS", w0, c, w0)
+	g.op(xor, s, c, diff)
+	g.op(and, diff, swap, diff)
+	g.op(xor, s, diff, s)
+	g.op(xor, c, diff, c)
+	g.op(and, other, sign, other)
+	g.op(and, w1, sign, w1)
+	g.op(xor, c, other, c)
+	g.op(xor, s, w1, s)
+	g.op(fmul, w0, s, w1)
+	g.op(fmul, w0, c, w0)
 }
 
-func (g mnemonics) random() {
+func (g *loops) random() {
 	const params = "dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32"
-	a, x, y := g.v(13), g.v(14), g.v(15)
-	place := func(pointer string, i int) string { return fmt.Sprintf("%d(%s)", i*g.bytes, pointer) }
-	normals := func(w, free []string) {
+	a, x, y := vec(13), vec(14), vec(15)
+	bytes := g.traits().bytes
+	normals := func(w, free []vec) {
 		g.boxMuller(w[0], w[1], free)
 		g.boxMuller(w[2], w[3], free)
 	}
 	g.function("draws normal numbers, n of them, a multiple of four vectors; x is not used.", "normals", params)
-	g.draws(normals, func(i int, v string) { g.line("VMOVUPS %s, %s", v, place("R8", i)) })
+	g.draws(normals, func(i int, v vec) { g.store(v, at(r8, i*bytes)) })
 
 	g.function("does dst = clip(x + a*normal, 0, 1); n is a multiple of four vectors.", "noise", params+", a float32")
 	g.broadcast("a", a)
-	g.draws(normals, func(i int, v string) {
-		g.op("VMULPS", v, a, v)
-		g.op("VADDPS", v, place("R9", i), v)
-		g.zero(x)
-		g.op("VMAXPS", x, v, v)
-		g.line("VMOVUPS %s, %s", g.f(1), x)
-		g.op("VMINPS", x, v, v)
-		g.line("VMOVUPS %s, %s", v, place("R8", i))
+	g.draws(normals, func(i int, v vec) {
+		g.op(fmul, v, a, v)
+		g.op(fadd, v, at(r9, i*bytes), v)
+		g.clear(x)
+		g.op(fmax, x, v, v)
+		g.copy(f(1), x)
+		g.op(fmin, x, v, v)
+		g.store(v, at(r8, i*bytes))
 	})
 
 	g.function("does dst = x/keep where the uniform number is at least a, else 0; n is a multiple of four vectors.", "dropout", params+", a, keep float32")
 	g.broadcast("a", a)
-	g.draws(func(w, free []string) {
+	g.draws(func(w, free []vec) {
 		for _, w := range w {
-			g.line("VPSRLD $8, %s, %s\nVCVTDQ2PS %s, %s", w, w, w, w)
-			g.op("VMULPS", w, g.f(1./(1<<24)), w)
+			g.shift(right, 8, w, w)
+			g.toFloat(w, w)
+			g.op(fmul, w, f(1./(1<<24)), w)
 		}
-	}, func(i int, v string) {
-		g.line("VMOVUPS %s, %s\nVBROADCASTSS {keep}, %s", place("R9", i), x, y)
-		g.op("VDIVPS", x, y, x)
-		g.zero(y)
-		g.when(least, v, a, x, y, v)
-		g.line("VMOVUPS %s, %s", y, place("R8", i))
+	}, func(i int, v vec) {
+		g.load(at(r9, i*bytes), x)
+		g.broadcast("keep", y)
+		g.op(fdiv, x, y, x)
+		g.clear(y)
+		g.when(atLeast, v, a, x, y, v)
+		g.store(y, at(r8, i*bytes))
 	})
 }
