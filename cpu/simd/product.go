@@ -214,6 +214,7 @@ type Outer struct {
 	BH, BW int
 	H, W   int
 	M, N   int
+	Set    bool // C = the sum, which starts from zero
 }
 
 func (o *Outer) valid() {
@@ -223,7 +224,7 @@ func (o *Outer) valid() {
 	}
 }
 
-// AddOuter computes an Outer. The order of the sum is that of y and x, whatever the level, and starts from C.
+// AddOuter computes an Outer. The order of the sum is that of y and x, whatever the level, and starts from C, or from zero.
 func AddOuter(o *Outer) {
 	if o.H <= 0 || o.W <= 0 || o.M <= 0 || o.N <= 0 {
 		return
@@ -261,13 +262,17 @@ func (o *Outer) bands() {
 // fewColumns is the most columns of C for which its transpose, with them as rows, makes better tiles.
 const fewColumns = 12
 
-// tiles cuts C into tiles, for the h by w pixels from (y, x).
+// tiles cuts C into tiles, for the h by w pixels from (y, x). Set holds for the first of them.
 func (o *Outer) tiles(y, x, h, w int) {
 	if o.N <= fewColumns && o.N < o.M {
 		o.transposed(y, x, h, w)
 		return
 	}
 	a, b := o.A[y*o.AH+x*o.AW:], o.B[y*o.BH+x*o.BW:]
+	var set int
+	if o.Set && y+x == 0 {
+		set = 1
+	}
 	for n, cols := 0, 0; n < o.N; n += cols {
 		cols = min(o.N-n, Columns())
 		switch {
@@ -283,11 +288,11 @@ func (o *Outer) tiles(y, x, h, w int) {
 			c := &o.C[m*o.CM+n]
 			switch current {
 			case AVX512:
-				outerAVX512(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols)
+				outerAVX512(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols, set)
 			case AVX2:
-				outerAVX2(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols)
+				outerAVX2(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols, set)
 			case NEON:
-				outerNEON(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols)
+				outerNEON(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols, set)
 			}
 		}
 	}
@@ -295,6 +300,11 @@ func (o *Outer) tiles(y, x, h, w int) {
 
 // plain adds a pixel at a time.
 func (o *Outer) plain() {
+	if o.Set {
+		for m := range o.M {
+			clear(o.C[m*o.CM:][:o.N])
+		}
+	}
 	for y := range o.H {
 		for x := range o.W {
 			a, b := o.A[y*o.AH+x*o.AW:][:o.M], o.B[y*o.BH+x*o.BW:][:o.N]
@@ -311,7 +321,7 @@ func (o *Outer) plain() {
 // transposed is tiles by way of the transpose of C.
 func (o *Outer) transposed(y, x, h, w int) {
 	var c [fewColumns * 32]float32
-	q := Outer{C: c[:], CM: 32, B: o.A, BH: o.AH, BW: o.AW, A: o.B, AH: o.BH, AW: o.BW, M: o.N}
+	q := Outer{Set: o.Set && y+x == 0, C: c[:], CM: 32, B: o.A, BH: o.AH, BW: o.AW, A: o.B, AH: o.BH, AW: o.BW, M: o.N}
 	for m := 0; m < o.M; m += q.N {
 		q.N = min(o.M-m, 32)
 		q.B = o.A[m:]

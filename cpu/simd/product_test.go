@@ -139,7 +139,7 @@ func TestMultiplySpecial(t *testing.T) {
 }
 
 func randomOuter(s source, h, w, m, n int) *Outer {
-	o := &Outer{H: h, W: w, M: m, N: n}
+	o := &Outer{H: h, W: w, M: m, N: n, Set: s.IntN(4) == 0}
 	o.CM = n + s.between(0, 9)
 	o.AW, o.BW = s.between(0, 2*m), s.between(0, 2*n)
 	o.AH, o.BH = s.between(0, w*o.AW+9), s.between(0, w*o.BW+9)
@@ -159,6 +159,9 @@ func (o *Outer) check() error {
 	for m := range o.M {
 		for n := range o.N {
 			at := m*o.CM + n
+			if o.Set {
+				want[at] = 0
+			}
 			size := math.Abs(want[at])
 			for y := range o.H {
 				for x := range o.W {
@@ -183,7 +186,7 @@ func (o *Outer) check() error {
 }
 
 func (o *Outer) String() string {
-	return fmt.Sprintf("%dx%d pixels, %dx%d, strides C %d A %d %d B %d %d", o.H, o.W, o.M, o.N, o.CM, o.AH, o.AW, o.BH, o.BW)
+	return fmt.Sprintf("%dx%d pixels, %dx%d, set %v, strides C %d A %d %d B %d %d", o.H, o.W, o.M, o.N, o.Set, o.CM, o.AH, o.AW, o.BH, o.BW)
 }
 
 func TestAddOuter(t *testing.T) {
@@ -214,7 +217,7 @@ func TestBandsSameBits(t *testing.T) {
 		q := *o
 		q.C = slices.Clone(o.C)
 		for y := range o.H {
-			q.H, q.A, q.B = 1, o.A[y*o.AH:], o.B[y*o.BH:]
+			q.H, q.A, q.B, q.Set = 1, o.A[y*o.AH:], o.B[y*o.BH:], o.Set && y == 0
 			AddOuter(&q)
 		}
 		AddOuter(o)

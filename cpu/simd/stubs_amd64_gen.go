@@ -9,10 +9,10 @@ package simd
 //go:noescape
 func multiplyAVX512(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k int, b, bias *float32, mode int, mask *float32, h, rows, n int)
 
-// outerAVX512 computes an Outer with M = rows <= 14, or 14 if n <= 16; strides are in bytes.
+// outerAVX512 computes an Outer with M = rows <= 14, or 14 if n <= 16; it is Set if set is 1; strides are in bytes.
 //
 //go:noescape
-func outerAVX512(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int)
+func outerAVX512(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int)
 
 // sumAVX512 does dst = a + b.
 //
@@ -244,6 +244,31 @@ func noiseAVX512(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32
 //go:noescape
 func dropoutAVX512(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a, keep float32)
 
+// winogradInputAVX512 is WinogradInput; strides are in bytes.
+//
+//go:noescape
+func winogradInputAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradKernelAVX512 is WinogradKernel; strides are in bytes.
+//
+//go:noescape
+func winogradKernelAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradGradientAVX512 is WinogradGradient; strides are in bytes.
+//
+//go:noescape
+func winogradGradientAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradTapsAVX512 is WinogradTaps; strides are in bytes.
+//
+//go:noescape
+func winogradTapsAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradOutputAVX512 is WinogradOutput, with ReLU unless relu is 0; strides are in bytes.
+//
+//go:noescape
+func winogradOutputAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int, bias *float32, relu int)
+
 // peakAVX512 does n times 28 independent multiply-adds of vectors: the machine's limit, for benchmarks.
 //
 //go:noescape
@@ -254,10 +279,10 @@ func peakAVX512(n int)
 //go:noescape
 func multiplyAVX2(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k int, b, bias *float32, mode int, mask *float32, h, rows, n int)
 
-// outerAVX2 computes an Outer with M = rows <= 6, or 12 if n <= 8; strides are in bytes.
+// outerAVX2 computes an Outer with M = rows <= 6, or 12 if n <= 8; it is Set if set is 1; strides are in bytes.
 //
 //go:noescape
-func outerAVX2(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int)
+func outerAVX2(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int)
 
 // sumAVX2 does dst = a + b.
 //
@@ -488,6 +513,31 @@ func noiseAVX2(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, 
 //
 //go:noescape
 func dropoutAVX2(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a, keep float32)
+
+// winogradInputAVX2 is WinogradInput; strides are in bytes.
+//
+//go:noescape
+func winogradInputAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradKernelAVX2 is WinogradKernel; strides are in bytes.
+//
+//go:noescape
+func winogradKernelAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradGradientAVX2 is WinogradGradient; strides are in bytes.
+//
+//go:noescape
+func winogradGradientAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradTapsAVX2 is WinogradTaps; strides are in bytes.
+//
+//go:noescape
+func winogradTapsAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradOutputAVX2 is WinogradOutput, with ReLU unless relu is 0; strides are in bytes.
+//
+//go:noescape
+func winogradOutputAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int, bias *float32, relu int)
 
 // peakAVX2 does n times 12 independent multiply-adds of vectors: the machine's limit, for benchmarks.
 //

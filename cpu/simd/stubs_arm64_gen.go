@@ -9,10 +9,10 @@ package simd
 //go:noescape
 func multiplyNEON(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k int, b, bias *float32, mode int, mask *float32, h, rows, n int)
 
-// outerNEON computes an Outer with M = rows and n columns of 16, 8, 4, 3, 2 or 1; rows are at most 5, 10 or 12, strides are in bytes.
+// outerNEON computes an Outer with M = rows and n columns of 16, 8, 4, 3, 2 or 1; rows are at most 5, 10 or 12; it is Set if set is 1; strides are in bytes.
 //
 //go:noescape
-func outerNEON(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int)
+func outerNEON(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int)
 
 // sumNEON does dst = a + b.
 //
@@ -243,6 +243,31 @@ func noiseNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, 
 //
 //go:noescape
 func dropoutNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a, keep float32)
+
+// winogradInputNEON is WinogradInput; strides are in bytes.
+//
+//go:noescape
+func winogradInputNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradKernelNEON is WinogradKernel; strides are in bytes.
+//
+//go:noescape
+func winogradKernelNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradGradientNEON is WinogradGradient; strides are in bytes.
+//
+//go:noescape
+func winogradGradientNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradTapsNEON is WinogradTaps; strides are in bytes.
+//
+//go:noescape
+func winogradTapsNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
+
+// winogradOutputNEON is WinogradOutput, with ReLU unless relu is 0; strides are in bytes.
+//
+//go:noescape
+func winogradOutputNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int, bias *float32, relu int)
 
 // peakNEON does n times 28 independent multiply-adds of vectors: the machine's limit, for benchmarks.
 //

@@ -8,7 +8,7 @@ func multiplyAVX512(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps
 	panic(errAssembly)
 }
 
-func outerAVX512(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int) {
+func outerAVX512(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int) {
 	panic(errAssembly)
 }
 
@@ -124,13 +124,33 @@ func dropoutAVX512(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint
 	panic(errAssembly)
 }
 
+func winogradInputAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradKernelAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradGradientAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradTapsAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradOutputAVX512(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int, bias *float32, relu int) {
+	panic(errAssembly)
+}
+
 func peakAVX512(n int) { panic(errAssembly) }
 
 func multiplyAVX2(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k int, b, bias *float32, mode int, mask *float32, h, rows, n int) {
 	panic(errAssembly)
 }
 
-func outerAVX2(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int) {
+func outerAVX2(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int) {
 	panic(errAssembly)
 }
 
@@ -239,6 +259,26 @@ func noiseAVX2(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, 
 }
 
 func dropoutAVX2(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a, keep float32) {
+	panic(errAssembly)
+}
+
+func winogradInputAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradKernelAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradGradientAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradTapsAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradOutputAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int, bias *float32, relu int) {
 	panic(errAssembly)
 }
 

@@ -8,7 +8,7 @@ func multiplyNEON(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *
 	panic(errAssembly)
 }
 
-func outerNEON(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int) {
+func outerNEON(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int) {
 	panic(errAssembly)
 }
 
@@ -117,6 +117,26 @@ func noiseNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, 
 }
 
 func dropoutNEON(dst, x *float32, n int, block, row, draw, stream, k0, k1 uint32, a, keep float32) {
+	panic(errAssembly)
+}
+
+func winogradInputNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradKernelNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradGradientNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradTapsNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int) {
+	panic(errAssembly)
+}
+
+func winogradOutputNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int, bias *float32, relu int) {
 	panic(errAssembly)
 }
 

@@ -52,6 +52,7 @@ func amd64File() *source {
 		l.pool()
 		l.norm()
 		l.random()
+		l.winograd()
 		set.peak()
 	}
 	avx512(s).data()
@@ -72,6 +73,7 @@ func arm64File() *source {
 	l.pool()
 	l.norm()
 	l.random()
+	l.winograd()
 	set.peak()
 	set.data()
 	return s

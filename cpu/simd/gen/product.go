@@ -155,8 +155,8 @@ func (g *avx) multiplyStore(label string, rows, vectors int) {
 // plain loads, and for which AVX2 has no registers left.
 func (g *avx) outer() {
 	g.function(
-		fmt.Sprintf("computes an Outer with M = rows <= %d, or %d if n <= %d; strides are in bytes.", g.tileRows(2), g.tileRows(1), g.lanes),
-		"outer", "c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int")
+		fmt.Sprintf("computes an Outer with M = rows <= %d, or %d if n <= %d; it is Set if set is 1; strides are in bytes.", g.tileRows(2), g.tileRows(1), g.lanes),
+		"outer", "c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int")
 	g.line("MOVQ {c}, DI\nMOVQ {cm}, BX\nMOVQ {a}, SI\nMOVQ {aw}, R8\nMOVQ {b}, DX\nMOVQ {bw}, R9\nMOVQ {h}, R15")
 	if g.reg == "Z" {
 		g.line("MOVQ {rows}, AX\nMOVQ {n}, CX\nCMPQ CX, $%d\nJNE part", 2*g.lanes)
@@ -181,6 +181,10 @@ func (g *avx) outerTile(label string, rows, vectors int, masked bool) {
 	// The sums of the next tile come to the cache meanwhile: their rows are too far apart for the processor to foresee them.
 	for range rows {
 		g.line("ADDQ BX, AX\nPREFETCHT0 (AX)")
+	}
+	g.line("CMPQ {set}, $0\nJEQ row%s", label)
+	for i := range rows * vectors {
+		g.zero(g.v(i))
 	}
 	g.line("row%s:\nMOVQ {w}, CX\nMOVQ SI, R11\nMOVQ DX, R12\npixel%s:", label, label)
 	for v := range vectors {

@@ -194,8 +194,8 @@ func (g *neon) multiplyStore(label string, t neonTile) {
 // outer makes the kernel of Outer: a tile of some rows. R0 is the first row of C, R1 the stride between its rows, R2 and R4 are the rows of A and B of this y, R3 and R5
 // the strides between pixels, R6 is what is left of H and R7 of W, R8 and R9 are the pixels of A and B.
 func (g *neon) outer() {
-	g.function("computes an Outer with M = rows and n columns of 16, 8, 4, 3, 2 or 1; rows are at most 5, 10 or 12, strides are in bytes.",
-		"outer", "c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n int")
+	g.function("computes an Outer with M = rows and n columns of 16, 8, 4, 3, 2 or 1; rows are at most 5, 10 or 12; it is Set if set is 1; strides are in bytes.",
+		"outer", "c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int")
 	g.line("MOVD {c}, R0\nMOVD {cm}, R1\nMOVD {a}, R2\nMOVD {aw}, R3\nMOVD {b}, R4\nMOVD {bw}, R5\nMOVD {h}, R6")
 	g.tiles(func(label string, rows, width int) {
 		t := tileOf(rows, width)
@@ -209,6 +209,10 @@ func (g *neon) outer() {
 			}
 		}
 		sums(g.loadRow)
+		g.line("MOVD {set}, R21\nCBZ R21, row%s", label)
+		for i := range rows * t.vectors {
+			g.zero(i)
+		}
 		g.line("row%s:\nMOVD {w}, R7\nMOVD R2, R8\nMOVD R4, R9\npixel%s:", label, label)
 		g.loadRow(t.b(0), width, "R9", 0)
 		g.loadRow(t.a(0), rows, "R8", 0)
