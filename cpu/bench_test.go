@@ -57,6 +57,36 @@ func BenchmarkResidual(b *testing.B) {
 	}
 }
 
+// BenchmarkWinograd measures the convolutions of a large model, an image at a time, directly and tile by tile, and the model of the README's
+// comparison with 64 channels at 64x64 pixels.
+func BenchmarkWinograd(b *testing.B) {
+	l := open(b, false)
+	for i, spec := range []backend.ConvSpec{
+		{X: backend.Shape{N: 1, H: 64, W: 64, C: 64}, Filters: 64},
+		{X: backend.Shape{N: 1, H: 64, W: 64, C: 64}, Filters: 128, Pool: 2},
+		{X: backend.Shape{N: 1, H: 32, W: 32, C: 128}, Filters: 256},
+		{X: backend.Shape{N: 1, H: 32, W: 32, C: 256}, Filters: 128},
+		{X: backend.Shape{N: 1, H: 28, W: 28, C: 32}, Filters: 32},
+	} {
+		spec.KernelH, spec.KernelW, spec.Act, spec.InAct = 3, 3, backend.ReLU, backend.ReLU
+		for _, spec.Winograd = range []bool{false, true} {
+			c := newConvCase(b, l, spec, int64(i))
+			for _, o := range []struct {
+				name string
+				run  func()
+			}{{"pack", c.pack}, {"forward", c.forward}, {"backInput", c.backInput}, {"backWeights", c.backWeights}} {
+				b.Run(fmt.Sprintf("%dx%dx%d-%d/%s/winograd=%v", spec.X.H, spec.X.W, spec.X.C, spec.Filters, o.name, spec.Winograd), func(b *testing.B) {
+					l.SetWorkspace(c.ws)
+					for b.Loop() {
+						o.run()
+					}
+					b.ReportMetric(2*float64(c.s.MACs())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+				})
+			}
+		}
+	}
+}
+
 // BenchmarkDenoiser measures the denoiser's convolutions and its loss, of micro-batches as Policy cuts them.
 func BenchmarkDenoiser(b *testing.B) {
 	const n = 4

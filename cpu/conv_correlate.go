@@ -53,8 +53,12 @@ func (e *epilogue) finish(v []float32, c, at int) {
 
 // correlate computes the images of a correlation. argmax is nil when it is not wanted.
 func (l *lane) correlate(c *correlation, src *source, ws *scratch, out []float32, argmax []byte, w []float32, e epilogue) {
-	if c.path == pathFewOut {
+	switch c.path {
+	case pathFewOut:
 		l.correlateFew(c, src, ws, out, w, e)
+		return
+	case pathWinograd:
+		l.correlateTiles(c, src, ws, out, argmax, w, e)
 		return
 	}
 	frame, rows := ws.take(c.frame), ws.take(c.full)

@@ -9,6 +9,10 @@ import (
 // of simd.Columns() channels of the result, with a row for each tap and channel of the source. For correlateFew the columns of
 // the panels are instead all taps of all phases for each channel of the result, with a row for each channel of the source.
 func (c *correlation) pack(s *backend.ConvShape, dst, w []float32) {
+	if c.path == pathWinograd {
+		c.packTransformed(s, dst, w)
+		return
+	}
 	cols, column := simd.Columns(), 0
 	for ry := range c.y.period {
 		_, ty := c.y.phase(ry)

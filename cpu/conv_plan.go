@@ -168,6 +168,8 @@ type correlation struct {
 	pool  int // of the result
 	strip int // grid rows that are multiplied at once: as many as are pooled at once, or a band
 	full  int // floats of scratch: a strip of the result before the pool, or for the path of few results a band of the source, rounded
+	tiling
+	edge int // floats of scratch: a row of tiles that reach beyond the image
 }
 
 // stripFloats is the wanted size of a strip that is pooled: it stays in the L1 cache.
@@ -184,7 +186,7 @@ func forward(s *backend.ConvShape) correlation {
 	case s.Dilation > 1:
 		c.path = pathDilated
 	}
-	c.plan()
+	c.plan(s)
 	return c
 }
 
@@ -199,11 +201,15 @@ func backward(s *backend.ConvShape) correlation {
 	case s.Dilation > 1:
 		c.path = pathDilated
 	}
-	c.plan()
+	c.plan(s)
 	return c
 }
 
-func (c *correlation) plan() {
+func (c *correlation) plan(s *backend.ConvShape) {
+	if minimal(s) {
+		c.planTiles()
+		return
+	}
 	if c.few() {
 		c.path = pathFewOut
 		c.cut(bandFloats, 1, c.columns(), 0)
@@ -241,8 +247,11 @@ func (c *correlation) few() bool {
 
 // packedLen is the size of the packed weights.
 func (c *correlation) packedLen() int {
-	if c.path == pathFewOut {
+	switch c.path {
+	case pathFewOut:
 		return c.c * panels(c.columns())
+	case pathWinograd:
+		return positions * c.c * panels(c.n)
 	}
 	return c.y.allTaps() * c.x.allTaps() * c.c * panels(c.n)
 }
@@ -251,7 +260,13 @@ func (c *correlation) packedLen() int {
 func panels(n int) int { return divUp(n, simd.Columns()) * simd.Columns() }
 
 // scratchLen is the size of the scratch.
-func (c *correlation) scratchLen() int { return lineUp(c.frame) + lineUp(c.full) }
+func (c *correlation) scratchLen() int {
+	n := lineUp(c.frame) + lineUp(c.full)
+	if c.path == pathWinograd {
+		n += lineUp(c.tiling.len(c.c)) + lineUp(c.tiling.len(c.n)) + lineUp(c.edge) + lineUp(c.n)
+	}
+	return n
+}
 
 // divUp and divDown are a/b rounded up and down, b > 0.
 func divUp(a, b int) int { return -divDown(-a, b) }

@@ -152,7 +152,8 @@ func denseAgainstPlain(t *testing.T) {
 func TestResultsDependOnShapesOnly(t *testing.T) { levels(t, resultsDependOnShapesOnly) }
 
 func resultsDependOnShapesOnly(t *testing.T) {
-	for i, spec := range denoiser(3) {
+	specs := append(denoiser(3), backend.ConvSpec{X: backend.Shape{N: 2, H: 37, W: 30, C: 20}, Filters: 18, KernelH: 3, KernelW: 3, Act: backend.Tanh, Winograd: true})
+	for i, spec := range specs {
 		var want [][]float32
 		for try := range 4 {
 			l := open(t, false)
@@ -199,6 +200,10 @@ func TestPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tiled := conv(16, 16, 16, 1, 1)
+	tiled.Winograd = true
+	small := conv(12, 16, 16, 1, 1)
+	small.Winograd = true
 	dense := backend.DenseShape{DenseSpec: backend.DenseSpec{N: 8, In: 30, Out: 20}}
 	l := open(t, false).(backend.Paths)
 	for _, c := range []struct {
@@ -213,6 +218,8 @@ func TestPaths(t *testing.T) {
 		{"ConvBackWeights", conv(14, 32, 32, 1, 1), pathTile}, {"ConvTranspose", transpose, pathResidues},
 		{"ConvTransposeBackInput", transpose, pathTile}, {"ConvTransposeBackWeights", transpose, pathTile},
 		{"Conv", dilated, pathDilated}, {"ConvBackInput", dilated, pathDilated}, {"ConvBackWeights", dilated, pathDilated},
+		{"Conv", tiled, pathWinograd}, {"ConvBackInput", tiled, pathWinograd}, {"ConvBackWeights", tiled, pathWinograd},
+		{"Conv", small, pathTile}, {"ConvBackWeights", small, pathTile},
 		{"Dense", dense, pathTile}, {"DenseBackInput", dense, pathTile}, {"DenseBackWeights", dense, pathTile},
 		{"ConvPack", conv(28, 1, 32, 1, 1), ""}, {"MaxPool", backend.PoolShape{}, ""},
 	} {
@@ -229,12 +236,14 @@ func TestPaths(t *testing.T) {
 func TestWorkspaceIsBounded(t *testing.T) {
 	l := open(t, false)
 	for _, side := range []int{512, 4096} {
-		s, err := backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 9, H: side, W: 64, C: 64}, Filters: 64, KernelH: 3, KernelW: 3, Pool: 2})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := l.ConvNeeds(s).Workspace; n > 1<<20 {
-			t.Errorf("%d bytes of scratch for images of %d rows", n, side)
+		for winograd, most := range map[bool]int{false: 1 << 20, true: 4 << 20} {
+			s, err := backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 9, H: side, W: 64, C: 64}, Filters: 64, KernelH: 3, KernelW: 3, Pool: 2, Winograd: winograd})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := l.ConvNeeds(s).Workspace; n > most {
+				t.Errorf("%d bytes of scratch for images of %d rows, Winograd %v", n, side, winograd)
+			}
 		}
 	}
 }

@@ -16,12 +16,17 @@ type weightGradient struct {
 	over  bool // the kernel covers gradients, not inputs: the second way
 	full  int  // floats of scratch: a band of the grid's image, where that is not read as it is stored
 	small int  // floats of scratch: sums that lie in another order than the weights
+	tiling
 }
 
 func planWeights(s *backend.ConvShape) weightGradient {
 	p := weightGradient{path: pathTile, over: s.Up > 1}
 	in, out := s.KernelW*s.X.C, s.KernelW*s.Filters
 	one := s.KernelH*s.KernelW == 1
+	if minimal(s) {
+		p.planTiles(s)
+		return p
+	}
 	switch {
 	case s.Dilation > 1:
 		p.path = pathDilated
@@ -64,7 +69,11 @@ const (
 
 // scratchLen is the size of the scratch.
 func (p *weightGradient) scratchLen(s *backend.ConvShape) int {
-	return gradientsLen(s, p.gradients(s)) + lineUp(p.frame) + lineUp(p.full) + lineUp(p.small)
+	n := gradientsLen(s, p.gradients(s)) + lineUp(p.frame) + lineUp(p.full) + lineUp(p.small)
+	if p.path == pathWinograd {
+		n += lineUp(p.tiling.len(s.X.C)) + lineUp(p.tiling.len(s.Filters))
+	}
+	return n
 }
 
 // gradients says in which form the output's gradient is read.
@@ -82,6 +91,10 @@ func (p *weightGradient) gradients(s *backend.ConvShape) sourceKind {
 func (l *lane) backWeights(s *backend.ConvShape, gradW, g []float32, argmax []byte, x []float32) {
 	p, ws := planWeights(s), scratch(l.ws)
 	under, at := inputs(s, stored, x), gradients(s, p.gradients(s), g, argmax, &ws)
+	if p.path == pathWinograd {
+		l.backWeightsTiles(&p, &ws, gradW, &under, &at)
+		return
+	}
 	if p.over {
 		under, at = at, under
 	}
@@ -149,7 +162,7 @@ func (l *lane) outerProducts(p *weightGradient, s *backend.ConvShape, gradW, sma
 // addOuter adds the outer products of a and b to the matrix c, whose rows begin ld floats apart.
 func (l *lane) addOuter(c []float32, ld int, a, b factor) {
 	o := &l.outer
-	o.C, o.CM, o.M, o.N = c, ld, a.n, b.n
+	o.C, o.CM, o.M, o.N, o.Set = c, ld, a.n, b.n, false
 	o.A, o.AH, o.AW = a.v, a.row, a.pixel
 	o.B, o.BH, o.BW = b.v, b.row, b.pixel
 	simd.AddOuter(o)

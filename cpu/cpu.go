@@ -3,7 +3,8 @@
 // Tensors are contiguous: NHWC activations, OHWI weights. Convolutions, transposed convolutions and dense layers have
 // two implementations: the plain loops (conv_plain.go, dense_plain.go), which are the specification, and the working
 // path, which takes the matrix products and the sums of outer products of package simd over strided rows of the images
-// themselves, or of bands of them that were copied with a border of zeros; Options.Plain chooses the former. Which way
+// themselves, or of bands of them that were copied with a border of zeros; Options.Plain chooses the former. Where the precision
+// allows it, those of 3x3 taps are products at the positions of transformed tiles (winograd.go). Which way
 // an op goes follows from its shape alone (path.go lists them). All other ops are loops of package simd or plain ones.
 //
 // Parallelism is many lanes, each used by one goroutine; an op starts no goroutine and allocates nothing. Every

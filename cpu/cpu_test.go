@@ -266,7 +266,13 @@ func TestNoOpAllocates(t *testing.T) { levels(t, noOpAllocates) }
 
 func noOpAllocates(t *testing.T) {
 	for _, plain := range []bool{false, true} {
-		for name, op := range ops(t, open(t, plain)) {
+		l := open(t, plain)
+		all := ops(t, l)
+		tiled := newConvCase(t, l, backend.ConvSpec{X: backend.Shape{N: 2, H: 15, W: 16, C: 16}, Filters: 17, KernelH: 3, KernelW: 3, Winograd: true}, 3)
+		for name, op := range map[string]func(){"ConvPack": tiled.pack, "Conv": tiled.forward, "ConvBackInput": tiled.backInput, "ConvBackWeights": tiled.backWeights} {
+			all[name+" by Winograd"] = func() { l.SetWorkspace(tiled.ws); op() }
+		}
+		for name, op := range all {
 			if n := testing.AllocsPerRun(5, op); n != 0 {
 				t.Errorf("%s (plain %v) allocates %v times", name, plain, n)
 			}

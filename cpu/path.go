@@ -15,6 +15,7 @@ const (
 	pathFewOut    path = "few results"    // a product for all taps, which are then summed
 	pathFewIn     path = "few channels"   // outer products with the input's channels as rows
 	pathFewGrad   path = "few filters"    // outer products with the filters as rows
+	pathWinograd  path = "Winograd"       // products at the positions of transformed tiles
 	pathPlain     path = "plain loop"
 )
 

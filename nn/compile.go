@@ -34,7 +34,7 @@ type compiler struct {
 }
 
 func newCompiler(m *Model, b backend.Backend, o TrainerOptions, n int) (*compiler, error) {
-	g, err := m.graph(graph.Options{Samples: n, Training: true, Seed: o.Seed, Multiply: o.Precision.Multiply})
+	g, err := m.graph(graph.Options{Samples: n, Training: true, Seed: o.Seed, Precision: o.Precision})
 	if err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ func (n *Network) compile(which, samples int) (*program.Program, error) {
 
 // compileForward makes the program of a part of the model for a number of samples.
 func compileForward(m *Model, b backend.Backend, which, samples int, o NetworkOptions) (*program.Program, error) {
-	g, err := m.graph(graph.Options{Samples: samples, Multiply: o.Precision.Multiply})
+	g, err := m.graph(graph.Options{Samples: samples, Precision: o.Precision})
 	if err != nil {
 		return nil, err
 	}

@@ -321,9 +321,10 @@ type emitter interface {
 }
 
 // emit appends the network on images, and returns what it makes of them, layer by layer. params are the values of f.params.
-func (f *features) emit(e emitter, x op.Value, params []op.Value, multiply backend.DType) (of []op.Value, err error) {
+func (f *features) emit(e emitter, x op.Value, params []op.Value, precision backend.Precision) (of []op.Value, err error) {
 	conv := func(i, kernel int) error {
-		s, err := backend.NewConv(backend.ConvSpec{X: e.Shape(x), Filters: f.params[i].Shape.N, KernelH: kernel, KernelW: kernel, Multiply: multiply})
+		s, err := backend.NewConv(backend.ConvSpec{X: e.Shape(x), Filters: f.params[i].Shape.N, KernelH: kernel, KernelW: kernel,
+			Multiply: precision.Multiply, Winograd: precision.Winograd})
 		if err != nil {
 			return err
 		}
@@ -389,7 +390,7 @@ func (c *compiler) emitFeatures(src source) error {
 	}
 	for i, x := range []op.Value{target, c.p.Output} {
 		var err error
-		if c.features[i], err = f.emit(onTape{c.p.Tape}, x, params, c.o.Precision.Multiply); err != nil {
+		if c.features[i], err = f.emit(onTape{c.p.Tape}, x, params, c.o.Precision); err != nil {
 			return fmt.Errorf("nn: %w", err)
 		}
 	}
@@ -508,7 +509,7 @@ func (l *pairLayer) Build(b *graph.Builder, in ...op.Value) (op.Value, error) {
 		b.Emit(&op.CopyChannels{Out: half, X: flat, From: i * image.Image(), Count: image.Image(), First: true})
 		b.Emit(&op.Reshape{Out: x, X: half})
 		var err error
-		if of[i], err = l.f.emit(b, x, params, backend.Float32); err != nil {
+		if of[i], err = l.f.emit(b, x, params, backend.Precision{}); err != nil {
 			return op.None, err
 		}
 	}

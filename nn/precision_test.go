@@ -3,24 +3,29 @@ package nn
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/convae/convae/nn/backend"
+	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/layer"
 	"github.com/convae/convae/nn/op"
 )
 
 var (
 	tf32 = backend.Precision{Multiply: backend.TF32}
 	bf16 = backend.Precision{Multiply: backend.BFloat16, Store: backend.BFloat16}
+	wino = backend.Precision{Winograd: true}
 )
 
 // No precision is computed in but those that have a name, and none is taken in silence.
 func TestPrecisions(t *testing.T) {
 	m := mustModel(t, coder())
 	for p, want := range map[backend.Precision]string{
-		{Multiply: backend.BFloat16}:                   "nn: precision is multiply bfloat16, store float32: want float32, tf32 or bf16",
-		{Store: backend.BFloat16}:                      "nn: precision is multiply float32, store bfloat16: want float32, tf32 or bf16",
-		{Multiply: backend.TF32, Store: backend.Int32}: "nn: precision is multiply tf32, store int32: want float32, tf32 or bf16",
+		{Multiply: backend.BFloat16}:                   "nn: precision is multiply bfloat16, store float32: want float32, tf32, bf16 or winograd",
+		{Store: backend.BFloat16}:                      "nn: precision is multiply float32, store bfloat16: want float32, tf32, bf16 or winograd",
+		{Multiply: backend.TF32, Winograd: true}:       "nn: precision is multiply tf32, store float32, Winograd: want float32, tf32, bf16 or winograd",
+		{Multiply: backend.TF32, Store: backend.Int32}: "nn: precision is multiply tf32, store int32: want float32, tf32, bf16 or winograd",
 	} {
 		_, err := NewTrainer(m, openTest(t), TrainerOptions{Batch: 2, Precision: p})
 		_, err2 := NewNetwork(m, openTest(t), NetworkOptions{Precision: p})
@@ -123,6 +128,30 @@ func TestTrainsInPrecisions(t *testing.T) {
 				t.Error("nothing is rounded")
 			}
 		})
+	}
+}
+
+// By Winograd's filtering training is other than directly, but no more than by rounding; other devices do as without it.
+func TestTrainsByWinograd(t *testing.T) {
+	t.Parallel()
+	c := Config{Name: "tiles", Input: []int{18, 16, 1},
+		Encoder: graph.Specs(&layer.Conv2D{Filters: 16, Kernel: layer.Square(3), Activation: "relu"}, &layer.Conv2D{Filters: 20, Kernel: layer.Square(3), Activation: "relu"}),
+		Decoder: graph.Specs(&layer.Conv2DTranspose{Filters: 16, Kernel: layer.Square(3), Activation: "tanh"}, &layer.Conv2D{Filters: 1, Kernel: layer.Square(3), Activation: "sigmoid"})}
+	step := func(dev backend.Device, p backend.Precision) [][]float32 {
+		return train(t, mustModel(t, c), dev, TrainerOptions{Batch: 4, Noise: 0.2, Seed: 4, Precision: p, Optimizer: Optimizer{Name: "sgd"}}, 4, 1)
+	}
+	exact, cpu := step(openTest(t), backend.Precision{}), step(openTest(t), wino)
+	direct, sim := step(openSim(t), backend.Precision{}), step(openSim(t), wino)
+	differs := false
+	for i := range cpu {
+		within(t, fmt.Sprintf("parameter %d", i), cpu[i], exact[i], backend.Bound{Abs: 1e-6})
+		if !slices.Equal(sim[i], direct[i]) {
+			t.Errorf("parameter %d is other on the simulated GPU", i)
+		}
+		differs = differs || !slices.Equal(cpu[i], exact[i])
+	}
+	if !differs {
+		t.Error("the CPU did as without it")
 	}
 }
 

@@ -33,7 +33,7 @@ type Training struct {
 	Batch         Batch                  `yaml:"batch"`
 	Loss          nn.Loss                `yaml:"loss"` // bce (default), or another, or a sum of several
 	Optimizer     nn.Optimizer           `yaml:"optimizer"`
-	Precision     string                 `yaml:"precision"`                                       // float32 (default), tf32 or bf16; see backend.Precision
+	Precision     string                 `yaml:"precision"`                                       // float32 (default), tf32, bf16 or winograd; see backend.Precision
 	Recompute     string                 `yaml:"recompute,omitempty"`                             // of activations: auto (default), never or always; see nn.Recompute
 	Reduction     string                 `yaml:"reduction,omitempty"`                             // of the loss: mean (default), sample (summed over a sample's elements), sum
 	Accumulate    int                    `yaml:"accumulate,omitempty" zero:"1 or more"`           // batches whose gradients make one step, as one batch that much larger would

@@ -210,7 +210,7 @@ func runSaysPrecision(t *testing.T, precision string) {
 		t.Errorf("history.csv:\n%s", csv)
 	}
 	cfg.Training.Precision = "fp16"
-	if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), `training.precision is "fp16", want float32, tf32 or bf16`) {
+	if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), `training.precision is "fp16", want float32, tf32, bf16 or winograd`) {
 		t.Errorf("error %v", err)
 	}
 }

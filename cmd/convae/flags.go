@@ -92,7 +92,7 @@ func texts[S ~string](list []S) []string {
 
 // precisionFlag adds the flag of training.precision.
 func precisionFlag(fs *pflag.FlagSet, v *string) {
-	fs.StringVar(v, "precision", "", "what factors are rounded to before they are multiplied: float32, or tf32 or bf16, which tensor cores multiply; in bf16 activations are kept so too; a run goes on in its own")
+	fs.StringVar(v, "precision", "", "what factors are rounded to before they are multiplied: float32, or tf32 or bf16, which tensor cores multiply; in bf16 activations are kept so too; or winograd, with which a CPU makes convolutions of 3x3 faster in float32, with more rounding; a run goes on in its own")
 }
 
 // filled is the value of a flag that takes any text but none.

@@ -97,9 +97,9 @@ func TestPrecisionFlag(t *testing.T) {
 	}{
 		{"cannot go on in another precision (training.precision: tf32 -> float32)", []string{"train", "--resume", dir, "--epochs", "3", "--precision", "float32"}},
 		{"cannot go on in another precision (training.precision: tf32 -> bf16)", []string{"train", "--resume", dir, "--epochs", "3", "--precision", "bf16"}},
-		{`precision is "half", want float32, tf32 or bf16`, []string{"train", "--precision", "half"}},
-		{`precision is "half", want float32, tf32 or bf16`, []string{"bench", "circle", "--precision", "half"}},
-		{`precision is "half", want float32, tf32 or bf16`, []string{"profile", "circle", "--precision", "half"}},
+		{`precision is "half", want float32, tf32, bf16 or winograd`, []string{"train", "--precision", "half"}},
+		{`precision is "half", want float32, tf32, bf16 or winograd`, []string{"bench", "circle", "--precision", "half"}},
+		{`precision is "half", want float32, tf32, bf16 or winograd`, []string{"profile", "circle", "--precision", "half"}},
 	} {
 		if _, _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: error %v, want %q", c.args, err, c.want)

@@ -43,6 +43,7 @@ type ConvSpec struct {
 	// Both factors of a product are rounded to Multiply, here and in the gradients; see Precision. Of an input that is read
 	// upsampled, what is rounded are sums: forward, of the weights that fall on one pixel; back, of Spread's gradients.
 	Multiply DType
+	Winograd bool // sums of products may be made by Winograd's minimal filtering, here and in the gradients; see Precision
 }
 
 // ConvShape is a validated ConvSpec with what follows from it. Make it with NewConv.
@@ -134,6 +135,7 @@ type ConvTransposeSpec struct {
 	Act      Act   // applied to the output
 	InAct    Act   // ConvTransposeBackInput multiplies by its derivative
 	Multiply DType // both factors of a product are rounded to it, here and in the gradients; see Precision
+	Winograd bool  // sums of products may be made by Winograd's minimal filtering, here and in the gradients; see Precision
 }
 
 // ConvTransposeShape is a validated ConvTransposeSpec. Make it with NewConvTranspose. Dual is the convolution of which
@@ -159,7 +161,7 @@ func NewConvTranspose(c ConvTransposeSpec) (ConvTransposeShape, error) {
 	}
 	var err error
 	s.Dual, err = NewConv(ConvSpec{X: s.Out, Filters: c.X.C, KernelH: c.KernelH, KernelW: c.KernelW, Stride: c.Stride, Padding: c.Padding,
-		Multiply: c.Multiply})
+		Multiply: c.Multiply, Winograd: c.Winograd})
 	return s, err
 }
 

@@ -9,22 +9,35 @@ import (
 // their gradients, are rounded to Multiply before they are multiplied, and activations and their gradients are kept as Store between
 // layers. Sums, everything else that is computed, what a loss reads and writes, and the weights that an optimiser updates are float32 in
 // every precision. The zero Precision is float32 throughout.
-type Precision struct{ Multiply, Store DType }
+//
+// With Winograd a backend may make convolutions of 3x3 taps, and their gradients, by Winograd's minimal filtering, which multiplies sums of pixels by sums
+// of weights. A result's rounding error is then one of all results of the same 4x4 pixels: it stays within the bound that a sum of as many terms
+// in float32 has, 2^-23 (4 + sqrt(terms)), but of the largest sum of magnitudes among those results, not of its own; and what is not finite reaches
+// all of them. The CPU does so from 16 channels and 16 tiles on; other devices compute as without it.
+type Precision struct {
+	Multiply, Store DType
+	Winograd        bool
+}
 
 // precisions are those that have a name.
 var precisions = [...]struct {
 	name string
 	Precision
-}{{"float32", Precision{}}, {"tf32", Precision{Multiply: TF32}}, {"bf16", Precision{Multiply: BFloat16, Store: BFloat16}}}
+}{
+	{"float32", Precision{}}, {"tf32", Precision{Multiply: TF32}}, {"bf16", Precision{Multiply: BFloat16, Store: BFloat16}},
+	{"winograd", Precision{Winograd: true}},
+}
 
-// ParsePrecision returns the precision of a name: float32, tf32 or bf16.
+const wantPrecision = "want float32, tf32, bf16 or winograd"
+
+// ParsePrecision returns the precision of a name: float32, tf32, bf16 or winograd.
 func ParsePrecision(name string) (Precision, error) {
 	for _, p := range precisions {
 		if p.name == name {
 			return p.Precision, nil
 		}
 	}
-	return Precision{}, fmt.Errorf("precision is %q, want float32, tf32 or bf16", name)
+	return Precision{}, fmt.Errorf("precision is %q, %s", name, wantPrecision)
 }
 
 // String returns the precision's name or, if it has none, its types.
@@ -34,7 +47,11 @@ func (p Precision) String() string {
 			return named.name
 		}
 	}
-	return fmt.Sprintf("multiply %v, store %v", p.Multiply, p.Store)
+	s := fmt.Sprintf("multiply %v, store %v", p.Multiply, p.Store)
+	if p.Winograd {
+		s += ", Winograd"
+	}
+	return s
 }
 
 // Check reports a precision in which no backend computes.
@@ -44,7 +61,7 @@ func (p Precision) Check() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("precision is %v: want float32, tf32 or bf16", p)
+	return fmt.Errorf("precision is %v: %s", p, wantPrecision)
 }
 
 // checkFactor reports a type to which no backend rounds factors.

@@ -132,7 +132,7 @@ func TestPrecisionNames(t *testing.T) {
 	if got := half.String(); got != "multiply float32, store bfloat16" {
 		t.Error(got)
 	}
-	if err := half.Check(); err == nil || err.Error() != "precision is multiply float32, store bfloat16: want float32, tf32 or bf16" {
+	if err := half.Check(); err == nil || err.Error() != "precision is multiply float32, store bfloat16: want float32, tf32, bf16 or winograd" {
 		t.Errorf("error %v", err)
 	}
 }

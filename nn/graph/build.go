@@ -12,10 +12,10 @@ import (
 
 // Options say what a graph is made for.
 type Options struct {
-	Samples  int
-	Training bool
-	Seed     uint64        // of what layers draw in training
-	Multiply backend.DType // what factors are rounded to; see backend.Precision
+	Samples   int
+	Training  bool
+	Seed      uint64            // of what layers draw in training
+	Precision backend.Precision // in which products are computed
 }
 
 // Part is a list of layers with a name: the encoder or the decoder.
@@ -63,14 +63,14 @@ func Build(input backend.Shape, encoder, decoder Part, o Options) (*Graph, error
 	if err := n.allUsed(); err != nil {
 		return nil, err
 	}
-	return g, g.multiply(o.Multiply)
+	return g, g.setPrecision(o.Precision)
 }
 
-// multiply has the factors of all products rounded.
-func (g *Graph) multiply(d backend.DType) error {
+// setPrecision sets the precision of all products.
+func (g *Graph) setPrecision(p backend.Precision) error {
 	for _, c := range g.Calls {
 		if m, ok := c.Op.(op.Multiplier); ok {
-			if err := m.Multiply(d); err != nil {
+			if err := m.SetPrecision(p); err != nil {
 				return fmt.Errorf("%s: %w", c.Layer, err)
 			}
 		}

@@ -56,10 +56,10 @@ func (o *Conv) Choice() *Choice {
 	return &Choice{Which: o.Argmax, Taken: o.Out, Candidates: all, Result: &all.Out, Shape: s.Conv, At: at}
 }
 
-// Multiply has factors rounded.
-func (o *Conv) Multiply(d backend.DType) (err error) {
+// SetPrecision makes the shape of the layer in a precision.
+func (o *Conv) SetPrecision(p backend.Precision) (err error) {
 	spec := o.Shape.ConvSpec
-	spec.Multiply = d
+	spec.Multiply, spec.Winograd = p.Multiply, p.Winograd
 	o.Shape, err = backend.NewConv(spec)
 	return err
 }

@@ -34,10 +34,10 @@ func (o *ConvTranspose) Pack() Op {
 	return &ConvTransposePack{Shape: o.Shape, Dst: o.Packed, W: o.W}
 }
 
-// Multiply has factors rounded.
-func (o *ConvTranspose) Multiply(d backend.DType) (err error) {
+// SetPrecision makes the shape of the layer in a precision.
+func (o *ConvTranspose) SetPrecision(p backend.Precision) (err error) {
 	spec := o.Shape.ConvTransposeSpec
-	spec.Multiply = d
+	spec.Multiply, spec.Winograd = p.Multiply, p.Winograd
 	o.Shape, err = backend.NewConvTranspose(spec)
 	return err
 }

@@ -33,10 +33,10 @@ func (o *Dense) Pack() Op {
 	return &DensePack{Shape: o.Shape, Dst: o.Packed, W: o.W}
 }
 
-// Multiply has factors rounded.
-func (o *Dense) Multiply(d backend.DType) (err error) {
+// SetPrecision makes the shape of the layer in a precision.
+func (o *Dense) SetPrecision(p backend.Precision) (err error) {
 	spec := o.Shape.DenseSpec
-	spec.Multiply = d
+	spec.Multiply = p.Multiply
 	o.Shape, err = backend.NewDense(spec)
 	return err
 }

@@ -63,10 +63,10 @@ type Sized interface {
 	MACs() int
 }
 
-// Multiplier is an op whose factors, and those of its gradients, can be rounded before they are multiplied.
+// Multiplier is an op whose products, and those of its gradients, a precision rules.
 type Multiplier interface {
-	// Multiply has them rounded to that type. It comes before the op is fused and before its gradients are made.
-	Multiply(d backend.DType) error
+	// SetPrecision has the factors rounded, and says how they may be multiplied. It comes before the op is fused and before its gradients are made.
+	SetPrecision(p backend.Precision) error
 }
 
 // Narrower is an op that can take activations in a type narrower than float32.

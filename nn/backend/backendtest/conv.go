@@ -208,6 +208,7 @@ func convCases() []Case {
 	edge := convCase{ConvSpec: backend.ConvSpec{X: shape{N: 2, H: 6, W: 4, C: 3}, Filters: 5, KernelH: 3, KernelW: 3}}
 	cases = append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"))
 	edge.Up, edge.Pool, edge.X.C, edge.Filters, edge.InAct = 2, 2, 32, 8, backend.ReLU
+	cases = append(cases, winogradCases()...)
 	return append(cases, bordered(edge.forward(), "out"), bordered(edge.backInput(), "gradX"), withoutArgmax(edge.forward()))
 }
 
@@ -234,6 +235,9 @@ func (c convCase) name() string {
 	}
 	if c.exact {
 		s += "-exact"
+	}
+	if c.Winograd {
+		s += "-winograd"
 	}
 	return s + suffix(c.Multiply)
 }
@@ -297,7 +301,7 @@ func (c convCase) forward() Case {
 	k.run = func(b backend.Backend, t tensors) { b.Conv(s, t["out"], t["argmax"], t["x"], params(t)) }
 	k.reference = func(d data) values {
 		v, mag := refConv(s, d["x"], d["w"], d["bias"])
-		v, mag = refAct(s.Act, v, mag)
+		v, mag = refAct(s.Act, v, c.nearby(s.Conv, mag))
 		return refConvPool(s, v, mag, bound)
 	}
 	return k
@@ -324,9 +328,61 @@ func (c convCase) backInput() Case {
 	}
 	k.reference = func(d data) values {
 		v, mag := refConvBackInput(s, d["gradOut"], d["argmax"], d["w"])
-		return values{"gradX": refActBack(s.InAct, v, mag, d["x"])}
+		return values{"gradX": refActBack(s.InAct, v, c.nearby(s.X, mag), d["x"])}
 	}
 	return k
+}
+
+// nearby is, where sums are made tile by tile, the largest magnitude of a result in the same tile, wherever tiles begin: the transforms of a tile
+// round what all of its results are made of.
+func (c convCase) nearby(s shape, mag []float64) []float64 {
+	const side = 4
+	if !c.Winograd {
+		return mag
+	}
+	most := make([]float64, len(mag))
+	for n := range s.N {
+		for y := range s.H {
+			for x := range s.W {
+				at := most[((n*s.H+y)*s.W+x)*s.C:][:s.C]
+				for i := max(y-side+1, 0); i < min(y+side, s.H); i++ {
+					for j := max(x-side+1, 0); j < min(x+side, s.W); j++ {
+						for k := range at {
+							at[k] = max(at[k], mag[((n*s.H+i)*s.W+j)*s.C+k])
+						}
+					}
+				}
+			}
+		}
+	}
+	return most
+}
+
+// winogradCases are convolutions that may be made tile by tile: of whole tiles and of others, in one and several chunks, and some that are too small.
+func winogradCases() []Case {
+	spec := roundedConv(backend.Float32)
+	padding := func(k *convCase) { k.Padding = valid }
+	var cases []Case
+	for _, c := range []convCase{
+		spec(1, 16, 16, 16, 16, 3, 3, nil),
+		spec(2, 17, 14, 20, 37, 3, 3, nil),
+		spec(1, 13, 30, 33, 16, 3, 3, padding),
+		spec(2, 16, 20, 16, 24, 3, 3, pool(2)),
+		spec(1, 18, 15, 18, 17, 3, 3, pool(3)),
+		spec(1, 35, 55, 17, 32, 3, 3, pool(5)),
+		spec(1, 45, 22, 16, 70, 3, 3, nil),
+		spec(1, 12, 12, 16, 16, 3, 3, nil), // too few tiles
+		spec(1, 16, 16, 8, 16, 3, 3, nil),  // too few channels
+		spec(1, 16, 16, 16, 16, 3, 3, stride(2)),
+		spec(1, 16, 16, 16, 16, 3, 3, up(2)),
+		spec(1, 16, 16, 16, 16, 5, 3, nil),
+	} {
+		c.Winograd, c.noBias = true, len(cases)%2 == 1
+		s := c.shape()
+		cases = append(cases, c.forward(), c.backInput(), c.backWeights(),
+			inPartials(c.backWeights(), func(b backend.Backend) backend.Needs { return b.ConvNeeds(s) }, grads))
+	}
+	return cases
 }
 
 func (c convCase) backWeights() Case {

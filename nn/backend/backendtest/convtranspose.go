@@ -56,6 +56,10 @@ func convTransposeCases() []Case {
 	table[len(table)-1].images = 4
 	add(7, 7, 7, 32, 32, 3, 3, 2, same)
 	table[len(table)-1].bench = true
+	for _, p := range []backend.Padding{same, valid} {
+		add(2, 17, 15, 18, 21, 3, 3, 1, p)
+		table[len(table)-1].Winograd = true
+	}
 	var cases []Case
 	for i, c := range table {
 		cases = append(cases, c.forward(), c.backInput(), c.backWeights())
@@ -82,6 +86,9 @@ func (c convTransposeCase) base(what, op string) Case {
 	}
 	if c.images > 0 {
 		name += fmt.Sprintf("-of%d", c.images)
+	}
+	if c.Winograd {
+		name += "-winograd"
 	}
 	name += suffix(s.Multiply)
 	return Case{
