@@ -23,13 +23,16 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 go build -o "$tmp/convae" ./cmd/convae
 
-# name model batch-of-training what
+# name model batch-of-training what batch precision
 rows="denoiser denoiser 128 --train 128
 denoiser denoiser 128 --predict 1
 denoiser denoiser 128 --predict 128
 denoiser denoiser 128 --predict 1024
 dense scripts/bench_dense.yaml 256 --train 256
 large scripts/bench_large.yaml 16 --train 16
+large-winograd scripts/bench_large.yaml 16 --train 16 winograd
+c64 scripts/bench_64.yaml 16 --train 16
+c64-winograd scripts/bench_64.yaml 16 --train 16 winograd
 resnet-ae resnet-ae 16 --train 16
 unet-denoiser unet-denoiser 16 --train 16"
 rows=$(grep -- "$pattern" <<<"$rows") || {
@@ -37,7 +40,7 @@ rows=$(grep -- "$pattern" <<<"$rows") || {
   exit 1
 }
 
-for model in denoiser:128 scripts/bench_dense.yaml:256 scripts/bench_large.yaml:16 resnet-ae:16 unet-denoiser:16; do
+for model in denoiser:128 scripts/bench_dense.yaml:256 scripts/bench_large.yaml:16 scripts/bench_64.yaml:16 resnet-ae:16 unet-denoiser:16; do
   "$tmp/convae" bench "${model%:*}" --device cpu --train "${model#*:}" --save "$tmp/$(basename "${model%:*}").safetensors" >/dev/null
 done
 ort=
@@ -52,10 +55,10 @@ if node -e 'require("onnxruntime-node")' 2>/dev/null; then
   done
 fi
 for _ in $(seq "$rounds"); do
-  while read -r name model _ what batch; do
+  while read -r name model _ what batch precision; do
     if [ "$what" = --predict ]; then peer=(--predict "$batch"); else peer=(--train); fi
     printf '%s%s/%s ours ' "$name" "$what" "$batch"
-    "$tmp/convae" bench "$model" --device cpu "$what" "$batch" --rounds 1 --seconds 2 --json | tr -d '\n'
+    "$tmp/convae" bench "$model" --device cpu "$what" "$batch" --precision "${precision:-float32}" --rounds 1 --seconds 2 --json | tr -d '\n'
     printf '\n%s%s/%s torch ' "$name" "$what" "$batch"
     OMP_WAIT_POLICY=active MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456 \
       "$found" scripts/torch_cpu.py "$tmp/$(basename "$model").safetensors" "${peer[@]}"
