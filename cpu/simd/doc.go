@@ -6,6 +6,9 @@
 // the loop where that says so; elsewhere sums are fused or taken in another order and tests state the bound. NaN and
 // infinities go through as in the loop. The sign of a zero is not promised.
 //
+// Products of pairs of bfloat16 are made by AVX512_BF16 and by AMX where the processor has them (bf16.go). No machine that we test on does, so
+// scripts/emulate_cpu.sh runs the tests on an emulated one.
+//
 // Nothing here allocates or starts goroutines. Arguments are checked once a call: one that does not fit panics.
 package simd
 

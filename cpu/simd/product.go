@@ -16,6 +16,9 @@ const (
 //
 // A convolution of an NHWC image with a border has a tap for each row of the kernel, with K = its columns times the
 // channels; a dense layer has one tap. Strides and offsets are in floats.
+//
+// With Pairs the floats of A and B are words, pairs of bfloat16, and the product of two words is the sum of the products of their first and of their
+// second numbers.
 type Product struct {
 	C      []float32
 	CH, CW int
@@ -29,6 +32,7 @@ type Product struct {
 	Mask   []float32 // for Mode Mask, laid out as C
 	H, W   int
 	N      int // at most Columns()
+	Pairs  bool
 }
 
 const (
@@ -56,17 +60,21 @@ func (p *Product) valid() {
 }
 
 // Multiply computes a Product. The order of the sum is that of t and k, whatever the level; its products are fused into
-// it by the assembly.
+// it by the assembly. Of pairs AVX512BF16 adds the second product before the first, and AMX adds the sums of up to 16 first products and of as many second
+// ones. Both round after each product that they add, and take what is below the smallest normal float32 for zero, before and after.
 func Multiply(p *Product) {
 	if p.H <= 0 || p.W <= 0 || p.N <= 0 {
 		return
 	}
 	p.valid()
-	if current == None || len(p.Taps) == 0 || p.K == 0 {
+	if current == None || p.Pairs && !Pairs() || len(p.Taps) == 0 || p.K == 0 {
 		p.plain()
 		return
 	}
 	most := tileRows(p.N)
+	if p.Pairs && chosen == AMX {
+		most = amxRows
+	}
 	if p.H == 1 || p.CH == p.W*p.CW && p.AH == p.W*p.AW {
 		// The rows of C and of A follow on each other without gaps, so all pixels are one column of tiles. They are as equal
 		// as can be: some have one row more than the others.
@@ -111,6 +119,14 @@ func (p *Product) tile(r, rows, h, ch, ah int) {
 		mask = &p.Mask[r*p.CW]
 	}
 	c, cw, a, aw, taps, b := &p.C[r*p.CW], bytes(p.CW), &p.A[r*p.AW], bytes(p.AW), &p.Taps[0], &p.B[0]
+	if p.Pairs {
+		if chosen == AMX {
+			p.tileAMX(r, rows, h, ch, ah)
+			return
+		}
+		multiplyAVX512BF16(c, bytes(ch), cw, a, bytes(ah), aw, taps, len(p.Taps), p.K, b, bias, int(p.Mode), mask, h, rows, p.N)
+		return
+	}
 	switch current {
 	case AVX512:
 		multiplyAVX512(c, bytes(ch), cw, a, bytes(ah), aw, taps, len(p.Taps), p.K, b, bias, int(p.Mode), mask, h, rows, p.N)
@@ -159,6 +175,12 @@ func (p *Product) plain() {
 					for _, v := range p.A[y*p.AH+r*p.AW+t:][:p.K] {
 						w := p.B[row:][:8]
 						row += width
+						if p.Pairs {
+							for i := range s {
+								s[i] = addPair(s[i], v, w[i])
+							}
+							continue
+						}
 						s[0] += v * w[0]
 						s[1] += v * w[1]
 						s[2] += v * w[2]
@@ -204,7 +226,7 @@ func (p *Product) finish(at int, sums []float32) {
 //	C[m*CM+n] += sum over y < H and x < W of A[y*AH+x*AW+m] * B[y*BH+x*BW+n]
 //
 // It is the gradient of weights: A has the gradient of the outputs, B the inputs under one row of the kernel. Strides are
-// in floats.
+// in floats. With Pairs the floats of A and B are pairs of bfloat16, as in a Product: of two pixels.
 type Outer struct {
 	C      []float32
 	CM     int
@@ -215,6 +237,7 @@ type Outer struct {
 	H, W   int
 	M, N   int
 	Set    bool // C = the sum, which starts from zero
+	Pairs  bool
 }
 
 func (o *Outer) valid() {
@@ -230,7 +253,7 @@ func AddOuter(o *Outer) {
 		return
 	}
 	o.valid()
-	if current == None {
+	if current == None || o.Pairs && !Pairs() {
 		o.plain()
 		return
 	}
@@ -286,12 +309,14 @@ func (o *Outer) tiles(y, x, h, w int) {
 		for i := range tiles {
 			m, end := i*o.M/tiles, (i+1)*o.M/tiles
 			c := &o.C[m*o.CM+n]
-			switch current {
-			case AVX512:
+			switch {
+			case o.Pairs:
+				outerAVX512BF16(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols, set)
+			case current == AVX512:
 				outerAVX512(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols, set)
-			case AVX2:
+			case current == AVX2:
 				outerAVX2(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols, set)
-			case NEON:
+			case current == NEON:
 				outerNEON(c, bytes(o.CM), &a[m], bytes(o.AH), bytes(o.AW), &b[n], bytes(o.BH), bytes(o.BW), h, w, end-m, cols, set)
 			}
 		}
@@ -311,6 +336,10 @@ func (o *Outer) plain() {
 			for m, v := range a {
 				c := o.C[m*o.CM:][:len(b)]
 				for n, w := range b {
+					if o.Pairs {
+						c[n] = addPair(c[n], v, w)
+						continue
+					}
 					c[n] += v * w
 				}
 			}
@@ -321,7 +350,7 @@ func (o *Outer) plain() {
 // transposed is tiles by way of the transpose of C.
 func (o *Outer) transposed(y, x, h, w int) {
 	var c [fewColumns * 32]float32
-	q := Outer{Set: o.Set && y+x == 0, C: c[:], CM: 32, B: o.A, BH: o.AH, BW: o.AW, A: o.B, AH: o.BH, AW: o.BW, M: o.N}
+	q := Outer{Set: o.Set && y+x == 0, C: c[:], CM: 32, B: o.A, BH: o.AH, BW: o.AW, A: o.B, AH: o.BH, AW: o.BW, M: o.N, Pairs: o.Pairs}
 	for m := 0; m < o.M; m += q.N {
 		q.N = min(o.M-m, 32)
 		q.B = o.A[m:]

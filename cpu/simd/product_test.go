@@ -34,6 +34,33 @@ func randomProduct(s source, h, w, n, k, taps int, mode Mode) *Product {
 	return p
 }
 
+// pairs makes words of the factors of a Product or of an Outer.
+func (s source) pairs(factors ...[]float32) {
+	for _, f := range factors {
+		PairPixels(f, f, s.floats(len(f)))
+	}
+}
+
+// term returns what two elements of the factors, floats or pairs, add to a sum, and the sum of the magnitudes.
+func term(pairs bool, a, b float32) (sum, size float64) {
+	if !pairs {
+		sum = float64(a) * float64(b)
+		return sum, math.Abs(sum)
+	}
+	a0, a1 := unpair(a)
+	b0, b1 := unpair(b)
+	first, second := float64(a0)*float64(b0), float64(a1)*float64(b1)
+	return first + second, math.Abs(first) + math.Abs(second)
+}
+
+// terms is how many products a number of elements stands for.
+func terms(pairs bool, n int) float64 {
+	if pairs {
+		n *= 2
+	}
+	return float64(n)
+}
+
 // check runs a Product and compares with float64 sums: the bound is a rounding for each of the terms and one for the
 // end, of the sum of the magnitudes. The rest of C must not change.
 func (p *Product) check() error {
@@ -52,9 +79,9 @@ func (p *Product) check() error {
 				}
 				for t, tap := range p.Taps {
 					for k := range p.K {
-						d := float64(p.A[y*p.AH+r*p.AW+tap+k]) * float64(p.B[(t*p.K+k)*Columns()+n])
+						d, m := term(p.Pairs, p.A[y*p.AH+r*p.AW+tap+k], p.B[(t*p.K+k)*Columns()+n])
 						sum += d
-						size += math.Abs(d)
+						size += m
 					}
 				}
 				switch p.Mode {
@@ -68,7 +95,7 @@ func (p *Product) check() error {
 						sum, size = 0, 0
 					}
 				}
-				want[at], bound[at] = sum, size*0x1p-24*float64(2*len(p.Taps)*p.K+2)
+				want[at], bound[at] = sum, size*0x1p-24*(2*terms(p.Pairs, len(p.Taps)*p.K)+2)
 			}
 		}
 	}
@@ -85,14 +112,19 @@ func (p *Product) check() error {
 }
 
 func (p *Product) String() string {
-	return fmt.Sprintf("%dx%dx%d K=%d taps=%v mode=%d strides C %d %d A %d %d", p.H, p.W, p.N, p.K, p.Taps, p.Mode, p.CH, p.CW, p.AH, p.AW)
+	return fmt.Sprintf("%dx%dx%d K=%d taps=%v mode=%d pairs=%v strides C %d %d A %d %d", p.H, p.W, p.N, p.K, p.Taps, p.Mode, p.Pairs, p.CH, p.CW, p.AH, p.AW)
 }
 
 func TestMultiply(t *testing.T) {
 	levels(t, func(t *testing.T) {
 		s := seeded(1)
+		pairs := false
 		run := func(h, w, n, k, taps int, m Mode) {
 			p := randomProduct(s, h, w, n, k, taps, m)
+			if pairs = !pairs; pairs {
+				p.Pairs = true
+				s.pairs(p.A, p.B)
+			}
 			if err := p.check(); err != nil {
 				t.Errorf("%v: %v", p, err)
 			}
@@ -102,10 +134,19 @@ func TestMultiply(t *testing.T) {
 				run(s.between(1, 3), w, n+1, s.between(1, 9), s.between(1, 4), Mode(s.IntN(4)))
 			}
 		}
-		for w := 1; w <= 30; w++ { // every number of rows with every mode
+		for w := 1; w <= 34; w++ { // every number of rows with every mode
 			for m := range Mask + 1 {
-				run(2, w, Columns(), 5, 2, m)
-				run(2, w, Columns()/2, 4, 2, m)
+				for range 2 { // of floats, and of pairs
+					run(2, w, Columns(), 5, 2, m)
+				}
+				for range 2 {
+					run(2, w, Columns()/2, 4, 2, m)
+				}
+			}
+		}
+		for k := 1; k <= 50; k += 7 {
+			for range 2 {
+				run(1, 33, 13, k, 2, Store)
 			}
 		}
 		run(2, 3, 5, 0, 2, Store)
@@ -117,13 +158,18 @@ func TestMultiply(t *testing.T) {
 func TestMultiplySpecial(t *testing.T) {
 	levels(t, func(t *testing.T) {
 		s := seeded(2)
-		for m := range Mask + 1 {
+		for i := range 2 * (Mask + 1) {
+			m := i / 2
 			p := randomProduct(s, 3, 17, Columns()-3, 2, 2, m)
 			p.A, p.C = s.special(len(p.A)), s.special(len(p.C))
 			for i, v := range p.A { // a sum that overflows on its way depends on the fusion
 				if v == math.MaxFloat32 {
 					p.A[i] = 1
 				}
+			}
+			if p.Pairs = i%2 == 1; p.Pairs {
+				PairPixels(p.A, p.A, s.special(len(p.A)))
+				s.pairs(p.B)
 			}
 			q := *p
 			q.C = slices.Clone(p.C)
@@ -165,12 +211,12 @@ func (o *Outer) check() error {
 			size := math.Abs(want[at])
 			for y := range o.H {
 				for x := range o.W {
-					d := float64(o.A[y*o.AH+x*o.AW+m]) * float64(o.B[y*o.BH+x*o.BW+n])
+					d, s := term(o.Pairs, o.A[y*o.AH+x*o.AW+m], o.B[y*o.BH+x*o.BW+n])
 					want[at] += d
-					size += math.Abs(d)
+					size += s
 				}
 			}
-			bound[at] = size * 0x1p-24 * float64(2*o.H*o.W+1)
+			bound[at] = size * 0x1p-24 * (2*terms(o.Pairs, o.H*o.W) + 1)
 		}
 	}
 	c, intact := watched(o.C)
@@ -186,14 +232,19 @@ func (o *Outer) check() error {
 }
 
 func (o *Outer) String() string {
-	return fmt.Sprintf("%dx%d pixels, %dx%d, set %v, strides C %d A %d %d B %d %d", o.H, o.W, o.M, o.N, o.Set, o.CM, o.AH, o.AW, o.BH, o.BW)
+	return fmt.Sprintf("%dx%d pixels, %dx%d, set %v, pairs %v, strides C %d A %d %d B %d %d", o.H, o.W, o.M, o.N, o.Set, o.Pairs, o.CM, o.AH, o.AW, o.BH, o.BW)
 }
 
 func TestAddOuter(t *testing.T) {
 	levels(t, func(t *testing.T) {
 		s := seeded(3)
+		pairs := false
 		run := func(h, w, m, n int) {
 			o := randomOuter(s, h, w, m, n)
+			if pairs = !pairs; pairs {
+				o.Pairs = true
+				s.pairs(o.A, o.B)
+			}
 			if err := o.check(); err != nil {
 				t.Errorf("%v: %v", o, err)
 			}
@@ -230,7 +281,11 @@ func FuzzMultiply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, h, w, n, k, taps, mode uint8) {
 		for _, l := range Supported() {
 			restore := Use(l)
-			p := randomProduct(seeded(seed), 1+int(h)%4, 1+int(w)%40, 1+int(n)%Columns(), int(k)%40, int(taps)%10, Mode(mode)%(Mask+1))
+			s := seeded(seed)
+			p := randomProduct(s, 1+int(h)%4, 1+int(w)%40, 1+int(n)%Columns(), int(k)%40, int(taps)%10, Mode(mode)%(Mask+1))
+			if p.Pairs = mode > 127; p.Pairs {
+				s.pairs(p.A, p.B)
+			}
 			if err := p.check(); err != nil {
 				t.Errorf("%v: %v: %v", l, p, err)
 			}
@@ -244,7 +299,11 @@ func FuzzAddOuter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, h, w, m, n uint8) {
 		for _, l := range Supported() {
 			restore := Use(l)
-			o := randomOuter(seeded(seed), 1+int(h)%6, 1+int(w)%20, 1+int(m)%60, 1+int(n)%100)
+			s := seeded(seed)
+			o := randomOuter(s, 1+int(h)%6, 1+int(w)%20, 1+int(m)%60, 1+int(n)%100)
+			if o.Pairs = h > 127; o.Pairs {
+				s.pairs(o.A, o.B)
+			}
 			if err := o.check(); err != nil {
 				t.Errorf("%v: %v: %v", l, o, err)
 			}

@@ -543,3 +543,28 @@ func winogradOutputAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, 
 //
 //go:noescape
 func peakAVX2(n int)
+
+// multiplyAVX512BF16 computes a Product with W = rows <= 14, or 14 if n <= 16; strides are in bytes, k and ntaps above 0.
+//
+//go:noescape
+func multiplyAVX512BF16(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k int, b, bias *float32, mode int, mask *float32, h, rows, n int)
+
+// outerAVX512BF16 computes an Outer with M = rows <= 14, or 14 if n <= 16; it is Set if set is 1; strides are in bytes.
+//
+//go:noescape
+func outerAVX512BF16(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int)
+
+// pairChannelsAVX512BF16 rounds c channels of w pixels to pairs, n words of them a pixel; those beyond the channels are zero.
+//
+//go:noescape
+func pairChannelsAVX512BF16(dst, src *float32, w, c, n int)
+
+// pairPixelsAVX512BF16 rounds elements of a and of b to pairs.
+//
+//go:noescape
+func pairPixelsAVX512BF16(dst, a, b *float32, n int)
+
+// multiplyAMX computes a Product of pairs with W = rows <= 32; strides are in bytes, k above 0 and a multiple of step; config has the shapes, bias two vectors, and sums room for the sums.
+//
+//go:noescape
+func multiplyAMX(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k, step int, b *float32, config *byte, bias, sums *float32, mode int, mask *float32, h, rows, n int)

@@ -283,3 +283,19 @@ func winogradOutputAVX2(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, 
 }
 
 func peakAVX2(n int) { panic(errAssembly) }
+
+func multiplyAVX512BF16(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k int, b, bias *float32, mode int, mask *float32, h, rows, n int) {
+	panic(errAssembly)
+}
+
+func outerAVX512BF16(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *float32, bh, bw uintptr, h, w, rows, n, set int) {
+	panic(errAssembly)
+}
+
+func pairChannelsAVX512BF16(dst, src *float32, w, c, n int) { panic(errAssembly) }
+
+func pairPixelsAVX512BF16(dst, a, b *float32, n int) { panic(errAssembly) }
+
+func multiplyAMX(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k, step int, b *float32, config *byte, bias, sums *float32, mode int, mask *float32, h, rows, n int) {
+	panic(errAssembly)
+}

@@ -55,6 +55,7 @@ func amd64File() *source {
 		l.winograd()
 		set.peak()
 	}
+	bf16(s)
 	avx512(s).data()
 	return s
 }

@@ -43,7 +43,7 @@ func (g *avx) fma(rows, vectors int, a func(r int) string) {
 		x := g.last(2 + r%2)
 		g.line("VBROADCASTSS %s, %s", a(r), x)
 		for v := range vectors {
-			g.line("VFMADD231PS %s, %s, %s", g.last(v), x, g.sum(r, v, vectors))
+			g.multiplyAdd(g.last(v), x, g.sum(r, v, vectors))
 		}
 	}
 }
