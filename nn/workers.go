@@ -13,17 +13,44 @@ import (
 type workers struct {
 	lanes  []backend.Backend
 	task   func(lane, task int)
-	shares []share // by lane, of those that work
-	doors  []door  // of lanes 1 and up
-	busy   atomic.Int32
-	done   door // of the caller, when no lane is busy
-	closed bool
+	shares []share      // by lane
+	doors  []door       // of lanes 1 and up
+	left   atomic.Int64 // tasks that are not done yet
+	done   door         // of the caller, when none is left
+	closed atomic.Bool
 }
 
-// share is the tasks that a lane begins with. It has cache lines of its own.
+// share is the tasks that a lane begins with, and how many lanes may take them, in one word: a lane that comes late, when other tasks are there, takes
+// one of those or none. It has cache lines of its own.
 type share struct {
-	next, end atomic.Int64
-	_         [112]byte
+	word atomic.Uint64
+	_    [120]byte
+}
+
+// The word of a share: the next task and the end of them from these bits on, and the number of lanes in the lowest ones.
+const (
+	nextBits  = 40
+	endBits   = 16
+	mostTasks = 1 << (nextBits - endBits)
+)
+
+// set puts tasks from next to end into a share.
+func (s *share) set(next, end, lanes int) {
+	s.word.Store(uint64(next)<<nextBits | uint64(end)<<endBits | uint64(lanes))
+}
+
+// take gives a task to a lane, if there is one that it may take.
+func (s *share) take(lane int) (task int, ok bool) {
+	for {
+		w := s.word.Load()
+		next, end, lanes := int(w>>nextBits), int(w>>endBits%mostTasks), int(w%(1<<endBits))
+		if next >= end || lane >= lanes {
+			return 0, false
+		}
+		if s.word.CompareAndSwap(w, w+1<<nextBits) {
+			return next, true
+		}
+	}
 }
 
 func newWorkers(lanes []backend.Backend) *workers {
@@ -37,34 +64,35 @@ func newWorkers(lanes []backend.Backend) *workers {
 		d := &w.doors[i]
 		d.make(spins)
 		go func() {
-			for d.wait(); !w.closed; d.wait() {
+			for d.wait(); !w.closed.Load(); d.wait() {
 				w.work(i + 1)
-				if w.busy.Add(-1) == 0 {
-					w.done.open()
-				}
 			}
 		}()
 	}
 	return w
 }
 
-// run calls task for 0 <= i < n and waits for all. It allocates nothing if task is not a new closure.
+// run calls task for 0 <= i < n and waits for all. It does not wait for a lane that has taken none, such as one that the system has not woken
+// yet. It allocates nothing if task is not a new closure.
 func (w *workers) run(n int, task func(lane, task int)) { w.runOn(len(w.lanes), n, task) }
 
 // runOn is run on the first lanes of the device.
 func (w *workers) runOn(lanes, n int, task func(lane, task int)) {
-	w.task = task
-	lanes = max(min(lanes, n), 1)
-	for i := range w.shares {
-		s := &w.shares[i]
-		s.next.Store(int64(min(i, lanes) * n / lanes))
-		s.end.Store(int64(min(i+1, lanes) * n / lanes))
-	}
-	if lanes == 1 {
-		w.work(0)
+	lanes = min(lanes, n)
+	if lanes <= 1 {
+		for i := range n {
+			task(0, i)
+		}
 		return
 	}
-	w.busy.Store(int32(lanes - 1))
+	if n >= mostTasks || lanes >= 1<<endBits {
+		panic("nn: too many tasks or lanes")
+	}
+	w.task = task
+	w.left.Store(int64(n))
+	for i := range lanes {
+		w.shares[i].set(i*n/lanes, (i+1)*n/lanes, lanes)
+	}
 	for i := range lanes - 1 {
 		w.doors[i].open()
 	}
@@ -76,16 +104,21 @@ func (w *workers) runOn(lanes, n int, task func(lane, task int)) {
 func (w *workers) work(lane int) {
 	for i := range w.shares {
 		s := &w.shares[(lane+i)%len(w.shares)]
-		for s.next.Load() < s.end.Load() {
-			if i := s.next.Add(1) - 1; i < s.end.Load() {
-				w.task(lane, int(i))
+		for {
+			i, ok := s.take(lane)
+			if !ok {
+				break
+			}
+			w.task(lane, i)
+			if w.left.Add(-1) == 0 {
+				w.done.open()
 			}
 		}
 	}
 }
 
 func (w *workers) close() {
-	w.closed = true
+	w.closed.Store(true)
 	for i := range w.doors {
 		w.doors[i].open()
 	}
@@ -113,7 +146,7 @@ const mostSpins = 1 << 16
 
 func (d *door) make(spins int) { d.wake, d.spins = make(chan struct{}, 1), spins }
 
-// open lets who waits, or is going to, through. The door must be shut, or somebody sleep behind it.
+// open lets who waits, or is going to, through, once if it is opened again before that.
 func (d *door) open() {
 	if d.state.Swap(opened) == slept {
 		d.wake <- struct{}{}
