@@ -9,6 +9,7 @@ import (
 func (l *lane) Activate(f backend.Function, out, x backend.Tensor) {
 	backend.CheckActivate(f, &out, &x)
 	o, in := l.floats(out), l.floats(x)
+	l.pieceOf(1, &o, &in)
 	copy(o, in)
 	apply(f, o)
 	round(out.Type, o)

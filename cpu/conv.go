@@ -25,21 +25,19 @@ func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backen
 	s.CheckForward(&out, &argmax, &x, &p)
 	o, arg, in := l.floats(out), l.optionalArgmax(&s, argmax), l.floats(x)
 	s = whole(s)
-	l.ahead(&s, o, arg, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
-	round(out.Type, o)
+	l.ahead(&s, o, arg, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act, store: out.Type})
 }
 
 // ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
 func (l *lane) ConvBackInput(s backend.ConvShape, gradX, gradOut, argmax backend.Tensor, p backend.Params, x backend.Tensor) {
 	s.CheckBackInput(&gradX, &gradOut, &argmax, &p, &x)
 	gx, g, arg := l.floats(gradX), l.floats(gradOut), l.argmax(&s, argmax)
-	e := epilogue{inAct: s.InAct}
+	e := epilogue{inAct: s.InAct, store: gradX.Type}
 	if s.InAct != backend.Linear {
 		e.x = l.floats(x)
 	}
 	s = whole(s)
 	l.back(&s, gx, g, arg, p.Packed, e)
-	round(gradX.Type, gx)
 }
 
 // ConvBackWeights adds to grad.W and grad.Bias.
@@ -55,6 +53,7 @@ func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut
 
 // ahead is the forward pass of s, and of the gradient of a transposed convolution's input.
 func (l *lane) ahead(s *backend.ConvShape, out []float32, argmax []byte, x []float32, packed backend.Tensor, e epilogue) {
+	l.tall(s)
 	f, b, ws := forward(s), backward(s), scratch(l.ws)
 	src := inputs(s, f.source, x)
 	l.correlate(&f, &src, &ws, out, argmax, l.packed(packed, f.packedLen()+b.packedLen()), e)
@@ -62,6 +61,7 @@ func (l *lane) ahead(s *backend.ConvShape, out []float32, argmax []byte, x []flo
 
 // back is the gradient of the input of s, and the forward pass of a transposed convolution.
 func (l *lane) back(s *backend.ConvShape, gradX, g []float32, argmax []byte, packed backend.Tensor, e epilogue) {
+	l.tall(s)
 	f, b, ws := forward(s), backward(s), scratch(l.ws)
 	src := gradients(s, b.source, g, argmax, &ws)
 	l.correlate(&b, &src, &ws, gradX, nil, l.packed(packed, f.packedLen()+b.packedLen())[f.packedLen():], e)
@@ -88,6 +88,15 @@ func (l *lane) argmax(s *backend.ConvShape, t backend.Tensor) []byte {
 		return nil
 	}
 	return l.bytes(t)
+}
+
+// tall makes rows of the pixels of a whole convolution that lanes do together: of its only row they could not each take a piece.
+func (l *lane) tall(s *backend.ConvShape) {
+	if l.parts > 1 && s.KernelH*s.KernelW*s.Stride*s.Up*s.Pool*s.X.N*s.X.H == 1 {
+		for _, x := range []*backend.Shape{&s.X, &s.In, &s.Conv, &s.Out} {
+			x.H, x.W = x.W, x.H
+		}
+	}
 }
 
 // whole returns a convolution of single pixels, which knows no images or rows, as one of a single image of one row.

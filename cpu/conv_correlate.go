@@ -11,7 +11,8 @@ type epilogue struct {
 	bias  []float32 // nil for none
 	act   backend.Act
 	inAct backend.Act
-	x     []float32 // outputs of inAct, of the result's size
+	x     []float32     // outputs of inAct, of the result's size
+	store backend.DType // of the result
 }
 
 // mode tells the product which piece of the epilogue it can do itself.
@@ -51,23 +52,33 @@ func (e *epilogue) finish(v []float32, c, at int) {
 	}
 }
 
-// correlate computes the images of a correlation. argmax is nil when it is not wanted.
+// correlate computes the lane's piece of the images of a correlation, some of their units. argmax is nil when it is not wanted.
 func (l *lane) correlate(c *correlation, src *source, ws *scratch, out []float32, argmax []byte, w []float32, e epilogue) {
-	switch c.path {
-	case pathFewOut:
-		l.correlateFew(c, src, ws, out, w, e)
-		return
-	case pathWinograd:
-		l.correlateTiles(c, src, ws, out, argmax, w, e)
+	lo, hi := l.piece(src.stored.N * c.units())
+	if lo == hi {
 		return
 	}
+	switch c.path {
+	case pathFewOut:
+		l.correlateFew(c, src, ws, out, w, e, lo, hi)
+	case pathWinograd:
+		l.correlateTiles(c, src, ws, out, argmax, w, e, lo, hi)
+	default:
+		l.correlateBands(c, src, ws, out, argmax, w, e, lo, hi)
+	}
+	round(e.store, out[c.place(lo):c.place(hi)])
+}
+
+// correlateBands computes units lo to hi band by band.
+func (l *lane) correlateBands(c *correlation, src *source, ws *scratch, out []float32, argmax []byte, w []float32, e epilogue, lo, hi int) {
 	frame, rows := ws.take(c.frame), ws.take(c.full)
 	c.clearBorder(frame, c.c)
 	size := c.y.out * c.x.out * c.n / (c.pool * c.pool)
-	for n := range src.stored.N {
+	for n := lo / c.units(); n*c.units() < hi; n++ {
 		src.start(n)
-		for q := 0; q < c.y.grid(); q += c.band {
-			q1 := min(q+c.band, c.y.grid())
+		first, last := c.gridRows(n, lo, hi)
+		for q := first; q < last; q += c.band {
+			q1 := min(q+c.band, last)
 			v := src.image(n)
 			if !c.direct {
 				from, to := c.y.reach(q, q1)

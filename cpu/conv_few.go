@@ -2,16 +2,17 @@ package cpu
 
 import "github.com/convae/convae/cpu/simd"
 
-// correlateFew multiplies each pixel of the source once by the weights of all taps of all phases. Each pixel of the result is
+// correlateFew computes units lo to hi. It multiplies each pixel of the source once by the weights of all taps of all phases. Each pixel of the result is
 // then the sum of what its taps made of the pixels that it reads.
-func (l *lane) correlateFew(c *correlation, src *source, ws *scratch, out []float32, w []float32, e epilogue) {
+func (l *lane) correlateFew(c *correlation, src *source, ws *scratch, out []float32, w []float32, e epilogue, lo, hi int) {
 	frame, pixels, bias := ws.take(c.frame), ws.take(c.full), e.bias
 	c.clearBorder(frame, c.columns())
 	e.bias = nil
 	size := c.y.out * c.x.out * c.n
-	for n := range src.stored.N {
-		for q := 0; q < c.y.grid(); q += c.band {
-			q1 := min(q+c.band, c.y.grid())
+	for n := lo / c.units(); n*c.units() < hi; n++ {
+		first, last := c.gridRows(n, lo, hi)
+		for q := first; q < last; q += c.band {
+			q1 := min(q+c.band, last)
 			from, to := c.y.reach(q, q1)
 			z, v := view{frame, from, c.left, c.width, c.columns()}, src.image(n)
 			if c.rounded {

@@ -218,7 +218,7 @@ func (c *correlation) plan(s *backend.ConvShape) {
 		}
 		return
 	}
-	unit := c.pool / gcd(c.pool, c.y.period) // grid rows of whole windows of the pool
+	unit := c.unit()
 	c.cut(bandFloats, unit, c.c, 0)
 	if c.strip = c.band; c.pool > 1 {
 		row := c.y.period * c.x.out * c.n
@@ -228,6 +228,29 @@ func (c *correlation) plan(s *backend.ConvShape) {
 	if c.direct {
 		c.frame = 0
 	}
+}
+
+// A unit is what lanes that compute an image together share out: as few grid rows as make whole windows of the pool, and whole tiles.
+func (c *correlation) unit() int {
+	if c.path == pathWinograd {
+		return c.pool / gcd(c.pool, tileSide) * tileSide
+	}
+	return c.pool / gcd(c.pool, c.y.period)
+}
+
+// units is the number of units of an image, the last of which may be smaller.
+func (c *correlation) units() int { return divUp(c.y.grid(), c.unit()) }
+
+// gridRows returns which grid rows of image n are in units lo to hi of all images.
+func (c *correlation) gridRows(n, lo, hi int) (first, last int) {
+	lo, hi = lo-n*c.units(), hi-n*c.units()
+	return max(lo, 0) * c.unit(), min(hi*c.unit(), c.y.grid())
+}
+
+// place is the first element of the result that is in unit u of all images, or behind it.
+func (c *correlation) place(u int) int {
+	rows, row := c.y.out/c.pool, c.x.out/c.pool*c.n
+	return (u/c.units()*rows + min(u%c.units()*c.unit()*c.y.period/c.pool, rows)) * row
 }
 
 // columns is the number of columns of few's product: every tap of every phase, and every channel of the result.

@@ -22,21 +22,19 @@ func (l *lane) ConvTranspose(s backend.ConvTransposeShape, out, x backend.Tensor
 	s.CheckForward(&out, &x, &p)
 	o, in := l.floats(out), l.floats(x)
 	d := whole(s.Dual)
-	l.back(&d, o, in, nil, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
-	round(out.Type, o)
+	l.back(&d, o, in, nil, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act, store: out.Type})
 }
 
 // ConvTransposeBackInput: gradX from gradOut, times the derivative of s.InAct at x.
 func (l *lane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
 	s.CheckBackInput(&gradX, &gradOut, &p, &x)
 	gx, g := l.floats(gradX), l.floats(gradOut)
-	e := epilogue{inAct: s.InAct}
+	e := epilogue{inAct: s.InAct, store: gradX.Type}
 	if s.InAct != backend.Linear {
 		e.x = l.floats(x)
 	}
 	d := whole(s.Dual)
 	l.ahead(&d, gx, nil, g, p.Packed, e)
-	round(gradX.Type, gx)
 }
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.

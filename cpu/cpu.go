@@ -7,9 +7,10 @@
 // allows it, those of 3x3 taps are products at the positions of transformed tiles (winograd.go). Which way
 // an op goes follows from its shape alone (path.go lists them). All other ops are loops of package simd or plain ones.
 //
-// Parallelism is many lanes, each used by one goroutine; an op starts no goroutine and allocates nothing. Every
-// summation order follows from the op's shape and the SIMD level alone, so results depend on neither the lane nor the
-// workspace.
+// Parallelism is many lanes, each used by one goroutine; an op starts no goroutine and allocates nothing. A lane can be told to do a piece
+// of an op, some rows of its result, while others do theirs (pieces.go). Every
+// summation order follows from the op's shape and the SIMD level alone, so results depend on neither the lane, nor the
+// workspace, nor the piece.
 //
 // NaN and infinities go through sums and activations as IEEE arithmetic has it; ReLU and max-pooling give NaN for
 // NaN. On the working path a position of the padding is a zero that is multiplied, so a weight or gradient that is not

@@ -26,20 +26,44 @@ func (l *lane) DensePack(s backend.DenseShape, dst, w backend.Tensor) { l.ConvPa
 func (l *lane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Params) {
 	s.CheckForward(&out, &x, &p)
 	o, in, c := l.floats(out), l.floats(x), pixels(s)
-	l.ahead(&c, o, nil, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act})
-	round(out.Type, o)
+	e := epilogue{bias: l.floats(p.Bias), act: s.Act, store: out.Type}
+	if c.X.W == 1 && l.parts > 1 {
+		l.denseFilters(c, o, in, p.Packed, e)
+		return
+	}
+	l.ahead(&c, o, nil, in, p.Packed, e)
+}
+
+// denseFilters makes the lane's piece of the outputs of a single sample: those of some of the panels of weights.
+func (l *lane) denseFilters(s backend.ConvShape, out, x []float32, packed backend.Tensor, e epilogue) {
+	cols := simd.Columns()
+	lo, hi := l.piece(divUp(s.Filters, cols))
+	lo, hi = lo*cols, min(hi*cols, s.Filters)
+	if lo >= hi {
+		return
+	}
+	packed.Offset += 4 * lo * s.X.C
+	packed.Shape.C -= 4 * lo * s.X.C
+	s.Filters = hi - lo
+	s.Conv.C, s.Out.C = s.Filters, s.Filters
+	if e.bias != nil {
+		e.bias = e.bias[lo:hi]
+	}
+	part, parts := l.part, l.parts
+	l.Piece(0, 1)
+	l.ahead(&s, out[lo:hi], nil, x, packed, e)
+	l.Piece(part, parts)
 }
 
 // DenseBackInput: gradX = gradOut w, times the derivative of s.InAct at x.
 func (l *lane) DenseBackInput(s backend.DenseShape, gradX, gradOut backend.Tensor, p backend.Params, x backend.Tensor) {
 	s.CheckBackInput(&gradX, &gradOut, &p, &x)
 	gx, g, c := l.floats(gradX), l.floats(gradOut), pixels(s)
-	e := epilogue{inAct: s.InAct}
+	e := epilogue{inAct: s.InAct, store: gradX.Type}
 	if s.InAct != backend.Linear {
 		e.x = l.floats(x)
 	}
 	l.back(&c, gx, g, nil, p.Packed, e)
-	round(gradX.Type, gx)
 }
 
 // DenseBackWeights adds to grad.W and grad.Bias.

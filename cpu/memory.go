@@ -94,6 +94,8 @@ type lane struct {
 	outer   simd.Outer
 	taps    [backend.MaxKernel * backend.MaxKernel]int
 	ws      []float32
+	part    int // the piece that the lane does of an op
+	parts   int // the pieces of the op; at most 1 means that the lane does all of it
 	fetched [backend.MaxFetch]float32
 	fetches int // elements in fetched; 0 when there are none to hand out
 }

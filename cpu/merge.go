@@ -8,8 +8,9 @@ import (
 // Plus sets out to a + b.
 func (l *lane) Plus(out, a, b backend.Tensor) {
 	backend.CheckPlus(&out, &a, &b)
-	o := l.floats(out)
-	simd.Sum(o, l.floats(a), l.floats(b))
+	o, p, q := l.floats(out), l.floats(a), l.floats(b)
+	l.pieceOf(1, &o, &p, &q)
+	simd.Sum(o, p, q)
 	round(out.Type, o)
 }
 
@@ -18,7 +19,9 @@ func (l *lane) CopyChannels(dst backend.Tensor, to int, src backend.Tensor, from
 	backend.CheckCopyChannels(&dst, to, &src, from, count)
 	d, s := dst.Shape, src.Shape
 	o, in := l.floats(dst), l.floats(src)
-	pixels := d.N * d.H * d.W
+	l.pieceOf(d.C, &o)
+	l.pieceOf(s.C, &in)
+	pixels := len(o) / d.C
 	if count == 0 || pixels == 0 {
 		return
 	}

@@ -11,36 +11,39 @@ func (l *lane) MaxPool(s backend.PoolShape, out, argmax, x backend.Tensor) {
 	s.CheckForward(&out, &argmax, &x)
 	o, in := l.floats(out), l.floats(x)
 	arg := l.bytes(argmax)
-	defer round(out.Type, o)
+	c, row := s.X.C, s.Out.W*s.X.C
+	lo, hi := l.piece(s.X.N * s.Out.H)
+	defer round(out.Type, o[lo*row:hi*row])
 	if tiled(&s) {
-		maxPool(o, arg, in, s.X.N*s.Out.H, s.Size, s.Out.W, s.X.C)
+		if arg != nil {
+			arg = arg[lo*row:]
+		}
+		maxPool(o[lo*row:], arg, in[lo*row*s.Size*s.Size:], hi-lo, s.Size, s.Out.W, c)
 		return
 	}
-	c, i := s.X.C, 0
-	for n := range s.X.N {
-		image := in[n*s.X.Image():][:s.X.Image()]
-		for oy := range s.Out.H {
-			y0 := oy*s.Stride - s.PadTop
-			for ox := range s.Out.W {
-				x0 := ox*s.Stride - s.PadLeft
-				best := o[i:][:c]
-				var at []byte
-				if arg != nil {
-					at = arg[i:][:c]
-				}
-				i += c
-				first := true
-				for y := max(y0, 0); y < min(y0+s.Size, s.X.H); y++ {
-					for x := max(x0, 0); x < min(x0+s.Size, s.X.W); x++ {
-						pixel, position := image[(y*s.X.W+x)*c:][:c], byte((y-y0)*s.Size+x-x0)
-						if first {
-							copy(best, pixel)
-							fill(at, position)
-							first = false
-							continue
-						}
-						poolMax(best, at, pixel, position)
+	i := lo * row
+	for r := lo; r < hi; r++ {
+		image := in[r/s.Out.H*s.X.Image():][:s.X.Image()]
+		y0 := r%s.Out.H*s.Stride - s.PadTop
+		for ox := range s.Out.W {
+			x0 := ox*s.Stride - s.PadLeft
+			best := o[i:][:c]
+			var at []byte
+			if arg != nil {
+				at = arg[i:][:c]
+			}
+			i += c
+			first := true
+			for y := max(y0, 0); y < min(y0+s.Size, s.X.H); y++ {
+				for x := max(x0, 0); x < min(x0+s.Size, s.X.W); x++ {
+					pixel, position := image[(y*s.X.W+x)*c:][:c], byte((y-y0)*s.Size+x-x0)
+					if first {
+						copy(best, pixel)
+						fill(at, position)
+						first = false
+						continue
 					}
+					poolMax(best, at, pixel, position)
 				}
 			}
 		}
@@ -128,25 +131,25 @@ func unpool(gradIn, g []float32, argmax []byte, rows, size, w, c int) {
 func (l *lane) AveragePool(s backend.PoolShape, out, x backend.Tensor) {
 	s.CheckAverage(&out, &x)
 	o, in := l.floats(out), l.floats(x)
-	c, i := s.X.C, 0
-	for n := range s.X.N {
-		image := in[n*s.X.Image():][:s.X.Image()]
-		for oy := range s.Out.H {
-			y1, y2 := inWindow(oy, s.Stride, s.PadTop, s.Size, s.X.H)
-			for ox := range s.Out.W {
-				x1, x2 := inWindow(ox, s.Stride, s.PadLeft, s.Size, s.X.W)
-				mean := o[i:][:c]
-				i += c
-				clear(mean)
-				simd.AddColumns(mean, image[(y1*s.X.W+x1)*c:], y2-y1, s.X.W*c, x2-x1, c)
-				count := float32((y2 - y1) * (x2 - x1))
-				for k := range mean {
-					mean[k] /= count
-				}
+	c, row := s.X.C, s.Out.W*s.X.C
+	lo, hi := l.piece(s.X.N * s.Out.H)
+	i := lo * row
+	for r := lo; r < hi; r++ {
+		image := in[r/s.Out.H*s.X.Image():][:s.X.Image()]
+		y1, y2 := inWindow(r%s.Out.H, s.Stride, s.PadTop, s.Size, s.X.H)
+		for ox := range s.Out.W {
+			x1, x2 := inWindow(ox, s.Stride, s.PadLeft, s.Size, s.X.W)
+			mean := o[i:][:c]
+			i += c
+			clear(mean)
+			simd.AddColumns(mean, image[(y1*s.X.W+x1)*c:], y2-y1, s.X.W*c, x2-x1, c)
+			count := float32((y2 - y1) * (x2 - x1))
+			for k := range mean {
+				mean[k] /= count
 			}
 		}
 	}
-	round(out.Type, o)
+	round(out.Type, o[lo*row:hi*row])
 }
 
 // AveragePoolBack gives each input its shares of the gradients of its windows.

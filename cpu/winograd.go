@@ -56,7 +56,7 @@ func (t *tiling) plan(w *window, floats, unit int) {
 // planTiles chooses the tiles of a convolution or of the gradient of its input.
 func (c *correlation) planTiles() {
 	c.path = pathWinograd
-	c.tiling.plan(&c.window, c.c+c.n, c.pool/gcd(c.pool, tileSide))
+	c.tiling.plan(&c.window, c.c+c.n, c.unit()/tileSide)
 	if c.pool > 1 {
 		c.full = c.tiling.rows * tileSide * c.x.out * c.n
 	}
@@ -93,8 +93,8 @@ func (t *tiling) chunk(f simd.Transform, dst []float32, u *view, q, q1, y, x int
 	}
 }
 
-// correlateTiles computes the images of a correlation tile by tile.
-func (l *lane) correlateTiles(c *correlation, src *source, ws *scratch, out []float32, argmax []byte, w []float32, e epilogue) {
+// correlateTiles computes units lo to hi tile by tile.
+func (l *lane) correlateTiles(c *correlation, src *source, ws *scratch, out []float32, argmax []byte, w []float32, e epilogue, lo, hi int) {
 	t := &c.tiling
 	frame, from, to, rows, edge := ws.take(c.frame), ws.take(t.len(c.c)), ws.take(t.len(c.n)), ws.take(c.full), ws.take(c.edge)
 	if e.bias == nil {
@@ -105,9 +105,10 @@ func (l *lane) correlateTiles(c *correlation, src *source, ws *scratch, out []fl
 	y, _ := c.y.phase(0)
 	x, _ := c.x.phase(0)
 	size := c.y.out * c.x.out / (c.pool * c.pool) * c.n
-	for n := range src.stored.N {
-		for q := 0; q < t.down; q += t.rows {
-			q1 := min(q+t.rows, t.down)
+	for n := lo / c.units(); n*c.units() < hi; n++ {
+		top, bottom := c.gridRows(n, lo, hi)
+		for q := top / tileSide; q < divUp(bottom, tileSide); q += t.rows {
+			q1 := min(q+t.rows, divUp(bottom, tileSide))
 			u := src.load(frame, n, q*tileSide+y, q1*tileSide+y+tileReach-tileSide, c.left, c.width)
 			t.chunk(simd.WinogradInput, from, &u, q, q1, y, x)
 			l.multiplyPositions(c, (q1-q)*t.across, to, from, w)

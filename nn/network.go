@@ -5,6 +5,7 @@ import (
 
 	"github.com/convae/convae/nn/backend"
 	"github.com/convae/convae/nn/graph"
+	"github.com/convae/convae/nn/op"
 	"github.com/convae/convae/nn/program"
 )
 
@@ -152,14 +153,24 @@ func (n *Network) run(which int, dst, x []float32, count int) error {
 		n.w.run(n.packs.tasks(), p.packTasks)
 		n.packed = true
 	}
-	for _, samples := range []int{min(p.micro, count), count % p.micro} {
+	p.tasks = n.cutSamples(count, p.micro)
+	for _, samples := range []int{min(p.size, count), count % p.size} {
 		if err := p.prepare(samples); err != nil {
 			return err
 		}
 	}
-	p.x, p.dst, p.count = x, dst, count
+	for i, m := range n.lanes.memory {
+		n.w.lanes[i].SetWorkspace(m.workspace)
+	}
+	p.x, p.dst, p.total = x, dst, count
 	clear(p.errs)
-	n.w.runOn(len(n.lanes.memory), ceilDiv(count, p.micro), p.forwardTasks)
+	if p.together {
+		for task := range p.count {
+			p.forwardTask(0, task)
+		}
+	} else {
+		n.w.runOn(n.lanes.arenas, p.count, p.forwardTasks)
+	}
 	p.x, p.dst = nil, nil
 	for _, err := range p.errs {
 		if err != nil {
@@ -174,15 +185,63 @@ type part struct {
 	partPlan
 	net      *Network
 	which    int
-	programs map[int]*bound
+	programs map[int]*forward
 
 	// Of the run at hand.
 	x, dst []float32
-	count  int
-	errs   []error // by lane
+	total  int // samples
+	tasks
+	errs   []error  // by lane
+	cut    *op.Call // that lanes do together, in so many pieces, with these frames
+	pieces int
+	frames []*op.Frame
 
-	in, out                 int                  // elements of a sample
-	packTasks, forwardTasks func(lane, task int) // bound once: a closure made in a call would be allocated
+	in, out                             int                  // elements of a sample
+	packTasks, forwardTasks, pieceTasks func(lane, task int) // bound once: a closure made in a call would be allocated
+}
+
+// tasks say how the samples of a call are cut.
+type tasks struct {
+	count, size int  // tasks, and the samples of each, of which the last may have fewer
+	together    bool // lanes do the ops of each task together, because there are more of them than samples; else each lane takes tasks
+}
+
+// cutSamples cuts so many samples into tasks of at most micro. Lanes that do not work together have as many tasks each.
+func (n *Network) cutSamples(samples, micro int) tasks {
+	lanes := len(n.w.lanes)
+	if _, ok := n.w.lanes[0].(backend.Splitter); ok && samples < lanes {
+		size := min(micro, samples)
+		return tasks{count: ceilDiv(samples, size), size: size, together: true}
+	}
+	size := micro
+	if lanes > 1 {
+		size = ceilDiv(samples, min(ceilDiv(ceilDiv(samples, micro), lanes)*lanes, samples))
+	}
+	return tasks{count: ceilDiv(samples, size), size: size}
+}
+
+// forward is a program with what lanes must know to do its ops together.
+type forward struct {
+	*bound
+	pieces   []int       // by call
+	together []*op.Frame // by lane, with the tensors of the first one
+}
+
+// runTogether runs a program on the first lane, and has others do pieces of its ops where that pays.
+func (p *part) runTogether(prog *forward) {
+	p.frames = prog.together
+	for i := range prog.Calls {
+		p.cut, p.pieces = &prog.Calls[i], prog.pieces[i]
+		p.net.w.runOn(p.pieces, p.pieces, p.pieceTasks)
+	}
+}
+
+func (p *part) pieceTask(lane, piece int) {
+	f := p.frames[lane]
+	b := f.B.(backend.Splitter)
+	b.Piece(piece, p.pieces)
+	f.Do(p.cut)
+	b.Piece(0, 1)
 }
 
 func (n *Network) compile(which, samples int) (*program.Program, error) {
@@ -223,13 +282,13 @@ func (n *Network) part(which int) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &part{net: n, partPlan: n.plans[which], which: which, programs: map[int]*bound{}, errs: make([]error, len(n.w.lanes)),
+	p := &part{net: n, partPlan: n.plans[which], which: which, programs: map[int]*forward{}, errs: make([]error, len(n.w.lanes)),
 		in: one.Shape(one.Input).Image(), out: one.Shape(one.Output).Image()}
 	if !n.planned {
 		p.partPlan = planPart(one, n.w.lanes[0], n.dev.Policy(), n.o.Batch, forwardBytes)
 		p.packTasks = func(lane, task int) { n.packs.run(lane, task, nil) }
 	}
-	p.forwardTasks = p.forwardTask
+	p.forwardTasks, p.pieceTasks = p.forwardTask, p.pieceTask
 	n.parts[which] = p
 	return p, nil
 }
@@ -255,8 +314,9 @@ func (p *part) prepare(n int) error {
 	if err != nil {
 		return err
 	}
-	bound := p.net.placer.bind(prog, p.offsets, p.net.w.lanes, p.net.lanes.memory)
-	p.programs[n] = bound
+	memory := p.net.lanes.memory
+	bound := p.net.placer.bind(prog, p.offsets, p.net.w.lanes, memory[:p.net.lanes.arenas])
+	p.programs[n] = p.cutCalls(bound, len(memory))
 	first := p.net.w.lanes[0]
 	if b, ok := first.(backend.Preparer); ok {
 		first.SetWorkspace(p.net.lanes.memory[0].workspace)
@@ -265,14 +325,44 @@ func (p *part) prepare(n int) error {
 	return nil
 }
 
+// cutCalls finds out which calls of a program it pays to do on several of so many lanes.
+func (p *part) cutCalls(prog *bound, lanes int) *forward {
+	f := &forward{bound: prog}
+	b, ok := p.net.w.lanes[0].(backend.Splitter)
+	if !ok {
+		return f
+	}
+	for _, c := range prog.Calls {
+		f.pieces = append(f.pieces, min(b.Pieces(c.Op.Name(), work(prog.Program, c.Op)), lanes))
+	}
+	for _, b := range p.net.w.lanes[:lanes] {
+		f.together = append(f.together, &op.Frame{B: b, Tensors: prog.frames[0].Tensors})
+	}
+	return f
+}
+
+// work is the multiply-adds of an op or, if it has none, the elements of its results.
+func work(p *program.Program, o op.Op) (elements int) {
+	if o, ok := o.(op.Sized); ok {
+		return o.MACs()
+	}
+	for _, v := range op.Writes(o) {
+		elements += p.Shape(v).Len()
+	}
+	return elements
+}
+
 func (p *part) forwardTask(lane, task int) {
-	first := task * p.micro
-	n := min(p.micro, p.count-first)
+	first := task * p.size
+	n := min(p.size, p.total-first)
 	prog := p.programs[n]
 	f := prog.frames[lane]
-	f.B.SetWorkspace(p.net.lanes.memory[lane].workspace)
 	f.B.Upload(f.At(prog.Input), p.x[first*p.in:(first+n)*p.in])
-	prog.Run(f)
+	if p.together {
+		p.runTogether(prog)
+	} else {
+		prog.Run(f)
+	}
 	if err := f.B.Download(p.dst[first*p.out:(first+n)*p.out], f.At(prog.Output)); err != nil && p.errs[lane] == nil {
 		p.errs[lane] = err
 	}

@@ -40,6 +40,7 @@ func (p *partPlan) place(prog *program.Program, b backend.Backend) {
 type laneArenas struct {
 	mem              arena
 	memory           []laneMemory // of the first lanes
+	arenas           int          // of them; lanes behind those have a workspace alone
 	arena, workspace int          // bytes of each
 }
 
@@ -50,8 +51,9 @@ type laneMemory struct {
 	workspace backend.Buffer
 }
 
-// alloc gives the first lanes memory in place of what they had. If whole is not 0 their arenas lie in one of so many bytes.
-func (l *laneArenas) alloc(lanes, arena, workspace, whole int) error {
+// alloc gives the first lanes memory in place of what they had: as many as there are to be arenas one of these, and all a workspace. If whole
+// is not 0 their arenas lie in one of so many bytes.
+func (l *laneArenas) alloc(lanes, arenas, arena, workspace, whole int) error {
 	l.free()
 	shared, err := l.mem.alloc(whole, "activations")
 	if err != nil {
@@ -59,7 +61,7 @@ func (l *laneArenas) alloc(lanes, arena, workspace, whole int) error {
 	}
 	for i := range lanes {
 		m := laneMemory{arena: shared, at: i * arena}
-		if whole == 0 {
+		if whole == 0 && i < arenas {
 			m.arena, err = l.mem.alloc(arena, "activations")
 			m.at = 0
 		}
@@ -72,13 +74,13 @@ func (l *laneArenas) alloc(lanes, arena, workspace, whole int) error {
 		}
 		l.memory = append(l.memory, m)
 	}
-	l.arena, l.workspace = arena, workspace
+	l.arenas, l.arena, l.workspace = arenas, arena, workspace
 	return nil
 }
 
 func (l *laneArenas) free() {
 	l.mem.free()
-	l.memory, l.arena, l.workspace = nil, 0, 0
+	l.memory, l.arenas, l.arena, l.workspace = nil, 0, 0, 0
 }
 
 // fit makes sure that count samples can run through a part: a network that is not a trainer's takes the memory that its largest
@@ -96,7 +98,7 @@ func (n *Network) fit(p *part, count int) error {
 			}
 			plan.place(prog, n.w.lanes[0])
 		}
-		grown, err := n.grow(ceilDiv(count, micro), plan.arena, plan.workspace)
+		grown, err := n.grow(n.cutSamples(count, micro), plan.arena, plan.workspace)
 		if err != nil && micro > 1 {
 			continue
 		}
@@ -114,12 +116,16 @@ func (n *Network) fit(p *part, count int) error {
 	}
 }
 
-// grow gives lanes for so many tasks at least that much memory each, or fewer of them where there is no room for more.
-func (n *Network) grow(tasks, arena, workspace int) (grown bool, err error) {
+// grow gives lanes for a cut at least that much memory each, or fewer of them where there is no room for more.
+func (n *Network) grow(c tasks, arena, workspace int) (grown bool, err error) {
 	l := n.lanes
-	lanes := max(min(tasks, len(n.w.lanes)), len(l.memory))
+	arenas, lanes := max(min(c.count, len(n.w.lanes)), l.arenas), len(l.memory)
+	if c.together {
+		arenas, lanes = max(l.arenas, 1), len(n.w.lanes)
+	}
+	lanes = max(lanes, arenas)
 	arena, workspace = max(arena, l.arena), max(workspace, l.workspace)
-	if lanes == len(l.memory) && arena == l.arena && workspace == l.workspace {
+	if lanes == len(l.memory) && arenas == l.arenas && arena == l.arena && workspace == l.workspace {
 		return false, nil
 	}
 	free, err := n.dev.Free()
@@ -128,14 +134,18 @@ func (n *Network) grow(tasks, arena, workspace int) (grown bool, err error) {
 	}
 	free += l.mem.bytes
 	each := max(arena+workspace, 1)
-	if lanes = min(lanes, free/each); lanes < 1 {
+	if arenas*arena+lanes*workspace > free {
+		arenas = min(arenas, free/each)
+		lanes = arenas
+	}
+	if arenas < 1 {
 		return false, fmt.Errorf("a sample needs %s, where %s are free", BytesText(each), BytesText(free))
 	}
-	if lanes <= len(l.memory) && arena == l.arena && workspace == l.workspace {
+	if lanes <= len(l.memory) && arenas <= l.arenas && arena == l.arena && workspace == l.workspace {
 		return false, nil // there is no room for another
 	}
 	n.unbind()
-	return true, l.alloc(lanes, arena, workspace, 0)
+	return true, l.alloc(lanes, arenas, arena, workspace, 0)
 }
 
 // unbind forgets the programs that are bound to the lanes' memory.

@@ -139,7 +139,7 @@ func (r *replica) alloc() error {
 		}
 		r.pieces[i] = flat(buf, n/floatBytes)
 	}
-	if err = r.lanes.alloc(t.plan.lanes, t.plan.arena, t.plan.workspace, t.plan.whole); err != nil {
+	if err = r.lanes.alloc(t.plan.lanes, t.plan.lanes, t.plan.arena, t.plan.workspace, t.plan.whole); err != nil {
 		return err
 	}
 	if err = r.allocStatistics(); err != nil {

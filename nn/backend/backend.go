@@ -12,7 +12,7 @@
 //   - an activation may be narrow, of bfloat16, where an op says so: the products' if their factors are of that type, all those of Pool,
 //     Grouped, Upsample, Depth, Merge, Channelwise, UnitNorm, Activate, GroupNorm, BatchNorm and Attention, and of Copy, Reshape, Accumulate and Dropout. A value is computed in float32 and rounded once,
 //     when the op has its result;
-//   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes.
+//   - no op allocates, and none starts a goroutine: parallel work on a CPU is many lanes, which can do pieces of an op (Splitter).
 package backend
 
 import (
@@ -172,6 +172,16 @@ type Recorder interface {
 // Recording is what a Recorder has recorded.
 type Recording interface {
 	Close() // frees it
+}
+
+// Splitter is implemented by backends of which several lanes can do an op together, each a piece of its result.
+type Splitter interface {
+	// Pieces returns into how many pieces it pays to cut an op, by its method's name, of so many multiply-adds or, where they do not say
+	// much, elements of its results; 1 for an op that no two lanes can do together.
+	Pieces(op string, work int) int
+	// Piece has the lane do piece i of n alone of each op that follows, which must be one of several Pieces. All pieces, which may be done at the same time and
+	// are at most as many as there are lanes, make what Piece(0, 1), which all of an op is, does, bit for bit. Some may have nothing to do.
+	Piece(i, n int)
 }
 
 // StepParams holds what changes from step to step. It lives in device memory, so that a recorded step can be replayed

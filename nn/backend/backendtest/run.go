@@ -128,6 +128,26 @@ func Prepare(b backend.Backend, c Case) (run, free func(), err error) {
 	return func() { c.run(b, p.tensors) }, p.free, nil
 }
 
+// Memory runs a case on a backend, without comparing, and returns the words of all tensors and of what lies between them: on backends that
+// lay tensors out alike it is the same if they compute the same bits. It is nil for a call that the backend refuses.
+func Memory(b backend.Backend, c Case) (words []float32, err error) {
+	p, err := prepare(b, c)
+	if err != nil {
+		return nil, err
+	}
+	defer p.free()
+	defer func() {
+		if _, refused := recover().(string); refused && c.mistake {
+			words, err = nil, nil
+		}
+	}()
+	c.run(b, p.tensors)
+	if err := b.Sync(); err != nil {
+		return nil, err
+	}
+	return p.raw()
+}
+
 // guardBytes lie between tensors, and guardBits are the words round inputs and in outputs: a quiet NaN, so that what reads
 // them shows too. Round tensors that are written the guard is a number: what is added to a NaN leaves no trace.
 const (
