@@ -20972,452 +20972,352 @@ TEXT ·normalsNEON(SB), NOSPLIT, $0-48
 	FMOVQ 880(R20), F18
 	FMOVQ 896(R20), F19
 	FMOVQ 912(R20), F20
-	FMOVQ 928(R20), F21
-	FMOVQ 944(R20), F22
-	FMOVQ 768(R20), F23
-	FMOVQ 960(R20), F24
-	FMOVQ 976(R20), F25
-	FMOVQ 96(R20), F26
-	FMOVQ 992(R20), F27
-	FMOVQ 192(R20), F28
+	FMOVQ 768(R20), F21
+	FMOVQ 928(R20), F22
+	FMOVQ 944(R20), F23
+	FMOVQ 96(R20), F24
+	FMOVQ 960(R20), F25
+	FMOVQ 192(R20), F26
+	FMOVQ 976(R20), F27
+	FMOVQ 992(R20), F28
 	FMOVQ 1008(R20), F29
 	MOVD n+16(FP), R2
 	MOVWU block+24(FP), R3
 loop:
 	VDUP R3, V8.S4
 	VADD V16.S4, V8.S4, V0.S4
-	VADD V17.S4, V8.S4, V4.S4
 	FMOVS row+28(FP), F1
 	VDUP V1.S[0], V1.S4
-	VMOV V1.B16, V5.B16
 	FMOVS draw+32(FP), F2
 	VDUP V2.S[0], V2.S4
-	VMOV V2.B16, V6.B16
 	FMOVS stream+36(FP), F3
 	VDUP V3.S[0], V3.S4
-	VMOV V3.B16, V7.B16
 	FMOVS k0+40(FP), F10
 	VDUP V10.S[0], V10.S4
 	FMOVS k1+44(FP), F11
 	VDUP V11.S[0], V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
-	VEOR V3.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
 	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	VEOR V8.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VEOR V9.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
 	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	VEOR V8.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VEOR V9.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
-	VEOR V3.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VSHL $32, V4.D2, V4.D2
-	VAND V22.B16, V0.B16, V0.B16
-	VORR V4.B16, V0.B16, V0.B16
-	VSHL $32, V3.D2, V3.D2
-	VAND V22.B16, V9.B16, V9.B16
-	VORR V3.B16, V9.B16, V9.B16
-	VSHL $32, V6.D2, V6.D2
-	VAND V22.B16, V2.B16, V2.B16
-	VORR V6.B16, V2.B16, V2.B16
-	VSHL $32, V1.D2, V1.D2
-	VAND V22.B16, V8.B16, V8.B16
-	VORR V1.B16, V8.B16, V8.B16
 	VUSHR $8, V0.S4, V0.S4
-	VADD V23.S4, V0.S4, V0.S4
+	VADD V21.S4, V0.S4, V0.S4
 	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
 	VUSHR $23, V0.S4, V4.S4
-	VADD V24.S4, V4.S4, V4.S4
+	VADD V22.S4, V4.S4, V4.S4
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	VAND V25.B16, V0.B16, V3.B16
-	VORR V26.B16, V3.B16, V3.B16
-	WORD $0x4e3ad486 // fadd v6.4s, v4.4s, v26.4s
-	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VAND V23.B16, V0.B16, V5.B16
+	VORR V24.B16, V5.B16, V5.B16
+	WORD $0x4e38d486 // fadd v6.4s, v4.4s, v24.4s
+	WORD $0x6e39e4bf // fcmge v31.4s, v5.4s, v25.4s
 	VBIT V31.B16, V6.B16, V4.B16
-	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
-	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
-	VBIT V31.B16, V6.B16, V3.B16
-	WORD $0x4ebad466 // fsub v6.4s, v3.4s, v26.4s
-	WORD $0x4e3ad461 // fadd v1.4s, v3.4s, v26.4s
-	WORD $0x6e21fcc6 // fdiv v6.4s, v6.4s, v1.4s
-	WORD $0x6e26dcc1 // fmul v1.4s, v6.4s, v6.4s
-	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
+	WORD $0x6e3adca6 // fmul v6.4s, v5.4s, v26.4s
+	WORD $0x6e39e4bf // fcmge v31.4s, v5.4s, v25.4s
+	VBIT V31.B16, V6.B16, V5.B16
+	WORD $0x4eb8d4a6 // fsub v6.4s, v5.4s, v24.4s
+	WORD $0x4e38d4a7 // fadd v7.4s, v5.4s, v24.4s
+	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
+	WORD $0x6e26dcc7 // fmul v7.4s, v6.4s, v6.4s
+	WORD $0x6e3bdce5 // fmul v5.4s, v7.4s, v27.4s
+	WORD $0x4e3cd4a5 // fadd v5.4s, v5.4s, v28.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e3dd4a5 // fadd v5.4s, v5.4s, v29.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
 	FMOVQ 1024(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVQ 1040(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVQ 1056(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
 	WORD $0x4e26d4c6 // fadd v6.4s, v6.4s, v6.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	FMOVQ 1072(R20), F30
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 1040(R20), F30
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
 	WORD $0x4e26d486 // fadd v6.4s, v4.4s, v6.4s
 	FMOVQ 224(R20), F30
 	WORD $0x6e3edcc6 // fmul v6.4s, v6.4s, v30.4s
 	WORD $0x6ea1f8c0 // fsqrt v0.4s, v6.4s
-	VSHL $2, V9.S4, V4.S4
+	VSHL $2, V3.S4, V4.S4
 	VUSHR $8, V4.S4, V4.S4
-	FMOVQ 1088(R20), F30
+	FMOVQ 1056(R20), F30
 	VADD V30.S4, V4.S4, V4.S4
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	FMOVQ 1104(R20), F30
+	FMOVQ 1072(R20), F30
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	FMOVQ 1120(R20), F30
-	WORD $0x6e3edc66 // fmul v6.4s, v3.4s, v30.4s
-	FMOVQ 1136(R20), F30
+	WORD $0x6e24dc85 // fmul v5.4s, v4.4s, v4.4s
+	FMOVQ 1088(R20), F30
+	WORD $0x6e3edca6 // fmul v6.4s, v5.4s, v30.4s
+	FMOVQ 1104(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
 	FMOVQ 144(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	FMOVQ 1152(R20), F30
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 1120(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	WORD $0x4e3ad4c6 // fadd v6.4s, v6.4s, v26.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
 	WORD $0x6e26dc86 // fmul v6.4s, v4.4s, v6.4s
+	FMOVQ 1136(R20), F30
+	WORD $0x6e3edca7 // fmul v7.4s, v5.4s, v30.4s
+	FMOVQ 1152(R20), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 1168(R20), F30
-	WORD $0x6e3edc61 // fmul v1.4s, v3.4s, v30.4s
-	FMOVQ 1184(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	FMOVQ 1200(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 160(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 528(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	VSHL $1, V9.S4, V4.S4
-	WORD $0x4f210483 // sshr v3.4s, v4.4s, #31
-	VEOR V9.B16, V4.B16, V4.B16
-	VEOR V1.B16, V6.B16, V5.B16
-	VAND V3.B16, V5.B16, V5.B16
-	VEOR V5.B16, V6.B16, V6.B16
-	VEOR V5.B16, V1.B16, V1.B16
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x4e38d4e7 // fadd v7.4s, v7.4s, v24.4s
+	VSHL $1, V3.S4, V4.S4
+	WORD $0x4f210485 // sshr v5.4s, v4.4s, #31
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V7.B16, V6.B16, V9.B16
+	VAND V5.B16, V9.B16, V9.B16
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V9.B16, V7.B16, V7.B16
 	FMOVQ 0(R20), F30
 	VAND V30.B16, V4.B16, V4.B16
 	FMOVQ 0(R20), F30
-	VAND V30.B16, V9.B16, V9.B16
-	VEOR V4.B16, V1.B16, V1.B16
-	VEOR V9.B16, V6.B16, V6.B16
-	WORD $0x6e26dc09 // fmul v9.4s, v0.4s, v6.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	VAND V30.B16, V3.B16, V3.B16
+	VEOR V4.B16, V7.B16, V7.B16
+	VEOR V3.B16, V6.B16, V6.B16
+	WORD $0x6e26dc03 // fmul v3.4s, v0.4s, v6.4s
+	WORD $0x6e27dc00 // fmul v0.4s, v0.4s, v7.4s
 	VUSHR $8, V2.S4, V2.S4
-	VADD V23.S4, V2.S4, V2.S4
+	VADD V21.S4, V2.S4, V2.S4
 	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
 	VUSHR $23, V2.S4, V4.S4
-	VADD V24.S4, V4.S4, V4.S4
+	VADD V22.S4, V4.S4, V4.S4
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	VAND V25.B16, V2.B16, V3.B16
-	VORR V26.B16, V3.B16, V3.B16
-	WORD $0x4e3ad486 // fadd v6.4s, v4.4s, v26.4s
-	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VAND V23.B16, V2.B16, V5.B16
+	VORR V24.B16, V5.B16, V5.B16
+	WORD $0x4e38d486 // fadd v6.4s, v4.4s, v24.4s
+	WORD $0x6e39e4bf // fcmge v31.4s, v5.4s, v25.4s
 	VBIT V31.B16, V6.B16, V4.B16
-	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
-	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
-	VBIT V31.B16, V6.B16, V3.B16
-	WORD $0x4ebad466 // fsub v6.4s, v3.4s, v26.4s
-	WORD $0x4e3ad461 // fadd v1.4s, v3.4s, v26.4s
-	WORD $0x6e21fcc6 // fdiv v6.4s, v6.4s, v1.4s
-	WORD $0x6e26dcc1 // fmul v1.4s, v6.4s, v6.4s
-	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
+	WORD $0x6e3adca6 // fmul v6.4s, v5.4s, v26.4s
+	WORD $0x6e39e4bf // fcmge v31.4s, v5.4s, v25.4s
+	VBIT V31.B16, V6.B16, V5.B16
+	WORD $0x4eb8d4a6 // fsub v6.4s, v5.4s, v24.4s
+	WORD $0x4e38d4a7 // fadd v7.4s, v5.4s, v24.4s
+	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
+	WORD $0x6e26dcc7 // fmul v7.4s, v6.4s, v6.4s
+	WORD $0x6e3bdce5 // fmul v5.4s, v7.4s, v27.4s
+	WORD $0x4e3cd4a5 // fadd v5.4s, v5.4s, v28.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e3dd4a5 // fadd v5.4s, v5.4s, v29.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
 	FMOVQ 1024(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVQ 1040(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVQ 1056(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
 	WORD $0x4e26d4c6 // fadd v6.4s, v6.4s, v6.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	FMOVQ 1072(R20), F30
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 1040(R20), F30
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
 	WORD $0x4e26d486 // fadd v6.4s, v4.4s, v6.4s
 	FMOVQ 224(R20), F30
 	WORD $0x6e3edcc6 // fmul v6.4s, v6.4s, v30.4s
 	WORD $0x6ea1f8c2 // fsqrt v2.4s, v6.4s
-	VSHL $2, V8.S4, V4.S4
+	VSHL $2, V1.S4, V4.S4
 	VUSHR $8, V4.S4, V4.S4
-	FMOVQ 1088(R20), F30
+	FMOVQ 1056(R20), F30
 	VADD V30.S4, V4.S4, V4.S4
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	FMOVQ 1104(R20), F30
+	FMOVQ 1072(R20), F30
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	FMOVQ 1120(R20), F30
-	WORD $0x6e3edc66 // fmul v6.4s, v3.4s, v30.4s
-	FMOVQ 1136(R20), F30
+	WORD $0x6e24dc85 // fmul v5.4s, v4.4s, v4.4s
+	FMOVQ 1088(R20), F30
+	WORD $0x6e3edca6 // fmul v6.4s, v5.4s, v30.4s
+	FMOVQ 1104(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
 	FMOVQ 144(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	FMOVQ 1152(R20), F30
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 1120(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	WORD $0x4e3ad4c6 // fadd v6.4s, v6.4s, v26.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
 	WORD $0x6e26dc86 // fmul v6.4s, v4.4s, v6.4s
+	FMOVQ 1136(R20), F30
+	WORD $0x6e3edca7 // fmul v7.4s, v5.4s, v30.4s
+	FMOVQ 1152(R20), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 1168(R20), F30
-	WORD $0x6e3edc61 // fmul v1.4s, v3.4s, v30.4s
-	FMOVQ 1184(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	FMOVQ 1200(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 160(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 528(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	VSHL $1, V8.S4, V4.S4
-	WORD $0x4f210483 // sshr v3.4s, v4.4s, #31
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V1.B16, V6.B16, V5.B16
-	VAND V3.B16, V5.B16, V5.B16
-	VEOR V5.B16, V6.B16, V6.B16
-	VEOR V5.B16, V1.B16, V1.B16
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x4e38d4e7 // fadd v7.4s, v7.4s, v24.4s
+	VSHL $1, V1.S4, V4.S4
+	WORD $0x4f210485 // sshr v5.4s, v4.4s, #31
+	VEOR V1.B16, V4.B16, V4.B16
+	VEOR V7.B16, V6.B16, V9.B16
+	VAND V5.B16, V9.B16, V9.B16
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V9.B16, V7.B16, V7.B16
 	FMOVQ 0(R20), F30
 	VAND V30.B16, V4.B16, V4.B16
 	FMOVQ 0(R20), F30
-	VAND V30.B16, V8.B16, V8.B16
-	VEOR V4.B16, V1.B16, V1.B16
-	VEOR V8.B16, V6.B16, V6.B16
-	WORD $0x6e26dc48 // fmul v8.4s, v2.4s, v6.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	VZIP1 V9.S4, V0.S4, V4.S4
-	VZIP2 V9.S4, V0.S4, V3.S4
-	VZIP1 V8.S4, V2.S4, V6.S4
-	VZIP2 V8.S4, V2.S4, V1.S4
+	VAND V30.B16, V1.B16, V1.B16
+	VEOR V4.B16, V7.B16, V7.B16
+	VEOR V1.B16, V6.B16, V6.B16
+	WORD $0x6e26dc41 // fmul v1.4s, v2.4s, v6.4s
+	WORD $0x6e27dc42 // fmul v2.4s, v2.4s, v7.4s
+	VZIP1 V3.S4, V0.S4, V4.S4
+	VZIP2 V3.S4, V0.S4, V5.S4
+	VZIP1 V1.S4, V2.S4, V6.S4
+	VZIP2 V1.S4, V2.S4, V7.S4
 	VZIP1 V6.D2, V4.D2, V0.D2
-	VZIP2 V6.D2, V4.D2, V9.D2
-	VZIP1 V1.D2, V3.D2, V2.D2
-	VZIP2 V1.D2, V3.D2, V8.D2
+	VZIP2 V6.D2, V4.D2, V3.D2
+	VZIP1 V7.D2, V5.D2, V2.D2
+	VZIP2 V7.D2, V5.D2, V1.D2
 	FMOVQ F0, 0(R8)
-	FMOVQ F9, 16(R8)
+	FMOVQ F3, 16(R8)
 	FMOVQ F2, 32(R8)
-	FMOVQ F8, 48(R8)
+	FMOVQ F1, 48(R8)
 	ADD $64, R8
 	ADD $64, R9
 	ADD $4, R3
@@ -21437,448 +21337,348 @@ TEXT ·noiseNEON(SB), NOSPLIT, $0-52
 	FMOVQ 880(R20), F18
 	FMOVQ 896(R20), F19
 	FMOVQ 912(R20), F20
-	FMOVQ 928(R20), F21
-	FMOVQ 944(R20), F22
-	FMOVQ 768(R20), F23
-	FMOVQ 960(R20), F24
-	FMOVQ 976(R20), F25
-	FMOVQ 96(R20), F26
-	FMOVQ 992(R20), F27
-	FMOVQ 192(R20), F28
+	FMOVQ 768(R20), F21
+	FMOVQ 928(R20), F22
+	FMOVQ 944(R20), F23
+	FMOVQ 96(R20), F24
+	FMOVQ 960(R20), F25
+	FMOVQ 192(R20), F26
+	FMOVQ 976(R20), F27
+	FMOVQ 992(R20), F28
 	FMOVQ 1008(R20), F29
 	MOVD n+16(FP), R2
 	MOVWU block+24(FP), R3
 loop:
 	VDUP R3, V8.S4
 	VADD V16.S4, V8.S4, V0.S4
-	VADD V17.S4, V8.S4, V4.S4
 	FMOVS row+28(FP), F1
 	VDUP V1.S[0], V1.S4
-	VMOV V1.B16, V5.B16
 	FMOVS draw+32(FP), F2
 	VDUP V2.S[0], V2.S4
-	VMOV V2.B16, V6.B16
 	FMOVS stream+36(FP), F3
 	VDUP V3.S[0], V3.S4
-	VMOV V3.B16, V7.B16
 	FMOVS k0+40(FP), F10
 	VDUP V10.S[0], V10.S4
 	FMOVS k1+44(FP), F11
 	VDUP V11.S[0], V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
-	VEOR V3.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
 	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	VEOR V8.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VEOR V9.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
 	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	VEOR V8.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VEOR V9.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
-	VEOR V3.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VSHL $32, V4.D2, V4.D2
-	VAND V22.B16, V0.B16, V0.B16
-	VORR V4.B16, V0.B16, V0.B16
-	VSHL $32, V3.D2, V3.D2
-	VAND V22.B16, V9.B16, V9.B16
-	VORR V3.B16, V9.B16, V9.B16
-	VSHL $32, V6.D2, V6.D2
-	VAND V22.B16, V2.B16, V2.B16
-	VORR V6.B16, V2.B16, V2.B16
-	VSHL $32, V1.D2, V1.D2
-	VAND V22.B16, V8.B16, V8.B16
-	VORR V1.B16, V8.B16, V8.B16
 	VUSHR $8, V0.S4, V0.S4
-	VADD V23.S4, V0.S4, V0.S4
+	VADD V21.S4, V0.S4, V0.S4
 	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
 	VUSHR $23, V0.S4, V4.S4
-	VADD V24.S4, V4.S4, V4.S4
+	VADD V22.S4, V4.S4, V4.S4
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	VAND V25.B16, V0.B16, V3.B16
-	VORR V26.B16, V3.B16, V3.B16
-	WORD $0x4e3ad486 // fadd v6.4s, v4.4s, v26.4s
-	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VAND V23.B16, V0.B16, V5.B16
+	VORR V24.B16, V5.B16, V5.B16
+	WORD $0x4e38d486 // fadd v6.4s, v4.4s, v24.4s
+	WORD $0x6e39e4bf // fcmge v31.4s, v5.4s, v25.4s
 	VBIT V31.B16, V6.B16, V4.B16
-	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
-	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
-	VBIT V31.B16, V6.B16, V3.B16
-	WORD $0x4ebad466 // fsub v6.4s, v3.4s, v26.4s
-	WORD $0x4e3ad461 // fadd v1.4s, v3.4s, v26.4s
-	WORD $0x6e21fcc6 // fdiv v6.4s, v6.4s, v1.4s
-	WORD $0x6e26dcc1 // fmul v1.4s, v6.4s, v6.4s
-	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
+	WORD $0x6e3adca6 // fmul v6.4s, v5.4s, v26.4s
+	WORD $0x6e39e4bf // fcmge v31.4s, v5.4s, v25.4s
+	VBIT V31.B16, V6.B16, V5.B16
+	WORD $0x4eb8d4a6 // fsub v6.4s, v5.4s, v24.4s
+	WORD $0x4e38d4a7 // fadd v7.4s, v5.4s, v24.4s
+	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
+	WORD $0x6e26dcc7 // fmul v7.4s, v6.4s, v6.4s
+	WORD $0x6e3bdce5 // fmul v5.4s, v7.4s, v27.4s
+	WORD $0x4e3cd4a5 // fadd v5.4s, v5.4s, v28.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e3dd4a5 // fadd v5.4s, v5.4s, v29.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
 	FMOVQ 1024(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVQ 1040(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVQ 1056(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
 	WORD $0x4e26d4c6 // fadd v6.4s, v6.4s, v6.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	FMOVQ 1072(R20), F30
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 1040(R20), F30
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
 	WORD $0x4e26d486 // fadd v6.4s, v4.4s, v6.4s
 	FMOVQ 224(R20), F30
 	WORD $0x6e3edcc6 // fmul v6.4s, v6.4s, v30.4s
 	WORD $0x6ea1f8c0 // fsqrt v0.4s, v6.4s
-	VSHL $2, V9.S4, V4.S4
+	VSHL $2, V3.S4, V4.S4
 	VUSHR $8, V4.S4, V4.S4
-	FMOVQ 1088(R20), F30
+	FMOVQ 1056(R20), F30
 	VADD V30.S4, V4.S4, V4.S4
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	FMOVQ 1104(R20), F30
+	FMOVQ 1072(R20), F30
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	FMOVQ 1120(R20), F30
-	WORD $0x6e3edc66 // fmul v6.4s, v3.4s, v30.4s
-	FMOVQ 1136(R20), F30
+	WORD $0x6e24dc85 // fmul v5.4s, v4.4s, v4.4s
+	FMOVQ 1088(R20), F30
+	WORD $0x6e3edca6 // fmul v6.4s, v5.4s, v30.4s
+	FMOVQ 1104(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
 	FMOVQ 144(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	FMOVQ 1152(R20), F30
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 1120(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	WORD $0x4e3ad4c6 // fadd v6.4s, v6.4s, v26.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
 	WORD $0x6e26dc86 // fmul v6.4s, v4.4s, v6.4s
+	FMOVQ 1136(R20), F30
+	WORD $0x6e3edca7 // fmul v7.4s, v5.4s, v30.4s
+	FMOVQ 1152(R20), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 1168(R20), F30
-	WORD $0x6e3edc61 // fmul v1.4s, v3.4s, v30.4s
-	FMOVQ 1184(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	FMOVQ 1200(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 160(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 528(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	VSHL $1, V9.S4, V4.S4
-	WORD $0x4f210483 // sshr v3.4s, v4.4s, #31
-	VEOR V9.B16, V4.B16, V4.B16
-	VEOR V1.B16, V6.B16, V5.B16
-	VAND V3.B16, V5.B16, V5.B16
-	VEOR V5.B16, V6.B16, V6.B16
-	VEOR V5.B16, V1.B16, V1.B16
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x4e38d4e7 // fadd v7.4s, v7.4s, v24.4s
+	VSHL $1, V3.S4, V4.S4
+	WORD $0x4f210485 // sshr v5.4s, v4.4s, #31
+	VEOR V3.B16, V4.B16, V4.B16
+	VEOR V7.B16, V6.B16, V9.B16
+	VAND V5.B16, V9.B16, V9.B16
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V9.B16, V7.B16, V7.B16
 	FMOVQ 0(R20), F30
 	VAND V30.B16, V4.B16, V4.B16
 	FMOVQ 0(R20), F30
-	VAND V30.B16, V9.B16, V9.B16
-	VEOR V4.B16, V1.B16, V1.B16
-	VEOR V9.B16, V6.B16, V6.B16
-	WORD $0x6e26dc09 // fmul v9.4s, v0.4s, v6.4s
-	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	VAND V30.B16, V3.B16, V3.B16
+	VEOR V4.B16, V7.B16, V7.B16
+	VEOR V3.B16, V6.B16, V6.B16
+	WORD $0x6e26dc03 // fmul v3.4s, v0.4s, v6.4s
+	WORD $0x6e27dc00 // fmul v0.4s, v0.4s, v7.4s
 	VUSHR $8, V2.S4, V2.S4
-	VADD V23.S4, V2.S4, V2.S4
+	VADD V21.S4, V2.S4, V2.S4
 	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
 	VUSHR $23, V2.S4, V4.S4
-	VADD V24.S4, V4.S4, V4.S4
+	VADD V22.S4, V4.S4, V4.S4
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	VAND V25.B16, V2.B16, V3.B16
-	VORR V26.B16, V3.B16, V3.B16
-	WORD $0x4e3ad486 // fadd v6.4s, v4.4s, v26.4s
-	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
+	VAND V23.B16, V2.B16, V5.B16
+	VORR V24.B16, V5.B16, V5.B16
+	WORD $0x4e38d486 // fadd v6.4s, v4.4s, v24.4s
+	WORD $0x6e39e4bf // fcmge v31.4s, v5.4s, v25.4s
 	VBIT V31.B16, V6.B16, V4.B16
-	WORD $0x6e3cdc66 // fmul v6.4s, v3.4s, v28.4s
-	WORD $0x6e3be47f // fcmge v31.4s, v3.4s, v27.4s
-	VBIT V31.B16, V6.B16, V3.B16
-	WORD $0x4ebad466 // fsub v6.4s, v3.4s, v26.4s
-	WORD $0x4e3ad461 // fadd v1.4s, v3.4s, v26.4s
-	WORD $0x6e21fcc6 // fdiv v6.4s, v6.4s, v1.4s
-	WORD $0x6e26dcc1 // fmul v1.4s, v6.4s, v6.4s
-	WORD $0x6e3ddc23 // fmul v3.4s, v1.4s, v29.4s
+	WORD $0x6e3adca6 // fmul v6.4s, v5.4s, v26.4s
+	WORD $0x6e39e4bf // fcmge v31.4s, v5.4s, v25.4s
+	VBIT V31.B16, V6.B16, V5.B16
+	WORD $0x4eb8d4a6 // fsub v6.4s, v5.4s, v24.4s
+	WORD $0x4e38d4a7 // fadd v7.4s, v5.4s, v24.4s
+	WORD $0x6e27fcc6 // fdiv v6.4s, v6.4s, v7.4s
+	WORD $0x6e26dcc7 // fmul v7.4s, v6.4s, v6.4s
+	WORD $0x6e3bdce5 // fmul v5.4s, v7.4s, v27.4s
+	WORD $0x4e3cd4a5 // fadd v5.4s, v5.4s, v28.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e3dd4a5 // fadd v5.4s, v5.4s, v29.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
 	FMOVQ 1024(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVQ 1040(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVQ 1056(R20), F30
-	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
-	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	WORD $0x4e3ad463 // fadd v3.4s, v3.4s, v26.4s
+	WORD $0x4e3ed4a5 // fadd v5.4s, v5.4s, v30.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e38d4a5 // fadd v5.4s, v5.4s, v24.4s
 	WORD $0x4e26d4c6 // fadd v6.4s, v6.4s, v6.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	FMOVQ 1072(R20), F30
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 1040(R20), F30
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
 	WORD $0x4e26d486 // fadd v6.4s, v4.4s, v6.4s
 	FMOVQ 224(R20), F30
 	WORD $0x6e3edcc6 // fmul v6.4s, v6.4s, v30.4s
 	WORD $0x6ea1f8c2 // fsqrt v2.4s, v6.4s
-	VSHL $2, V8.S4, V4.S4
+	VSHL $2, V1.S4, V4.S4
 	VUSHR $8, V4.S4, V4.S4
-	FMOVQ 1088(R20), F30
+	FMOVQ 1056(R20), F30
 	VADD V30.S4, V4.S4, V4.S4
 	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	FMOVQ 1104(R20), F30
+	FMOVQ 1072(R20), F30
 	WORD $0x6e3edc84 // fmul v4.4s, v4.4s, v30.4s
-	WORD $0x6e24dc83 // fmul v3.4s, v4.4s, v4.4s
-	FMOVQ 1120(R20), F30
-	WORD $0x6e3edc66 // fmul v6.4s, v3.4s, v30.4s
-	FMOVQ 1136(R20), F30
+	WORD $0x6e24dc85 // fmul v5.4s, v4.4s, v4.4s
+	FMOVQ 1088(R20), F30
+	WORD $0x6e3edca6 // fmul v6.4s, v5.4s, v30.4s
+	FMOVQ 1104(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
 	FMOVQ 144(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	FMOVQ 1152(R20), F30
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 1120(R20), F30
 	WORD $0x4e3ed4c6 // fadd v6.4s, v6.4s, v30.4s
-	WORD $0x6e23dcc6 // fmul v6.4s, v6.4s, v3.4s
-	WORD $0x4e3ad4c6 // fadd v6.4s, v6.4s, v26.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	WORD $0x4e38d4c6 // fadd v6.4s, v6.4s, v24.4s
 	WORD $0x6e26dc86 // fmul v6.4s, v4.4s, v6.4s
+	FMOVQ 1136(R20), F30
+	WORD $0x6e3edca7 // fmul v7.4s, v5.4s, v30.4s
+	FMOVQ 1152(R20), F30
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 1168(R20), F30
-	WORD $0x6e3edc61 // fmul v1.4s, v3.4s, v30.4s
-	FMOVQ 1184(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	FMOVQ 1200(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 160(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
 	FMOVQ 528(R20), F30
-	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
-	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
-	WORD $0x4e3ad421 // fadd v1.4s, v1.4s, v26.4s
-	VSHL $1, V8.S4, V4.S4
-	WORD $0x4f210483 // sshr v3.4s, v4.4s, #31
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V1.B16, V6.B16, V5.B16
-	VAND V3.B16, V5.B16, V5.B16
-	VEOR V5.B16, V6.B16, V6.B16
-	VEOR V5.B16, V1.B16, V1.B16
+	WORD $0x4e3ed4e7 // fadd v7.4s, v7.4s, v30.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x4e38d4e7 // fadd v7.4s, v7.4s, v24.4s
+	VSHL $1, V1.S4, V4.S4
+	WORD $0x4f210485 // sshr v5.4s, v4.4s, #31
+	VEOR V1.B16, V4.B16, V4.B16
+	VEOR V7.B16, V6.B16, V9.B16
+	VAND V5.B16, V9.B16, V9.B16
+	VEOR V9.B16, V6.B16, V6.B16
+	VEOR V9.B16, V7.B16, V7.B16
 	FMOVQ 0(R20), F30
 	VAND V30.B16, V4.B16, V4.B16
 	FMOVQ 0(R20), F30
-	VAND V30.B16, V8.B16, V8.B16
-	VEOR V4.B16, V1.B16, V1.B16
-	VEOR V8.B16, V6.B16, V6.B16
-	WORD $0x6e26dc48 // fmul v8.4s, v2.4s, v6.4s
-	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
-	VZIP1 V9.S4, V0.S4, V4.S4
-	VZIP2 V9.S4, V0.S4, V3.S4
-	VZIP1 V8.S4, V2.S4, V6.S4
-	VZIP2 V8.S4, V2.S4, V1.S4
+	VAND V30.B16, V1.B16, V1.B16
+	VEOR V4.B16, V7.B16, V7.B16
+	VEOR V1.B16, V6.B16, V6.B16
+	WORD $0x6e26dc41 // fmul v1.4s, v2.4s, v6.4s
+	WORD $0x6e27dc42 // fmul v2.4s, v2.4s, v7.4s
+	VZIP1 V3.S4, V0.S4, V4.S4
+	VZIP2 V3.S4, V0.S4, V5.S4
+	VZIP1 V1.S4, V2.S4, V6.S4
+	VZIP2 V1.S4, V2.S4, V7.S4
 	VZIP1 V6.D2, V4.D2, V0.D2
-	VZIP2 V6.D2, V4.D2, V9.D2
-	VZIP1 V1.D2, V3.D2, V2.D2
-	VZIP2 V1.D2, V3.D2, V8.D2
+	VZIP2 V6.D2, V4.D2, V3.D2
+	VZIP1 V7.D2, V5.D2, V2.D2
+	VZIP2 V7.D2, V5.D2, V1.D2
 	WORD $0x6e2ddc00 // fmul v0.4s, v0.4s, v13.4s
 	FMOVQ 0(R9), F30
 	WORD $0x4e3ed400 // fadd v0.4s, v0.4s, v30.4s
@@ -21887,14 +21687,14 @@ loop:
 	FMOVQ 96(R20), F14
 	WORD $0x4ea0f5c0 // fmin v0.4s, v14.4s, v0.4s
 	FMOVQ F0, 0(R8)
-	WORD $0x6e2ddd29 // fmul v9.4s, v9.4s, v13.4s
+	WORD $0x6e2ddc63 // fmul v3.4s, v3.4s, v13.4s
 	FMOVQ 16(R9), F30
-	WORD $0x4e3ed529 // fadd v9.4s, v9.4s, v30.4s
+	WORD $0x4e3ed463 // fadd v3.4s, v3.4s, v30.4s
 	VEOR V14.B16, V14.B16, V14.B16
-	WORD $0x4e29f5c9 // fmax v9.4s, v14.4s, v9.4s
+	WORD $0x4e23f5c3 // fmax v3.4s, v14.4s, v3.4s
 	FMOVQ 96(R20), F14
-	WORD $0x4ea9f5c9 // fmin v9.4s, v14.4s, v9.4s
-	FMOVQ F9, 16(R8)
+	WORD $0x4ea3f5c3 // fmin v3.4s, v14.4s, v3.4s
+	FMOVQ F3, 16(R8)
 	WORD $0x6e2ddc42 // fmul v2.4s, v2.4s, v13.4s
 	FMOVQ 32(R9), F30
 	WORD $0x4e3ed442 // fadd v2.4s, v2.4s, v30.4s
@@ -21903,14 +21703,14 @@ loop:
 	FMOVQ 96(R20), F14
 	WORD $0x4ea2f5c2 // fmin v2.4s, v14.4s, v2.4s
 	FMOVQ F2, 32(R8)
-	WORD $0x6e2ddd08 // fmul v8.4s, v8.4s, v13.4s
+	WORD $0x6e2ddc21 // fmul v1.4s, v1.4s, v13.4s
 	FMOVQ 48(R9), F30
-	WORD $0x4e3ed508 // fadd v8.4s, v8.4s, v30.4s
+	WORD $0x4e3ed421 // fadd v1.4s, v1.4s, v30.4s
 	VEOR V14.B16, V14.B16, V14.B16
-	WORD $0x4e28f5c8 // fmax v8.4s, v14.4s, v8.4s
+	WORD $0x4e21f5c1 // fmax v1.4s, v14.4s, v1.4s
 	FMOVQ 96(R20), F14
-	WORD $0x4ea8f5c8 // fmin v8.4s, v14.4s, v8.4s
-	FMOVQ F8, 48(R8)
+	WORD $0x4ea1f5c1 // fmin v1.4s, v14.4s, v1.4s
+	FMOVQ F1, 48(R8)
 	ADD $64, R8
 	ADD $64, R9
 	ADD $4, R3
@@ -21930,278 +21730,180 @@ TEXT ·dropoutNEON(SB), NOSPLIT, $0-56
 	FMOVQ 880(R20), F18
 	FMOVQ 896(R20), F19
 	FMOVQ 912(R20), F20
-	FMOVQ 928(R20), F21
-	FMOVQ 944(R20), F22
-	FMOVQ 1216(R20), F23
+	FMOVQ 1184(R20), F21
 	MOVD n+16(FP), R2
 	MOVWU block+24(FP), R3
 loop:
 	VDUP R3, V8.S4
 	VADD V16.S4, V8.S4, V0.S4
-	VADD V17.S4, V8.S4, V4.S4
 	FMOVS row+28(FP), F1
 	VDUP V1.S[0], V1.S4
-	VMOV V1.B16, V5.B16
 	FMOVS draw+32(FP), F2
 	VDUP V2.S[0], V2.S4
-	VMOV V2.B16, V6.B16
 	FMOVS stream+36(FP), F3
 	VDUP V3.S[0], V3.S4
-	VMOV V3.B16, V7.B16
 	FMOVS k0+40(FP), F10
 	VDUP V10.S[0], V10.S4
 	FMOVS k1+44(FP), F11
 	VDUP V11.S[0], V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
-	VEOR V3.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
 	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	VEOR V8.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VEOR V9.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
 	VEOR V3.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V1.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	VEOR V8.B16, V0.B16, V0.B16
+	VEOR V10.B16, V0.B16, V0.B16
+	VEOR V9.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c5 // umull v5.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c7 // umull v7.2d, v30.2s, v19.2s
-	VUSHR $32, V7.D2, V0.D2
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c01f // umull2 v31.2d, v0.4s, v17.4s
+	WORD $0x2eb1c01e // umull v30.2d, v0.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V8.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
+	WORD $0x6eb2c05f // umull2 v31.2d, v2.4s, v18.4s
+	WORD $0x2eb2c05e // umull v30.2d, v2.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V9.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	VEOR V1.B16, V2.B16, V2.B16
+	VEOR V10.B16, V2.B16, V2.B16
+	VEOR V3.B16, V0.B16, V0.B16
+	VEOR V11.B16, V0.B16, V0.B16
+	VADD V19.S4, V10.S4, V10.S4
+	VADD V20.S4, V11.S4, V11.S4
+	WORD $0x6eb1c05f // umull2 v31.2d, v2.4s, v17.4s
+	WORD $0x2eb1c05e // umull v30.2d, v2.2s, v17.2s
+	VUZP1 V31.S4, V30.S4, V1.S4
+	VUZP2 V31.S4, V30.S4, V2.S4
+	WORD $0x6eb2c01f // umull2 v31.2d, v0.4s, v18.4s
+	WORD $0x2eb2c01e // umull v30.2d, v0.2s, v18.2s
+	VUZP1 V31.S4, V30.S4, V3.S4
+	VUZP2 V31.S4, V30.S4, V0.S4
 	VEOR V9.B16, V0.B16, V0.B16
 	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V5.D2, V2.D2
 	VEOR V8.B16, V2.B16, V2.B16
 	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c9 // umull v9.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c8 // umull v8.2d, v30.2s, v19.2s
-	VUSHR $32, V8.D2, V4.D2
-	VEOR V3.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V9.D2, V6.D2
-	VEOR V1.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c3 // umull v3.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c1 // umull v1.2d, v30.2s, v19.2s
-	VUSHR $32, V1.D2, V0.D2
-	VEOR V7.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V3.D2, V2.D2
-	VEOR V5.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c7 // umull v7.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c5 // umull v5.2d, v30.2s, v19.2s
-	VUSHR $32, V5.D2, V4.D2
-	VEOR V8.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V7.D2, V6.D2
-	VEOR V9.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VADD V20.S4, V10.S4, V10.S4
-	VADD V21.S4, V11.S4, V11.S4
-	WORD $0x0ea1281e // xtn v30.2s, v0.2d
-	WORD $0x2eb2c3c8 // umull v8.2d, v30.2s, v18.2s
-	WORD $0x0ea1285e // xtn v30.2s, v2.2d
-	WORD $0x2eb3c3c9 // umull v9.2d, v30.2s, v19.2s
-	VUSHR $32, V9.D2, V0.D2
-	VEOR V1.B16, V0.B16, V0.B16
-	VEOR V10.B16, V0.B16, V0.B16
-	VUSHR $32, V8.D2, V2.D2
-	VEOR V3.B16, V2.B16, V2.B16
-	VEOR V11.B16, V2.B16, V2.B16
-	WORD $0x0ea1289e // xtn v30.2s, v4.2d
-	WORD $0x2eb2c3c1 // umull v1.2d, v30.2s, v18.2s
-	WORD $0x0ea128de // xtn v30.2s, v6.2d
-	WORD $0x2eb3c3c3 // umull v3.2d, v30.2s, v19.2s
-	VUSHR $32, V3.D2, V4.D2
-	VEOR V5.B16, V4.B16, V4.B16
-	VEOR V10.B16, V4.B16, V4.B16
-	VUSHR $32, V1.D2, V6.D2
-	VEOR V7.B16, V6.B16, V6.B16
-	VEOR V11.B16, V6.B16, V6.B16
-	VSHL $32, V4.D2, V4.D2
-	VAND V22.B16, V0.B16, V0.B16
-	VORR V4.B16, V0.B16, V0.B16
-	VSHL $32, V3.D2, V3.D2
-	VAND V22.B16, V9.B16, V9.B16
-	VORR V3.B16, V9.B16, V9.B16
-	VSHL $32, V6.D2, V6.D2
-	VAND V22.B16, V2.B16, V2.B16
-	VORR V6.B16, V2.B16, V2.B16
-	VSHL $32, V1.D2, V1.D2
-	VAND V22.B16, V8.B16, V8.B16
-	VORR V1.B16, V8.B16, V8.B16
 	VUSHR $8, V0.S4, V0.S4
 	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
-	VUSHR $8, V9.S4, V9.S4
-	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x6e37dd29 // fmul v9.4s, v9.4s, v23.4s
+	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	VUSHR $8, V3.S4, V3.S4
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
 	VUSHR $8, V2.S4, V2.S4
 	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
-	WORD $0x6e37dc42 // fmul v2.4s, v2.4s, v23.4s
-	VUSHR $8, V8.S4, V8.S4
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6e37dd08 // fmul v8.4s, v8.4s, v23.4s
-	VZIP1 V9.S4, V0.S4, V4.S4
-	VZIP2 V9.S4, V0.S4, V3.S4
-	VZIP1 V8.S4, V2.S4, V6.S4
-	VZIP2 V8.S4, V2.S4, V1.S4
+	WORD $0x6e35dc42 // fmul v2.4s, v2.4s, v21.4s
+	VUSHR $8, V1.S4, V1.S4
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x6e35dc21 // fmul v1.4s, v1.4s, v21.4s
+	VZIP1 V3.S4, V0.S4, V4.S4
+	VZIP2 V3.S4, V0.S4, V5.S4
+	VZIP1 V1.S4, V2.S4, V6.S4
+	VZIP2 V1.S4, V2.S4, V7.S4
 	VZIP1 V6.D2, V4.D2, V0.D2
-	VZIP2 V6.D2, V4.D2, V9.D2
-	VZIP1 V1.D2, V3.D2, V2.D2
-	VZIP2 V1.D2, V3.D2, V8.D2
+	VZIP2 V6.D2, V4.D2, V3.D2
+	VZIP1 V7.D2, V5.D2, V2.D2
+	VZIP2 V7.D2, V5.D2, V1.D2
 	FMOVQ 0(R9), F14
 	FMOVS keep+52(FP), F15
 	VDUP V15.S[0], V15.S4
@@ -22215,7 +21917,7 @@ loop:
 	VDUP V15.S[0], V15.S4
 	WORD $0x6e2ffdce // fdiv v14.4s, v14.4s, v15.4s
 	VEOR V15.B16, V15.B16, V15.B16
-	WORD $0x6e2de53f // fcmge v31.4s, v9.4s, v13.4s
+	WORD $0x6e2de47f // fcmge v31.4s, v3.4s, v13.4s
 	VBIT V31.B16, V14.B16, V15.B16
 	FMOVQ F15, 16(R8)
 	FMOVQ 32(R9), F14
@@ -22231,7 +21933,7 @@ loop:
 	VDUP V15.S[0], V15.S4
 	WORD $0x6e2ffdce // fdiv v14.4s, v14.4s, v15.4s
 	VEOR V15.B16, V15.B16, V15.B16
-	WORD $0x6e2de51f // fcmge v31.4s, v8.4s, v13.4s
+	WORD $0x6e2de43f // fcmge v31.4s, v1.4s, v13.4s
 	VBIT V31.B16, V14.B16, V15.B16
 	FMOVQ F15, 48(R8)
 	ADD $64, R8
@@ -22244,14 +21946,14 @@ loop:
 // func winogradInputNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
 TEXT ·winogradInputNEON(SB), NOSPLIT, $0-88
 	MOVD $·constants(SB), R20
-	FMOVQ 1232(R20), F16
-	FMOVQ 1248(R20), F17
-	FMOVQ 1264(R20), F18
-	FMOVQ 1280(R20), F19
-	FMOVQ 1296(R20), F20
-	FMOVQ 1312(R20), F21
-	FMOVQ 1328(R20), F22
-	FMOVQ 1344(R20), F23
+	FMOVQ 1200(R20), F16
+	FMOVQ 1216(R20), F17
+	FMOVQ 1232(R20), F18
+	FMOVQ 1248(R20), F19
+	FMOVQ 1264(R20), F20
+	FMOVQ 1280(R20), F21
+	FMOVQ 1296(R20), F22
+	FMOVQ 1312(R20), F23
 	MOVD dst+0(FP), R8
 	MOVD src+32(FP), R9
 	MOVD between+64(FP), R5
@@ -23160,13 +22862,13 @@ next:
 // func winogradKernelNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
 TEXT ·winogradKernelNEON(SB), NOSPLIT, $0-88
 	MOVD $·constants(SB), R20
-	FMOVQ 1360(R20), F16
-	FMOVQ 1376(R20), F17
-	FMOVQ 1392(R20), F18
-	FMOVQ 1408(R20), F19
-	FMOVQ 1424(R20), F20
-	FMOVQ 1440(R20), F21
-	FMOVQ 1456(R20), F22
+	FMOVQ 1328(R20), F16
+	FMOVQ 1344(R20), F17
+	FMOVQ 1360(R20), F18
+	FMOVQ 1376(R20), F19
+	FMOVQ 1392(R20), F20
+	FMOVQ 1408(R20), F21
+	FMOVQ 1424(R20), F22
 	MOVD dst+0(FP), R8
 	MOVD src+32(FP), R9
 	MOVD between+64(FP), R5
@@ -23661,15 +23363,15 @@ next:
 // func winogradGradientNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
 TEXT ·winogradGradientNEON(SB), NOSPLIT, $0-88
 	MOVD $·constants(SB), R20
-	FMOVQ 1360(R20), F16
-	FMOVQ 1376(R20), F17
-	FMOVQ 1392(R20), F18
-	FMOVQ 1408(R20), F19
-	FMOVQ 1472(R20), F20
-	FMOVQ 1424(R20), F21
-	FMOVQ 1440(R20), F22
-	FMOVQ 1456(R20), F23
-	FMOVQ 1488(R20), F24
+	FMOVQ 1328(R20), F16
+	FMOVQ 1344(R20), F17
+	FMOVQ 1360(R20), F18
+	FMOVQ 1376(R20), F19
+	FMOVQ 1440(R20), F20
+	FMOVQ 1392(R20), F21
+	FMOVQ 1408(R20), F22
+	FMOVQ 1424(R20), F23
+	FMOVQ 1456(R20), F24
 	MOVD dst+0(FP), R8
 	MOVD src+32(FP), R9
 	MOVD between+64(FP), R5
@@ -24270,10 +23972,10 @@ next:
 // func winogradTapsNEON(dst *float32, dr, dc, dt uintptr, src *float32, sr, sc, st uintptr, between *float32, tiles, n int)
 TEXT ·winogradTapsNEON(SB), NOSPLIT, $0-88
 	MOVD $·constants(SB), R20
-	FMOVQ 1280(R20), F16
-	FMOVQ 1328(R20), F17
-	FMOVQ 1504(R20), F18
-	FMOVQ 1520(R20), F19
+	FMOVQ 1248(R20), F16
+	FMOVQ 1296(R20), F17
+	FMOVQ 1472(R20), F18
+	FMOVQ 1488(R20), F19
 	MOVD dst+0(FP), R8
 	MOVD src+32(FP), R9
 	MOVD between+64(FP), R5
@@ -24813,15 +24515,15 @@ TEXT ·winogradOutputNEON(SB), NOSPLIT, $0-104
 	MOVD relu+96(FP), R0
 	CBNZ R0, floor
 	MOVD $·constants(SB), R20
-	FMOVQ 1088(R20), F12
+	FMOVQ 1056(R20), F12
 floor:
 	MOVD $·constants(SB), R20
-	FMOVQ 1280(R20), F16
-	FMOVQ 1328(R20), F17
-	FMOVQ 1504(R20), F18
-	FMOVQ 1520(R20), F19
-	FMOVQ 1536(R20), F20
-	FMOVQ 1552(R20), F21
+	FMOVQ 1248(R20), F16
+	FMOVQ 1296(R20), F17
+	FMOVQ 1472(R20), F18
+	FMOVQ 1488(R20), F19
+	FMOVQ 1504(R20), F20
+	FMOVQ 1520(R20), F21
 	MOVD dst+0(FP), R8
 	MOVD src+32(FP), R9
 	MOVD between+64(FP), R5
@@ -25766,183 +25468,175 @@ DATA ·constants+836(SB)/4, $0x437f0000
 DATA ·constants+840(SB)/4, $0x437f0000
 DATA ·constants+844(SB)/4, $0x437f0000
 DATA ·constants+848(SB)/4, $0x0
-DATA ·constants+852(SB)/4, $0x0
+DATA ·constants+852(SB)/4, $0x1
 DATA ·constants+856(SB)/4, $0x2
-DATA ·constants+860(SB)/4, $0x0
-DATA ·constants+864(SB)/4, $0x1
-DATA ·constants+868(SB)/4, $0x0
-DATA ·constants+872(SB)/4, $0x3
-DATA ·constants+876(SB)/4, $0x0
-DATA ·constants+880(SB)/4, $0xd2511f53
-DATA ·constants+884(SB)/4, $0xd2511f53
-DATA ·constants+888(SB)/4, $0xd2511f53
-DATA ·constants+892(SB)/4, $0xd2511f53
-DATA ·constants+896(SB)/4, $0xcd9e8d57
-DATA ·constants+900(SB)/4, $0xcd9e8d57
-DATA ·constants+904(SB)/4, $0xcd9e8d57
-DATA ·constants+908(SB)/4, $0xcd9e8d57
-DATA ·constants+912(SB)/4, $0x9e3779b9
-DATA ·constants+916(SB)/4, $0x9e3779b9
-DATA ·constants+920(SB)/4, $0x9e3779b9
-DATA ·constants+924(SB)/4, $0x9e3779b9
-DATA ·constants+928(SB)/4, $0xbb67ae85
-DATA ·constants+932(SB)/4, $0xbb67ae85
-DATA ·constants+936(SB)/4, $0xbb67ae85
-DATA ·constants+940(SB)/4, $0xbb67ae85
-DATA ·constants+944(SB)/4, $0xffffffff
-DATA ·constants+948(SB)/4, $0x0
-DATA ·constants+952(SB)/4, $0xffffffff
-DATA ·constants+956(SB)/4, $0x0
-DATA ·constants+960(SB)/4, $0xffffff69
-DATA ·constants+964(SB)/4, $0xffffff69
-DATA ·constants+968(SB)/4, $0xffffff69
-DATA ·constants+972(SB)/4, $0xffffff69
-DATA ·constants+976(SB)/4, $0x7fffff
-DATA ·constants+980(SB)/4, $0x7fffff
-DATA ·constants+984(SB)/4, $0x7fffff
-DATA ·constants+988(SB)/4, $0x7fffff
-DATA ·constants+992(SB)/4, $0x3fb504f3
-DATA ·constants+996(SB)/4, $0x3fb504f3
-DATA ·constants+1000(SB)/4, $0x3fb504f3
-DATA ·constants+1004(SB)/4, $0x3fb504f3
-DATA ·constants+1008(SB)/4, $0x3de38e39
-DATA ·constants+1012(SB)/4, $0x3de38e39
-DATA ·constants+1016(SB)/4, $0x3de38e39
-DATA ·constants+1020(SB)/4, $0x3de38e39
-DATA ·constants+1024(SB)/4, $0x3e124925
-DATA ·constants+1028(SB)/4, $0x3e124925
-DATA ·constants+1032(SB)/4, $0x3e124925
-DATA ·constants+1036(SB)/4, $0x3e124925
-DATA ·constants+1040(SB)/4, $0x3e4ccccd
-DATA ·constants+1044(SB)/4, $0x3e4ccccd
-DATA ·constants+1048(SB)/4, $0x3e4ccccd
-DATA ·constants+1052(SB)/4, $0x3e4ccccd
-DATA ·constants+1056(SB)/4, $0x3eaaaaab
-DATA ·constants+1060(SB)/4, $0x3eaaaaab
-DATA ·constants+1064(SB)/4, $0x3eaaaaab
-DATA ·constants+1068(SB)/4, $0x3eaaaaab
-DATA ·constants+1072(SB)/4, $0x3f317218
-DATA ·constants+1076(SB)/4, $0x3f317218
-DATA ·constants+1080(SB)/4, $0x3f317218
-DATA ·constants+1084(SB)/4, $0x3f317218
-DATA ·constants+1088(SB)/4, $0xff800000
-DATA ·constants+1092(SB)/4, $0xff800000
-DATA ·constants+1096(SB)/4, $0xff800000
-DATA ·constants+1100(SB)/4, $0xff800000
-DATA ·constants+1104(SB)/4, $0x33c90fdb
-DATA ·constants+1108(SB)/4, $0x33c90fdb
-DATA ·constants+1112(SB)/4, $0x33c90fdb
-DATA ·constants+1116(SB)/4, $0x33c90fdb
-DATA ·constants+1120(SB)/4, $0x3638ef1d
-DATA ·constants+1124(SB)/4, $0x3638ef1d
-DATA ·constants+1128(SB)/4, $0x3638ef1d
-DATA ·constants+1132(SB)/4, $0x3638ef1d
-DATA ·constants+1136(SB)/4, $0xb9500d01
-DATA ·constants+1140(SB)/4, $0xb9500d01
-DATA ·constants+1144(SB)/4, $0xb9500d01
-DATA ·constants+1148(SB)/4, $0xb9500d01
-DATA ·constants+1152(SB)/4, $0xbe2aaaab
-DATA ·constants+1156(SB)/4, $0xbe2aaaab
-DATA ·constants+1160(SB)/4, $0xbe2aaaab
-DATA ·constants+1164(SB)/4, $0xbe2aaaab
-DATA ·constants+1168(SB)/4, $0xb493f27e
-DATA ·constants+1172(SB)/4, $0xb493f27e
-DATA ·constants+1176(SB)/4, $0xb493f27e
-DATA ·constants+1180(SB)/4, $0xb493f27e
-DATA ·constants+1184(SB)/4, $0x37d00d01
-DATA ·constants+1188(SB)/4, $0x37d00d01
-DATA ·constants+1192(SB)/4, $0x37d00d01
-DATA ·constants+1196(SB)/4, $0x37d00d01
-DATA ·constants+1200(SB)/4, $0xbab60b61
-DATA ·constants+1204(SB)/4, $0xbab60b61
-DATA ·constants+1208(SB)/4, $0xbab60b61
-DATA ·constants+1212(SB)/4, $0xbab60b61
-DATA ·constants+1216(SB)/4, $0x33800000
-DATA ·constants+1220(SB)/4, $0x33800000
-DATA ·constants+1224(SB)/4, $0x33800000
-DATA ·constants+1228(SB)/4, $0x33800000
-DATA ·constants+1232(SB)/4, $0x3fa20000
-DATA ·constants+1236(SB)/4, $0x3fa20000
-DATA ·constants+1240(SB)/4, $0x3fa20000
-DATA ·constants+1244(SB)/4, $0x3fa20000
-DATA ·constants+1248(SB)/4, $0xc0340000
-DATA ·constants+1252(SB)/4, $0xc0340000
-DATA ·constants+1256(SB)/4, $0xc0340000
-DATA ·constants+1260(SB)/4, $0xc0340000
-DATA ·constants+1264(SB)/4, $0xc0100000
-DATA ·constants+1268(SB)/4, $0xc0100000
-DATA ·constants+1272(SB)/4, $0xc0100000
-DATA ·constants+1276(SB)/4, $0xc0100000
-DATA ·constants+1280(SB)/4, $0x3f400000
-DATA ·constants+1284(SB)/4, $0x3f400000
-DATA ·constants+1288(SB)/4, $0x3f400000
-DATA ·constants+1292(SB)/4, $0x3f400000
-DATA ·constants+1296(SB)/4, $0xbfd80000
-DATA ·constants+1300(SB)/4, $0xbfd80000
-DATA ·constants+1304(SB)/4, $0xbfd80000
-DATA ·constants+1308(SB)/4, $0xbfd80000
-DATA ·constants+1312(SB)/4, $0xbf100000
-DATA ·constants+1316(SB)/4, $0xbf100000
-DATA ·constants+1320(SB)/4, $0xbf100000
-DATA ·constants+1324(SB)/4, $0xbf100000
-DATA ·constants+1328(SB)/4, $0x3fc00000
-DATA ·constants+1332(SB)/4, $0x3fc00000
-DATA ·constants+1336(SB)/4, $0x3fc00000
-DATA ·constants+1340(SB)/4, $0x3fc00000
-DATA ·constants+1344(SB)/4, $0xbf580000
-DATA ·constants+1348(SB)/4, $0xbf580000
-DATA ·constants+1352(SB)/4, $0xbf580000
-DATA ·constants+1356(SB)/4, $0xbf580000
-DATA ·constants+1360(SB)/4, $0x3f4a4588
-DATA ·constants+1364(SB)/4, $0x3f4a4588
-DATA ·constants+1368(SB)/4, $0x3f4a4588
-DATA ·constants+1372(SB)/4, $0x3f4a4588
-DATA ·constants+1376(SB)/4, $0xbf06d905
-DATA ·constants+1380(SB)/4, $0xbf06d905
-DATA ·constants+1384(SB)/4, $0xbf06d905
-DATA ·constants+1388(SB)/4, $0xbf06d905
-DATA ·constants+1392(SB)/4, $0xbe97b426
-DATA ·constants+1396(SB)/4, $0xbe97b426
-DATA ·constants+1400(SB)/4, $0xbe97b426
-DATA ·constants+1404(SB)/4, $0xbe97b426
-DATA ·constants+1408(SB)/4, $0xbeca4588
-DATA ·constants+1412(SB)/4, $0xbeca4588
-DATA ·constants+1416(SB)/4, $0xbeca4588
-DATA ·constants+1420(SB)/4, $0xbeca4588
-DATA ·constants+1424(SB)/4, $0x3e06d905
-DATA ·constants+1428(SB)/4, $0x3e06d905
-DATA ·constants+1432(SB)/4, $0x3e06d905
-DATA ·constants+1436(SB)/4, $0x3e06d905
-DATA ·constants+1440(SB)/4, $0x3e97b426
-DATA ·constants+1444(SB)/4, $0x3e97b426
-DATA ·constants+1448(SB)/4, $0x3e97b426
-DATA ·constants+1452(SB)/4, $0x3e97b426
-DATA ·constants+1456(SB)/4, $0x3e4a4588
-DATA ·constants+1460(SB)/4, $0x3e4a4588
-DATA ·constants+1464(SB)/4, $0x3e4a4588
-DATA ·constants+1468(SB)/4, $0x3e4a4588
-DATA ·constants+1472(SB)/4, $0xbe638e39
-DATA ·constants+1476(SB)/4, $0xbe638e39
-DATA ·constants+1480(SB)/4, $0xbe638e39
-DATA ·constants+1484(SB)/4, $0xbe638e39
-DATA ·constants+1488(SB)/4, $0x3ee38e39
-DATA ·constants+1492(SB)/4, $0x3ee38e39
-DATA ·constants+1496(SB)/4, $0x3ee38e39
-DATA ·constants+1500(SB)/4, $0x3ee38e39
-DATA ·constants+1504(SB)/4, $0x3f100000
-DATA ·constants+1508(SB)/4, $0x3f100000
-DATA ·constants+1512(SB)/4, $0x3f100000
-DATA ·constants+1516(SB)/4, $0x3f100000
-DATA ·constants+1520(SB)/4, $0x40100000
-DATA ·constants+1524(SB)/4, $0x40100000
-DATA ·constants+1528(SB)/4, $0x40100000
-DATA ·constants+1532(SB)/4, $0x40100000
-DATA ·constants+1536(SB)/4, $0x3ed80000
-DATA ·constants+1540(SB)/4, $0x3ed80000
-DATA ·constants+1544(SB)/4, $0x3ed80000
-DATA ·constants+1548(SB)/4, $0x3ed80000
-DATA ·constants+1552(SB)/4, $0x40580000
-DATA ·constants+1556(SB)/4, $0x40580000
-DATA ·constants+1560(SB)/4, $0x40580000
-DATA ·constants+1564(SB)/4, $0x40580000
-GLOBL ·constants(SB), RODATA|NOPTR, $1568
+DATA ·constants+860(SB)/4, $0x3
+DATA ·constants+864(SB)/4, $0xd2511f53
+DATA ·constants+868(SB)/4, $0xd2511f53
+DATA ·constants+872(SB)/4, $0xd2511f53
+DATA ·constants+876(SB)/4, $0xd2511f53
+DATA ·constants+880(SB)/4, $0xcd9e8d57
+DATA ·constants+884(SB)/4, $0xcd9e8d57
+DATA ·constants+888(SB)/4, $0xcd9e8d57
+DATA ·constants+892(SB)/4, $0xcd9e8d57
+DATA ·constants+896(SB)/4, $0x9e3779b9
+DATA ·constants+900(SB)/4, $0x9e3779b9
+DATA ·constants+904(SB)/4, $0x9e3779b9
+DATA ·constants+908(SB)/4, $0x9e3779b9
+DATA ·constants+912(SB)/4, $0xbb67ae85
+DATA ·constants+916(SB)/4, $0xbb67ae85
+DATA ·constants+920(SB)/4, $0xbb67ae85
+DATA ·constants+924(SB)/4, $0xbb67ae85
+DATA ·constants+928(SB)/4, $0xffffff69
+DATA ·constants+932(SB)/4, $0xffffff69
+DATA ·constants+936(SB)/4, $0xffffff69
+DATA ·constants+940(SB)/4, $0xffffff69
+DATA ·constants+944(SB)/4, $0x7fffff
+DATA ·constants+948(SB)/4, $0x7fffff
+DATA ·constants+952(SB)/4, $0x7fffff
+DATA ·constants+956(SB)/4, $0x7fffff
+DATA ·constants+960(SB)/4, $0x3fb504f3
+DATA ·constants+964(SB)/4, $0x3fb504f3
+DATA ·constants+968(SB)/4, $0x3fb504f3
+DATA ·constants+972(SB)/4, $0x3fb504f3
+DATA ·constants+976(SB)/4, $0x3de38e39
+DATA ·constants+980(SB)/4, $0x3de38e39
+DATA ·constants+984(SB)/4, $0x3de38e39
+DATA ·constants+988(SB)/4, $0x3de38e39
+DATA ·constants+992(SB)/4, $0x3e124925
+DATA ·constants+996(SB)/4, $0x3e124925
+DATA ·constants+1000(SB)/4, $0x3e124925
+DATA ·constants+1004(SB)/4, $0x3e124925
+DATA ·constants+1008(SB)/4, $0x3e4ccccd
+DATA ·constants+1012(SB)/4, $0x3e4ccccd
+DATA ·constants+1016(SB)/4, $0x3e4ccccd
+DATA ·constants+1020(SB)/4, $0x3e4ccccd
+DATA ·constants+1024(SB)/4, $0x3eaaaaab
+DATA ·constants+1028(SB)/4, $0x3eaaaaab
+DATA ·constants+1032(SB)/4, $0x3eaaaaab
+DATA ·constants+1036(SB)/4, $0x3eaaaaab
+DATA ·constants+1040(SB)/4, $0x3f317218
+DATA ·constants+1044(SB)/4, $0x3f317218
+DATA ·constants+1048(SB)/4, $0x3f317218
+DATA ·constants+1052(SB)/4, $0x3f317218
+DATA ·constants+1056(SB)/4, $0xff800000
+DATA ·constants+1060(SB)/4, $0xff800000
+DATA ·constants+1064(SB)/4, $0xff800000
+DATA ·constants+1068(SB)/4, $0xff800000
+DATA ·constants+1072(SB)/4, $0x33c90fdb
+DATA ·constants+1076(SB)/4, $0x33c90fdb
+DATA ·constants+1080(SB)/4, $0x33c90fdb
+DATA ·constants+1084(SB)/4, $0x33c90fdb
+DATA ·constants+1088(SB)/4, $0x3638ef1d
+DATA ·constants+1092(SB)/4, $0x3638ef1d
+DATA ·constants+1096(SB)/4, $0x3638ef1d
+DATA ·constants+1100(SB)/4, $0x3638ef1d
+DATA ·constants+1104(SB)/4, $0xb9500d01
+DATA ·constants+1108(SB)/4, $0xb9500d01
+DATA ·constants+1112(SB)/4, $0xb9500d01
+DATA ·constants+1116(SB)/4, $0xb9500d01
+DATA ·constants+1120(SB)/4, $0xbe2aaaab
+DATA ·constants+1124(SB)/4, $0xbe2aaaab
+DATA ·constants+1128(SB)/4, $0xbe2aaaab
+DATA ·constants+1132(SB)/4, $0xbe2aaaab
+DATA ·constants+1136(SB)/4, $0xb493f27e
+DATA ·constants+1140(SB)/4, $0xb493f27e
+DATA ·constants+1144(SB)/4, $0xb493f27e
+DATA ·constants+1148(SB)/4, $0xb493f27e
+DATA ·constants+1152(SB)/4, $0x37d00d01
+DATA ·constants+1156(SB)/4, $0x37d00d01
+DATA ·constants+1160(SB)/4, $0x37d00d01
+DATA ·constants+1164(SB)/4, $0x37d00d01
+DATA ·constants+1168(SB)/4, $0xbab60b61
+DATA ·constants+1172(SB)/4, $0xbab60b61
+DATA ·constants+1176(SB)/4, $0xbab60b61
+DATA ·constants+1180(SB)/4, $0xbab60b61
+DATA ·constants+1184(SB)/4, $0x33800000
+DATA ·constants+1188(SB)/4, $0x33800000
+DATA ·constants+1192(SB)/4, $0x33800000
+DATA ·constants+1196(SB)/4, $0x33800000
+DATA ·constants+1200(SB)/4, $0x3fa20000
+DATA ·constants+1204(SB)/4, $0x3fa20000
+DATA ·constants+1208(SB)/4, $0x3fa20000
+DATA ·constants+1212(SB)/4, $0x3fa20000
+DATA ·constants+1216(SB)/4, $0xc0340000
+DATA ·constants+1220(SB)/4, $0xc0340000
+DATA ·constants+1224(SB)/4, $0xc0340000
+DATA ·constants+1228(SB)/4, $0xc0340000
+DATA ·constants+1232(SB)/4, $0xc0100000
+DATA ·constants+1236(SB)/4, $0xc0100000
+DATA ·constants+1240(SB)/4, $0xc0100000
+DATA ·constants+1244(SB)/4, $0xc0100000
+DATA ·constants+1248(SB)/4, $0x3f400000
+DATA ·constants+1252(SB)/4, $0x3f400000
+DATA ·constants+1256(SB)/4, $0x3f400000
+DATA ·constants+1260(SB)/4, $0x3f400000
+DATA ·constants+1264(SB)/4, $0xbfd80000
+DATA ·constants+1268(SB)/4, $0xbfd80000
+DATA ·constants+1272(SB)/4, $0xbfd80000
+DATA ·constants+1276(SB)/4, $0xbfd80000
+DATA ·constants+1280(SB)/4, $0xbf100000
+DATA ·constants+1284(SB)/4, $0xbf100000
+DATA ·constants+1288(SB)/4, $0xbf100000
+DATA ·constants+1292(SB)/4, $0xbf100000
+DATA ·constants+1296(SB)/4, $0x3fc00000
+DATA ·constants+1300(SB)/4, $0x3fc00000
+DATA ·constants+1304(SB)/4, $0x3fc00000
+DATA ·constants+1308(SB)/4, $0x3fc00000
+DATA ·constants+1312(SB)/4, $0xbf580000
+DATA ·constants+1316(SB)/4, $0xbf580000
+DATA ·constants+1320(SB)/4, $0xbf580000
+DATA ·constants+1324(SB)/4, $0xbf580000
+DATA ·constants+1328(SB)/4, $0x3f4a4588
+DATA ·constants+1332(SB)/4, $0x3f4a4588
+DATA ·constants+1336(SB)/4, $0x3f4a4588
+DATA ·constants+1340(SB)/4, $0x3f4a4588
+DATA ·constants+1344(SB)/4, $0xbf06d905
+DATA ·constants+1348(SB)/4, $0xbf06d905
+DATA ·constants+1352(SB)/4, $0xbf06d905
+DATA ·constants+1356(SB)/4, $0xbf06d905
+DATA ·constants+1360(SB)/4, $0xbe97b426
+DATA ·constants+1364(SB)/4, $0xbe97b426
+DATA ·constants+1368(SB)/4, $0xbe97b426
+DATA ·constants+1372(SB)/4, $0xbe97b426
+DATA ·constants+1376(SB)/4, $0xbeca4588
+DATA ·constants+1380(SB)/4, $0xbeca4588
+DATA ·constants+1384(SB)/4, $0xbeca4588
+DATA ·constants+1388(SB)/4, $0xbeca4588
+DATA ·constants+1392(SB)/4, $0x3e06d905
+DATA ·constants+1396(SB)/4, $0x3e06d905
+DATA ·constants+1400(SB)/4, $0x3e06d905
+DATA ·constants+1404(SB)/4, $0x3e06d905
+DATA ·constants+1408(SB)/4, $0x3e97b426
+DATA ·constants+1412(SB)/4, $0x3e97b426
+DATA ·constants+1416(SB)/4, $0x3e97b426
+DATA ·constants+1420(SB)/4, $0x3e97b426
+DATA ·constants+1424(SB)/4, $0x3e4a4588
+DATA ·constants+1428(SB)/4, $0x3e4a4588
+DATA ·constants+1432(SB)/4, $0x3e4a4588
+DATA ·constants+1436(SB)/4, $0x3e4a4588
+DATA ·constants+1440(SB)/4, $0xbe638e39
+DATA ·constants+1444(SB)/4, $0xbe638e39
+DATA ·constants+1448(SB)/4, $0xbe638e39
+DATA ·constants+1452(SB)/4, $0xbe638e39
+DATA ·constants+1456(SB)/4, $0x3ee38e39
+DATA ·constants+1460(SB)/4, $0x3ee38e39
+DATA ·constants+1464(SB)/4, $0x3ee38e39
+DATA ·constants+1468(SB)/4, $0x3ee38e39
+DATA ·constants+1472(SB)/4, $0x3f100000
+DATA ·constants+1476(SB)/4, $0x3f100000
+DATA ·constants+1480(SB)/4, $0x3f100000
+DATA ·constants+1484(SB)/4, $0x3f100000
+DATA ·constants+1488(SB)/4, $0x40100000
+DATA ·constants+1492(SB)/4, $0x40100000
+DATA ·constants+1496(SB)/4, $0x40100000
+DATA ·constants+1500(SB)/4, $0x40100000
+DATA ·constants+1504(SB)/4, $0x3ed80000
+DATA ·constants+1508(SB)/4, $0x3ed80000
+DATA ·constants+1512(SB)/4, $0x3ed80000
+DATA ·constants+1516(SB)/4, $0x3ed80000
+DATA ·constants+1520(SB)/4, $0x40580000
+DATA ·constants+1524(SB)/4, $0x40580000
+DATA ·constants+1528(SB)/4, $0x40580000
+DATA ·constants+1532(SB)/4, $0x40580000
+GLOBL ·constants(SB), RODATA|NOPTR, $1536

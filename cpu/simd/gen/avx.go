@@ -15,8 +15,8 @@ type avx struct {
 	count int    // of them
 }
 
-func avx512(s *source) *avx { return &avx{s, isa{"AVX512", 16, 64, true, true}, "Z", 32} }
-func avx2(s *source) *avx   { return &avx{s, isa{"AVX2", 8, 32, true, false}, "Y", 16} }
+func avx512(s *source) *avx { return &avx{s, isa{"AVX512", 16, 64, true, true, true}, "Z", 32} }
+func avx2(s *source) *avx   { return &avx{s, isa{"AVX2", 8, 32, true, false, true}, "Y", 16} }
 
 func (g *avx) traits() isa { return g.isa }
 
@@ -152,8 +152,6 @@ func (g *avx) addScaled(a, b general, scale int, to general) {
 	g.line("LEAQ %s, %s", place{base: a, index: b, scale: scale}.amd64(), to.amd64())
 }
 
-func (g *avx) jump(to string) { g.line("JMP %s", to) }
-
 // branch jumps where the flags that the last instruction has set say so.
 func (g *avx) branch(if0 condition, to string) {
 	if if0 != never {
@@ -217,8 +215,8 @@ func (g *avx) spread(from general, to vec) {
 
 func (g *avx) toFloat(a, to vec) { g.line("VCVTDQ2PS %s, %s", g.operand(a), g.operand(to)) }
 
-func (g *avx) mulWide(a vec, b operand, to vec) {
-	g.line("VPMULUDQ %s, %s, %s", g.operand(b), g.operand(a), g.operand(to))
+func (g *avx) mulWords(a vec, b operand, low, high vec) {
+	g.line("VPMULUDQ %s, %s, %s\nVPSRLQ $32, %s, %s", g.operand(b), g.operand(a), g.operand(low), g.operand(low), g.operand(high))
 }
 
 func (g *avx) loadBytes(from place, to vec) {
@@ -266,7 +264,7 @@ func mover(from operand) string {
 func (g *avx) sqrt(a, to vec) { g.line("VSQRTPS %s, %s", g.operand(a), g.operand(to)) }
 
 func (g *avx) shift(s shift, bits int, a, to vec) {
-	name := map[shift]string{left: "VPSLLD", right: "VPSRLD", rightSigned: "VPSRAD", left64: "VPSLLQ", right64: "VPSRLQ"}[s]
+	name := map[shift]string{left: "VPSLLD", right: "VPSRLD", rightSigned: "VPSRAD", left64: "VPSLLQ"}[s]
 	g.line("%s $%d, %s, %s", name, bits, g.operand(a), g.operand(to))
 }
 

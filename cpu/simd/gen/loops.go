@@ -8,9 +8,9 @@ import (
 // loops writes the loops of an instruction set: each is defined once, of operations that the set spells.
 type loops struct{ set }
 
-// set is an instruction set. In an operation with two operands and a destination the second may be a constant or in memory; the destination may be an operand.
+// set is an instruction set: how it spells the operations of loops. What they make is put last, and may be an operand too.
 //
-// Vectors have 16 registers that operations leave alone, or 13 where they have masks.
+// Operations leave the vectors 0 to 15 alone, but for 13 in code for parts of vectors.
 type set interface {
 	// traits tells what the set is.
 	traits() isa
@@ -27,7 +27,6 @@ type set interface {
 	addScaled(a, b general, scale int, to general) // to = a + scale b
 	shiftLeft(bits int, r general)
 	label(name string)
-	jump(to string)
 	countTo(by int, r general, if0 condition, to string) // r += by
 	andTo(mask int, r general, if0 condition, to string) // r &= mask
 	test(r general, if0 condition, to string)
@@ -64,8 +63,8 @@ type set interface {
 	loadBytes(from place, to vec)
 	storeBytes(from vec, to place, spare vec)
 
-	// mulWide multiplies the lower halves of the 64-bit elements of a and b to 64 bits.
-	mulWide(a vec, b operand, to vec)
+	// mulWords makes the lower and the upper words of the products of words. Where they are the lower halves of 64-bit elements, the upper ones are lost.
+	mulWords(a vec, b operand, low, high vec)
 
 	// Of float64: widen makes two vectors of x, and total adds the elements of a and b to {total} and ends the function.
 	widen(x, low, high vec)
@@ -92,6 +91,7 @@ type isa struct {
 	bytes     int  // of a vector
 	masks     bool // whether a part of a vector can be moved at once; else its elements are moved one by one
 	bytesRest bool // whether rest can move bytes
+	halves    bool // whether mulWords takes the lower halves of 64-bit elements alone, not all elements of 32 bits
 }
 
 // vec is a vector register.
@@ -186,8 +186,7 @@ const (
 	left shift = iota
 	right
 	rightSigned
-	left64
-	right64
+	left64 // of elements of 64 bits
 )
 
 // relation is between two numbers.
@@ -201,6 +200,18 @@ const (
 	ordered   // none is NaN
 	sameBits
 )
+
+// all writes them.
+func (g *loops) all() {
+	g.vector()
+	g.act()
+	g.loss()
+	g.optim()
+	g.pool()
+	g.norm()
+	g.random()
+	g.winograd()
+}
 
 // elements makes a loop over the {n} elements of slices whose first elements r8, r9 and so on point to: body makes the
 // code for a vector of each. si is how many bytes are done.

@@ -42,17 +42,9 @@ func amd64File() *source {
 	s := &source{}
 	s.head("amd64")
 	for _, set := range []*avx{avx512(s), avx2(s)} {
-		l := &loops{set}
 		set.multiply()
 		set.outer()
-		l.vector()
-		l.act()
-		l.loss()
-		l.optim()
-		l.pool()
-		l.norm()
-		l.random()
-		l.winograd()
+		(&loops{set}).all()
 		set.peak()
 	}
 	bf16(s)
@@ -64,17 +56,9 @@ func arm64File() *source {
 	s := &source{}
 	s.head("arm64")
 	set := &neon{source: s}
-	l := &loops{set}
 	set.multiply()
 	set.outer()
-	l.vector()
-	l.act()
-	l.loss()
-	l.optim()
-	l.pool()
-	l.norm()
-	l.random()
-	l.winograd()
+	(&loops{set}).all()
 	set.peak()
 	set.data()
 	return s
@@ -93,7 +77,7 @@ type source struct {
 // decl is the declaration of a function.
 type decl struct{ doc, name, params string }
 
-// line writes lines of assembly: {x} is the place of parameter x, v0 and so on are vector registers.
+// line writes lines of assembly: {x} is the place of parameter x.
 func (s *source) line(f string, a ...any) {
 	text := fmt.Sprintf(f, a...)
 	if s.args != nil {

@@ -8,8 +8,8 @@ import (
 
 // neon is the instruction set of arm64. An instruction that Go's assembler lacks is a word of machine code, which a comment spells.
 //
-// The general registers of loops are R0 to R5 and R8 to R15; R20 is the table of constants, R21 and R22 are lost between. The vectors of loops are V0 to V15. V16 to V29 hold constants, and
-// V30 and V31 are lost.
+// The general registers of loops are R0 to R5 and R8 to R15. R20 is the table of constants, R21 and R22 are lost. V16 to V29 hold constants, V30 and
+// V31 are lost.
 type neon struct {
 	*source
 	kept   []constant // those in registers, from V16 on
@@ -25,7 +25,7 @@ const (
 	spare2    = vec(31)
 )
 
-func (g *neon) traits() isa { return isa{"NEON", 4, 16, false, true} }
+func (g *neon) traits() isa { return isa{"NEON", 4, 16, false, true, false} }
 
 func (g *neon) function(doc, name, params string) {
 	g.kept, g.based = nil, false
@@ -61,8 +61,6 @@ func (g *neon) shiftLeft(by int, r general) { g.line("LSL $%d, %s", by, r.arm64(
 func (g *neon) addScaled(a, b general, scale int, to general) {
 	g.line("ADD %s<<%d, %s, %s", b.arm64(), bits.TrailingZeros(uint(scale)), a.arm64(), to.arm64())
 }
-
-func (g *neon) jump(to string) { g.line("B %s", to) }
 
 // flags writes an instruction, with S behind its name to set flags if there is a jump where they say so.
 func (g *neon) flags(name, operands string, if0 condition, to string) {
@@ -212,6 +210,8 @@ var (
 	cmeq   = instruction{"VCMEQ", "S4", 0}
 	bit    = instruction{"VBIT", "B16", 0}
 	fneg   = instruction{"fneg", "4s", 0x6ea0f800}
+	uzp1   = instruction{"VUZP1", "S4", 0}
+	uzp2   = instruction{"VUZP2", "S4", 0}
 	mvn    = instruction{"mvn", "16b", 0x6e205800}
 	scvtf  = instruction{"scvtf", "4s", 0x4e21d800}
 	fsqrt  = instruction{"fsqrt", "4s", 0x6ea1f800}
@@ -256,8 +256,6 @@ func (g *neon) shift(s shift, bits int, a, to vec) {
 		g.line("VUSHR $%d, V%d.S4, V%d.S4", bits, a, to)
 	case left64:
 		g.line("VSHL $%d, V%d.D2, V%d.D2", bits, a, to)
-	case right64:
-		g.line("VUSHR $%d, V%d.D2, V%d.D2", bits, a, to)
 	case rightSigned:
 		g.word(0x4f000400|uint32(64-bits)<<16|uint32(a)<<5|uint32(to), "sshr v%d.4s, v%d.4s, #%d", to, a, bits)
 	}
@@ -352,10 +350,13 @@ func (g *neon) toFloat(a, to vec) { g.two(scvtf, to, a) }
 
 func (g *neon) spread(from general, to vec) { g.line("VDUP %s, V%d.S4", from.arm64(), to) }
 
-func (g *neon) mulWide(a vec, b operand, to vec) {
-	y := g.register(b, spare2)
-	g.word(0x0ea12800|uint32(a)<<5|uint32(spare), "xtn v%d.2s, v%d.2d", spare, a)
-	g.word(0x2ea0c000|uint32(y)<<16|uint32(spare)<<5|uint32(to), "umull v%d.2d, v%d.2s, v%d.2s", to, spare, y)
+func (g *neon) mulWords(a vec, b operand, low, high vec) {
+	y := g.register(b, spare)
+	code := uint32(y)<<16 | uint32(a)<<5
+	g.word(0x6ea0c000|code|uint32(spare2), "umull2 v%d.2d, v%d.4s, v%d.4s", spare2, a, y)
+	g.word(0x2ea0c000|code|uint32(spare), "umull v%d.2d, v%d.2s, v%d.2s", spare, a, y)
+	g.three(uzp1, low, spare, spare2)
+	g.three(uzp2, high, spare, spare2)
 }
 
 func (g *neon) widen(x, low, high vec) {

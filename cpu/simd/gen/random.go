@@ -4,7 +4,7 @@ package main
 // Philox4x32-10 of as many blocks as there are lanes, and others that are free, and makes four numbers a block of them;
 // each gets the numbers in their order. v13 to v15 are not used.
 //
-// Philox multiplies 32-bit words to 64 bits, here in 64-bit lanes whose upper halves it ignores: so two sets of blocks,
+// Philox multiplies 32-bit words to 64 bits. Where that is done in 64-bit lanes whose upper halves it ignores, two sets of blocks,
 // those of the even and of the odd lanes, go through it and are then put together.
 func (g *loops) draws(words func(w, free []vec), each func(i int, v vec)) {
 	set := g.traits()
@@ -25,20 +25,28 @@ func (g *loops) draws(words func(w, free []vec), each func(i int, v vec)) {
 // drawn is what draws repeats. dx is the first block.
 func (g *loops) drawn(words func(w, free []vec), each func(i int, v vec)) {
 	lanes := g.traits().lanes
-	even, odd := []vec{0, 1, 2, 3}, []vec{4, 5, 6, 7}
-	spare, key := []vec{8, 9}, []vec{10, 11}
-	// The transposition below brings lane 4l+e to quarter l of vector e.
-	var first, second constant
-	for lane := 0; lane < lanes; lane += 2 {
-		block := func(lane int) uint32 { return uint32(lane%4*lanes/4 + lane/4) }
-		first, second = append(first, block(lane), 0), append(second, block(lane+1), 0)
+	w, odd, spare, key := []vec{0, 1, 2, 3}, []vec{4, 5, 6, 7}, []vec{8, 9}, []vec{10, 11}
+	sets := [][]vec{w, odd}
+	if !g.traits().halves {
+		sets = sets[:1]
 	}
 	g.spread(dx, spare[0])
-	g.op(iadd, spare[0], first, even[0])
-	g.op(iadd, spare[0], second, odd[0])
+	for i, c := range sets {
+		var blocks constant
+		for lane := i; lane < lanes; lane += len(sets) {
+			// The transposition below brings lane 4l+e to quarter l of vector e.
+			blocks = append(blocks, uint32(lane%4*lanes/4+lane/4))
+			if len(sets) > 1 {
+				blocks = append(blocks, 0)
+			}
+		}
+		g.op(iadd, spare[0], blocks, c[0])
+	}
 	for i, name := range []string{"row", "draw", "stream"} {
-		g.broadcast(name, even[i+1])
-		g.copy(even[i+1], odd[i+1])
+		g.broadcast(name, w[i+1])
+		for _, c := range sets[1:] {
+			g.copy(w[i+1], c[i+1])
+		}
 	}
 	g.broadcast("k0", key[0])
 	g.broadcast("k1", key[1])
@@ -47,23 +55,23 @@ func (g *loops) drawn(words func(w, free []vec), each func(i int, v vec)) {
 			g.op(iadd, key[0], constant{0x9E3779B9}, key[0])
 			g.op(iadd, key[1], constant{0xBB67AE85}, key[1])
 		}
-		for _, c := range [][]vec{even, odd} {
-			g.mulWide(c[0], constant{0xD2511F53}, spare[0])
-			g.mulWide(c[2], constant{0xCD9E8D57}, spare[1])
+		for _, c := range sets {
+			g.mulWords(c[0], constant{0xD2511F53}, spare[0], c[0])
+			g.mulWords(c[2], constant{0xCD9E8D57}, spare[1], c[2])
+			c[0], c[1], c[2], c[3], spare[0], spare[1] = c[2], spare[1], c[0], spare[0], c[1], c[3]
 			for i := range 2 {
-				g.shift(right64, 32, spare[1-i], c[2*i])
-				g.op(xor, c[2*i], c[2*i+1], c[2*i])
+				g.op(xor, c[2*i], spare[i], c[2*i])
 				g.op(xor, c[2*i], key[i], c[2*i])
 			}
-			c[1], c[3], spare[0], spare[1] = spare[1], spare[0], c[1], c[3]
 		}
 	}
-	for i := range 4 {
-		g.shift(left64, 32, odd[i], odd[i])
-		g.op(and, even[i], constant{1<<32 - 1, 0}, even[i])
-		g.op(or, even[i], odd[i], even[i])
+	for _, odd := range sets[1:] {
+		for i := range 4 {
+			g.shift(left64, 32, odd[i], odd[i])
+			g.op(and, w[i], constant{1<<32 - 1, 0}, w[i])
+			g.op(or, w[i], odd[i], w[i])
+		}
 	}
-	w := even
 	words(w, append(append(odd, spare...), append(key, 12)...))
 	a, b, c, d := odd[0], odd[1], odd[2], odd[3]
 	g.op(zipLow, w[0], w[1], a)
