@@ -163,11 +163,12 @@ func (w *window) cut(floats, rows, pixel, more int) {
 // packed weights. It follows from the shape alone.
 type correlation struct {
 	window
-	path  path
-	n     int // channels of the result
-	pool  int // of the result
-	strip int // grid rows that are multiplied at once: as many as are pooled at once, or a band
-	full  int // floats of scratch: a strip of the result before the pool, or for the path of few results a band of the source, rounded
+	images int
+	path   path
+	n      int // channels of the result
+	pool   int // of the result
+	strip  int // grid rows that are multiplied at once: as many as are pooled at once, or a band
+	full   int // floats of scratch: a strip of the result before the pool, or for the path of few results a band of the source, rounded
 	tiling
 	edge int // floats of scratch: a row of tiles that reach beyond the image
 }
@@ -177,7 +178,7 @@ const stripFloats = 4 << 10
 
 // forward is a convolution.
 func forward(s *backend.ConvShape) correlation {
-	c := correlation{window: forwardWindow(s), n: s.Filters, pool: s.Pool, path: pathTile}
+	c := correlation{window: forwardWindow(s), images: s.X.N, n: s.Filters, pool: s.Pool, path: pathTile}
 	switch {
 	case copied(s):
 		c.path = pathUpsampled
@@ -192,7 +193,7 @@ func forward(s *backend.ConvShape) correlation {
 
 // backward is the gradient of a convolution's input.
 func backward(s *backend.ConvShape) correlation {
-	c := correlation{window: backWindow(s), n: s.X.C, pool: 1, path: pathTile}
+	c := correlation{window: backWindow(s), images: s.X.N, n: s.X.C, pool: 1, path: pathTile}
 	switch {
 	case s.Up > 1:
 		c.path = pathCopies

@@ -247,3 +247,52 @@ func TestWorkspaceIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// Of the ways that are counted one by one here: the taps of the image itself with its border, phases, tiles, and all others by the outer products of each pixel.
+func TestExecuted(t *testing.T) {
+	const n, h, w, c, f = 2, 16, 20, 16, 24
+	spec := backend.ConvSpec{X: backend.Shape{N: n, H: h, W: w, C: c}, Filters: f, KernelH: 3, KernelW: 3}
+	shape := func(change func(*backend.ConvSpec)) backend.ConvShape {
+		k := spec
+		change(&k)
+		s, err := backend.NewConv(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	direct := shape(func(*backend.ConvSpec) {})
+	tiled := shape(func(k *backend.ConvSpec) { k.Winograd = true })
+	up := shape(func(k *backend.ConvSpec) { k.Up = 2 })
+	strided := shape(func(k *backend.ConvSpec) { k.Stride = 2 })
+	few := shape(func(k *backend.ConvSpec) { k.Filters = 1 })
+	work, plain := open(t, false).(backend.Paths), open(t, true).(backend.Paths)
+	for _, k := range []struct {
+		op   string
+		s    backend.ConvShape
+		want int
+	}{
+		{"Conv", direct, n * h * w * 9 * c * f}, {"ConvBackInput", direct, n * h * w * 9 * c * f}, {"ConvBackWeights", direct, n * h * w * 9 * c * f},
+		{"Conv", tiled, n * (h / 4) * (w / 4) * 36 * c * f}, {"ConvBackInput", tiled, n * (h / 4) * (w / 4) * 36 * c * f}, {"ConvBackWeights", tiled, n * (h / 4) * (w / 4) * 36 * c * f},
+		{"Conv", up, n * 4 * h * w * 4 * c * f},        // four phases of 2x2 taps
+		{"ConvBackInput", up, n * h * w * 9 * c * f},   // of the sums over copies, nine for a pixel
+		{"ConvBackWeights", up, n * h * w * 9 * c * f}, // likewise
+		{"Conv", strided, n * h / 2 * w / 2 * 9 * c * f},
+		{"ConvBackInput", strided, n * h / 2 * w / 2 * 9 * c * f}, // residues of 1, 2, 2 and 4 taps
+		{"Conv", few, n * h * w * 9 * c}, {"ConvBackWeights", few, n * h * w * 9 * c}, {"ConvPack", direct, 0},
+	} {
+		if got := work.Executed(k.op, k.s); got != k.want {
+			t.Errorf("%s of %+v takes %d multiply-adds, want %d", k.op, k.s.ConvSpec, got, k.want)
+		}
+		want := k.s.MACs()
+		if k.op == "ConvPack" {
+			want = 0
+		}
+		if got := plain.Executed(k.op, k.s); got != want {
+			t.Errorf("%s of %+v takes %d multiply-adds in plain loops, want %d", k.op, k.s.ConvSpec, got, want)
+		}
+	}
+	if l := work.Limit(); l < 1e6 {
+		t.Errorf("the limit is %v multiply-adds a second", l)
+	}
+}

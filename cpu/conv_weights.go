@@ -11,16 +11,18 @@ import (
 // gradients that a row of the kernel covers. The choice follows from the shape alone.
 type weightGradient struct {
 	window
-	path  path
-	strip int  // grid rows that all taps go over before the next
-	over  bool // the kernel covers gradients, not inputs: the second way
-	full  int  // floats of scratch: a band of the grid's image, where that is not read as it is stored
-	small int  // floats of scratch: sums that lie in another order than the weights
+	images  int
+	weights int // elements
+	path    path
+	strip   int  // grid rows that all taps go over before the next
+	over    bool // the kernel covers gradients, not inputs: the second way
+	full    int  // floats of scratch: a band of the grid's image, where that is not read as it is stored
+	small   int  // floats of scratch: sums that lie in another order than the weights
 	tiling
 }
 
 func planWeights(s *backend.ConvShape) weightGradient {
-	p := weightGradient{path: pathTile, over: s.Up > 1}
+	p := weightGradient{images: s.X.N, weights: s.Weights().Len(), path: pathTile, over: s.Up > 1}
 	in, out := s.KernelW*s.X.C, s.KernelW*s.Filters
 	one := s.KernelH*s.KernelW == 1
 	if minimal(s) {

@@ -1,6 +1,9 @@
 package cpu
 
-import "github.com/convae/convae/nn/backend"
+import (
+	"github.com/convae/convae/cpu/simd"
+	"github.com/convae/convae/nn/backend"
+)
 
 // path names how an op is done.
 type path string
@@ -21,6 +24,31 @@ const (
 
 // Path says how an op is done for a shape.
 func (l *lane) Path(op string, shape any) string {
+	switch c, w := planned(op, shape); {
+	case c != nil:
+		return string(c.path)
+	case w != nil:
+		return string(w.path)
+	}
+	return ""
+}
+
+// Executed returns the multiply-adds of that way.
+func (l *lane) Executed(op string, shape any) int {
+	switch c, w := planned(op, shape); {
+	case c != nil:
+		return c.images * c.executed()
+	case w != nil:
+		return w.images * w.executed()
+	}
+	return 0
+}
+
+// Limit measures the limit of a core.
+func (l *lane) Limit() float64 { return simd.Limit() }
+
+// planned returns the plan of an op for a shape: a correlation, or the gradient of weights, or neither.
+func planned(op string, shape any) (*correlation, *weightGradient) {
 	back := false // the roles of a transposed convolution are those of its dual
 	var s backend.ConvShape
 	switch t := shape.(type) {
@@ -31,21 +59,48 @@ func (l *lane) Path(op string, shape any) string {
 	case backend.DenseShape:
 		s = pixels(t)
 	default:
-		return ""
+		return nil, nil
 	}
 	switch op {
 	case "Conv", "ConvTranspose", "Dense":
 	case "ConvBackInput", "ConvTransposeBackInput", "DenseBackInput":
 		back = !back
 	case "ConvBackWeights", "ConvTransposeBackWeights", "DenseBackWeights":
-		return string(planWeights(&s).path)
+		w := planWeights(&s)
+		return nil, &w
 	default:
-		return ""
+		return nil, nil
 	}
+	c := forward(&s)
 	if back {
-		return string(backward(&s).path)
+		c = backward(&s)
 	}
-	return string(forward(&s).path)
+	return &c, nil
+}
+
+// executed is the multiply-adds for an image.
+func (c *correlation) executed() (n int) {
+	switch c.path {
+	case pathWinograd:
+		return positions * c.tiling.down * c.tiling.across * c.c * c.n
+	case pathFewOut:
+		return c.y.in * c.x.in * c.c * c.columns()
+	}
+	for ry := range c.y.period {
+		_, ty := c.y.phase(ry)
+		for rx := range c.x.period {
+			_, tx := c.x.phase(rx)
+			n += max(c.y.count(ry), 0) * max(c.x.count(rx), 0) * ty * tx * c.c * c.n
+		}
+	}
+	return n
+}
+
+func (p *weightGradient) executed() int {
+	if p.path == pathWinograd {
+		return positions * p.tiling.down * p.tiling.across * p.weights / (p.y.kernel * p.x.kernel)
+	}
+	return p.y.out * p.x.out * p.weights
 }
 
 // Path is "plain loop" for what the plain loops do.
@@ -54,4 +109,12 @@ func (l plainLane) Path(op string, shape any) string {
 		return ""
 	}
 	return string(pathPlain)
+}
+
+// Executed is the multiply-adds of the op itself.
+func (l plainLane) Executed(op string, shape any) int {
+	if l.lane.Path(op, shape) == "" {
+		return 0
+	}
+	return shape.(interface{ MACs() int }).MACs()
 }

@@ -15,6 +15,7 @@ type OpProfile struct {
 	Calls     int // in the step
 	Time      time.Duration
 	MACs      int    // multiply-adds, 0 where they do not say much
+	Executed  int    // those that the device has done for them, 0 if it does not say
 	Path      string // how the device does it, "" if it does not say
 }
 
@@ -84,6 +85,9 @@ func (p *profiler) step(s *op.Call, f *op.Frame, values []op.Info) {
 	r.Calls++
 	if sized != nil {
 		r.MACs += sized.MACs()
+		if lane, ok := f.B.(backend.Paths); ok {
+			r.Executed += lane.Executed(r.Op, sized.Geometry())
+		}
 	}
 	if p.observe != nil {
 		p.observe(i, true, func() { clearWritten(s.Op, f, values) })

@@ -127,7 +127,11 @@ func (f *profileFlags) run(c *cobra.Command, model string) error {
 		}
 		total = addProfiles(total, rows)
 	}
-	return writeProfile(c.OutOrStdout(), deviceText(dev), m.Config.Name, n, f.steps, total, predicted, f.asJSON)
+	limit := 0.0
+	if lane, ok := dev.Lanes()[0].(backend.Paths); ok {
+		limit = lane.Limit()
+	}
+	return writeProfile(c.OutOrStdout(), deviceText(dev), m.Config.Name, n, f.steps, total, limit, predicted, f.asJSON)
 }
 
 // profilePixels are n samples of the given size: digits if they fit.
@@ -163,11 +167,13 @@ type profileRow struct {
 	Share   float64 `json:"share"`
 	GFLOPS  float64 `json:"gflops,omitempty"`
 	Path    string  `json:"path,omitempty"`
+	// Limit is the share of the multiply-adds that a core could have done in the time, of those that the path takes.
+	Limit float64 `json:"limit_share,omitempty"`
 	// Predicted is the time that a model of a GPU says for the op, if one was asked.
 	Predicted float64 `json:"predicted_seconds,omitempty"`
 }
 
-func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.OpProfile, predicted predictedTimes, asJSON bool) error {
+func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.OpProfile, limit float64, predicted predictedTimes, asJSON bool) error {
 	var sum time.Duration
 	for _, o := range ops {
 		sum += o.Time
@@ -178,6 +184,9 @@ func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.
 		rows[i] = profileRow{Op: o.Op, Layer: o.Layer, Calls: o.Calls, Seconds: s, Share: o.Time.Seconds() / sum.Seconds(), Path: o.Path}
 		if o.MACs > 0 {
 			rows[i].GFLOPS = 2 * float64(o.MACs) / s / 1e9
+		}
+		if limit > 0 {
+			rows[i].Limit = float64(o.Executed) / s / limit
 		}
 		rows[i].Predicted = 1e-6 * predicted.take(o.Op, o.Layer)
 	}
@@ -194,19 +203,31 @@ func writeProfile(w io.Writer, device, model string, batch, steps int, ops []nn.
 		}
 		return fmt.Sprintf(" %9s", text)
 	}
-	fmt.Fprintf(w, "%s on one lane of %s, batch %d\n\n%-26s %-20s %6s %10s%s %7s %9s  %s\n", model, device, batch, "op", "layer", "calls", "ms", column("predicted"),
-		"share", "GFLOP/s", "path")
+	ofLimit := func(text string) string { // that is there on a device that knows it
+		if limit == 0 {
+			return ""
+		}
+		return fmt.Sprintf(" %8s", text)
+	}
+	fmt.Fprintf(w, "%s on one lane of %s, batch %d\n\n%-26s %-20s %6s %10s%s %7s %9s%s  %s\n", model, device, batch, "op", "layer", "calls", "ms", column("predicted"),
+		"share", "GFLOP/s", ofLimit("of limit"), "path")
 	all := 0.0
 	for _, r := range rows {
-		speed := ""
+		speed, reached := "", ""
 		if r.GFLOPS > 0 {
 			speed = fmt.Sprintf("%.2f", r.GFLOPS)
 		}
+		if r.Limit > 0 {
+			reached = fmt.Sprintf("%.0f%%", r.Limit*100)
+		}
 		all += r.Predicted
-		line := fmt.Sprintf("%-26s %-20s %6d %10.3f%s %6.1f%% %9s  %s", r.Op, r.Layer, r.Calls, r.Seconds*1e3, column(fmt.Sprintf("%.3f", r.Predicted*1e3)),
-			r.Share*100, speed, r.Path)
+		line := fmt.Sprintf("%-26s %-20s %6d %10.3f%s %6.1f%% %9s%s  %s", r.Op, r.Layer, r.Calls, r.Seconds*1e3, column(fmt.Sprintf("%.3f", r.Predicted*1e3)),
+			r.Share*100, speed, ofLimit(reached), r.Path)
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	_, err := fmt.Fprintf(w, "%-26s %-20s %6s %10.3f%s\n", "step", "", "", step*1e3, column(fmt.Sprintf("%.3f", all*1e3)))
+	if limit > 0 {
+		_, err = fmt.Fprintf(w, "\nof limit: the multiply-adds that the path takes, of the %.1f GFLOP/s that a core can do at most\n", 2*limit/1e9)
+	}
 	return err
 }

@@ -29,8 +29,11 @@ func TestProfile(t *testing.T) {
 		seconds += o.Seconds
 		share += o.Share
 		seen[o.Op]++
-		if o.Op == "ConvBackInput" && (o.Path == "" || o.GFLOPS <= 0) {
-			t.Errorf("%+v has no path or speed", o)
+		if o.Op == "ConvBackInput" && (o.Path == "" || o.GFLOPS <= 0 || o.Limit <= 0) {
+			t.Errorf("%+v has no path, speed or limit", o)
+		}
+		if o.Limit > 1.5 { // two measurements
+			t.Errorf("%s of %s does %.2f of what can be done", o.Op, o.Layer, o.Limit)
 		}
 	}
 	if math.Abs(seconds-p.Seconds) > 1e-9 || math.Abs(share-1) > 1e-9 {
@@ -41,7 +44,7 @@ func TestProfile(t *testing.T) {
 		t.Errorf("ops %v", seen)
 	}
 	if out, _, err = run(t, "profile", "--batch", "3", "--steps", "2"); err != nil || !strings.Contains(out, "ConvBackInput") || !strings.Contains(out, "GFLOP/s") ||
-		!strings.Contains(out, "few results") || !strings.Contains(out, simd.Current().String()) {
+		!strings.Contains(out, "few results") || !strings.Contains(out, "of limit") || !strings.Contains(out, simd.Current().String()) {
 		t.Errorf("%v: %s", err, out)
 	}
 	if out, _, err = run(t, "profile", "--batch", "2", "--device", "sim", "--json"); err != nil {

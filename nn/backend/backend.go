@@ -129,6 +129,11 @@ type Paths interface {
 	// Path names the way that an op, by its method's name, is done for a ConvShape, ConvTransposeShape or DenseShape; ""
 	// when there is no choice.
 	Path(op string, shape any) string
+	// Executed returns the multiply-adds that this way takes; 0 for an op without a path. They are fewer than the op's own where taps are
+	// summed first, where gradients are, or where sums are made tile by tile, and more where results are made that nobody reads.
+	Executed(op string, shape any) int
+	// Limit measures how many multiply-adds a second the executor does if it does nothing else.
+	Limit() float64
 }
 
 // Preparer is implemented by backends that compile code for the shapes that they are given. What was not prepared is done by
