@@ -148,7 +148,15 @@ func (g *avx) multiplyStore(label string, rows, vectors int) {
 		g.line("VMAXPS %s, %s, %s", g.v(i), zero, g.v(i))
 	}
 	g.line("store%s:\nMOVQ DI, AX", label)
+	if g.reg == "Y" { // whose masked stores take many cycles on some processors
+		g.line("CMPQ {n}, $%d\nJNE part%s", g.lanes*vectors, label)
+		each(func(sum, at string, v int) { g.line("VMOVUPS %s, %s", sum, at) })
+		g.line("JMP stored%s\npart%s:", label, label)
+	}
 	each(func(sum, at string, v int) { g.maskedStore(v, sum, at) })
+	if g.reg == "Y" {
+		g.line("stored%s:", label)
+	}
 }
 
 // outer makes the kernel of Outer: a tile of some rows. Whole rows of two vectors take no masks, which cost more than
