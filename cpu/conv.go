@@ -17,7 +17,9 @@ func (l *lane) ConvPack(s backend.ConvShape, dst, w backend.Tensor) {
 	to, from := l.packed(dst, f.packedLen()+b.packedLen()), l.floats(w)
 	f.pack(&s, to, from)
 	b.pack(&s, to[f.packedLen():], from)
-	round(s.Multiply, to)
+	if !f.pairs {
+		round(s.Multiply, to)
+	}
 }
 
 // Conv: out = pool(act(conv(upsample(x), w) + bias)). The positions of the maxima are dropped when argmax is zero.

@@ -72,6 +72,7 @@ func (l *lane) correlate(c *correlation, src *source, ws *scratch, out []float32
 // correlateBands computes units lo to hi band by band.
 func (l *lane) correlateBands(c *correlation, src *source, ws *scratch, out []float32, argmax []byte, w []float32, e epilogue, lo, hi int) {
 	frame, rows := ws.take(c.frame), ws.take(c.full)
+	c.pairChannels(src, ws)
 	c.clearBorder(frame, c.c)
 	size := c.y.out * c.x.out * c.n / (c.pool * c.pool)
 	for n := lo / c.units(); n*c.units() < hi; n++ {
@@ -114,7 +115,7 @@ func (l *lane) products(c *correlation, v *view, q, q1 int, to []float32, at int
 	*p = simd.Product{
 		CH: c.y.period * c.x.out * c.n, CW: c.x.period * c.n,
 		AH: c.y.advance * v.width * c.c, AW: c.x.advance * c.c,
-		Mode: e.mode(),
+		Mode: e.mode(), Pairs: c.pairs,
 	}
 	for ry := range c.y.period {
 		y, ty := c.y.phase(ry)

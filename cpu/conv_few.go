@@ -7,6 +7,7 @@ import "github.com/convae/convae/cpu/simd"
 func (l *lane) correlateFew(c *correlation, src *source, ws *scratch, out []float32, w []float32, e epilogue, lo, hi int) {
 	frame, pixels, bias := ws.take(c.frame), ws.take(c.full), e.bias
 	c.clearBorder(frame, c.columns())
+	c.pairChannels(src, ws)
 	e.bias = nil
 	size := c.y.out * c.x.out * c.n
 	for n := lo / c.units(); n*c.units() < hi; n++ {
@@ -38,7 +39,7 @@ func (l *lane) multiplyTaps(c *correlation, z, v *view, from, to int, w []float3
 		clear(z.data[(max(last, from)-from)*z.width*z.c:][:(to-max(last, from))*z.width*z.c])
 	}
 	p, cols := &l.product, simd.Columns()
-	*p = simd.Product{CH: z.width * z.c, CW: z.c, AH: c.x.in * c.c, AW: c.c, Taps: l.taps[:1], K: c.c, H: last - first, W: c.x.in}
+	*p = simd.Product{CH: z.width * z.c, CW: z.c, AH: c.x.in * c.c, AW: c.c, Taps: l.taps[:1], K: c.c, H: last - first, W: c.x.in, Pairs: c.pairs}
 	if p.H <= 0 {
 		return
 	}

@@ -22,18 +22,39 @@ func (c *correlation) pack(s *backend.ConvShape, dst, w []float32) {
 				f := c.under(s, ry, t/tx, rx, t%tx)
 				if c.path == pathFewOut {
 					for n := range c.n {
-						f.pack(dst[column/cols*cols*c.c+column%cols:], w, n, 1, c.c)
+						c.packTap(&f, dst[column/cols*cols*c.c+column%cols:], w, n, 1)
 						column++
 					}
 					continue
 				}
 				for n := 0; n < c.n; n += cols {
-					f.pack(dst[n*ty*tx*c.c+t*c.c*cols:], w, n, min(cols, c.n-n), c.c)
+					c.packTap(&f, dst[n*ty*tx*c.c+t*c.c*cols:], w, n, min(cols, c.n-n))
 				}
 			}
 			if c.path != pathFewOut {
 				dst = dst[ty*tx*c.c*panels(c.n):]
 			}
+		}
+	}
+}
+
+// packTap writes the c.c rows of a tap, for channels n0 to n0+n of the result. Those of pairs are made of the rows of two channels, the last of which may
+// be no channels: they are zeros then.
+func (c *correlation) packTap(f *tapWeights, dst, w []float32, n0, n int) {
+	if !c.pairs {
+		f.pack(dst, w, n0, n, c.c)
+		return
+	}
+	const most = 8 // words at a time
+	var rows [2 * most * 32]float32
+	cols := simd.Columns()
+	for i := 0; i < c.c; i += most {
+		clear(rows[:])
+		if k := min(2*most, c.channels-2*i); k > 0 {
+			f.pack(rows[:], w[2*i*f.k:], n0, n, k)
+		}
+		for j := range min(most, c.c-i) {
+			simd.PairRows(dst[(i+j)*cols:][:n], rows[2*j*cols:][:n], rows[(2*j+1)*cols:][:n])
 		}
 	}
 }

@@ -95,19 +95,27 @@ func (a *axis) reach(lo, hi int) (from, to int) {
 // to scratch with a border of zeros: rows of width pixels, the first left of which lie before the image.
 type window struct {
 	y, x        axis
-	c           int // channels
+	channels    int
+	c           int // floats of a pixel of the copy that is multiplied: the channels, or pairs of them
 	source      sourceKind
 	rounded     bool // the source is rounded as it is copied
+	pairs       bool // to pairs of bfloat16
 	rows        int  // rows of the source that can only be read together: those of a window of the pool
 	direct      bool // the image itself is read, because no band reaches beyond it and nothing is rounded
 	left, width int
 	band        int // grid rows
 	frame       int // floats of scratch: a band with its border
+	stage       int // floats of scratch: rows of the source before they are made pairs
 }
+
+// pairing reports whether there are instructions for pairs; tests change it.
+var pairing = simd.Pairs
+
+func pairs(s *backend.ConvShape) bool { return s.Multiply == backend.BFloat16 && pairing() }
 
 // forwardWindow is how a convolution reads its input; in phases unless the input is upsampled too much.
 func forwardWindow(s *backend.ConvShape) window {
-	w := window{c: s.X.C, rows: 1, rounded: s.Multiply != backend.Float32}
+	w := window{channels: s.X.C, c: s.X.C, rows: 1, rounded: s.Multiply != backend.Float32, pairs: pairs(s)}
 	height, width, up := s.X.H, s.X.W, s.Up
 	if copied(s) {
 		w.source = upsampled
@@ -123,7 +131,7 @@ func copied(s *backend.ConvShape) bool { return s.Up > maxPeriod && s.Multiply =
 
 // backWindow is how the gradient of a convolution's input reads that of its output.
 func backWindow(s *backend.ConvShape) window {
-	w := window{c: s.Filters, rows: 1, rounded: s.Multiply != backend.Float32}
+	w := window{channels: s.Filters, c: s.Filters, rows: 1, rounded: s.Multiply != backend.Float32, pairs: pairs(s)}
 	if s.Up > 1 {
 		w.source = summed
 		height, width := copiesExtent(s)
@@ -211,6 +219,10 @@ func (c *correlation) plan(s *backend.ConvShape) {
 		c.planTiles()
 		return
 	}
+	if c.pairs {
+		c.c = simd.Words(c.channels)
+		c.stage = c.window.rows * c.x.in * c.channels
+	}
 	if c.few() {
 		c.path = pathFewOut
 		c.cut(bandFloats, 1, c.columns(), 0)
@@ -285,7 +297,7 @@ func panels(n int) int { return divUp(n, simd.Columns()) * simd.Columns() }
 
 // scratchLen is the size of the scratch.
 func (c *correlation) scratchLen() int {
-	n := lineUp(c.frame) + lineUp(c.full)
+	n := lineUp(c.frame) + lineUp(c.full) + lineUp(c.stage)
 	if c.path == pathWinograd {
 		n += lineUp(c.tiling.len(c.c)) + lineUp(c.tiling.len(c.n)) + lineUp(c.edge) + lineUp(c.n)
 	}

@@ -25,6 +25,24 @@ type source struct {
 	argmax []byte    // of a gradient, when there is a pool
 	row    []float32 // scratch of kind summed: a row, and the image before the pool
 	full   []float32
+
+	// What load makes of rows that are to be pairs of bfloat16: words of a pixel, of pairs of channels, or else pairs of pixels that are apart.
+	words, apart int
+	stage        []float32 // scratch: the rows before that
+}
+
+// pairChannels has load make pairs of channels, where the factors are such.
+func (w *window) pairChannels(v *source, ws *scratch) {
+	if w.pairs {
+		v.words, v.stage = w.c, ws.take(w.stage)
+	}
+}
+
+// pairPixels has load make pairs of pixels that are apart, of all that lie in rows of width pixels and of zeros behind them. Its stage has as many rows
+// as load makes at once.
+func (v *source) pairPixels(stage []float32, apart int) {
+	v.apart, v.stage = apart, stage
+	clear(stage)
 }
 
 // round rounds factors, or narrow activations, in place.
@@ -101,39 +119,64 @@ func (w *window) clearBorder(frame []float32, pixel int) {
 	}
 }
 
-// load copies rows from to to of image n to a frame, whose columns outside of the image are zero already, and rounds them. Below a
+// load copies rows from to to of image n to a frame, whose columns outside of the image are zero already, and rounds them, or makes pairs of them. Below a
 // pool it can only make all rows of a window at once, so there may be more rows at either end; the frame has room for them.
 func (v *source) load(frame []float32, n, from, to, left, width int) view {
-	f := view{frame, from, left, width, v.stored.C}
-	size, ld, rows := v.w*f.c, width*f.c, 1
+	c, rows := v.stored.C, 1
+	f := view{frame, from, left, width, c}
+	if v.words > 0 {
+		f.c = v.words
+	}
 	if v.kind == unpooled {
 		rows = v.s.Pool
 		f.top = divDown(from, rows) * rows
 	}
-	img := v.image(n)
+	img, size := v.image(n), v.w*c
+	lo, hi := left*f.c, (left+v.w)*f.c // what is written of a row of the frame
+	first, ld := lo, width*c           // where rows are made before they are pairs, and from one to the next
+	switch {
+	case v.words > 0:
+		first, ld = 0, size
+	case v.apart > 0:
+		lo, hi = 0, width*c
+		ld += v.apart * c
+	}
 	for y := f.top; y < to; y += rows {
-		row := frame[(y-f.top)*ld+left*f.c:]
+		out := frame[(y-f.top)*width*f.c:]
 		if y < 0 || y >= v.h {
 			for i := range rows {
-				clear(row[i*ld:][:size])
+				clear(out[i*width*f.c:][lo:hi])
 			}
 			continue
+		}
+		row := out[first:]
+		if v.stage != nil {
+			row = v.stage[first:]
 		}
 		switch v.kind {
 		case stored:
 			copy(row[:size], img.data[y*size:])
 		case upsampled:
 			for x := range v.w {
-				copy(row[x*f.c:][:f.c], img.at(y/v.s.Up, x/v.s.Up))
+				copy(row[x*c:][:c], img.at(y/v.s.Up, x/v.s.Up))
 			}
 		case unpooled:
-			at := (n*v.stored.H + y/rows) * v.stored.W * f.c
-			simd.Unpool(row, ld, v.data[at:], v.argmax[at:], rows, v.stored.W, f.c)
+			at := (n*v.stored.H + y/rows) * v.stored.W * c
+			simd.Unpool(row, ld, v.data[at:], v.argmax[at:], rows, v.stored.W, c)
 		case summed:
 			v.sumRow(row[:size], img.data, y)
 		}
 		for i := range rows {
-			round(v.s.Multiply, row[i*ld:][:size])
+			to := out[i*width*f.c:][lo:hi]
+			switch {
+			case v.words > 0:
+				simd.PairChannels(to, row[i*ld:][:size], v.w, c)
+			case v.apart > 0:
+				from := v.stage[i*ld:][:ld]
+				simd.PairRows(to, from[:len(to)], from[v.apart*c:])
+			default:
+				round(v.s.Multiply, to)
+			}
 		}
 	}
 	return f

@@ -11,14 +11,14 @@ import (
 
 // multiply draws a type of factors.
 func multiply(r *rand.Rand) backend.DType {
-	return []backend.DType{backend.Float32, backend.TF32}[r.Intn(2)]
+	return []backend.DType{backend.Float32, backend.TF32, backend.BFloat16}[r.Intn(3)]
 }
 
 // Inputs are small whole numbers, or round to them, so the plain loops and the working path have to agree to the bit.
 
 func compareLayers(t *testing.T, what any, multiply backend.DType, plain, work *layer) {
 	t.Helper()
-	if multiply == backend.TF32 {
+	if multiply != backend.Float32 {
 		plain.blur(t, 20260802)
 		work.blur(t, 20260802)
 	}

@@ -18,6 +18,7 @@ type weightGradient struct {
 	over    bool // the kernel covers gradients, not inputs: the second way
 	full    int  // floats of scratch: a band of the grid's image, where that is not read as it is stored
 	small   int  // floats of scratch: sums that lie in another order than the weights
+	other   int  // floats of scratch: rows of the grid's image before they are made pairs
 	tiling
 }
 
@@ -59,6 +60,12 @@ func planWeights(s *backend.ConvShape) weightGradient {
 	if p.direct {
 		p.frame = 0
 	}
+	if p.pairs {
+		p.stage, p.other = p.window.rows*(p.width+p.x.advance)*under, (p.x.out+1)*grid/p.x.out
+		if p.gradients(s) == unpooled {
+			p.other *= s.Pool
+		}
+	}
 	p.strip = max(outerFloats/(p.y.advance*p.width*under+grid), divUp(outerPixels, p.x.out))
 	p.strip = divUp(p.band, divUp(p.band, p.strip)) // strips as equal as can be
 	return p
@@ -71,7 +78,7 @@ const (
 
 // scratchLen is the size of the scratch.
 func (p *weightGradient) scratchLen(s *backend.ConvShape) int {
-	n := gradientsLen(s, p.gradients(s)) + lineUp(p.frame) + lineUp(p.full) + lineUp(p.small)
+	n := gradientsLen(s, p.gradients(s)) + lineUp(p.frame) + lineUp(p.full) + lineUp(p.small) + lineUp(p.stage) + lineUp(p.other)
 	if p.path == pathWinograd {
 		n += lineUp(p.tiling.len(s.X.C)) + lineUp(p.tiling.len(s.Filters))
 	}
@@ -101,6 +108,10 @@ func (l *lane) backWeights(s *backend.ConvShape, gradW, g []float32, argmax []by
 		under, at = at, under
 	}
 	frame, full, small := ws.take(p.frame), ws.take(p.full), ws.take(p.small)
+	if p.pairs {
+		under.pairPixels(ws.take(p.stage), p.x.advance)
+		at.pairPixels(ws.take(p.other), 1)
+	}
 	p.clearBorder(frame, under.stored.C)
 	clear(small)
 	for n := range s.X.N {
@@ -136,10 +147,14 @@ func (l *lane) outerProducts(p *weightGradient, s *backend.ConvShape, gradW, sma
 	y, _ := p.y.phase(0)
 	x, _ := p.x.phase(0)
 	taps, c, filters := s.KernelH*s.KernelW, s.X.C, s.Filters
-	l.outer.H, l.outer.W = q1-q, p.x.out
-	a := factor{at.at(q, 0), at.width * at.c, at.c, at.c}
+	l.outer.H, l.outer.W, l.outer.Pairs = q1-q, p.x.out, p.pairs
+	step := 1 // pixels
+	if p.pairs {
+		l.outer.W, step = divUp(p.x.out, 2), 2
+	}
+	a := factor{at.at(q, 0), at.width * at.c, step * at.c, at.c}
 	for i := range s.KernelH {
-		b := factor{u.at(q*p.y.advance+y+i, x), p.y.advance * u.width * u.c, p.x.advance * u.c, s.KernelW * u.c}
+		b := factor{u.at(q*p.y.advance+y+i, x), p.y.advance * u.width * u.c, step * p.x.advance * u.c, s.KernelW * u.c}
 		switch p.path {
 		case pathTile:
 			l.addOuter(gradW[i*b.n:], taps*c, a, b)

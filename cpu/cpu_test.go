@@ -29,6 +29,11 @@ func levels(t *testing.T, test func(t *testing.T)) {
 			test(t)
 		})
 	}
+	t.Run("pairs", func(t *testing.T) { // which plain loops multiply where no instructions do
+		defer func(was func() bool) { pairing = was }(pairing)
+		pairing = func() bool { return true }
+		test(t)
+	})
 }
 
 // tensor returns a new tensor of random values: whole numbers from -3 to 3, or bytes below 4, or else zeros.
@@ -77,7 +82,7 @@ type layer struct {
 	pack, forward, backInput, backWeights func()
 }
 
-// blur moves the factors off the whole numbers, by so little that rounding to tf32 brings them back. Not those that are 0: sums of
+// blur moves the factors off the whole numbers, by so little that rounding to tf32 or bfloat16 brings them back. Not those that are 0: sums of
 // factors, and of products of what these are rounded to, are still exact.
 func (c *layer) blur(tb testing.TB, seed int64) {
 	tb.Helper()

@@ -79,8 +79,8 @@ func PairChannels(dst, src []float32, w, c int) {
 	}
 }
 
-// PairPixels rounds a and b to pairs: dst[i] has a[i] and b[i].
-func PairPixels(dst, a, b []float32) {
+// PairRows rounds a and b to pairs: dst[i] has a[i] and b[i].
+func PairRows(dst, a, b []float32) {
 	if len(a) != len(dst) || len(b) != len(dst) {
 		panic(errPairs)
 	}
@@ -88,7 +88,7 @@ func PairPixels(dst, a, b []float32) {
 		return
 	}
 	if Pairs() {
-		pairPixelsAVX512BF16(&dst[0], &a[0], &b[0], len(dst))
+		pairRowsAVX512BF16(&dst[0], &a[0], &b[0], len(dst))
 		return
 	}
 	for i := range dst {

@@ -62,12 +62,12 @@ func TestPairs(t *testing.T) {
 			w := s.between(1, 3)
 			a, b := s.special(w*c), s.special(w*c)
 			same("PairChannels", func(dst []float32) { PairChannels(dst, a, w, c) }, w*Words(c))
-			same("PairPixels", func(dst []float32) { PairPixels(dst, a, b) }, w*c)
+			same("PairRows", func(dst []float32) { PairRows(dst, a, b) }, w*c)
 		}
 		PairChannels(nil, nil, 0, 3)
-		PairPixels(nil, nil, nil)
+		PairRows(nil, nil, nil)
 		panics(t, "PairChannels", errPairs, func() { PairChannels(make([]float32, 3), make([]float32, 6), 2, 3) })
-		panics(t, "PairPixels", errPairs, func() { PairPixels(make([]float32, 3), make([]float32, 3), make([]float32, 2)) })
+		panics(t, "PairRows", errPairs, func() { PairRows(make([]float32, 3), make([]float32, 3), make([]float32, 2)) })
 	})
 }
 

@@ -42386,8 +42386,8 @@ loop:
 	VZEROUPPER
 	RET
 
-// func pairPixelsAVX512BF16(dst, a, b *float32, n int)
-TEXT ·pairPixelsAVX512BF16(SB), NOSPLIT, $0-32
+// func pairRowsAVX512BF16(dst, a, b *float32, n int)
+TEXT ·pairRowsAVX512BF16(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
 	MOVQ b+16(FP), DX

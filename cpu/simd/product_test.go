@@ -37,7 +37,7 @@ func randomProduct(s source, h, w, n, k, taps int, mode Mode) *Product {
 // pairs makes words of the factors of a Product or of an Outer.
 func (s source) pairs(factors ...[]float32) {
 	for _, f := range factors {
-		PairPixels(f, f, s.floats(len(f)))
+		PairRows(f, f, s.floats(len(f)))
 	}
 }
 
@@ -168,7 +168,7 @@ func TestMultiplySpecial(t *testing.T) {
 				}
 			}
 			if p.Pairs = i%2 == 1; p.Pairs {
-				PairPixels(p.A, p.A, s.special(len(p.A)))
+				PairRows(p.A, p.A, s.special(len(p.A)))
 				s.pairs(p.B)
 			}
 			q := *p

@@ -559,10 +559,10 @@ func outerAVX512BF16(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *floa
 //go:noescape
 func pairChannelsAVX512BF16(dst, src *float32, w, c, n int)
 
-// pairPixelsAVX512BF16 rounds elements of a and of b to pairs.
+// pairRowsAVX512BF16 rounds elements of a and of b to pairs.
 //
 //go:noescape
-func pairPixelsAVX512BF16(dst, a, b *float32, n int)
+func pairRowsAVX512BF16(dst, a, b *float32, n int)
 
 // multiplyAMX computes a Product of pairs with W = rows <= 32; strides are in bytes, k above 0 and a multiple of step; config has the shapes, bias two vectors, and sums room for the sums.
 //

@@ -294,7 +294,7 @@ func outerAVX512BF16(c *float32, cm uintptr, a *float32, ah, aw uintptr, b *floa
 
 func pairChannelsAVX512BF16(dst, src *float32, w, c, n int) { panic(errAssembly) }
 
-func pairPixelsAVX512BF16(dst, a, b *float32, n int) { panic(errAssembly) }
+func pairRowsAVX512BF16(dst, a, b *float32, n int) { panic(errAssembly) }
 
 func multiplyAMX(c *float32, ch, cw uintptr, a *float32, ah, aw uintptr, taps *int, ntaps, k, step int, b *float32, config *byte, bias, sums *float32, mode int, mask *float32, h, rows, n int) {
 	panic(errAssembly)

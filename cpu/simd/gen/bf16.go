@@ -16,7 +16,7 @@ func bf16(s *source) {
 	g.multiply()
 	g.outer()
 	g.pairChannels()
-	g.pairPixels()
+	g.pairRows()
 	g.name = "AMX"
 	g.multiplyAMX()
 }
@@ -172,9 +172,9 @@ func (g *avx) pairChannels() {
 	g.line("MOVQ {c}, AX\nLEAQ (SI)(AX*4), SI\nMOVQ {n}, AX\nLEAQ (DI)(AX*4), DI\nDECQ R15\nJNZ pixel\nVZEROUPPER\nRET")
 }
 
-// pairPixels makes the kernel of PairPixels.
-func (g *avx) pairPixels() {
-	g.function("rounds elements of a and of b to pairs.", "pairPixels", "dst, a, b *float32, n int")
+// pairRows makes the kernel of PairRows.
+func (g *avx) pairRows() {
+	g.function("rounds elements of a and of b to pairs.", "pairRows", "dst, a, b *float32, n int")
 	g.line("MOVQ {dst}, DI\nMOVQ {a}, SI\nMOVQ {b}, DX\nMOVQ {n}, BX")
 	pair := func() {
 		g.code(vcvtneps2bf16(0, 0))
