@@ -15,9 +15,9 @@ func (l *lane) ConvPack(s backend.ConvShape, dst, w backend.Tensor) {
 	s = whole(s)
 	f, b := forward(&s), backward(&s)
 	to, from := l.packed(dst, f.packedLen()+b.packedLen()), l.floats(w)
-	f.pack(&s, to, from)
-	b.pack(&s, to[f.packedLen():], from)
-	if !f.pairs {
+	l.pack(&f, &s, to, from)
+	l.pack(&b, &s, to[f.packedLen():], from)
+	if lo, hi := l.piece(1); lo < hi && !f.pairs {
 		round(s.Multiply, to)
 	}
 }

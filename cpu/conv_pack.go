@@ -7,8 +7,13 @@ import (
 
 // pack writes the weights w of s in the order in which a correlation reads them: phase after phase, and in each of them panels
 // of simd.Columns() channels of the result, with a row for each tap and channel of the source. For correlateFew the columns of
-// the panels are instead all taps of all phases for each channel of the result, with a row for each channel of the source.
-func (c *correlation) pack(s *backend.ConvShape, dst, w []float32) {
+// the panels are instead all taps of all phases for each channel of the result, with a row for each channel of the source. The lane makes its piece,
+// some of the panels.
+func (l *lane) pack(c *correlation, s *backend.ConvShape, dst, w []float32) {
+	lo, hi := l.piecePanels(c, s)
+	if lo == hi {
+		return
+	}
 	if c.path == pathWinograd {
 		c.packTransformed(s, dst, w)
 		return
@@ -27,7 +32,7 @@ func (c *correlation) pack(s *backend.ConvShape, dst, w []float32) {
 					}
 					continue
 				}
-				for n := 0; n < c.n; n += cols {
+				for n := lo * cols; n < min(hi*cols, c.n); n += cols {
 					c.packTap(&f, dst[n*ty*tx*c.c+t*c.c*cols:], w, n, min(cols, c.n-n))
 				}
 			}
@@ -57,6 +62,16 @@ func (c *correlation) packTap(f *tapWeights, dst, w []float32, n0, n int) {
 			simd.PairRows(dst[(i+j)*cols:][:n], rows[2*j*cols:][:n], rows[(2*j+1)*cols:][:n])
 		}
 	}
+}
+
+// piecePanels returns which panels the lane is to pack: all or none of those that are rounded or transformed when they are there, or that have several taps.
+func (l *lane) piecePanels(c *correlation, s *backend.ConvShape) (lo, hi int) {
+	n := divUp(c.n, simd.Columns())
+	if c.path == pathFewOut || c.path == pathWinograd || s.Multiply != backend.Float32 {
+		lo, hi = l.piece(1)
+		return lo * n, hi * n
+	}
+	return l.piece(n)
 }
 
 // tapWeights is the weights that fall on a tap: those of rows y0 to y1 and columns x0 to x1 of a kernel, to be summed.

@@ -42,8 +42,9 @@ func (l *lane) denseFilters(s backend.ConvShape, out, x []float32, packed backen
 	if lo >= hi {
 		return
 	}
-	packed.Offset += 4 * lo * s.X.C
-	packed.Shape.C -= 4 * lo * s.X.C
+	f := forward(&s)
+	packed.Offset += 4 * lo * f.c
+	packed.Shape.C -= 4 * lo * f.c
 	s.Filters = hi - lo
 	s.Conv.C, s.Out.C = s.Filters, s.Filters
 	if e.bias != nil {

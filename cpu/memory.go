@@ -62,7 +62,7 @@ func (d *Device) Lanes() []backend.Backend { return d.lanes }
 
 // Policy cuts a batch into micro-batches that stay in a core's L2 cache.
 func (d *Device) Policy() backend.Policy {
-	return backend.Policy{CacheBytes: 512 << 10, Host: true, Slots: 16, SlotBytes: 64 << 20, UpdateFloats: 16 << 10}
+	return backend.Policy{CacheBytes: 512 << 10, Host: true, Slots: 16, SlotBytes: 64 << 20, ManySlots: 64, ManySlotBytes: 512 << 20, UpdateFloats: 16 << 10}
 }
 
 // Free returns the bytes that can still be allocated: on Linux the MemAvailable of /proc/meminfo, or what the

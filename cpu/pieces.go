@@ -5,10 +5,12 @@ package cpu
 const (
 	pieceMACs     = 64 << 10
 	pieceElements = 4 << 10
+	pieceBytes    = 4 * pieceElements // of packed weights
 )
 
 // cuttable are the ops that lanes can do together, with the work of the smallest piece. Each asks piece what to do.
 var cuttable = map[string]int{
+	"ConvPack": pieceBytes, "ConvTransposePack": pieceBytes, "DensePack": pieceBytes,
 	"Conv": pieceMACs, "ConvTranspose": pieceMACs, "Dense": pieceMACs,
 	"MaxPool": pieceElements, "AveragePool": pieceElements, "Upsample": pieceElements, "Bilinear": pieceElements,
 	"Activate": pieceElements, "Plus": pieceElements, "CopyChannels": pieceElements,

@@ -51,6 +51,18 @@ func (t *together) each(op string, do func(l *lane)) {
 	w.Wait()
 }
 
+func (t *together) ConvPack(s backend.ConvShape, dst, w backend.Tensor) {
+	t.each("ConvPack", func(l *lane) { l.ConvPack(s, dst, w) })
+}
+
+func (t *together) ConvTransposePack(s backend.ConvTransposeShape, dst, w backend.Tensor) {
+	t.each("ConvTransposePack", func(l *lane) { l.ConvTransposePack(s, dst, w) })
+}
+
+func (t *together) DensePack(s backend.DenseShape, dst, w backend.Tensor) {
+	t.each("DensePack", func(l *lane) { l.DensePack(s, dst, w) })
+}
+
 func (t *together) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backend.Params) {
 	t.each("Conv", func(l *lane) { l.Conv(s, out, argmax, x, p) })
 }

@@ -195,12 +195,16 @@ func (p *programs) frame(lane, n, first, stretch int) (*bound, *op.Frame) {
 // listPhase is lists of ops on tensors whose memory is known. Each list is a task.
 type listPhase struct {
 	lists  [][]op.Call
+	pieces []piece           // of the ops of each list, if lanes do pieces of them
 	frames []*op.Frame       // by lane; they share a table of tensors
 	lanes  []laneMemory      // for the workspace
 	set    func(f *op.Frame) // fills in what a frame must know of the step at hand, or nil
 	calls  []op.Call         // of the task that is being made
 	layer  string            // that they serve
 }
+
+// piece is the i-th of n pieces of an op.
+type piece struct{ i, n int }
 
 func newListPhase(lanes []backend.Backend, mem []laneMemory, table []backend.Tensor) *listPhase {
 	p := &listPhase{lanes: mem}
@@ -252,14 +256,38 @@ func (p *listPhase) run(lane, task int, hook hook) {
 	if p.set != nil {
 		p.set(f)
 	}
-	runCalls(p.lists[task], f, nil, hook)
+	if p.pieces == nil {
+		runCalls(p.lists[task], f, nil, hook)
+		return
+	}
+	piece := p.pieces[task]
+	if hook != nil { // wants to see whole ops
+		if piece.i == 0 {
+			runCalls(p.lists[task], f, nil, hook)
+		}
+		return
+	}
+	b := f.B.(backend.Splitter)
+	b.Piece(piece.i, piece.n)
+	runCalls(p.lists[task], f, nil, nil)
+	b.Piece(0, 1)
 }
 
-// newPackPhase makes the phase that packs the weights of a program, each a task.
+// newPackPhase makes the phase that packs the weights of a program, each a task, or several pieces of which each is one.
 func (l placer) newPackPhase(p *program.Program, lanes []backend.Backend, mem []laneMemory) *listPhase {
 	ph := newListPhase(lanes, mem, l.bind(p, nil, lanes[:1], mem).frames[0].Tensors)
+	b, ok := lanes[0].(backend.Splitter)
 	for i := range p.Packs {
-		ph.lists = append(ph.lists, p.Packs[i:i+1])
+		n := 1
+		if ok {
+			n = b.Pieces(p.Packs[i].Op.Name(), work(p, p.Packs[i].Op))
+		}
+		for j := range n {
+			ph.lists = append(ph.lists, p.Packs[i:i+1])
+			if ok {
+				ph.pieces = append(ph.pieces, piece{j, n})
+			}
+		}
 	}
 	return ph
 }

@@ -381,6 +381,7 @@ func (r *replica) updatePhases() error {
 	t := r.t
 	floats := t.layout.floats()
 	stretch, count := t.stretches()
+	short := t.updateFloats()
 	buf, err := r.mem.alloc(normBytes(count), "norms")
 	if err != nil {
 		return err
@@ -389,27 +390,29 @@ func (r *replica) updatePhases() error {
 	squares, penalties := norms.Range(0, count), norms.Range(count, 2*count)
 	r.squares = squares
 
-	collect, update := r.list("update"), r.list("update")
+	sums, collect, update := r.list("update"), r.list("update"), r.list("update")
 	if !t.collects() {
-		collect = update
+		sums = update
 	}
-	grads := r.slotSums(op.SlotSums)
-	for i := range count {
-		lo, hi := i*stretch, min((i+1)*stretch, floats)
-		slots := make([]backend.Tensor, len(grads))
-		for j := range grads {
-			slots[j] = grads[j].Range(lo, hi)
-		}
-		r.collect(collect, slots, penalties.Range(i, i+1), squares.Range(i, i+1), lo, hi)
-		if collect != update {
-			collect.end()
+	for lo := 0; lo < floats; lo += short {
+		hi := min(lo+short, floats)
+		r.sum(sums, lo, hi)
+		if sums != update {
+			sums.end()
 			continue
 		}
-		r.optimize(update, i == 0, squares, penalties, lo, hi)
+		r.clip(update, update.value(r.gradient(lo, hi)))
+		r.optimize(update, lo == 0, squares, penalties, lo, hi)
 	}
-	if collect != update {
+	if sums != update {
+		for i := range count {
+			lo, hi := i*stretch, min((i+1)*stretch, floats)
+			r.collect(collect, penalties.Range(i, i+1), squares.Range(i, i+1), lo, hi)
+			collect.end()
+		}
+		r.add(sums)
 		r.add(collect)
-		for i, s := range t.spans(stretch) {
+		for i, s := range t.spans(short) {
 			r.optimize(update, i == 0, squares, penalties, s[0], s[1])
 		}
 	}
@@ -482,24 +485,42 @@ func (r *replica) follow(p *listPhase, lo, hi int) {
 	}
 }
 
-// collect emits what is done with a stretch of the gradient before the norm of the whole gradient is known.
-func (r *replica) collect(p *listPhase, slots []backend.Tensor, penalty, square backend.Tensor, lo, hi int) {
-	t := r.t
-	x := p.values(slots)
+// sum emits the sum of a stretch of all slots.
+func (r *replica) sum(p *listPhase, lo, hi int) {
+	var x []op.Value
+	for _, s := range r.slotSums(op.SlotSums) {
+		x = append(x, p.value(s.Range(lo, hi)))
+	}
 	p.emit(&op.Sum{Out: x[0], X: x, PerSlot: true})
+}
+
+// gradient is a stretch of the batch's gradient.
+func (r *replica) gradient(lo, hi int) backend.Tensor {
+	return r.slots[0].sums[op.SlotSums].Range(lo, hi)
+}
+
+// clip emits what bounds the elements of a stretch of the gradient.
+func (r *replica) clip(p *listPhase, x op.Value) {
+	if limit := r.t.o.Clip.Value; limit > 0 {
+		p.emit(&op.ClipValue{Limit: float32(limit), X: x})
+	}
+}
+
+// collect emits what is done with a stretch of the gradient before the norm of the whole gradient is known.
+func (r *replica) collect(p *listPhase, penalty, square backend.Tensor, lo, hi int) {
+	t := r.t
+	x := p.value(r.gradient(lo, hi))
 	if t.o.Kernel != (Regularizer{}) {
 		loss := p.value(penalty)
 		p.emit(&op.Zero{Dst: loss})
 		for _, w := range t.layout.weights(t.m, r.mem.b, lo, hi) {
-			p.emit(&op.Penalize{Norms: t.o.Kernel.norms(), Loss: loss, Grad: p.value(slots[0].Range(w[0]-lo, w[1]-lo)),
+			p.emit(&op.Penalize{Norms: t.o.Kernel.norms(), Loss: loss, Grad: p.value(r.gradient(w[0], w[1])),
 				X: p.value(flat(r.weightsBuffer, t.layout.floats()).Range(w[0], w[1]))})
 		}
 	}
-	if t.o.Clip.Value > 0 {
-		p.emit(&op.ClipValue{Limit: float32(t.o.Clip.Value), X: x[0]})
-	}
+	r.clip(p, x)
 	if t.o.Clip.Norm > 0 {
-		p.emit(&op.SumSquares{Dst: p.value(square), X: x[0]})
+		p.emit(&op.SumSquares{Dst: p.value(square), X: x})
 	}
 }
 

@@ -75,6 +75,9 @@ func TestLanesTogether(t *testing.T) {
 		for i, c := range cut.Calls {
 			seen[c.Op.Name()] = seen[c.Op.Name()] || cut.pieces[i] == lanes
 		}
+		for i, c := range n.packs.lists {
+			seen[c[0].Op.Name()] = seen[c[0].Op.Name()] || n.packs.pieces[i].n == lanes
+		}
 		splitter := n.w.lanes[0].(backend.Splitter)
 		for i := range reflect.TypeFor[backend.Backend]().NumMethod() {
 			if op := reflect.TypeFor[backend.Backend]().Method(i).Name; splitter.Pieces(op, math.MaxInt) > 1 && !seen[op] {

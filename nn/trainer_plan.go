@@ -214,8 +214,10 @@ func (o TrainerOptions) withDefaults() (TrainerOptions, error) {
 	return o, nil
 }
 
-// enough samples are worth a gradient slot of their own, however large the slot is.
-const enough = 64
+const (
+	enough     = 64 // samples are worth a gradient slot of their own, however large the slot is
+	enoughMany = 16 // likewise for one of many slots, where these are no larger than the activations
+)
 
 // cut is what choosePlan varies until a plan fits the device.
 type cut struct {
@@ -243,6 +245,9 @@ func (t *Trainer) planFor(c cut) (p trainPlan, err error) {
 		activations, cached = activations/4, one.MostTouched(b)
 	}
 	slots := min(policy.Slots, max(policy.SlotBytes/slotBytes, 1), max(activations/slotBytes, c.batch/enough, 2), c.batch)
+	if c.batch/enoughMany > policy.Slots {
+		slots = max(slots, min(policy.ManySlots, policy.ManySlotBytes/slotBytes, c.batch/enoughMany, activations/slotBytes))
+	}
 	slots = min(max(slots, t.o.World.Devices), c.batch) // or devices would have nothing to do
 	if t.o.Slots > 0 {
 		slots = min(t.o.Slots, c.batch)
@@ -434,13 +439,25 @@ func (t *Trainer) meanBytes(slots int) int {
 	return backend.AlignUp(floatBytes*t.m.Code.Len())*(slots+1) + backend.Align
 }
 
-// stretches returns how long the stretches are that an update is cut into, in floats, and how many there are.
+// stretches returns how long the stretches are that the gradient is cut into where sums over it are made, in floats, and how many there are.
 func (t *Trainer) stretches() (length, count int) {
 	floats := t.layout.floats()
 	if length = t.dev.Policy().UpdateFloats; length == 0 {
 		length = floats
 	}
 	return length, ceilDiv(floats, length)
+}
+
+// updateTasks is how many tasks an update is cut into, unless they would be short or long: enough for all lanes of a large machine.
+const updateTasks = 256
+
+// updateFloats returns how long the stretches of an update are, of which each element is its own.
+func (t *Trainer) updateFloats() int {
+	length, _ := t.stretches()
+	if most := t.dev.Policy().UpdateFloats; most > 0 {
+		length = min(most, max(most/16, backend.AlignUp(ceilDiv(t.layout.floats(), updateTasks))))
+	}
+	return length
 }
 
 // normBytes returns what the penalties and the squares of so many stretches take.

@@ -40,7 +40,7 @@ type Device interface {
 // Policy tells how a batch is cut into micro-batches. It depends on the kind of device, never on the number of lanes,
 // because it decides the order of summation.
 type Policy struct {
-	// UpdateFloats is the largest stretch of the parameters that a task of the optimiser takes; 0 means all at once.
+	// UpdateFloats is the largest stretch of the parameters that a task of the optimiser takes, which may be a 16th of that; 0 means all at once.
 	UpdateFloats int
 	// CacheBytes is the wanted size of a micro-batch's activations, or the size of the weights if that is more (at least
 	// one image is taken); 0 means the whole batch at once.
@@ -50,6 +50,8 @@ type Policy struct {
 	// Slots is the largest number of gradient slots of a batch, SlotBytes the largest size of them together (one
 	// slot is always granted).
 	Slots, SlotBytes int
+	// ManySlots and ManySlotBytes are these for a batch that has enough samples for more than Slots of them; 0 if there are never more.
+	ManySlots, ManySlotBytes int
 }
 
 // Backend is one lane of a Device: memory and every op.

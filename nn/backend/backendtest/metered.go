@@ -41,7 +41,7 @@ func (d *Metered) Lanes() []backend.Backend {
 func (d *Metered) Policy() backend.Policy {
 	p := d.Device.Policy()
 	if d.Whole {
-		p.CacheBytes, p.Slots, p.Host = 0, 1, false
+		p.CacheBytes, p.Slots, p.ManySlots, p.Host = 0, 1, 0, false
 	}
 	return p
 }
