@@ -46,7 +46,7 @@ cp "$root/usr/bin/busybox" "$work/init/"
 {
   echo '#!/busybox sh'
   for fs in proc:proc sysfs:sys devtmpfs:dev; do echo "/busybox mount -t ${fs%:*} none /${fs#*:}"; done
-  echo 'cd /tmp'
+  echo 'cd /tmp; echo emulated: started'
 } >"$work/init/init"
 chmod +x "$work/init/init"
 tests=0
@@ -62,7 +62,7 @@ while [ $# -gt 0 ]; do
   printf '%s && echo emulated: passed\n' "$command" >>"$work/init/init"
   tests=$((tests + 1))
 done
-echo '/busybox sleep 1; /busybox poweroff -f' >>"$work/init/init"
+echo '/busybox stty -F /dev/ttyS0 sane; /busybox sleep 2; /busybox poweroff -f' >>"$work/init/init"
 
 # Bochs has no XFD, by which Linux gives a thread the tiles of AMX, and room to save them in, when it first uses one. It is said to be there (setcpuid: feature 324), so
 # every thread has the tiles, and Linux saves none: with one processor, on which Go then runs one thread at a time, nobody takes them from another.
@@ -74,7 +74,7 @@ DEFAULT linux
 LABEL linux
 KERNEL vmlinuz
 INITRD initrd
-APPEND console=ttyS0 loglevel=3 panic=-1 reboot=triple no5lvl nokaslr mitigations=off tsc=reliable lpj=1000000 setcpuid=324
+APPEND console=ttyS0,115200 loglevel=3 panic=-1 reboot=triple no5lvl nokaslr mitigations=off tsc=unstable lpj=1000000 setcpuid=324
 END
 emulated xorriso -as mkisofs -quiet -o "$work/boot.iso" -b isolinux.bin -c boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table "$work/boot" 2>/dev/null
 cat >"$work/bochsrc" <<END
@@ -90,13 +90,19 @@ log: $work/log
 panic: action=fatal
 error: action=ignore
 END
-touch "$work/serial"
-# Bochs ends as if it had failed when the machine is switched off.
-LTDL_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu/bochs/plugins emulated bochs-bin -q -f "$work/bochsrc" >"$work/out" 2>&1 </dev/null &
-bochs=$!
-trap 'kill $bochs 2>/dev/null || true; rm -rf "$work"' EXIT
-tail -f --pid=$bochs "$work/serial"
-wait $bochs || true
+# Linux changes its own code as it starts, and once in nine times Bochs ran into a breakpoint that was there only meanwhile; tsc=unstable, above, leaves out
+# the change at which that was seen. Nothing has been tested then, and the machine is started again.
+for attempt in 1 2 3; do
+  : >"$work/serial"
+  # Bochs ends as if it had failed when the machine is switched off.
+  LTDL_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu/bochs/plugins emulated bochs-bin -q -f "$work/bochsrc" >"$work/out" 2>&1 </dev/null &
+  bochs=$!
+  trap 'kill $bochs 2>/dev/null || true; rm -rf "$work"' EXIT
+  tail -f --pid=$bochs "$work/serial"
+  wait $bochs || true
+  ! grep -q '^emulated: started' "$work/serial" || break
+  echo "Linux did not start on the emulated processor, for the $attempt. time" >&2
+done
 if [ "$(grep -c '^emulated: passed' "$work/serial")" != $tests ]; then
   echo "not all of $tests test binaries passed on the emulated processor; the end of Bochs's log:" >&2
   tail -n 5 "$work/log" "$work/out" >&2
