@@ -27,7 +27,7 @@ func (l *lane) Conv(s backend.ConvShape, out, argmax, x backend.Tensor, p backen
 	s.CheckForward(&out, &argmax, &x, &p)
 	o, arg, in := l.floats(out), l.optionalArgmax(&s, argmax), l.floats(x)
 	s = whole(s)
-	l.ahead(&s, o, arg, in, p.Packed, epilogue{bias: l.floats(p.Bias), act: s.Act, store: out.Type})
+	l.ahead(&s, o, arg, in, l.aheadWeights(&s, p.Packed), epilogue{bias: l.floats(p.Bias), act: s.Act, store: out.Type})
 }
 
 // ConvBackInput: gradX from gradOut, times the derivative of s.InAct at x.
@@ -54,11 +54,17 @@ func (l *lane) ConvBackWeights(s backend.ConvShape, grad backend.Params, gradOut
 }
 
 // ahead is the forward pass of s, and of the gradient of a transposed convolution's input.
-func (l *lane) ahead(s *backend.ConvShape, out []float32, argmax []byte, x []float32, packed backend.Tensor, e epilogue) {
+func (l *lane) ahead(s *backend.ConvShape, out []float32, argmax []byte, x, w []float32, e epilogue) {
 	l.tall(s)
-	f, b, ws := forward(s), backward(s), scratch(l.ws)
+	f, ws := forward(s), scratch(l.ws)
 	src := inputs(s, f.source, x)
-	l.correlate(&f, &src, &ws, out, argmax, l.packed(packed, f.packedLen()+b.packedLen()), e)
+	l.correlate(&f, &src, &ws, out, argmax, w, e)
+}
+
+// aheadWeights are the packed weights that ahead takes.
+func (l *lane) aheadWeights(s *backend.ConvShape, packed backend.Tensor) []float32 {
+	f, b := forward(s), backward(s)
+	return l.packed(packed, f.packedLen()+b.packedLen())
 }
 
 // back is the gradient of the input of s, and the forward pass of a transposed convolution.

@@ -34,7 +34,7 @@ func (l *lane) ConvTransposeBackInput(s backend.ConvTransposeShape, gradX, gradO
 		e.x = l.floats(x)
 	}
 	d := whole(s.Dual)
-	l.ahead(&d, gx, nil, g, p.Packed, e)
+	l.ahead(&d, gx, nil, g, l.aheadWeights(&d, p.Packed), e)
 }
 
 // ConvTransposeBackWeights adds to grad.W and grad.Bias.

@@ -28,14 +28,14 @@ func (l *lane) Dense(s backend.DenseShape, out, x backend.Tensor, p backend.Para
 	o, in, c := l.floats(out), l.floats(x), pixels(s)
 	e := epilogue{bias: l.floats(p.Bias), act: s.Act, store: out.Type}
 	if c.X.W == 1 && l.parts > 1 {
-		l.denseFilters(c, o, in, p.Packed, e)
+		l.denseFilters(c, o, in, l.aheadWeights(&c, p.Packed), e)
 		return
 	}
-	l.ahead(&c, o, nil, in, p.Packed, e)
+	l.ahead(&c, o, nil, in, l.aheadWeights(&c, p.Packed), e)
 }
 
 // denseFilters makes the lane's piece of the outputs of a single sample: those of some of the panels of weights.
-func (l *lane) denseFilters(s backend.ConvShape, out, x []float32, packed backend.Tensor, e epilogue) {
+func (l *lane) denseFilters(s backend.ConvShape, out, x, w []float32, e epilogue) {
 	cols := simd.Columns()
 	lo, hi := l.piece(divUp(s.Filters, cols))
 	lo, hi = lo*cols, min(hi*cols, s.Filters)
@@ -43,8 +43,7 @@ func (l *lane) denseFilters(s backend.ConvShape, out, x []float32, packed backen
 		return
 	}
 	f := forward(&s)
-	packed.Offset += 4 * lo * f.c
-	packed.Shape.C -= 4 * lo * f.c
+	w = w[lo*f.c:]
 	s.Filters = hi - lo
 	s.Conv.C, s.Out.C = s.Filters, s.Filters
 	if e.bias != nil {
@@ -52,7 +51,7 @@ func (l *lane) denseFilters(s backend.ConvShape, out, x []float32, packed backen
 	}
 	part, parts := l.part, l.parts
 	l.Piece(0, 1)
-	l.ahead(&s, out[lo:hi], nil, x, packed, e)
+	l.ahead(&s, out[lo:hi], nil, x, w, e)
 	l.Piece(part, parts)
 }
 

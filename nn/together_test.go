@@ -25,7 +25,7 @@ func cuttable() Config {
 			{Layer: conv(32, "")}, {Layer: &layer.Activation{Function: "gelu"}, Name: "middle"}, {Layer: &layer.UpSampling2D{Size: 2, Interpolation: "bilinear"}},
 			{Layer: conv(24, ""), Name: "left"}, {Layer: &layer.UpSampling2D{Size: 2}, Inputs: []string{"middle"}, Name: "copies"}, {Layer: conv(24, ""), Name: "right"},
 			{Layer: &layer.Add{}, Inputs: []string{"left", "right"}, Name: "sum"}, {Layer: &layer.Concatenate{}, Inputs: []string{"sum", "copies"}}, {Layer: conv(3, "sigmoid")},
-			{Layer: &layer.Flatten{}}, {Layer: &layer.Dense{Units: 100}}, {Layer: &layer.Dense{Units: 31 * 34 * 3}}, {Layer: &layer.Reshape{Shape: []int{31, 34, 3}}}}}
+			{Layer: &layer.Flatten{}}, {Layer: &layer.Dense{Units: 101}}, {Layer: &layer.Dense{Units: 31 * 34 * 3}}, {Layer: &layer.Reshape{Shape: []int{31, 34, 3}}}}}
 }
 
 // However many lanes do the ops of a few samples together, or take samples, the results are the same, bit for bit.

@@ -15,9 +15,14 @@ root=$cache/root
 fetch() {
   rm -rf "$cache"
   mkdir -p "$cache"/apt/{lists,archives}/partial "$root"
-  # The kernel of backports, because setcpuid (below) came with Linux 6.15.
+  # From the mirror that this machine's apt uses. The kernel of backports, because setcpuid (below) came with Linux 6.15.
+  local mirror
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/\?$') || {
+    echo "emulate_cpu: apt knows no mirror of Debian" >&2
+    exit 1
+  }
   for suite in trixie trixie-backports; do
-    echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main"
+    echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
   done >"$cache/apt/sources.list"
   : >"$cache/apt/status"
   local options=(-qq -o Dir::Etc="$cache/apt" -o Dir::Etc::sourcelist="$cache/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
