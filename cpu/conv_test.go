@@ -204,6 +204,10 @@ func TestPaths(t *testing.T) {
 	tiled.Winograd = true
 	small := conv(12, 16, 16, 1, 1)
 	small.Winograd = true
+	thin, err := backend.NewConv(backend.ConvSpec{X: backend.Shape{N: 2, H: 1, W: 512, C: 16}, Filters: 16, KernelH: 3, KernelW: 3, Winograd: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	dense := backend.DenseShape{DenseSpec: backend.DenseSpec{N: 8, In: 30, Out: 20}}
 	l := open(t, false).(backend.Paths)
 	for _, c := range []struct {
@@ -219,7 +223,7 @@ func TestPaths(t *testing.T) {
 		{"ConvTransposeBackInput", transpose, pathTile}, {"ConvTransposeBackWeights", transpose, pathTile},
 		{"Conv", dilated, pathDilated}, {"ConvBackInput", dilated, pathDilated}, {"ConvBackWeights", dilated, pathDilated},
 		{"Conv", tiled, pathWinograd}, {"ConvBackInput", tiled, pathWinograd}, {"ConvBackWeights", tiled, pathWinograd},
-		{"Conv", small, pathTile}, {"ConvBackWeights", small, pathTile},
+		{"Conv", small, pathTile}, {"Conv", thin, pathTile}, {"ConvBackWeights", small, pathTile},
 		{"Dense", dense, pathTile}, {"DenseBackInput", dense, pathTile}, {"DenseBackWeights", dense, pathTile},
 		{"ConvPack", conv(28, 1, 32, 1, 1), ""}, {"MaxPool", backend.PoolShape{}, ""},
 	} {

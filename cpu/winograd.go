@@ -24,10 +24,13 @@ const (
 // tiling is how an image is cut into tiles: down by across, of which rows of them are multiplied at once.
 type tiling struct{ down, across, rows int }
 
-// minimal reports whether a convolution is made tile by tile.
+// minimal reports whether a convolution is made tile by tile: where that takes half the multiplications or fewer, which tiles that are mostly empty do not.
 func minimal(s *backend.ConvShape) bool {
-	return s.Winograd && s.Multiply == backend.Float32 && s.KernelH == 3 && s.KernelW == 3 && s.Stride*s.Dilation*s.Up == 1 &&
-		min(s.X.C, s.Filters) >= leastChannels && divUp(s.Conv.H, tileSide)*divUp(s.Conv.W, tileSide) >= leastTiles
+	if !s.Winograd || s.Multiply != backend.Float32 || s.KernelH != 3 || s.KernelW != 3 || s.Stride*s.Dilation*s.Up > 1 {
+		return false
+	}
+	tiles := divUp(s.Conv.H, tileSide) * divUp(s.Conv.W, tileSide)
+	return min(s.X.C, s.Filters) >= leastChannels && tiles >= leastTiles && 2*positions*tiles <= s.KernelH*s.KernelW*s.Conv.H*s.Conv.W
 }
 
 // tileUp cuts a grid of height by width results, each position of a tile of which takes that many floats, in multiples of unit rows of tiles.
