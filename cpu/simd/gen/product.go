@@ -194,12 +194,18 @@ func (g *avx) outerTile(label string, rows, vectors int, masked bool) {
 	for i := range rows * vectors {
 		g.zero(g.v(i))
 	}
-	g.line("row%s:\nMOVQ {w}, CX\nMOVQ SI, R11\nMOVQ DX, R12\npixel%s:", label, label)
-	for v := range vectors {
-		load(g.last(v), fmt.Sprintf("%d(R12)", g.bytes*v), v)
+	pixel := func(a, b string) {
+		for v := range vectors {
+			load(g.last(v), fmt.Sprintf("%d%s", g.bytes*v, b), v)
+		}
+		g.fma(rows, vectors, func(r int) string { return fmt.Sprintf("%d%s", 4*r, a) })
 	}
-	g.fma(rows, vectors, func(r int) string { return fmt.Sprintf("%d(R11)", 4*r) })
-	g.line("ADDQ R8, R11\nADDQ R9, R12\nDECQ CX\nJNZ pixel%s\nADDQ {ah}, SI\nADDQ {bh}, DX\nDECQ R15\nJNZ row%s", label, label)
+	g.line("row%s:\nMOVQ {w}, CX\nMOVQ SI, R11\nMOVQ DX, R12\nSHRQ $1, CX\nJZ odd%s\npair%s:", label, label, label)
+	pixel("(R11)", "(R12)")
+	pixel("(R11)(R8*1)", "(R12)(R9*1)")
+	g.line("LEAQ (R11)(R8*2), R11\nLEAQ (R12)(R9*2), R12\nDECQ CX\nJNZ pair%s\nodd%s:\nMOVQ {w}, CX\nTESTQ $1, CX\nJZ next%s", label, label, label)
+	pixel("(R11)", "(R12)")
+	g.line("next%s:\nADDQ {ah}, SI\nADDQ {bh}, DX\nDECQ R15\nJNZ row%s", label, label)
 	g.line("MOVQ DI, AX")
 	g.each(rows, vectors, store)
 	g.line("VZEROUPPER\nRET")
