@@ -296,6 +296,14 @@ func TestExecuted(t *testing.T) {
 			t.Errorf("%s of %+v takes %d multiply-adds in plain loops, want %d", k.op, k.s.ConvSpec, got, want)
 		}
 	}
+	defer func(was func() bool) { pairing = was }(pairing)
+	pairing = func() bool { return true }
+	paired := shape(func(k *backend.ConvSpec) { k.Multiply = backend.BFloat16 })
+	for _, op := range []string{"Conv", "ConvBackInput", "ConvBackWeights"} {
+		if got, want := work.Executed(op, paired), n*h*w*9*c*f/2; got != want {
+			t.Errorf("%s takes %d products of pairs, want %d", op, got, want)
+		}
+	}
 	if l := work.Limit(); l < 1e6 {
 		t.Errorf("the limit is %v multiply-adds a second", l)
 	}

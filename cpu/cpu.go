@@ -14,7 +14,7 @@
 //
 // In the precision bf16, where the processor multiplies pairs of bfloat16 (simd.Pairs), what is copied of a source, and the packed weights, are words of
 // two neighbouring channels, and for the gradient of weights of two pixels that follow on each other in a row; the rest is the same. A row of an odd number of
-// pixels ends with a pair whose second pixel is a zero. Other processors multiply the rounded factors as floats.
+// pixels ends with a pair whose second pixel is a zero, which makes NaN of what is not finite beside it. Other processors multiply the rounded factors as floats.
 //
 // NaN and infinities go through sums and activations as IEEE arithmetic has it; ReLU and max-pooling give NaN for
 // NaN. On the working path a position of the padding is a zero that is multiplied, so a weight or gradient that is not

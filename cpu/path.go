@@ -78,7 +78,7 @@ func planned(op string, shape any) (*correlation, *weightGradient) {
 	return &c, nil
 }
 
-// executed is the multiply-adds for an image.
+// executed is the multiply-adds for an image, of pairs one for each pair.
 func (c *correlation) executed() (n int) {
 	switch c.path {
 	case pathWinograd:
@@ -100,7 +100,11 @@ func (p *weightGradient) executed() int {
 	if p.path == pathWinograd {
 		return positions * p.tiling.down * p.tiling.across * p.weights / (p.y.kernel * p.x.kernel)
 	}
-	return p.y.out * p.x.out * p.weights
+	pixels := p.x.out
+	if p.pairs {
+		pixels = divUp(pixels, 2)
+	}
+	return p.y.out * pixels * p.weights
 }
 
 // Path is "plain loop" for what the plain loops do.

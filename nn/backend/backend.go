@@ -132,7 +132,8 @@ type Paths interface {
 	// when there is no choice.
 	Path(op string, shape any) string
 	// Executed returns the multiply-adds that this way takes; 0 for an op without a path. They are fewer than the op's own where taps are
-	// summed first, where gradients are, or where sums are made tile by tile, and more where results are made that nobody reads.
+	// summed first, where gradients are, or where sums are made tile by tile, and more where results are made that nobody reads. What an
+	// instruction does with a pair of bfloat16 is one.
 	Executed(op string, shape any) int
 	// Limit measures how many multiply-adds a second the executor does if it does nothing else.
 	Limit() float64
