@@ -11,9 +11,10 @@ import (
 // the 4x4 gradients of a tile in place of the weights, and sums over tiles in place of channels.
 
 const (
-	tileSide  = 4
-	tileReach = tileSide + 2 // pixels of the source that a tile reads
-	positions = tileReach * tileReach
+	tileSide    = 4
+	tileReach   = tileSide + 2         // pixels of the source that a tile reads
+	tileOverlap = tileReach - tileSide // those that the next one reads too
+	positions   = tileReach * tileReach
 
 	leastChannels = 16      // of either side, below which the transforms take longer than they save
 	leastTiles    = 16      // of an image, likewise
@@ -52,8 +53,8 @@ func (t *tiling) plan(w *window, floats, unit int) {
 	*t = tileUp(w.y.out, w.x.out, floats, unit)
 	first, _ := w.x.phase(0)
 	w.left = max(-first, 0)
-	w.width = w.left + max(first+t.across*tileSide+tileReach-tileSide, w.x.in)
-	w.frame = (t.rows*tileSide + tileReach - tileSide + 2*(w.rows-1)) * w.width * w.c
+	w.width = w.left + max(first+t.across*tileSide+tileOverlap, w.x.in)
+	w.frame = (t.rows*tileSide + tileOverlap + 2*(w.rows-1)) * w.width * w.c
 }
 
 // planTiles chooses the tiles of a convolution or of the gradient of its input.
@@ -112,7 +113,7 @@ func (l *lane) correlateTiles(c *correlation, src *source, ws *scratch, out []fl
 		top, bottom := c.gridRows(n, lo, hi)
 		for q := top / tileSide; q < divUp(bottom, tileSide); q += t.rows {
 			q1 := min(q+t.rows, divUp(bottom, tileSide))
-			u := src.load(frame, n, q*tileSide+y, q1*tileSide+y+tileReach-tileSide, c.left, c.width)
+			u := src.load(frame, n, q*tileSide+y, q1*tileSide+y+tileOverlap, c.left, c.width)
 			t.chunk(simd.WinogradInput, from, &u, q, q1, y, x)
 			l.multiplyPositions(c, (q1-q)*t.across, to, from, w)
 			first, last := q*tileSide, min(q1*tileSide, c.y.out) // result rows
@@ -195,7 +196,7 @@ func (l *lane) backWeightsTiles(p *weightGradient, ws *scratch, gradW []float32,
 	for n := range under.stored.N {
 		for q := 0; q < t.down; q += t.rows {
 			q1 := min(q+t.rows, t.down)
-			u := under.load(frame, n, q*tileSide+y, q1*tileSide+y+tileReach-tileSide, p.left, p.width)
+			u := under.load(frame, n, q*tileSide+y, q1*tileSide+y+tileOverlap, p.left, p.width)
 			t.chunk(simd.WinogradInput, from, &u, q, q1, y, x)
 			g := at.load(full, n, q*tileSide, q1*tileSide, 0, t.across*tileSide)
 			t.chunk(simd.WinogradGradient, grad, &g, q, q1, 0, 0)
